@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// One statx() says what the path is. A block device is then opened for reading,
+// without O_EXCL and without a look at its contents, for three ioctls; a file
+// is not opened at all. The rest is a walk down (slaves, a partition's disk, a
+// loop's file, that file's file system, and on) and one step up (holders, loops,
+// mounts, swap).
+//
+// Exclusive opens show most users, but not those that go around the node that is
+// named: a loop device takes no claim on what it stands on, and a thin may have a
+// lower layer of the origin's stack as its origin. So the step up is taken from
+// every device whose sectors the named one's are (not from those under a file
+// system in between, where other files' users are).
+
+#include "io/device_facts.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <optional>
+
+#include "io/device_identity.h"
+#include "io/error.h"
+#include "io/file_descriptor.h"
+#include "io/loop_backing.h"
+#include "io/mount_table.h"
+#include "io/system_facts.h"
+
+namespace extmerge {
+
+namespace {
+
+bool contains(const std::vector<uint64_t>& numbers, uint64_t number) {
+  return std::find(numbers.begin(), numbers.end(), number) != numbers.end();
+}
+
+// --- what lies under it ------------------------------------------------------
+
+// A file on a file system whose st_dev is a device number lies on that device;
+// for the others (btrfs) the mount it was found in must help, by id where the
+// kernel tells it (5.8 and later).
+std::vector<uint64_t> devices_under_file(const SystemRoot& root, uint64_t file_system,
+                                         std::optional<uint64_t> mount_id) {
+  if (gnu_dev_major(file_system) != 0) return {file_system};
+  for (const Mount& mount : read_mounts(root)) {
+    if (mount_id ? mount.id == *mount_id : mount.device_number == file_system) {
+      return devices_under(root, mount);
+    }
+  }
+  return {};
+}
+
+std::optional<uint64_t> mount_id_of(const struct statx& status) {
+  if ((status.stx_mask & STATX_MNT_ID) == 0) return std::nullopt;
+  return status.stx_mnt_id;
+}
+
+void add_device(const SystemRoot& root, uint64_t device_number, DeviceFacts& facts);
+
+void add_loop_backing(const SystemRoot& root, uint64_t loop, const LoopBacking& backing,
+                      DeviceFacts& facts) {
+  if (backing.device_number != 0) return add_device(root, backing.device_number, facts);
+  if (backing.inode == 0) return;
+  facts.underlying_files.push_back({backing.file_system, backing.inode, loop});
+  struct statx status {};
+  std::optional<uint64_t> mount_id;
+  if (::statx(AT_FDCWD, backing.path.c_str(), 0, STATX_INO | STATX_MNT_ID, &status) == 0 &&
+      status.stx_ino == backing.inode) {
+    mount_id = mount_id_of(status);
+  }
+  for (const uint64_t number : devices_under_file(root, backing.file_system, mount_id)) {
+    add_device(root, number, facts);
+  }
+}
+
+// dm and md slaves, a partition's disk.
+std::vector<uint64_t> directly_under(const SystemRoot& root, uint64_t device_number) {
+  const SysfsBlock block(root, device_number);
+  std::vector<uint64_t> under = block.slaves();
+  if (const auto disk = block.disk()) under.push_back(*disk);
+  return under;
+}
+
+// Adds the device and everything below it.
+void add_device(const SystemRoot& root, uint64_t device_number, DeviceFacts& facts) {
+  if (contains(facts.underlying, device_number)) return;
+  facts.underlying.push_back(device_number);
+  for (const uint64_t under : directly_under(root, device_number)) add_device(root, under, facts);
+  if (const auto backing = loop_backing(root, device_number)) {
+    add_loop_backing(root, device_number, *backing, facts);
+  }
+}
+
+// --- who uses it ---------------------------------------------------------------
+
+Holder holder_of(const SystemRoot& root, uint64_t device_number) {
+  const SysfsBlock block(root, device_number);
+  const std::string dm_name = block.text("dm/name");
+  return {block.kernel_name() + (dm_name.empty() ? "" : " (" + dm_name + ")"), device_number};
+}
+
+// Where the bytes of a device or image are, as far as they are not in a file of
+// a file system on it.
+struct Stack {
+  std::vector<uint64_t> devices;  // itself and all below; none for an image
+  std::vector<DeviceFacts::File> files;
+  std::vector<uint64_t> looped;  // those of `devices` that a loop device stands on
+};
+
+void add_to_stack(const SystemRoot& root, uint64_t device_number, Stack& stack) {
+  if (contains(stack.devices, device_number)) return;
+  stack.devices.push_back(device_number);
+  for (const uint64_t under : directly_under(root, device_number)) {
+    add_to_stack(root, under, stack);
+  }
+  const auto backing = loop_backing(root, device_number);
+  if (!backing) return;
+  if (backing->device_number != 0) {
+    stack.looped.push_back(backing->device_number);
+    add_to_stack(root, backing->device_number, stack);
+  } else if (backing->inode != 0) {
+    stack.files.push_back({backing->file_system, backing->inode, device_number});
+  }
+}
+
+Stack stack_of(const SystemRoot& root, const DeviceFacts& facts) {
+  Stack stack;
+  if (facts.is_block) add_to_stack(root, facts.device_number, stack);
+  if (facts.is_regular) stack.files.push_back({facts.file_system, facts.inode});
+  return stack;
+}
+
+bool contains(const std::vector<DeviceFacts::File>& files, const DeviceFacts::File& file) {
+  return std::find(files.begin(), files.end(), file) != files.end();
+}
+
+// Loop devices by which the bytes can be come to from aside. They take no claim on
+// what they stand on, be it a file or a device, and are not among its `holders`.
+std::vector<uint64_t> loops_over(const SystemRoot& root, const Stack& stack,
+                                 const std::vector<uint64_t>& partitions) {
+  std::vector<uint64_t> loops;
+  for (const LoopDevice& loop : loop_devices(root)) {
+    const LoopBacking& backing = loop.backing;
+    if (contains(stack.devices, loop.device_number)) continue;
+    const bool over_device =
+        backing.device_number != 0 && (contains(stack.devices, backing.device_number) ||
+                                       contains(partitions, backing.device_number));
+    const bool over_file = backing.device_number == 0 && backing.inode != 0 &&
+                           contains(stack.files, {backing.file_system, backing.inode});
+    if (over_device || over_file) loops.push_back(loop.device_number);
+  }
+  return loops;
+}
+
+// Mounts and swap of any of `devices`, or swap of one of `files`.
+void add_uses(const SystemRoot& root, const std::vector<uint64_t>& devices,
+              const std::vector<DeviceFacts::File>& files, DeviceFacts& facts) {
+  for (const Mount& mount : read_mounts(root)) {
+    const std::vector<uint64_t> under = devices_under(root, mount);
+    const bool ours = std::any_of(under.begin(), under.end(),
+                                  [&](uint64_t number) { return contains(devices, number); });
+    if (ours) facts.mount_points.push_back(mount.mount_point);
+  }
+  for (const std::string& path : swap_paths(root)) {
+    struct stat status;
+    if (::stat(path.c_str(), &status) != 0) continue;
+    facts.is_swap |= S_ISBLK(status.st_mode) ? contains(devices, status.st_rdev)
+                                             : contains(files, {status.st_dev, status.st_ino});
+  }
+}
+
+// `devices` with their partitions.
+std::vector<uint64_t> with_partitions(const SystemRoot& root, std::vector<uint64_t> devices) {
+  for (size_t i = 0, count = devices.size(); i < count; ++i) {
+    const std::vector<uint64_t> partitions = SysfsBlock(root, devices[i]).partitions();
+    devices.insert(devices.end(), partitions.begin(), partitions.end());
+  }
+  return devices;
+}
+
+void add_neighbours(const SystemRoot& root, const Stack& stack, DeviceFacts& facts) {
+  for (const uint64_t device : stack.devices) {
+    if (device == facts.device_number) continue;
+    for (const uint64_t number : SysfsBlock(root, device).holders()) {
+      const auto is_this = [&](const Holder& other) { return other.device_number == number; };
+      if (contains(stack.devices, number) || std::ranges::any_of(facts.holders, is_this) ||
+          std::ranges::any_of(facts.neighbours, is_this)) {
+        continue;
+      }
+      facts.neighbours.push_back(holder_of(root, number));
+    }
+  }
+}
+
+void describe_users(const SystemRoot& root, DeviceFacts& facts) {
+  const Stack stack = stack_of(root, facts);
+  std::vector<uint64_t> devices;
+  if (facts.is_block) devices = with_partitions(root, {facts.device_number});
+  for (const uint64_t device : devices) {
+    for (const uint64_t number : SysfsBlock(root, device).holders()) {
+      facts.holders.push_back(holder_of(root, number));
+    }
+  }
+  std::vector<uint64_t> loops = loops_over(root, stack, devices);
+  for (const uint64_t loop : loops) facts.holders.push_back(holder_of(root, loop));
+  add_neighbours(root, stack, facts);
+  loops = with_partitions(root, loops);
+  devices.insert(devices.end(), loops.begin(), loops.end());
+  // What else is on a device keeps mounts off it; a loop device does not.
+  devices.insert(devices.end(), stack.looped.begin(), stack.looped.end());
+  add_uses(root, devices, stack.files, facts);
+}
+
+// --- what it is ----------------------------------------------------------------
+
+void describe_file(const SystemRoot& root, const struct statx& status, DeviceFacts& facts) {
+  facts.size = Bytes(status.stx_size);
+  facts.identity = identity_of_file(status);
+  facts.underlying_files.push_back({facts.file_system, facts.inode});
+  for (const uint64_t number : devices_under_file(root, facts.file_system, mount_id_of(status))) {
+    add_device(root, number, facts);
+  }
+  describe_users(root, facts);
+
+  struct statvfs file_system;
+  facts.read_only =
+      ::statvfs(facts.path.c_str(), &file_system) == 0 && (file_system.f_flag & ST_RDONLY) != 0;
+  // EPERM is what Linux says of an immutable file, even to root; EACCES only
+  // means that this user may not, which is not a fact about the file.
+  if (::faccessat(AT_FDCWD, facts.path.c_str(), W_OK, AT_EACCESS) != 0) {
+    facts.read_only |= errno == EROFS || errno == EPERM;
+  }
+}
+
+void ask_device(DeviceFacts& facts) {
+  const FileDescriptor device(::open(facts.path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  if (!device) {
+    if (errno == EACCES || errno == EPERM) {
+      throw system_error("open", facts.path, errno, MessageId::kPermission);
+    }
+    return;  // a node without a device, a drive without a medium: size 0 says it
+  }
+  uint64_t size = 0;
+  int block_size = 0;
+  int read_only = 0;
+  if (::ioctl(device.get(), BLKGETSIZE64, &size) == 0) facts.size = Bytes(size);
+  if (::ioctl(device.get(), BLKSSZGET, &block_size) == 0 && block_size > 0) {
+    facts.logical_block_size = Bytes(static_cast<uint64_t>(block_size));
+  }
+  // Opening a read-only device for writing succeeds on Linux and its writes fail
+  // later, with EPERM; so this is the one to ask.
+  if (::ioctl(device.get(), BLKROGET, &read_only) == 0) facts.read_only = read_only != 0;
+}
+
+}  // namespace
+
+void describe_device(const SystemRoot& root, DeviceFacts& facts) {
+  facts.identity = identity_of_device(root, facts.device_number, facts.size);
+  add_device(root, facts.device_number, facts);
+  describe_users(root, facts);
+}
+
+DeviceFacts inspect(const std::string& path, const SystemRoot& root) {
+  DeviceFacts facts;
+  facts.path = path;
+  struct statx status {};
+  if (::statx(AT_FDCWD, path.c_str(), 0, STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID, &status) !=
+      0) {
+    if (errno == EACCES) throw system_error("look at", path, errno, MessageId::kPermission);
+    return facts;
+  }
+  facts.exists = true;
+  facts.is_block = S_ISBLK(status.stx_mode);
+  facts.is_regular = S_ISREG(status.stx_mode);
+  facts.file_system = gnu_dev_makedev(status.stx_dev_major, status.stx_dev_minor);
+  facts.inode = status.stx_ino;
+  if (facts.is_block) {
+    facts.device_number = gnu_dev_makedev(status.stx_rdev_major, status.stx_rdev_minor);
+    ask_device(facts);
+    describe_device(root, facts);
+  } else if (facts.is_regular) {
+    describe_file(root, status, facts);
+  }
+  return facts;
+}
+
+DeviceFacts inspect(const std::string& path) { return inspect(path, SystemRoot{}); }
+
+bool overlaps(const DeviceFacts& a, const DeviceFacts& b) {
+  if (a.is_block && contains(b.underlying, a.device_number)) return true;
+  if (b.is_block && contains(a.underlying, b.device_number)) return true;
+  // The same file under both: through one and the same loop device the two are
+  // side by side on it (or one of them is it, which was seen above); otherwise
+  // they reach the same bytes in two ways.
+  for (const DeviceFacts::File& file : a.underlying_files) {
+    for (const DeviceFacts::File& other : b.underlying_files) {
+      const bool same_loop = file.loop != 0 && file.loop == other.loop;
+      if (file == other && !same_loop) return true;
+    }
+  }
+  return false;
+}
+
+std::vector<uint64_t> devices_under_file_system(const std::string& path, const SystemRoot& root) {
+  std::filesystem::path existing = path;
+  struct statx status {};
+  while (::statx(AT_FDCWD, existing.empty() ? "." : existing.c_str(), 0, STATX_INO | STATX_MNT_ID,
+                 &status) != 0) {
+    if (errno == EACCES) throw system_error("look at", path, errno, MessageId::kPermission);
+    if (existing.empty() || existing == existing.parent_path()) return {};
+    existing = existing.parent_path();
+  }
+  DeviceFacts below;
+  const uint64_t file_system = gnu_dev_makedev(status.stx_dev_major, status.stx_dev_minor);
+  for (const uint64_t number : devices_under_file(root, file_system, mount_id_of(status))) {
+    add_device(root, number, below);
+  }
+  return below.underlying;
+}
+
+std::vector<uint64_t> devices_under_file_system(const std::string& path) {
+  return devices_under_file_system(path, SystemRoot{});
+}
+
+}  // namespace extmerge

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// The one way to fail. Whatever stops the program is an Error: an id (which
+// carries the exit status), what happened (deed, object, place, errno), and
+// what to do next. It is thrown where the failure is understood and turned
+// into text and an exit status in one place, cli/main.cc. The outcome of a
+// single I/O is a value, not an exception (io/async_queue.h).
+
+#pragma once
+
+#include <stdexcept>
+#include <string>
+
+#include "io/message_id.h"
+
+namespace extmerge {
+
+class Error : public std::runtime_error {
+ public:
+  // `happened` is a sentence without a final stop, `next` one or two sentences
+  // telling the administrator what to do; neither ends in a newline.
+  Error(MessageId id, const std::string& happened, std::string next)
+      : std::runtime_error(happened), id_(id), next_(std::move(next)) {}
+
+  MessageId id() const { return id_; }
+  const std::string& next() const { return next_; }
+
+  // 1..10 as docs/command-line.md lists them.
+  int exit_status() const {
+    const int hundreds = static_cast<int>(id_) / 100;
+    return hundreds == 0 ? 10 : hundreds;
+  }
+
+ private:
+  MessageId id_;
+  std::string next_;
+};
+
+// "EXM-403"
+std::string to_string(MessageId id);
+
+// "No space left on device", for use inside messages.
+std::string errno_text(int error_number);
+
+// The Error for a system call that failed on `object`: EACCES and EPERM become
+// kPermission, ENOENT and ENXIO kNotFound, EBUSY kInUse, EMFILE and ENFILE
+// kTooManyFiles, ENOMEM kNoMemory, ENOSPC and EDQUOT kNoSpace, EROFS
+// kReadOnly; anything else becomes `otherwise`. `deed` reads like "open".
+Error system_error(const std::string& deed, const std::string& object, int error_number,
+                   MessageId otherwise);
+
+}  // namespace extmerge

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// Every failure a user can meet has a number, so that a script, a manual and a
+// search engine can all name it: EXM-nnn. The hundreds digit is the exit
+// status (0xx: internal, status 10), so an id alone tells what kind of failure
+// it is and nothing has to keep the two in step. docs/messages.md lists each
+// id with cause and cure; a test compares that page with this file.
+
+#pragma once
+
+namespace extmerge {
+
+enum class MessageId : int {
+  kInternal = 1,
+
+  // 1xx: usage
+  kUsage = 101,
+  kNotConfirmed = 102,
+  kExtendNeedsThinSize = 103,
+
+  // 2xx: permission
+  kPermission = 201,
+
+  // 3xx: resources
+  kNoSpace = 301,
+  kTooManyFiles = 302,
+  kAioUnavailable = 303,
+  kNoMemory = 304,
+  kOutputFailed = 305,
+  kCommandFailed = 306,
+  kPoolFull = 307,
+
+  // 4xx: wrong or unfit device
+  kNotFound = 401,
+  kNotADevice = 402,
+  kReadOnly = 403,
+  kSameDevice = 404,
+  kStacked = 405,
+  kOddSize = 406,
+  kTailAlignment = 407,
+  kNoMetadataSnapshot = 408,
+  kStale = 409,
+  kThinIdAbsent = 410,
+  kBeyondOrigin = 411,
+  kCannotExtend = 412,
+  kPathChanged = 413,
+  kOriginChanged = 414,
+  kOtherSource = 415,
+  kMetadataSnapshotGone = 416,
+  kSharedOrigin = 417,
+  kThinIdReused = 418,
+  kSizeChanged = 419,
+  kDataDeviceTooSmall = 420,
+  kNotAThin = 421,
+  kUnfitOrigin = 422,
+  kUnfitGroup = 423,
+  kTransactionMismatch = 424,
+  kUnfitPool = 425,
+  kLvmRefused = 426,
+
+  // 5xx: in use
+  kInUse = 501,
+  kMounted = 502,
+  kHeld = 503,
+  kPoolActive = 504,
+  kLocked = 505,
+  kThinNotStill = 506,
+  kMetadataSnapshotHeld = 507,
+  kThinOpen = 508,
+
+  // 6xx: journal
+  kNoJournal = 601,
+  kForeignJournal = 602,
+  kDamagedJournal = 603,
+  kAlreadyDone = 604,
+  kJournalLocked = 605,
+  kJournalUnsafe = 606,
+  kJournalOnOrigin = 607,
+  kJournalVersion = 608,
+  kSampleDiffers = 609,
+  kHalfMerged = 610,
+  kNothingToResume = 611,
+  kJournalIo = 612,
+  kNotAJournal = 613,
+
+  // 7xx: I/O error or stopped, resumable
+  kReadFailed = 701,
+  kWriteFailed = 702,
+  kFlushFailed = 703,
+  kStopped = 704,
+  kOriginTakenBack = 705,
+
+  // 8xx: verify
+  kDiffers = 801,
+
+  // 9xx: pool metadata
+  kMetadataDamaged = 901,
+  kNeedsCheck = 902,
+  kUnsupportedMetadata = 903,
+  kMetadataBusy = 904,
+};
+
+}  // namespace extmerge

@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// A journal decides which blocks of somebody's disk are left alone because they
+// are said to be merged already. Whoever can forge one can corrupt a disk
+// through us, so nothing is read from or written to a place where others than
+// root and the caller have a hand in: the directory is opened once, checked,
+// and every name is resolved in it; a name is never followed as a link and its
+// file is checked on the open descriptor.
+//
+// A symbolic link *to* the directory is followed (/var/lib/extmerge may well be
+// one): what counts is the directory that is reached.
+
+#include "io/posix_directory.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <filesystem>
+#include <thread>
+
+#include "io/error.h"
+#include "io/file_descriptor.h"
+
+namespace extmerge {
+
+namespace {
+
+// system_error() knows more ids than a caller of DurableFile is to expect.
+Error journal_error(const std::string& deed, const std::string& object, int error_number) {
+  const Error error = system_error(deed, object, error_number, MessageId::kJournalIo);
+  if (error.id() == MessageId::kNoSpace || error.id() == MessageId::kPermission) return error;
+  return Error(MessageId::kJournalIo, error.what(), error.next());
+}
+
+Error unsafe(const std::string& path, const std::string& why, const std::string& next) {
+  return Error(MessageId::kJournalUnsafe, path + " cannot be trusted: " + why, next);
+}
+
+bool others_may_write(const struct stat& status) {
+  return (status.st_mode & (S_IWGRP | S_IWOTH)) != 0;
+}
+
+bool is_ours(const struct stat& status) {
+  return status.st_uid == ::geteuid() || status.st_uid == 0;
+}
+
+void check_directory(const struct stat& status, const std::string& path) {
+  if (!is_ours(status)) {
+    throw unsafe(path, "it belongs to user " + std::to_string(status.st_uid),
+                 "use a directory that belongs to you or to root");
+  }
+  if (others_may_write(status)) {
+    throw unsafe(path, "others may write in it",
+                 "use a directory of its own (chmod go-w), not a shared one such as /tmp");
+  }
+}
+
+void check_file(const struct stat& status, const std::string& path) {
+  if (S_ISLNK(status.st_mode)) {
+    throw unsafe(path, "it is a symbolic link", "name the file itself");
+  }
+  if (!S_ISREG(status.st_mode)) {
+    throw unsafe(path, "it is not a regular file", "move it out of the way");
+  }
+  if (status.st_nlink != 1) {
+    throw unsafe(path, "it has " + std::to_string(status.st_nlink) + " hard links",
+                 "find out who made the others (find -samefile) and remove them");
+  }
+  if (!is_ours(status)) {
+    throw unsafe(path, "it belongs to user " + std::to_string(status.st_uid),
+                 "find out who put it there; do not merge with it");
+  }
+  if (others_may_write(status)) {
+    throw unsafe(path, "others may write to it",
+                 "find out why; if you are sure of its contents, chmod go-w it");
+  }
+}
+
+void check_name(const std::string& name) {
+  if (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos) {
+    throw Error(MessageId::kJournalUnsafe, "'" + name + "' is not a file name",
+                "name a file, without a directory");
+  }
+}
+
+template <typename Call>
+auto again_if_interrupted(Call call) {
+  auto result = call();
+  while (result < 0 && errno == EINTR) result = call();
+  return result;
+}
+
+class PosixFile : public DurableFile {
+ public:
+  PosixFile(FileDescriptor file, std::string path)
+      : file_(std::move(file)), path_(std::move(path)) {}
+
+  Bytes size() const override {
+    struct stat status;
+    if (::fstat(file_.get(), &status) != 0) throw journal_error("look at", path_, errno);
+    return Bytes(static_cast<uint64_t>(status.st_size));
+  }
+
+  size_t read(Bytes offset, std::span<std::byte> memory) override {
+    size_t done = 0;
+    while (done < memory.size()) {
+      const ssize_t count = again_if_interrupted([&] {
+        return ::pread(file_.get(), memory.data() + done, memory.size() - done,
+                       static_cast<off_t>(offset.value() + done));
+      });
+      if (count < 0) throw journal_error("read", path_, errno);
+      if (count == 0) break;
+      done += static_cast<size_t>(count);
+    }
+    return done;
+  }
+
+  void write(Bytes offset, std::span<const std::byte> memory) override {
+    size_t done = 0;
+    while (done < memory.size()) {
+      const ssize_t count = again_if_interrupted([&] {
+        return ::pwrite(file_.get(), memory.data() + done, memory.size() - done,
+                        static_cast<off_t>(offset.value() + done));
+      });
+      if (count <= 0) throw journal_error("write", path_, count < 0 ? errno : ENOSPC);
+      done += static_cast<size_t>(count);
+    }
+  }
+
+  // Linux marks the pages whose write-back failed as clean and reports the
+  // failure once: a second fsync() that succeeds would prove nothing.
+  void sync() override {
+    if (::fdatasync(file_.get()) != 0) throw journal_error("sync", path_, errno);
+  }
+
+ private:
+  FileDescriptor file_;
+  std::string path_;
+};
+
+// The lock goes with the last descriptor of this open file, which the kernel
+// keeps until I/O in flight has landed, also after SIGKILL (tried on Linux 6.1).
+class PosixLock : public FileLock {
+ public:
+  explicit PosixLock(FileDescriptor file) : file_(std::move(file)) {}
+
+ private:
+  FileDescriptor file_;
+};
+
+class PosixDirectory : public DurableDirectory {
+ public:
+  PosixDirectory(FileDescriptor directory, std::string path)
+      : directory_(std::move(directory)), path_(std::move(path)) {}
+
+  const std::string& path() const override { return path_; }
+
+  std::unique_ptr<DurableFile> create(const std::string& name) override {
+    check_name(name);
+    if (::unlinkat(directory_.get(), name.c_str(), 0) != 0 && errno != ENOENT) {
+      throw journal_error("replace", path_of(name), errno);
+    }
+    FileDescriptor file = open_at(name, O_RDWR | O_CREAT | O_EXCL);
+    if (!file) throw journal_error("create", path_of(name), errno);
+    return std::make_unique<PosixFile>(std::move(file), path_of(name));
+  }
+
+  std::unique_ptr<DurableFile> open(const std::string& name, bool writable) override {
+    check_name(name);
+    // Looked at before it is opened, since opening a device or a FIFO may
+    // already do something, and after it, since that is what counts.
+    struct stat status;
+    if (::fstatat(directory_.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
+      if (errno == ENOENT) return nullptr;
+      throw journal_error("look at", path_of(name), errno);
+    }
+    check_file(status, path_of(name));
+    FileDescriptor file = open_at(name, writable ? O_RDWR : O_RDONLY);
+    if (!file) throw journal_error("open", path_of(name), errno);
+    check_open_file(file, name);
+    return std::make_unique<PosixFile>(std::move(file), path_of(name));
+  }
+
+  void rename(const std::string& from, const std::string& to) override {
+    check_name(from);
+    check_name(to);
+    if (::renameat(directory_.get(), from.c_str(), directory_.get(), to.c_str()) != 0) {
+      throw journal_error("rename " + path_of(from) + " to", path_of(to), errno);
+    }
+    sync();
+  }
+
+  void remove(const std::string& name) override {
+    check_name(name);
+    if (::unlinkat(directory_.get(), name.c_str(), 0) != 0 && errno != ENOENT) {
+      throw journal_error("remove", path_of(name), errno);
+    }
+    // Also where there was none: it may be gone without being durably gone.
+    sync();
+  }
+
+  std::vector<std::string> names() override {
+    // A descriptor of its own, for the position of reading is shared by dup()s.
+    const int fd = ::openat(directory_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const std::unique_ptr<DIR, int (*)(DIR*)> stream(fd < 0 ? nullptr : ::fdopendir(fd),
+                                                     ::closedir);
+    if (!stream) throw journal_error("list", path_, errno);
+    std::vector<std::string> found;
+    for (;;) {
+      errno = 0;
+      const dirent* entry = ::readdir(stream.get());
+      if (entry == nullptr) break;
+      const std::string name = entry->d_name;
+      if (name != "." && name != "..") found.push_back(name);
+    }
+    if (errno != 0) throw journal_error("list", path_, errno);
+    std::sort(found.begin(), found.end());
+    return found;
+  }
+
+  std::unique_ptr<FileLock> try_lock(const std::string& name) override {
+    check_name(name);
+    FileDescriptor file = open_at(name, O_RDWR | O_CREAT);
+    if (!file) {
+      const int error_number = errno;
+      struct stat status;
+      if (::fstatat(directory_.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0) {
+        check_file(status, path_of(name));
+      }
+      throw journal_error("open", path_of(name), error_number);
+    }
+    check_open_file(file, name);
+    // is_locked() in another process holds it for microseconds; a merge holds on.
+    for (int tries = 0; !lock(file, LOCK_EX, name); ++tries) {
+      if (tries == 100) return nullptr;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    return std::make_unique<PosixLock>(std::move(file));
+  }
+
+  bool is_locked(const std::string& name) override {
+    check_name(name);
+    const FileDescriptor file = open_at(name, O_RDONLY);
+    if (!file && errno == ENOENT) return false;
+    if (!file) throw journal_error("open", path_of(name), errno);
+    check_open_file(file, name);
+    return !lock(file, LOCK_SH, name);  // given back when it is closed
+  }
+
+ private:
+  std::string path_of(const std::string& name) const {
+    return path_.back() == '/' ? path_ + name : path_ + "/" + name;
+  }
+
+  // O_NONBLOCK so that a FIFO cannot hold us up; it means nothing to a regular file.
+  FileDescriptor open_at(const std::string& name, int flags) const {
+    constexpr mode_t kOwnerOnly = 0600;
+    return FileDescriptor(::openat(directory_.get(), name.c_str(),
+                                   flags | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, kOwnerOnly));
+  }
+
+  void check_open_file(const FileDescriptor& file, const std::string& name) const {
+    struct stat status;
+    if (::fstat(file.get(), &status) != 0) throw journal_error("look at", path_of(name), errno);
+    check_file(status, path_of(name));
+  }
+
+  // False if somebody else has it.
+  bool lock(const FileDescriptor& file, int kind, const std::string& name) const {
+    const int locked = again_if_interrupted([&] { return ::flock(file.get(), kind | LOCK_NB); });
+    if (locked != 0 && errno != EWOULDBLOCK) throw journal_error("lock", path_of(name), errno);
+    return locked == 0;
+  }
+
+  void sync() {
+    if (::fsync(directory_.get()) != 0) throw journal_error("sync", path_, errno);
+  }
+
+  FileDescriptor directory_;
+  std::string path_;
+};
+
+void sync_directory(const std::string& path) {
+  const FileDescriptor directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory || ::fsync(directory.get()) != 0) throw journal_error("sync", path, errno);
+}
+
+// Makes `path` and what is missing above it, each durable in its parent before
+// anything is put into it.
+void make_directories(const std::filesystem::path& path) {
+  constexpr mode_t kOwnerOnly = 0700;
+  const std::filesystem::path parent = path.has_parent_path() ? path.parent_path() : ".";
+  int made = ::mkdir(path.c_str(), kOwnerOnly);
+  if (made != 0 && errno == ENOENT && parent != path) {
+    make_directories(parent);
+    made = ::mkdir(path.c_str(), kOwnerOnly);
+  }
+  if (made == 0) return sync_directory(parent);
+  if (errno != EEXIST) throw journal_error("create directory", path, errno);
+}
+
+// "a/b/" and "a/b" name the same directory, but only the second has a parent "a".
+std::string without_trailing_slashes(std::string path) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  return path;
+}
+
+}  // namespace
+
+std::unique_ptr<DurableDirectory> open_directory(const std::string& path, bool create) {
+  if (create) make_directories(without_trailing_slashes(path));
+  FileDescriptor directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory && errno == ENOTDIR) {
+    throw unsafe(path, "it is not a directory", "name a directory for the journals (--state-dir)");
+  }
+  if (!directory) throw system_error("open directory", path, errno, MessageId::kJournalIo);
+  struct stat status;
+  if (::fstat(directory.get(), &status) != 0) throw journal_error("look at", path, errno);
+  check_directory(status, path);
+  return std::make_unique<PosixDirectory>(std::move(directory), path);
+}
+
+}  // namespace extmerge

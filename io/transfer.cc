@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// Rounds: judge every result, send what is left of the short and interrupted
+// ones through the queue once more, until nothing is left. A round without
+// progress counts against a request's patience, so it always ends.
+
+#include "io/transfer.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <thread>
+#include <vector>
+
+namespace extmerge {
+
+namespace {
+
+// EAGAIN and EINTR in a row before a request has failed. With the pauses below
+// that is about a second.
+constexpr unsigned kPatience = 10;
+
+// One of the caller's requests that is not complete yet.
+struct Unfinished {
+  IoRequest rest;  // what is still to be transferred
+  IoRequest* whole = nullptr;
+  unsigned fruitless = 0;  // rounds without progress
+};
+
+// Looks at `rest.result` and moves `rest` past what was transferred. Returns 0
+// to go on (or when nothing is left), otherwise the errno of the failure.
+int judge(Unfinished& unfinished, size_t logical_block_size) {
+  IoRequest& rest = unfinished.rest;
+  if (rest.result < 0) {
+    const int error_number = static_cast<int>(-rest.result);
+    const bool passing = error_number == EINTR || error_number == EAGAIN;
+    return passing && ++unfinished.fruitless < kPatience ? 0 : error_number;
+  }
+  auto transferred = std::min(static_cast<size_t>(rest.result), rest.memory.size());
+  if (transferred < rest.memory.size()) {
+    // A transfer that stopped inside a block is taken up at that block's start:
+    // nothing else is aligned, and the same bytes again do no harm.
+    transferred -= transferred % logical_block_size;
+    if (transferred == 0) return rest.direction == Direction::kRead ? ENODATA : ENOSPC;
+  }
+  rest.offset += Bytes(transferred);
+  rest.memory = rest.memory.subspan(transferred);
+  unfinished.fruitless = 0;
+  return 0;
+}
+
+// Keeps in `found` the failure with the lowest offset.
+void note(std::optional<IoFailure>& found, const IoFailure& failure) {
+  if (!found || failure.offset < found->offset) found = failure;
+}
+
+void pause_before_retry(const std::vector<Unfinished>& unfinished) {
+  unsigned fruitless = 0;
+  for (const Unfinished& u : unfinished) fruitless = std::max(fruitless, u.fruitless);
+  if (fruitless > 0) std::this_thread::sleep_for(std::chrono::milliseconds(1u << fruitless));
+}
+
+}  // namespace
+
+std::optional<IoFailure> settle(BlockDevice& device, AsyncQueue& queue,
+                                std::span<IoRequest> requests) {
+  std::vector<Unfinished> unfinished;
+  for (IoRequest& request : requests) {
+    const bool complete = request.result == static_cast<int64_t>(request.memory.size());
+    if (!complete) unfinished.push_back({request, &request});
+  }
+  const auto block = static_cast<size_t>(device.logical_block_size().value());
+  std::optional<IoFailure> failure;
+  std::vector<IoRequest> round;
+  while (!unfinished.empty()) {
+    std::erase_if(unfinished, [&](Unfinished& u) {
+      const int error_number = judge(u, block);
+      if (error_number != 0) {
+        note(failure, {u.rest.direction, u.rest.offset, error_number});
+        u.whole->result = -error_number;
+        return true;
+      }
+      if (u.rest.memory.empty()) u.whole->result = static_cast<int64_t>(u.whole->memory.size());
+      return u.rest.memory.empty();
+    });
+    if (unfinished.empty()) break;
+    pause_before_retry(unfinished);
+    round.clear();
+    for (const Unfinished& u : unfinished) round.push_back(u.rest);
+    queue.submit(round);
+    queue.wait();
+    for (size_t i = 0; i < round.size(); ++i) unfinished[i].rest.result = round[i].result;
+  }
+  return failure;
+}
+
+std::optional<IoFailure> transfer(BlockDevice& device, AsyncQueue& queue,
+                                  std::span<IoRequest> requests) {
+  queue.submit(requests);
+  queue.wait();
+  return settle(device, queue, requests);
+}
+
+namespace {
+
+void transfer_fully(BlockDevice& device, AsyncQueue& queue, IoRequest request) {
+  if (const auto failure = transfer(device, queue, {&request, 1})) {
+    throw io_error(device, *failure);
+  }
+}
+
+std::string advice(const IoFailure& failure) {
+  switch (failure.error_number) {
+    case ENODATA:
+      return "it ended early: compare its size (blockdev --getsize64, stat) with what you expect";
+    case ENOSPC:
+    case EDQUOT:
+      return "make room where it is stored, or find out why it ended early, and run the same "
+             "command again";
+    case EPERM:
+      // What a device-mapper table that was reloaded read-only answers; EROFS
+      // would have been the obvious code.
+      return "it became read-only while in use (blockdev --getro): find out who reloaded it, "
+             "then run the same command again";
+    case EINVAL:
+      return "it wants a larger alignment than it reports: look at the kernel log (dmesg)";
+    default:
+      return "look at the kernel log (dmesg) for the device's own words, and run the same command "
+             "again once it is well";
+  }
+}
+
+}  // namespace
+
+void read_fully(BlockDevice& device, AsyncQueue& queue, Bytes offset, std::span<std::byte> memory) {
+  transfer_fully(device, queue, {Direction::kRead, offset, memory});
+}
+
+void write_fully(BlockDevice& device, AsyncQueue& queue, Bytes offset,
+                 std::span<std::byte> memory) {
+  transfer_fully(device, queue, {Direction::kWrite, offset, memory});
+}
+
+Error io_error(const BlockDevice& device, const IoFailure& failure) {
+  const bool read = failure.direction == Direction::kRead;
+  return Error(read ? MessageId::kReadFailed : MessageId::kWriteFailed,
+               std::string("cannot ") + (read ? "read " : "write ") + device.name() + " at byte " +
+                   std::to_string(failure.offset.value()) + " (sector " +
+                   std::to_string(failure.offset.value() / kSectorSize) +
+                   "): " + errno_text(failure.error_number),
+               advice(failure));
+}
+
+}  // namespace extmerge

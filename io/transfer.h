@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// The one place that judges I/O results. The kernel reports a write that ran
+// into the end of the device as a short success, and a signal or a full file
+// system can cut any transfer; so a short result is carried on with, once its
+// remainder still makes progress and is aligned, and everything else is a
+// failure that names direction, device and offset.
+
+#pragma once
+
+#include <optional>
+#include <span>
+
+#include "io/block_device.h"
+
+namespace extmerge {
+
+struct IoFailure {
+  Direction direction = Direction::kRead;
+  Bytes offset;
+  int error_number = 0;  // ENODATA: the device ended early on a read, ENOSPC: on a write
+};
+
+// Judges the requests of one wait() on `queue`, retrying short ones, EINTR and
+// EAGAIN through the same queue (a bounded number of times). Nothing when each
+// is complete in full, otherwise the failure with the lowest offset. On return
+// nothing is in flight.
+std::optional<IoFailure> settle(BlockDevice& device, AsyncQueue& queue,
+                                std::span<IoRequest> requests);
+
+// submit(), wait() and settle().
+std::optional<IoFailure> transfer(BlockDevice& device, AsyncQueue& queue,
+                                  std::span<IoRequest> requests);
+
+// Reads or writes one range and throws io_error() if that fails.
+void read_fully(BlockDevice& device, AsyncQueue& queue, Bytes offset, std::span<std::byte> memory);
+void write_fully(BlockDevice& device, AsyncQueue& queue, Bytes offset, std::span<std::byte> memory);
+
+// kReadFailed or kWriteFailed, naming device and offset.
+Error io_error(const BlockDevice& device, const IoFailure& failure);
+
+}  // namespace extmerge

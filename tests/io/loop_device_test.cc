@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// Real block devices: loop devices over files. Each test is skipped where the
+// machine has none to give (containers, no root).
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <linux/blkpg.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "io/buffer.h"
+#include "io/file_descriptor.h"
+#include "io/file_device.h"
+#include "io/system_facts.h"
+#include "io/transfer.h"
+#include "tests/io/scratch.h"
+
+namespace extmerge {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr size_t kImageSize = size_t{8} << 20;
+constexpr Bytes kSectorEnds(512);
+
+std::unique_ptr<FileDevice> open_at(const std::string& path, OpenMode mode,
+                                    Bytes ends_multiple_of = kSectorEnds) {
+  return FileDevice::open(inspect(path), mode, ends_multiple_of);
+}
+
+MessageId opening(const std::string& path, OpenMode mode) {
+  return thrown_by([&] { open_at(path, mode); });
+}
+
+std::optional<IoFailure> try_one(BlockDevice& device, Direction direction, uint64_t offset,
+                                 std::span<std::byte> memory) {
+  const auto queue = device.make_queue(1);
+  IoRequest request{direction, Bytes(offset), memory};
+  return transfer(device, *queue, {&request, 1});
+}
+
+class LoopDeviceTest : public testing::Test {
+ protected:
+  ScratchDirectory scratch_;
+  std::string image_ = scratch_.make_file("image", kImageSize);
+};
+
+TEST_F(LoopDeviceTest, HasTheSizeAndSectorsItWasGiven) {
+  for (const unsigned sector : {512u, 4096u}) {
+    const LoopDevice loop(image_, "-b " + std::to_string(sector));
+    SKIP_UNLESS(loop);
+    const DeviceFacts facts = inspect(loop.path());
+    EXPECT_TRUE(facts.exists && facts.is_block && !facts.is_regular);
+    EXPECT_EQ(facts.device_number, loop.number());
+    EXPECT_EQ(facts.size, Bytes(kImageSize));
+    EXPECT_EQ(facts.logical_block_size, Bytes(sector));
+    EXPECT_FALSE(facts.read_only || facts.is_swap);
+    const auto device = open_at(loop.path(), OpenMode::kClaim);
+    EXPECT_TRUE(device->is_direct());
+    EXPECT_EQ(device->size(), Bytes(kImageSize));
+    EXPECT_EQ(device->logical_block_size(), Bytes(sector));
+  }
+}
+
+TEST_F(LoopDeviceTest, ReadsAndWritesWhereItIsTold) {
+  const LoopDevice loop(image_);
+  SKIP_UNLESS(loop);
+  const auto device = open_at(loop.path(), OpenMode::kClaim);
+  const auto queue = device->make_queue(2);
+  const Buffer buffer(kImageSize);
+  read_fully(*device, *queue, Bytes(0), buffer.span());
+  EXPECT_TRUE(std::ranges::equal(buffer.span(), pattern(kImageSize)));
+  std::fill_n(buffer.data(), 1536, std::byte{0xee});
+  write_fully(*device, *queue, Bytes(512), buffer.span().first(1536));
+  EXPECT_EQ(device->flush(), 0);
+  const Buffer again(4096);
+  read_fully(*device, *queue, Bytes(0), again.span());
+  EXPECT_EQ(again.span()[511], std::byte{0});
+  EXPECT_EQ(again.span()[512], std::byte{0xee});
+  EXPECT_EQ(again.span()[2047], std::byte{0xee});
+  EXPECT_EQ(again.span()[2048], std::byte{4});
+}
+
+TEST_F(LoopDeviceTest, ClaimedOnceIsInUseForAllOthers) {
+  const LoopDevice loop(image_);
+  SKIP_UNLESS(loop);
+  const auto claim = open_at(loop.path(), OpenMode::kClaim);
+  EXPECT_EQ(opening(loop.path(), OpenMode::kClaim), MessageId::kInUse);
+  EXPECT_EQ(opening(loop.path(), OpenMode::kProbe), MessageId::kInUse);
+  EXPECT_EQ(opening(loop.path(), OpenMode::kShare), MessageId::kLocked);
+  EXPECT_EQ(opening(loop.path(), OpenMode::kReadOnly), kNothingThrown);
+}
+
+TEST_F(LoopDeviceTest, SharedIsStillLockedAgainstTheNextOne) {
+  const LoopDevice loop(image_);
+  SKIP_UNLESS(loop);
+  // As a dm table would: exclusive, without the lock.
+  const FileDescriptor holder(::open(loop.path().c_str(), O_RDONLY | O_EXCL | O_CLOEXEC));
+  ASSERT_TRUE(holder);
+  const auto shared = open_at(loop.path(), OpenMode::kShare);
+  EXPECT_EQ(opening(loop.path(), OpenMode::kShare), MessageId::kLocked);
+  const Buffer buffer(4096);
+  EXPECT_FALSE(try_one(*shared, Direction::kWrite, 0, buffer.span()));
+}
+
+TEST_F(LoopDeviceTest, ProbedIsFreeAfterwardsAndWasNotWritable) {
+  const LoopDevice loop(image_);
+  SKIP_UNLESS(loop);
+  {
+    const auto probe = open_at(loop.path(), OpenMode::kProbe);
+    const Buffer buffer(512);
+    const auto failure = try_one(*probe, Direction::kWrite, 0, buffer.span());
+    ASSERT_TRUE(failure);
+    EXPECT_EQ(failure->error_number, EBADF);
+  }
+  EXPECT_EQ(opening(loop.path(), OpenMode::kClaim), kNothingThrown);
+}
+
+TEST_F(LoopDeviceTest, ThatIsReadOnlyIsReadAndNotWritten) {
+  const LoopDevice loop(image_, "-r");
+  SKIP_UNLESS(loop);
+  EXPECT_TRUE(inspect(loop.path()).read_only);
+  for (const OpenMode mode : {OpenMode::kClaim, OpenMode::kShare, OpenMode::kProbe}) {
+    EXPECT_EQ(opening(loop.path(), mode), MessageId::kReadOnly);
+  }
+  EXPECT_EQ(opening(loop.path(), OpenMode::kReadOnly), kNothingThrown);
+}
+
+TEST_F(LoopDeviceTest, ThatWasMadeReadOnlyWithBlkrosetIsSeenAsThat) {
+  const LoopDevice loop(image_);
+  SKIP_UNLESS(loop);
+  const FileDescriptor file(::open(loop.path().c_str(), O_RDONLY | O_CLOEXEC));
+  const auto set_read_only = [&](int read_only) {
+    EXPECT_EQ(::ioctl(file.get(), BLKROSET, &read_only), 0);
+  };
+  set_read_only(1);
+  EXPECT_TRUE(inspect(loop.path()).read_only);
+  EXPECT_EQ(opening(loop.path(), OpenMode::kClaim), MessageId::kReadOnly);
+  set_read_only(0);  // the kernel keeps it for the next user of this loop device
+  EXPECT_EQ(opening(loop.path(), OpenMode::kClaim), kNothingThrown);
+}
+
+// Linux takes the part that fits and calls it a success.
+TEST_F(LoopDeviceTest, EndsInAFailureThatSaysWhere) {
+  const LoopDevice loop(image_);
+  SKIP_UNLESS(loop);
+  const auto device = open_at(loop.path(), OpenMode::kClaim);
+  const Buffer buffer(65536);
+  auto failure = try_one(*device, Direction::kWrite, kImageSize - 32768, buffer.span());
+  ASSERT_TRUE(failure);
+  EXPECT_EQ(failure->error_number, ENOSPC);
+  EXPECT_EQ(failure->offset, Bytes(kImageSize));
+  failure = try_one(*device, Direction::kRead, kImageSize - 32768, buffer.span());
+  ASSERT_TRUE(failure);
+  EXPECT_EQ(failure->error_number, ENODATA);
+  EXPECT_EQ(failure->offset, Bytes(kImageSize));
+  failure = try_one(*device, Direction::kWrite, kImageSize, buffer.span());
+  ASSERT_TRUE(failure);
+  EXPECT_EQ(failure->error_number, ENOSPC);
+}
+
+TEST_F(LoopDeviceTest, WithSectorsOf4096RefusesSmallerRequests) {
+  const LoopDevice loop(image_, "-b 4096");
+  SKIP_UNLESS(loop);
+  const auto device = open_at(loop.path(), OpenMode::kClaim);
+  const Buffer buffer(8192);
+  const auto failure = try_one(*device, Direction::kWrite, 4096, buffer.span().first(512));
+  ASSERT_TRUE(failure);
+  EXPECT_EQ(failure->error_number, EINVAL);
+  EXPECT_FALSE(try_one(*device, Direction::kWrite, 4096, buffer.span()));
+}
+
+TEST_F(LoopDeviceTest, CannotBeExtended) {
+  const LoopDevice loop(image_);
+  SKIP_UNLESS(loop);
+  const auto device = open_at(loop.path(), OpenMode::kClaim);
+  EXPECT_EQ(thrown_by([&] { device->extend(Bytes(2 * kImageSize)); }), MessageId::kCannotExtend);
+  EXPECT_EQ(fs::file_size(image_), kImageSize);
+}
+
+TEST_F(LoopDeviceTest, LeavesTheCacheWhenTold) {
+  const LoopDevice loop(image_);
+  SKIP_UNLESS(loop);
+  const auto device = open_at(loop.path(), OpenMode::kClaim);
+  const FileDescriptor reader(::open(loop.path().c_str(), O_RDONLY | O_CLOEXEC));
+  char byte = 0;
+  ASSERT_EQ(::pread(reader.get(), &byte, 1, 0), 1);
+  void* const mapping = ::mmap(nullptr, 4096, PROT_READ, MAP_SHARED, reader.get(), 0);
+  ASSERT_NE(mapping, MAP_FAILED);
+  unsigned char resident = 0;
+  ASSERT_EQ(::mincore(mapping, 4096, &resident), 0);
+  EXPECT_EQ(resident & 1, 1);
+  device->drop_cache();
+  ASSERT_EQ(::mincore(mapping, 4096, &resident), 0);
+  EXPECT_EQ(resident & 1, 0);
+  ::munmap(mapping, 4096);
+}
+
+TEST_F(LoopDeviceTest, ThatWasReplacedAfterItWasInspectedIsNotOpened) {
+  const LoopDevice loop(image_);
+  const LoopDevice other(scratch_.make_file("other", kImageSize));
+  SKIP_UNLESS(loop);
+  SKIP_UNLESS(other);
+  const std::string link = scratch_ / "origin";
+  fs::create_symlink(loop.path(), link);
+  const DeviceFacts facts = inspect(link);
+  const auto open = [&] { FileDevice::open(facts, OpenMode::kReadOnly, kSectorEnds); };
+  EXPECT_EQ(thrown_by(open), kNothingThrown);
+  fs::remove(link);
+  fs::create_symlink(other.path(), link);
+  EXPECT_EQ(thrown_by(open), MessageId::kPathChanged);
+  fs::remove(link);
+  fs::create_symlink(image_, link);
+  EXPECT_EQ(thrown_by(open), MessageId::kPathChanged);
+}
+
+TEST_F(LoopDeviceTest, WhoseNumberWentToAnotherDiskIsNotOpened) {
+  DeviceFacts facts;
+  {
+    const LoopDevice loop(image_);
+    SKIP_UNLESS(loop);
+    facts = inspect(loop.path());
+  }
+  const LoopDevice successor(scratch_.make_file("other", kImageSize));
+  SKIP_UNLESS(successor);
+  if (successor.path() != facts.path) GTEST_SKIP() << "the number went to somebody else";
+  EXPECT_EQ(thrown_by([&] { FileDevice::open(facts, OpenMode::kReadOnly, kSectorEnds); }),
+            MessageId::kPathChanged);
+}
+
+TEST_F(LoopDeviceTest, IsKnownByItsFile) {
+  const LoopDevice loop(image_, "-o 1048576");
+  SKIP_UNLESS(loop);
+  const DeviceFacts image = inspect(image_);
+  const DeviceFacts facts = inspect(loop.path());
+  EXPECT_EQ(facts.identity, "loop:" + image.identity + "+1048576");
+  ASSERT_EQ(image.holders.size(), 1u);
+  EXPECT_EQ("/dev/" + image.holders[0].name, loop.path());
+  EXPECT_EQ(image.holders[0].device_number, loop.number());
+  EXPECT_TRUE(overlaps(facts, image));
+  EXPECT_TRUE(overlaps(image, facts));
+}
+
+// Its name in sysfs ends in "(deleted)" then; the kernel still knows the inode.
+TEST_F(LoopDeviceTest, IsKnownByItsFileEvenIfThatHasNoNameAnyMore) {
+  const std::string twin = scratch_ / "twin";
+  fs::create_hard_link(image_, twin);
+  const LoopDevice loop(image_);
+  SKIP_UNLESS(loop);
+  fs::remove(image_);
+  EXPECT_EQ(inspect(twin).holders.size(), 1u);
+  EXPECT_TRUE(overlaps(inspect(loop.path()), inspect(twin)));
+}
+
+TEST_F(LoopDeviceTest, OverlapsATwinOverTheSameFile) {
+  const LoopDevice first(image_), second(image_), other(scratch_.make_file("other", kImageSize));
+  SKIP_UNLESS(first);
+  SKIP_UNLESS(second);
+  SKIP_UNLESS(other);
+  EXPECT_TRUE(overlaps(inspect(first.path()), inspect(second.path())));
+  EXPECT_TRUE(overlaps(inspect(first.path()), inspect(first.path())));
+  EXPECT_FALSE(overlaps(inspect(first.path()), inspect(other.path())));
+}
+
+TEST_F(LoopDeviceTest, OverAnotherOneHoldsItAndOverlapsIt) {
+  const LoopDevice lower(image_);
+  SKIP_UNLESS(lower);
+  const LoopDevice upper(lower.path());
+  SKIP_UNLESS(upper);
+  const DeviceFacts facts = inspect(lower.path());
+  ASSERT_EQ(facts.holders.size(), 1u);
+  EXPECT_EQ(facts.holders[0].device_number, upper.number());
+  EXPECT_TRUE(overlaps(inspect(upper.path()), facts));
+  EXPECT_EQ(inspect(upper.path()).identity, facts.identity);
+}
+
+TEST_F(LoopDeviceTest, OverAWholeFileIsTheSameAsTheFileAndOverAPartOfItIsNot) {
+  const std::string file = inspect(image_).identity;
+  for (const auto& [options, identity] : {std::pair{"", file}, std::pair{"-b 4096", file},
+                                          std::pair{"-o 4096", "loop:" + file + "+4096"},
+                                          std::pair{"--sizelimit 4096", "loop:" + file + "+0"}}) {
+    const LoopDevice loop(image_, options);
+    SKIP_UNLESS(loop);
+    EXPECT_EQ(inspect(loop.path()).identity, identity) << options;
+  }
+}
+
+// Tells the kernel of a partition, without a partition table: not every kernel
+// here knows how to read one.
+bool add_partition(const std::string& disk, int number, long long start, long long length) {
+  blkpg_partition partition{};
+  partition.pno = number;
+  partition.start = start;
+  partition.length = length;
+  blkpg_ioctl_arg argument{};
+  argument.op = BLKPG_ADD_PARTITION;
+  argument.datalen = sizeof partition;
+  argument.data = &partition;
+  const FileDescriptor file(::open(disk.c_str(), O_RDONLY | O_CLOEXEC));
+  return ::ioctl(file.get(), BLKPG, &argument) == 0;
+}
+
+TEST_F(LoopDeviceTest, WithPartitionsOverlapsThemAndTheyDoNotOverlapEachOther) {
+  const LoopDevice loop(image_, "-P");
+  SKIP_UNLESS(loop);
+  constexpr long long kMiB = 1 << 20;
+  if (!add_partition(loop.path(), 1, kMiB, kMiB) ||
+      !add_partition(loop.path(), 2, 4 * kMiB, kMiB)) {
+    GTEST_SKIP() << "this kernel's loop devices have no partitions";
+  }
+  const DeviceFacts disk = inspect(loop.path());
+  const DeviceFacts first = inspect(loop.path() + "p1"), second = inspect(loop.path() + "p2");
+  if (!first.exists || !second.exists) GTEST_SKIP() << "no nodes for partitions of loops here";
+  EXPECT_EQ(first.size, Bytes(1 << 20));
+  EXPECT_TRUE(overlaps(disk, first));
+  EXPECT_TRUE(overlaps(second, disk));
+  EXPECT_TRUE(overlaps(first, inspect(image_)));
+  EXPECT_FALSE(overlaps(first, second));
+  EXPECT_EQ(first.identity, disk.identity + ",partition=1,start=2048");
+  EXPECT_EQ(second.identity, disk.identity + ",partition=2,start=8192");
+  const auto claim = open_at(loop.path() + "p1", OpenMode::kClaim);
+  EXPECT_EQ(opening(loop.path(), OpenMode::kClaim), MessageId::kInUse);
+  EXPECT_EQ(opening(loop.path() + "p2", OpenMode::kProbe), kNothingThrown);
+  EXPECT_EQ(opening(image_, OpenMode::kProbe), MessageId::kLocked);
+}
+
+TEST_F(LoopDeviceTest, OfLargeSectorsMakesAnImageOnItBufferedUnlessItsEndsAreLargeToo) {
+  const LoopDevice loop(image_, "-b 4096");
+  SKIP_UNLESS(loop);
+  const Mounted mounted(loop.path(), scratch_ / "mnt");
+  if (!mounted.works()) GTEST_SKIP() << "cannot make and mount an ext4 here";
+  const ScratchDirectory inside(scratch_ / "mnt");
+  const std::string path = inside.make_file("image", 65536 + 512);
+  const auto direct = open_at(path, OpenMode::kReadOnly, Bytes(4096));
+  EXPECT_TRUE(direct->is_direct());
+  EXPECT_EQ(direct->logical_block_size(), Bytes(4096));
+  const auto buffered = open_at(path, OpenMode::kClaim, Bytes(512));
+  EXPECT_FALSE(buffered->is_direct());
+  const Buffer buffer(512);
+  EXPECT_FALSE(try_one(*buffered, Direction::kWrite, 65536, buffer.span()));
+  EXPECT_TRUE(overlaps(inspect(path), inspect(loop.path())));
+  EXPECT_TRUE(overlaps(inspect(image_), inspect(path)));
+}
+
+// A file with no room under its file system: the kernel cuts the write short.
+TEST_F(LoopDeviceTest, ThatIsFullFailsTheWriteOfAnImageOnIt) {
+  const LoopDevice loop(image_);
+  SKIP_UNLESS(loop);
+  const Mounted mounted(loop.path(), scratch_ / "mnt");
+  if (!mounted.works()) GTEST_SKIP() << "cannot make and mount an ext4 here";
+  const ScratchDirectory inside(scratch_ / "mnt");
+  const std::string path = inside.make_file("image", 4096);
+  for (const Bytes ends : {Bytes(4096), Bytes(1)}) {
+    const auto device = open_at(path, OpenMode::kClaim, ends);
+    device->extend(Bytes(2 * kImageSize));
+    const Buffer buffer(2 * kImageSize);
+    const auto failure = try_one(*device, Direction::kWrite, 0, buffer.span());
+    ASSERT_TRUE(failure) << ends.value();
+    EXPECT_EQ(failure->error_number, ENOSPC);
+  }
+}
+
+TEST_F(LoopDeviceTest, WithoutPermissionCannotBeInspected) {
+  const LoopDevice loop(image_);
+  SKIP_UNLESS(loop);
+  ASSERT_EQ(::seteuid(65534), 0);
+  const MessageId thrown = thrown_by([&] { inspect(loop.path()); });
+  ASSERT_EQ(::seteuid(0), 0);
+  EXPECT_EQ(thrown, MessageId::kPermission);
+}
+
+}  // namespace
+}  // namespace extmerge
