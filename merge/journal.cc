@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// A journal is believed as a whole or not at all: open() checks every part
+// before it returns, since a wrong position or plan is a wrong byte on the
+// origin and a refusal only costs time. What may be lost without a refusal is
+// one header copy, and progress slots: the newest intact one is never ahead of
+// the origin.
+
+#include "merge/journal.h"
+
+#include <sys/random.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "merge/journal_format.h"
+#include "merge/journal_header.h"
+#include "merge/plan_pages.h"
+#include "merge/progress_slots.h"
+#include "merge/run_digest.h"
+
+namespace extmerge {
+
+namespace {
+
+uint64_t random_nonce() {
+  uint64_t nonce = 0;
+  if (getrandom(&nonce, sizeof nonce, 0) != static_cast<ssize_t>(sizeof nonce))
+    throw system_error("get random bytes for", "the journal", errno, MessageId::kInternal);
+  return nonce;
+}
+
+Error misuse(const std::string& happened) {
+  return Error(MessageId::kInternal, happened, "please report this");
+}
+
+// The part of the file before the plan, as much of it as there is.
+std::vector<std::byte> read_front(DurableFile& file) {
+  std::vector<std::byte> front(kPlanOffset);
+  file.read(Bytes(0), front);
+  return front;
+}
+
+void check_size(const DurableFile& file, const JournalHeader& header, const std::string& path) {
+  const uint64_t size = file.size().value();
+  const uint64_t pages = (size - std::min(size, kPlanOffset)) / kPlanPageSize;
+  if (pages != header.plan_pages || size != kPlanOffset + pages * kPlanPageSize)
+    throw damaged_journal(path, "its size of " + std::to_string(size) + " bytes does not fit the " +
+                                    std::to_string(header.plan_pages) + " pages of its plan");
+}
+
+}  // namespace
+
+class Journal::Impl {
+ public:
+  Impl(std::unique_ptr<DurableFile> file, std::string path, JournalHeader header)
+      : file_(std::move(file)), path_(std::move(path)), header_(std::move(header)) {}
+
+  void write_intent();
+  void build(RunSource& runs);
+  void load(std::span<const std::byte> front, size_t newest_copy);
+  void record_progress(const JournalProgress& progress);
+  void record_done(uint64_t fingerprint);
+
+  const std::string& path() const { return path_; }
+  const JournalHeader& header() const { return header_; }
+  const JournalProgress& progress() const { return progress_.progress; }
+  const PlanPages& pages() const;
+
+  // Between begin() and publish(): where the journal is to be put.
+  DurableDirectory* directory_ = nullptr;
+  std::string name_;
+
+ private:
+  void check_plan(const PlanPageWriter& writer, const PlanDigest& digest) const;
+  void write_front();
+  void write_slot(const SequencedProgress& progress);
+  void write_next_header(JournalHeader& next);
+  void open_plan();
+  void begin_record(const std::string& deed);
+
+  std::unique_ptr<DurableFile> file_;
+  const std::string path_;
+  JournalHeader header_;
+  size_t newest_copy_ = 0;
+  SequencedProgress progress_;
+  Bytes highest_claim_;  // of any slot in the file
+  std::optional<PlanPages> pages_;
+  // Set while a record is being written, and for good if that fails: after a
+  // failed sync nobody knows what is durable, and the next may falsely succeed.
+  bool in_doubt_ = false;
+};
+
+void Journal::Impl::write_intent() {
+  file_->write(Bytes(0), encode_header(header_));
+  file_->sync();
+}
+
+void Journal::Impl::build(RunSource& runs) {
+  const PlanLimits limits = header_.record.limits();
+  PlanPageWriter writer(*file_, header_.nonce, limits);
+  RunDigest digest;
+  for (Run run; runs.next(run);) {
+    writer.add(run);
+    digest.add(run);
+  }
+  writer.finish();
+  check_plan(writer, digest.finish(limits));
+  header_.plan_pages = writer.pages();
+  header_.state = JournalState::kCopying;
+  write_front();
+  file_->sync();
+  open_plan();
+}
+
+void Journal::Impl::check_plan(const PlanPageWriter& writer, const PlanDigest& digest) const {
+  const MergeRecord& record = header_.record;
+  if (writer.runs() == record.runs && writer.position() == record.copy_bytes &&
+      digest == record.digest)
+    return;
+  throw Error(MessageId::kStale,
+              "the mappings of thin id " + std::to_string(value(record.thin_id)) + " on " +
+                  record.metadata.path + " have changed since they were planned",
+              "make sure that nothing uses the pool or its metadata snapshot and run the same "
+              "command again; nothing was written to the origin");
+}
+
+// Both headers and all slots, and the gaps between them, so that every block of
+// the file is allocated from now on.
+void Journal::Impl::write_front() {
+  std::vector<std::byte> front(kPlanOffset);
+  const auto at = [&front](size_t offset) {
+    return front.begin() + static_cast<ptrdiff_t>(offset);
+  };
+  for (size_t copy = 0; copy < kHeaderCopies; ++copy) {
+    ++header_.sequence;
+    std::ranges::copy(encode_header(header_), at(copy * kHeaderSize));
+    newest_copy_ = copy;
+  }
+  for (size_t slot = 0; slot < kSlots; ++slot) {
+    progress_.sequence = slot;
+    std::ranges::copy(encode_slot(header_.nonce, progress_),
+                      at(kSlotsOffset + slot * kSlotDistance));
+  }
+  file_->write(Bytes(0), front);
+}
+
+void Journal::Impl::load(std::span<const std::byte> front, size_t newest_copy) {
+  newest_copy_ = newest_copy;
+  const Bytes copy_bytes = header_.record.copy_bytes;
+  // Without any slot the work begins anew, which is slow and right.
+  const FoundProgress found =
+      find_progress(front.subspan(kSlotsOffset), header_.nonce, copy_bytes, path_)
+          .value_or(FoundProgress{{kSlots - 1, {}}, Bytes(0)});
+  progress_ = found.newest;
+  highest_claim_ = found.highest;
+  if (header_.state == JournalState::kDone) progress_.progress.position = copy_bytes;
+  open_plan();
+}
+
+void Journal::Impl::open_plan() {
+  const MergeRecord& record = header_.record;
+  pages_.emplace(*file_, path_, header_.nonce, record.limits(), header_.plan_pages,
+                 record.copy_bytes);
+}
+
+const PlanPages& Journal::Impl::pages() const {
+  if (!pages_) throw misuse("the journal " + path_ + " has no plan yet");
+  return *pages_;
+}
+
+void Journal::Impl::record_progress(const JournalProgress& progress) {
+  if (progress.position > header_.record.copy_bytes)
+    throw misuse("position " + std::to_string(progress.position.value()) +
+                 " lies past the end of the plan in " + path_);
+  begin_record("record progress in");
+  SequencedProgress next{progress_.sequence + 1, progress};
+  write_slot(next);
+  file_->sync();
+  if (highest_claim_ > progress.position) {
+    // It takes back what others claim: should it be damaged one day, they must not count.
+    for (size_t i = 1; i < kSlots; ++i) {
+      ++next.sequence;
+      write_slot(next);
+    }
+    file_->sync();
+  }
+  progress_ = next;
+  highest_claim_ = progress.position;
+  in_doubt_ = false;
+}
+
+void Journal::Impl::write_slot(const SequencedProgress& progress) {
+  file_->write(Bytes(kSlotsOffset + slot_of(progress.sequence) * kSlotDistance),
+               encode_slot(header_.nonce, progress));
+}
+
+void Journal::Impl::record_done(uint64_t fingerprint) {
+  if (progress_.progress.position != header_.record.copy_bytes)
+    throw misuse("the plan in the journal " + path_ + " is not copied to its end");
+  begin_record("record the end in");
+  JournalHeader next = header_;
+  next.state = JournalState::kDone;
+  next.fingerprint = fingerprint;
+  for (size_t copy = 0; copy < kHeaderCopies; ++copy) write_next_header(next);
+  header_ = next;
+  in_doubt_ = false;
+}
+
+// Over the older copy: the newer one holds until this one is durable.
+void Journal::Impl::write_next_header(JournalHeader& next) {
+  ++next.sequence;
+  const size_t copy = 1 - newest_copy_;
+  file_->write(Bytes(copy * kHeaderSize), encode_header(next));
+  file_->sync();
+  newest_copy_ = copy;
+}
+
+void Journal::Impl::begin_record(const std::string& deed) {
+  if (header_.state != JournalState::kCopying)
+    throw misuse("cannot " + deed + " the journal " + path_ + ": it is not of a merge under way");
+  if (in_doubt_)
+    throw Error(MessageId::kJournalIo,
+                "cannot " + deed + " the journal " + path_ + ": writing to it has failed before",
+                "see the kernel's log, mend the file system, and resume");
+  in_doubt_ = true;
+}
+
+Journal::Journal(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Journal::~Journal() = default;
+
+std::unique_ptr<Journal> Journal::open(DurableDirectory& directory, const std::string& name,
+                                       bool writable, bool pages) {
+  auto file = directory.open(name, writable);
+  if (!file) return nullptr;
+  const std::string path = directory.path() + "/" + name;
+  const std::vector<std::byte> front = read_front(*file);
+  const ChosenHeader chosen = choose_header(std::span(front).first(kSlotsOffset), path);
+  const JournalHeader& header = chosen.header;
+  if (header.state == JournalState::kIntent)
+    throw damaged_journal(path, "it was put in place without a plan");
+  check_size(*file, header, path);
+  auto impl = std::make_unique<Impl>(std::move(file), path, header);
+  impl->load(front, chosen.copy);
+  if (pages) impl->pages().check_all(header.record.runs, header.record.digest);
+  return std::unique_ptr<Journal>(new Journal(std::move(impl)));
+}
+
+std::unique_ptr<Journal> Journal::begin(DurableDirectory& directory, const std::string& name,
+                                        const MergeRecord& record) {
+  JournalHeader header;
+  header.sequence = 1;
+  header.nonce = random_nonce();
+  header.record = record;
+  if (const auto why = find_implausible(header)) throw misuse("no merge can be like that: " + *why);
+  encode_header(header);  // throws before there is a file if a name is too long
+  auto impl = std::make_unique<Impl>(directory.create(unpublished_name(name)),
+                                     directory.path() + "/" + name, header);
+  impl->directory_ = &directory;
+  impl->name_ = name;
+  impl->write_intent();
+  return std::unique_ptr<Journal>(new Journal(std::move(impl)));
+}
+
+void Journal::publish(RunSource& runs) {
+  if (!impl_->directory_) throw misuse("the journal " + path() + " is in place already");
+  DurableDirectory& directory = *std::exchange(impl_->directory_, nullptr);
+  const std::string unpublished = unpublished_name(impl_->name_);
+  try {
+    impl_->build(runs);
+    directory.rename(unpublished, impl_->name_);
+  } catch (...) {
+    // It may be large and the disk full. That it cannot be removed is no news then.
+    try {
+      directory.remove(unpublished);
+    } catch (const Error&) {
+    }
+    throw;
+  }
+}
+
+bool Journal::is_ours(DurableDirectory& directory, const std::string& name) {
+  const auto file = directory.open(name, false);
+  if (!file || file->size() == Bytes(0)) return true;
+  const std::vector<std::byte> front = read_front(*file);
+  for (size_t copy = 0; copy < kHeaderCopies; ++copy) {
+    if (std::memcmp(&front[copy * kHeaderSize], kHeaderMagic, sizeof kHeaderMagic) == 0)
+      return true;
+  }
+  return false;
+}
+
+void Journal::discard_unpublished(DurableDirectory& directory, const std::string& name) {
+  const std::string unpublished = unpublished_name(name);
+  if (!is_ours(directory, unpublished)) {
+    // A power cut before the intent was synced can leave a header's length of zeroes.
+    const auto file = directory.open(unpublished, false);
+    const std::vector<std::byte> front = read_front(*file);
+    const bool torn_intent = file->size() <= Bytes(kHeaderSize) &&
+                             std::all_of(front.begin(), front.begin() + sizeof kHeaderMagic,
+                                         [](std::byte b) { return b == std::byte{0}; });
+    if (!torn_intent) {
+      throw Error(MessageId::kNotAJournal,
+                  directory.path() + "/" + unpublished +
+                      " is in the way: the journal is built under that name, and extmerge did not "
+                      "leave that file there",
+                  "move it away, or name another journal with --journal");
+    }
+  }
+  directory.remove(unpublished);
+}
+
+const std::string& Journal::path() const { return impl_->path(); }
+JournalState Journal::state() const { return impl_->header().state; }
+const MergeRecord& Journal::record() const { return impl_->header().record; }
+const JournalProgress& Journal::progress() const { return impl_->progress(); }
+uint64_t Journal::fingerprint() const { return impl_->header().fingerprint; }
+
+void Journal::record_progress(const JournalProgress& progress) { impl_->record_progress(progress); }
+void Journal::record_done(uint64_t fingerprint) { impl_->record_done(fingerprint); }
+
+std::unique_ptr<RunSource> Journal::runs_from(Bytes position, Bytes& skip) {
+  return impl_->pages().runs_from(position, skip);
+}
+
+Extent Journal::extent_at(Bytes position) {
+  Bytes skip;
+  Run run;
+  if (!impl_->pages().runs_from(position, skip)->next(run))
+    throw misuse("there is no extent at the end of the plan in " + path());
+  Extent extent = to_extent(run, record().limits());
+  extent.origin_offset += skip;
+  extent.data_offset += skip;
+  extent.length -= skip;
+  return extent;
+}
+
+}  // namespace extmerge

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// The journal: the plan, and how much of it is done. docs/journal-format.md has
+// the bytes; docs/crash-safety.md the rules. In short:
+//
+//   NAME.new  built aside: intent header, synced; plan pages; header, synced
+//   NAME      renamed into place, directory synced, before the first origin
+//             write; its size never changes again
+//   NAME.lock flocked for as long as a merge or resume runs
+//
+// A crash before the rename leaves NAME.new, which means nothing was written
+// and is discarded. Progress is a position in the plan: every planned byte
+// below it is durable on the origin. It is written to one-sector slots in turn,
+// so that a torn slot loses time and never correctness. DONE is written to both
+// headers and stays, so that a finished plan is not merged again by accident.
+
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "io/durable_file.h"
+#include "merge/plan.h"
+
+namespace extmerge {
+
+enum class JournalState : uint32_t { kIntent = 1, kCopying = 2, kDone = 3 };
+
+// Where the mappings were read from, so that a resume can look there again.
+enum class RootChoice : uint32_t { kHeld = 1, kBlock = 2, kLive = 3 };
+
+enum class BeyondOriginChoice : uint32_t { kRefuse = 1, kDrop = 2, kExtend = 3 };
+
+struct JournalDevice {
+  std::string path;      // absolute, as it was at the time; where to look first
+  std::string identity;  // DeviceFacts::identity; what it must still be
+};
+
+// What one merge is: everything a resume needs, and everything that must not
+// have changed since.
+struct MergeRecord {
+  JournalDevice metadata;
+  JournalDevice data;
+  JournalDevice origin;
+  ThinId thin_id{};
+  uint32_t creation_time = 0;   // of the device, from its details
+  uint64_t transaction_id = 0;  // likewise
+  RootChoice root_choice = RootChoice::kHeld;
+  MetadataBlock root_block;    // kBlock: the superblock copy to read
+  MetadataBlock mapping_root;  // the device's
+  DataBlockSize block_size;
+  Bytes logical_block_size;  // of the origin
+  std::optional<Bytes> thin_size;
+  BeyondOriginChoice beyond_origin = BeyondOriginChoice::kRefuse;
+  Bytes origin_size_before;
+  Bytes origin_size_after;  // differs after an extension
+  Bytes plan_end;
+  uint64_t mapped_blocks = 0;
+  uint64_t runs = 0;
+  Bytes copy_bytes;
+  PlanDigest digest;
+  uint64_t created_at = 0;  // seconds since the epoch; for people only
+
+  PlanLimits limits() const { return {block_size, plan_end, thin_size}; }
+};
+
+struct CopyCounters {
+  Bytes bytes_read;            // from the data device
+  Bytes bytes_compared_equal;  // not written because the origin held them already
+  Bytes bytes_written;         // to the origin
+};
+
+struct JournalProgress {
+  Bytes position;  // every planned byte below it is durable
+  CopyCounters counters;
+};
+
+class Journal {
+ public:
+  // The journal `name`, nothing if there is none. A left-over NAME.new is no
+  // journal. Throws kDamagedJournal, kJournalVersion, kJournalUnsafe; verifies
+  // every plan page and the digest unless `pages` is false (status).
+  static std::unique_ptr<Journal> open(DurableDirectory& directory, const std::string& name,
+                                       bool writable, bool pages = true);
+
+  // Starts a new one aside (NAME.new) with an intent, synced. `record`'s
+  // counts and digest are what the plan must turn out to have.
+  static std::unique_ptr<Journal> begin(DurableDirectory& directory, const std::string& name,
+                                        const MergeRecord& record);
+  // Writes the plan and puts the journal in place, replacing an older one.
+  // Throws kStale if `runs` is not the plan of the record. After it returns, a
+  // crash can be resumed.
+  void publish(RunSource& runs);
+  // Whether `name` is empty or has a journal's mark at the start of either copy of
+  // its header, however damaged the rest: what may be replaced. Also if it is missing.
+  static bool is_ours(DurableDirectory& directory, const std::string& name);
+  // Removes NAME.new, if there is one. Throws kNotAJournal for a file that extmerge
+  // cannot have left there.
+  static void discard_unpublished(DurableDirectory& directory, const std::string& name);
+
+  const std::string& path() const;  // for messages
+  JournalState state() const;
+  const MergeRecord& record() const;
+  const JournalProgress& progress() const;
+
+  // Durable when it returns. The caller has flushed the origin. A position below
+  // the last one takes back what was claimed, from every slot.
+  void record_progress(const JournalProgress& progress);
+  // Likewise; the last position must be recorded before. `fingerprint` describes
+  // the merged origin (merge/sample.h).
+  void record_done(uint64_t fingerprint);
+  uint64_t fingerprint() const;  // kDone only
+
+  // The runs from the one on that holds `position`, none at the end; `skip` is how
+  // far into it the position lies. May be read while another thread records
+  // progress; must not outlive the journal.
+  std::unique_ptr<RunSource> runs_from(Bytes position, Bytes& skip);
+  // The rest of the extent that `position` lies in; there is none at the end.
+  Extent extent_at(Bytes position);
+
+  ~Journal();
+
+ private:
+  class Impl;
+  explicit Journal(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// The names beside the journal itself.
+std::string unpublished_name(const std::string& name);  // NAME.new
+std::string lock_name(const std::string& name);         // NAME.lock
+// The journal of an origin in the state directory: 16 hexadecimal digits of the
+// XXH3 of its identity, and ".journal".
+std::string default_journal_name(const std::string& origin_identity);
+
+}  // namespace extmerge

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+#include "merge/journal_choice.h"
+
+namespace extmerge {
+
+namespace {
+
+bool same_pool(const MergeRecord& a, const MergeRecord& b) {
+  return a.metadata.identity == b.metadata.identity && a.data.identity == b.data.identity;
+}
+
+// An id is used again after a deletion; with the creation it names one device.
+bool same_device(const MergeRecord& a, const MergeRecord& b) {
+  return a.thin_id == b.thin_id && a.creation_time == b.creation_time &&
+         a.transaction_id == b.transaction_id;
+}
+
+bool same_plan(const MergeRecord& a, const MergeRecord& b) {
+  return a.digest == b.digest && a.mapping_root == b.mapping_root;
+}
+
+std::string thin_text(const MergeRecord& record) {
+  return "thin id " + std::to_string(value(record.thin_id)) + " of " + record.metadata.path;
+}
+
+JournalDecision refuse(MessageId id, const std::string& happened, const std::string& next) {
+  return {false, Error(id, happened, next)};
+}
+
+JournalDecision decide_unfinished(const Journal& journal, const MergeRecord& wanted,
+                                  const JournalWishes& wishes) {
+  const MergeRecord& begun = journal.record();
+  if (wishes.restart) return {};
+  if (!same_pool(begun, wanted) || begun.thin_id != wanted.thin_id) {
+    if (wishes.must_resume) {
+      return refuse(
+          MessageId::kOtherSource,
+          "the devices named in " + journal.path() + " are not the ones the merge began with",
+          "make " + begun.metadata.path + " and " + begun.data.path +
+              " the pool's own devices again");
+    }
+    return refuse(
+        MessageId::kHalfMerged,
+        "the origin " + wanted.origin.path + " is half merged from " + thin_text(begun),
+        "finish that first (extmerge resume " + journal.path() + "), or discard it with --restart");
+  }
+  if (!same_device(begun, wanted)) {
+    return refuse(
+        MessageId::kThinIdReused,
+        thin_text(begun) + " is not the device the merge began with: the id was used again",
+        "the half-merged origin cannot be finished from it; --restart merges the new device");
+  }
+  const Bytes size = wanted.origin_size_before;
+  if (size != begun.origin_size_before && size != begun.origin_size_after) {
+    return refuse(MessageId::kSizeChanged,
+                  "the origin " + wanted.origin.path + " has " + std::to_string(size.value()) +
+                      " bytes, the merge began with " +
+                      std::to_string(begun.origin_size_before.value()),
+                  "make sure it is the same origin; --restart begins anew");
+  }
+  if (wanted.logical_block_size > begun.logical_block_size) {
+    return refuse(MessageId::kSizeChanged,
+                  "the origin " + wanted.origin.path + " now has logical blocks of " +
+                      std::to_string(wanted.logical_block_size.value()) +
+                      " bytes, more than when the merge began",
+                  "attach it as it was; --restart begins anew");
+  }
+  // An old plan is finished only where that is what was asked for: `merge` has
+  // just shown the new one.
+  if (!same_plan(begun, wanted) && !(wishes.must_resume && wishes.allow_stale)) {
+    const bool other_limits =
+        begun.plan_end != wanted.plan_end || begun.block_size != wanted.block_size;
+    return refuse(MessageId::kStale,
+                  other_limits ? "the unfinished merge in " + journal.path() +
+                                     " has another end (--thin-size, --beyond-origin) than this one"
+                               : thin_text(begun) + " has changed since the unfinished merge in " +
+                                     journal.path() + " was planned",
+                  other_limits ? "use the same options, or extmerge resume " + journal.path() +
+                                     ", or begin anew with --restart"
+                               : "begin anew with --restart, or finish the old plan with extmerge "
+                                 "resume --allow-stale " +
+                                     journal.path());
+  }
+  return {true, {}};
+}
+
+}  // namespace
+
+JournalDecision decide(const Journal* journal, const MergeRecord& wanted,
+                       const JournalWishes& wishes, const std::function<bool()>& origin_unchanged) {
+  if (!journal) {
+    if (!wishes.must_resume) return {};
+    return refuse(MessageId::kNoJournal, "there is no journal to resume",
+                  "extmerge status lists the known ones; extmerge merge begins a merge");
+  }
+  const MergeRecord& record = journal->record();
+  if (record.origin.identity != wanted.origin.identity) {
+    return refuse(
+        MessageId::kForeignJournal,
+        journal->path() + " is the journal of another origin (" + record.origin.path + ")",
+        "name another file with --journal, or the origin it belongs to");
+  }
+  if (journal->state() == JournalState::kCopying)
+    return decide_unfinished(*journal, wanted, wishes);
+  if (wishes.must_resume) {
+    return refuse(MessageId::kNothingToResume, "the merge in " + journal->path() + " is done",
+                  "nothing is left to do; extmerge verify compares the origin with the snapshot");
+  }
+  if (wishes.again) return {};
+  const bool same_source = same_device(record, wanted) || record.thin_id == wishes.merged_as;
+  if (same_pool(record, wanted) && same_source && same_plan(record, wanted) && !wishes.last_round) {
+    return refuse(MessageId::kAlreadyDone,
+                  thin_text(record) + " was merged into " + record.origin.path + " already (" +
+                      journal->path() + ")",
+                  "extmerge verify compares the two; --again merges once more, over whatever was "
+                  "written to the origin since");
+  }
+  if (!origin_unchanged()) {
+    return refuse(
+        MessageId::kOriginChanged,
+        "the origin " + wanted.origin.path +
+            " was written to since the last merge into it was done",
+        "merging would put older blocks over newer ones; if that is what you want, --again");
+  }
+  return {};
+}
+
+}  // namespace extmerge

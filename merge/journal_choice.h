@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// What to do about the journal that is already there: begin anew, go on with
+// it, or refuse. A pure function of what the journal records and what is wanted
+// now, since getting this wrong merges old data over new.
+//
+//   none                                     new
+//   of another origin                        refuse
+//   unfinished, same source, same plan       go on
+//   unfinished, otherwise                    refuse (half merged; stale); --restart: new
+//   done, same plan                          refuse (done already);       --again: new
+//   done, another plan (written since)       new, if the origin is as the merge left it; --again:
+//   new
+
+#pragma once
+
+#include <functional>
+
+#include "merge/journal.h"
+#include "merge/preflight.h"
+
+namespace extmerge {
+
+struct JournalWishes {
+  bool must_resume = false;  // `resume`
+  bool restart = false;
+  bool again = false;
+  bool allow_stale = false;
+  std::optional<ThinId> merged_as{};  // MergeTarget's
+  bool last_round = false;            // MergeOptions'
+};
+
+struct JournalDecision {
+  bool go_on = false;
+  Refusal refusal;
+};
+
+// `origin_unchanged` says whether the origin still has the fingerprint that the
+// finished journal recorded; it is asked only where that matters.
+JournalDecision decide(const Journal* journal, const MergeRecord& wanted,
+                       const JournalWishes& wishes, const std::function<bool()>& origin_unchanged);
+
+}  // namespace extmerge

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// The journal as it lies on disk, version 1; docs/journal-format.md explains it.
+//
+//   header copy, header copy, 8 progress slots, plan pages
+//
+// Each of these parts ends in the CRC-32C of all its bytes before that, and
+// carries the journal's random nonce, so that a part of another journal, old
+// contents of the same disk blocks included, is never taken for one of this.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "io/checksum.h"
+#include "io/endian.h"
+
+namespace extmerge {
+
+inline constexpr char kHeaderMagic[8] = {'e', 'x', 'm', '-', 'j', 'r', 'n', 'l'};
+inline constexpr char kSlotMagic[8] = {'e', 'x', 'm', '-', 'p', 'r', 'o', 'g'};
+inline constexpr uint32_t kJournalFormatVersion = 1;
+
+inline constexpr size_t kHeaderSize = 16384;
+inline constexpr size_t kHeaderCopies = 2;
+inline constexpr size_t kSlotSize = 512;
+inline constexpr size_t kSlotDistance = 4096;  // no file-system block holds two slots
+inline constexpr size_t kSlots = 8;
+inline constexpr size_t kSlotsOffset = kHeaderSize * kHeaderCopies;
+inline constexpr size_t kPlanPageSize = 4096;
+inline constexpr size_t kPlanOffset = kSlotsOffset + kSlots * kSlotDistance;
+static_assert(kPlanOffset == 65536);
+
+inline constexpr size_t kMaxPath = 4095;     // PATH_MAX without the final zero
+inline constexpr size_t kMaxIdentity = 255;  // of a device
+
+// Followed by six strings, each a le16 length and its bytes: path and identity
+// of metadata, data and origin; then zeroes up to the checksum.
+struct DiskJournalHeader {
+  char magic[8];
+  le32 version;
+  le32 state;
+  le64 sequence;
+  le64 nonce;
+  le32 thin_id;
+  le32 creation_time;
+  le64 transaction_id;
+  le32 root_choice;
+  le32 beyond_origin;
+  le64 root_block;
+  le64 mapping_root;
+  le64 block_size;  // all sizes in bytes
+  le64 logical_block_size;
+  le64 thin_size;
+  le32 thin_size_known;  // 0 or 1
+  le32 unused;           // 0
+  le64 origin_size_before;
+  le64 origin_size_after;
+  le64 plan_end;
+  le64 mapped_blocks;
+  le64 runs;
+  le64 copy_bytes;
+  unsigned char digest[16];
+  le64 created_at;
+  le64 plan_pages;
+  le64 fingerprint;
+};
+static_assert(sizeof(DiskJournalHeader) == 192);
+static_assert(offsetof(DiskJournalHeader, sequence) == 16);
+static_assert(offsetof(DiskJournalHeader, thin_id) == 32);
+static_assert(offsetof(DiskJournalHeader, root_choice) == 48);
+static_assert(offsetof(DiskJournalHeader, block_size) == 72);
+static_assert(offsetof(DiskJournalHeader, thin_size_known) == 96);
+static_assert(offsetof(DiskJournalHeader, plan_end) == 120);
+static_assert(offsetof(DiskJournalHeader, digest) == 152);
+static_assert(offsetof(DiskJournalHeader, fingerprint) == 184);
+static_assert(sizeof(DiskJournalHeader) + 3 * (2 + kMaxPath + 2 + kMaxIdentity) + 4 <= kHeaderSize);
+
+struct DiskProgressSlot {
+  char magic[8];
+  le64 nonce;
+  le64 sequence;
+  le64 position;
+  le64 bytes_read;
+  le64 bytes_compared_equal;
+  le64 bytes_written;
+};
+static_assert(sizeof(DiskProgressSlot) == 56);
+static_assert(offsetof(DiskProgressSlot, position) == 24);
+
+// Followed by the runs; then zeroes up to the checksum.
+struct DiskPlanPage {
+  le64 nonce;
+  le64 index;
+  le64 position;
+  le32 run_count;
+};
+static_assert(sizeof(DiskPlanPage) == 28);
+static_assert(offsetof(DiskPlanPage, run_count) == 24);
+
+inline constexpr size_t kChecksumSize = 4;
+
+// The CRC-32C of RFC 3720, with its final inversion.
+inline le32 part_checksum(std::span<const std::byte> part) {
+  return le32(~crc32c(part.first(part.size() - kChecksumSize)));
+}
+inline void seal_part(std::span<std::byte> part) {
+  const le32 checksum = part_checksum(part);
+  std::memcpy(part.data() + part.size() - kChecksumSize, &checksum, kChecksumSize);
+}
+inline bool part_is_intact(std::span<const std::byte> part) {
+  const le32 checksum = part_checksum(part);
+  return std::memcmp(part.data() + part.size() - kChecksumSize, &checksum, kChecksumSize) == 0;
+}
+
+}  // namespace extmerge

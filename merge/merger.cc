@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// The table of contents of the program. What makes a merge safe is said at the
+// places where it becomes true; docs/crash-safety.md has the whole argument.
+
+#include "merge/merger.h"
+
+#include <algorithm>
+#include <ctime>
+
+#include "io/transfer.h"
+#include "merge/beyond_origin.h"
+#include "merge/sample.h"
+
+namespace extmerge {
+
+namespace {
+
+PlanLimits limits_of(const MergeTarget& target, const Source& source, BeyondOriginChoice beyond) {
+  Bytes end = target.origin.size;
+  if (target.thin_size) {
+    end = beyond == BeyondOriginChoice::kExtend ? *target.thin_size
+                                                : std::min(end, *target.thin_size);
+  }
+  return {source.superblock().data_block_size, end, target.thin_size};
+}
+
+// After a failure in the middle the administrator should know two things: the
+// snapshot's view is as it was, and how to go on.
+Error with_way_back(const Error& error, const std::string& journal) {
+  // A device that differs or a source that changed is not mended by going on.
+  if (error.exit_status() == 4 || error.exit_status() == 8) return error;
+  return Error(error.id(), error.what(),
+               error.next() + "; the merge can be resumed: extmerge resume " + journal);
+}
+
+class JournalCheckpoints : public CheckpointSink {
+ public:
+  JournalCheckpoints(Journal& journal, const std::function<void()>& check_origin,
+                     Progress& progress)
+      : journal_(journal), check_origin_(check_origin), progress_(progress) {}
+  void record(const JournalProgress& progress) override {
+    if (check_origin_) check_origin_();
+    journal_.record_progress(progress);
+    progress_.durable_bytes = progress.position.value();
+  }
+
+ private:
+  Journal& journal_;
+  const std::function<void()>& check_origin_;
+  Progress& progress_;
+};
+
+}  // namespace
+
+Merger::Merger(MergeTarget target, MergeOptions options, Progress& progress, std::stop_token stop)
+    : target_(std::move(target)), options_(options), progress_(progress), stop_(std::move(stop)) {}
+
+PlanReport Merger::plan(const RunListener& each_run) {
+  refuse_any(refuse_devices(target_, options_.beyond_origin, Purpose::kMerge));
+  Source source(target_);
+  PlanReport report = make_plan(source, Purpose::kMerge, each_run);
+  if (!report.refusals.empty()) return report;
+  try {
+    // Where thins hold the origin, preflight has judged them; otherwise ask the kernel.
+    if (claim_mode(target_) == OpenMode::kClaim && !target_.origin_is_inactive()) {
+      target_.open(target_.origin, OpenMode::kProbe, alignment_of(target_.origin.size));
+    }
+    if (target_.journal.directory) {
+      const std::vector<std::string> names = target_.journal.directory->names();
+      if (std::find(names.begin(), names.end(), lock_name(target_.journal.name)) != names.end()) {
+        lock_journal();
+      }
+    }
+  } catch (const Error& error) {
+    const bool expected = error.id() == MessageId::kReadOnly && target_.origin_made_writable;
+    if (!expected) report.refusals.push_back(error);
+  }
+  return report;
+}
+
+MergeReport Merger::resume(const Notice& notice) {
+  must_resume_ = true;
+  return merge([](const PlanReport&) { return true; }, notice);
+}
+
+MergeReport Merger::merge(const Confirm& confirm, const Notice& notice) {
+  // What the devices tell: nothing is read from a device that cannot be right.
+  refuse_any(refuse_devices(target_, options_.beyond_origin, Purpose::kMerge));
+
+  // What the pool says. The whole tree is walked and checked, so that a damaged
+  // one never leaves a half-merged origin.
+  Source source(target_);
+  MergeReport report;
+  report.plan = make_plan(source, Purpose::kMerge, {});
+  refuse_any(report.plan.refusals);
+  const MergeRecord wanted = record_of(source, report.plan);
+  if (notice) {
+    for (const std::string& note : report.plan.notes) notice(note);
+  }
+  if (!confirm(report.plan)) {
+    throw Error(MessageId::kNotConfirmed, "not confirmed: nothing was done",
+                "run it again and answer y, or give --yes");
+  }
+
+  // The origin is ours from here to the end, and so is the journal.
+  const std::shared_ptr<BlockDevice> origin = claim_origin(report.plan);
+  const std::shared_ptr<FileLock> lock = lock_journal();
+  const std::unique_ptr<Journal> journal = begin_or_go_on(source, *origin, wanted, report);
+  if (target_.mappings_read) target_.mappings_read();
+
+  // Beyond this point a crash can be resumed: the plan is durable, in place, and
+  // of a fixed size. Only bytes that it names are ever written.
+  const auto started = std::chrono::steady_clock::now();
+  try {
+    report.counters = copy(*journal, source, *origin).counters;
+    // Every planned byte is durable. Whether they are the right ones, and still
+    // the ones to merge, and nobody else has come to use the origin:
+    verify_merged(*journal, source, *origin);
+    refuse_changed_source(source, journal->record(), report.plan);
+    refuse_new_users(report.plan);
+    journal->record_done(fingerprint(*journal, *origin));
+  } catch (const Error& error) {
+    throw with_way_back(error, journal->path());
+  }
+  // Buffered readers of the origin saw the cache until now.
+  origin->drop_cache();
+
+  progress_.phase = Phase::kFinished;
+  report.seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  report.verified = options_.verify;
+  report.journal = journal->path();
+  report.state = journal->state();
+  report.total_bytes = journal->record().copy_bytes;
+  report.durable_bytes = journal->progress().position;
+  return report;
+}
+
+VerifyReport Merger::verify() {
+  // Nothing is grown here: what is missing at the origin's end is a difference
+  // like any other data there.
+  if (options_.beyond_origin == BeyondOriginChoice::kExtend) {
+    options_.beyond_origin = BeyondOriginChoice::kRefuse;
+  }
+  refuse_any(refuse_devices(target_, options_.beyond_origin, Purpose::kVerify));
+  Source source(target_);
+  VerifyReport report;
+  report.plan = make_plan(source, Purpose::kVerify, {});
+  refuse_any(report.plan.refusals);
+
+  const PlanLimits& limits = report.plan.limits;
+  const auto origin = target_.open(target_.origin, OpenMode::kReadOnly, alignment_of(limits.end));
+  PlannedRuns runs(source.reader(), source.device(), source.end_of_data(), limits, stop_);
+  ExtentSource extents(runs, limits);
+  progress_.total_bytes = report.plan.summary.copy_bytes.value();
+  progress_.done_bytes = 0;
+  progress_.phase = Phase::kVerifying;
+  const auto started = std::chrono::steady_clock::now();
+  report.result =
+      compare_extents({source.data(), *origin, extents, {}}, options_.pipeline, progress_, stop_);
+  source.check_still_held();
+  progress_.phase = Phase::kFinished;
+  report.seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  return report;
+}
+
+PlanReport Merger::make_plan(Source& source, Purpose purpose, const RunListener& each_run) {
+  PlanReport report;
+  report.thin_id = target_.thin_id;
+  report.limits = limits_of(target_, source, options_.beyond_origin);
+  report.metadata_snap = source.superblock().location;
+  report.transaction_id = source.superblock().transaction_id;
+  report.origin_bytes = target_.origin.size;
+
+  PlanFacts facts;
+  facts.limits = report.limits;
+  BeyondOriginScan beyond(source.data());
+  const bool look_beyond = options_.beyond_origin == BeyondOriginChoice::kRefuse;
+  PlannedRuns runs(source.reader(), source.device(), source.end_of_data(), report.limits, stop_,
+                   [&](const Extent& extent) {
+                     if (look_beyond) beyond.look_at(extent, stop_);
+                   });
+  Run run;
+  while (runs.next(run)) {
+    if (each_run) each_run(run);
+    progress_.mappings_read += run.blocks;
+  }
+  facts.summary = report.summary = runs.summary();
+  facts.beyond_origin_has_data = beyond.found_data();
+  report.siblings_are_known = target_.origin_users.has_value();
+  if (purpose == Purpose::kMerge) {
+    facts.siblings = report.siblings = siblings_of(source, runs, report);
+  }
+  source.check_still_held();
+
+  facts.needs_check = source.needs_check();
+  const Source::Freshness freshness = source.compare_with_live(source.device().mapping_root);
+  // One that is in use changes all the time; it will be frozen first.
+  facts.device_changed = freshness == Source::Freshness::kChanged && !target_.will_be_frozen;
+  report.refusals =
+      refuse_plan(facts, target_, options_.beyond_origin, options_.overrides, purpose);
+  facts.live_tree_unreadable = report.live_tree_unreadable =
+      freshness == Source::Freshness::kUnknown;
+  report.notes = notes_for(facts, target_, options_.beyond_origin, options_.overrides);
+  if (purpose == Purpose::kMerge && target_.journal.directory) {
+    const std::unique_ptr<Journal> journal = open_journal(false);
+    JournalDecision decision = decide_journal(journal.get(), record_of(source, report));
+    if (decision.refusal) report.refusals.push_back(*decision.refusal);
+    if (decision.go_on) report.resumable_from = journal->progress().position;
+  }
+  return report;
+}
+
+std::vector<Sibling> Merger::siblings_of(Source& source, const PlannedRuns& runs,
+                                         const PlanReport& plan) const {
+  const auto find = [&](const std::vector<ThinDevice>& devices) {
+    return find_siblings(source.reader(), devices, source.device(), runs.visited(),
+                         source.end_of_data(), plan.limits, plan.summary.copy_blocks, stop_);
+  };
+  if (!target_.origin_users) return find(source.devices());
+
+  std::vector<Sibling> siblings;
+  for (const OriginUser& user : *target_.origin_users) {
+    if (user.of_this_pool && (user.id == target_.thin_id || user.id == target_.frozen_from))
+      continue;
+    // Of another pool, or younger than the metadata snapshot: nothing is known of its mappings.
+    Sibling sibling{user.id, {}, plan.summary.copy_blocks, true};
+    const auto& devices = source.devices();
+    const auto device = std::find_if(devices.begin(), devices.end(),
+                                     [&](const ThinDevice& d) { return d.id == user.id; });
+    if (user.of_this_pool && device != devices.end()) sibling = find({*device}).front();
+    sibling.name = user.name;
+    sibling.certain = true;
+    siblings.push_back(sibling);
+  }
+  return siblings;
+}
+
+MergeRecord Merger::record_of(const Source& source, const PlanReport& plan) const {
+  MergeRecord record;
+  record.metadata = {target_.metadata_path, target_.metadata.identity};
+  record.data = {target_.data_path, target_.data.identity};
+  record.origin = {target_.origin_path, target_.origin.identity};
+  record.thin_id = target_.thin_id;
+  record.creation_time = source.device().creation_time;
+  record.transaction_id = source.device().transaction_id;
+  record.root_choice = target_.root_choice;
+  record.root_block = target_.root_block;
+  record.mapping_root = source.device().mapping_root;
+  record.block_size = plan.limits.block_size;
+  record.logical_block_size = target_.origin.logical_block_size;
+  record.thin_size = target_.thin_size;
+  record.beyond_origin = options_.beyond_origin;
+  record.origin_size_before = target_.origin.size;
+  record.origin_size_after = std::max(target_.origin.size, plan.limits.end);
+  record.plan_end = plan.limits.end;
+  record.mapped_blocks = plan.summary.mapped_blocks;
+  record.runs = plan.summary.runs;
+  record.copy_bytes = plan.summary.copy_bytes;
+  record.digest = plan.summary.digest;
+  record.created_at = static_cast<uint64_t>(std::time(nullptr));
+  return record;
+}
+
+JournalProgress Merger::copy(Journal& journal, Source& source, BlockDevice& origin) {
+  const JournalProgress start = journal.progress();
+  progress_.total_bytes = journal.record().copy_bytes.value();
+  progress_.done_bytes = start.position.value();
+  progress_.durable_bytes = start.position.value();
+  progress_.phase = Phase::kCopying;
+
+  Bytes skip;
+  const std::unique_ptr<RunSource> runs = journal.runs_from(start.position, skip);
+  ExtentSource extents(*runs, journal.record().limits(), skip);
+  JournalCheckpoints checkpoints(journal, target_.check_origin, progress_);
+  return copy_extents({source.data(), origin, extents, start}, options_.pipeline, checkpoints,
+                      progress_, stop_);
+}
+
+void Merger::verify_merged(Journal& journal, Source& source, BlockDevice& origin) {
+  std::optional<Bytes> difference;
+  if (options_.verify == VerifyChoice::kSample) {
+    const auto found = compare_sample(journal, source.data(), origin, journal.record().copy_bytes);
+    if (found) difference = found->origin_offset;
+  } else if (options_.verify == VerifyChoice::kFull) {
+    progress_.done_bytes = 0;
+    progress_.phase = Phase::kVerifying;
+    Bytes skip;
+    const std::unique_ptr<RunSource> runs = journal.runs_from(Bytes(0), skip);
+    ExtentSource extents(*runs, journal.record().limits(), skip);
+    difference =
+        compare_extents({source.data(), origin, extents, {}}, options_.pipeline, progress_, stop_)
+            .first_difference;
+  }
+  if (!difference) return;
+  // What the journal claims is not so: let the next run copy everything again.
+  journal.record_progress({});
+  throw Error(MessageId::kDiffers,
+              "the origin " + target_.origin.path + " differs from the snapshot at byte " +
+                  std::to_string(difference->value()) + " after the merge",
+              "something else writes to the origin or to the snapshot's data, or a device loses "
+              "writes; stop that and run the merge again: it begins at the start");
+}
+
+MergeTarget target_of(const MergeRecord& record) {
+  MergeTarget target;
+  target.metadata_path = record.metadata.path;
+  target.data_path = record.data.path;
+  target.origin_path = record.origin.path;
+  target.thin_id = record.thin_id;
+  target.thin_size = record.thin_size;
+  target.root_choice = record.root_choice;
+  target.root_block = record.root_block;
+  return target;
+}
+
+}  // namespace extmerge

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// The main path: plan, merge, resume, verify. merger.cc reads as the table of
+// contents of the program.
+
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "merge/journal_choice.h"
+#include "merge/pipeline.h"
+#include "merge/preflight.h"
+#include "merge/progress.h"
+#include "merge/siblings.h"
+#include "merge/source.h"
+#include "merge/target.h"
+
+namespace extmerge {
+
+enum class VerifyChoice { kNone, kSample, kFull };
+
+struct MergeOptions {
+  PipelineOptions pipeline;
+  BeyondOriginChoice beyond_origin = BeyondOriginChoice::kRefuse;
+  Overrides overrides;
+  bool restart = false;
+  bool again = false;
+  bool last_round = false;  // merge what is merged already, if the origin is as it was left
+  VerifyChoice verify = VerifyChoice::kSample;
+};
+
+// What `plan` found, also the first half of every other report.
+struct PlanReport {
+  PlanSummary summary;
+  PlanLimits limits;
+  ThinId thin_id{};
+  MetadataBlock metadata_snap;  // superblock the mappings were read from, 0 for the live one
+  uint64_t transaction_id = 0;  // of that superblock
+  Bytes origin_bytes;
+  std::optional<Bytes> resumable_from;  // an unfinished journal that a merge would go on with
+  bool live_tree_unreadable = false;    // whether the thin has changed is not known
+  std::vector<Sibling> siblings;
+  bool siblings_are_known = false;  // else they are possible ones
+  std::vector<std::string> notes;   // worth knowing, no reason to refuse
+  std::vector<Error> refusals;      // a merge would not start; the first one tells the exit status
+};
+
+struct MergeReport {
+  PlanReport plan;
+  CopyCounters counters;
+  double seconds = 0;
+  Bytes resumed_from;
+  VerifyChoice verified = VerifyChoice::kNone;
+  std::string journal;
+  JournalState state = JournalState::kIntent;
+  Bytes total_bytes;
+  Bytes durable_bytes;
+};
+
+struct VerifyReport {
+  PlanReport plan;
+  VerifyResult result;
+  double seconds = 0;
+};
+
+// Told of each planned run, in plan order (plan --ranges).
+using RunListener = std::function<void(const Run&)>;
+// Asked before anything is written; false ends the merge with kNotConfirmed.
+using Confirm = std::function<bool(const PlanReport&)>;
+// Told of something that happened during the work and is worth a line.
+using Notice = std::function<void(const std::string&)>;
+
+class Merger {
+ public:
+  // `progress` must outlive it.
+  Merger(MergeTarget target, MergeOptions options, Progress& progress, std::stop_token stop);
+
+  // Changes nothing. Reasons to refuse are in the report, except those that
+  // leave nothing to report (a device that cannot be read, damaged metadata).
+  PlanReport plan(const RunListener& each_run = {});
+
+  // Plans, asks, copies; goes on by itself where a matching journal is unfinished.
+  MergeReport merge(const Confirm& confirm, const Notice& notice = {});
+
+  // Goes on with the target's journal; kNothingToResume or kNoJournal if there is no
+  // unfinished one. The target must have been filled in from the journal's record.
+  MergeReport resume(const Notice& notice = {});
+
+  // Throws nothing for a difference: it is in the result.
+  VerifyReport verify();
+
+ private:
+  PlanReport make_plan(Source& source, Purpose purpose, const RunListener& each_run);
+  MergeRecord record_of(const Source& source, const PlanReport& plan) const;
+  JournalDecision decide_journal(Journal* journal, const MergeRecord& wanted);
+  std::unique_ptr<Journal> open_journal(bool writable);
+  std::shared_ptr<FileLock> lock_journal();
+  std::vector<Sibling> siblings_of(Source& source, const PlannedRuns& runs,
+                                   const PlanReport& plan) const;
+  std::shared_ptr<BlockDevice> claim_origin(const PlanReport& plan);
+  // Who uses the origin may have changed since it was planned for.
+  void refuse_new_users(const PlanReport& plan);
+  void refuse_changed_source(Source& source, const MergeRecord& record, const PlanReport& plan);
+  std::unique_ptr<Journal> begin_or_go_on(Source& source, BlockDevice& origin,
+                                          const MergeRecord& wanted, MergeReport& report);
+  std::unique_ptr<Journal> begin_journal(Source& source, const MergeRecord& wanted);
+  uint64_t fingerprint(Journal& journal, BlockDevice& origin) const;
+  JournalProgress copy(Journal& journal, Source& source, BlockDevice& origin);
+  void verify_merged(Journal& journal, Source& source, BlockDevice& origin);
+
+  MergeTarget target_;
+  MergeOptions options_;
+  bool must_resume_ = false;
+  Progress& progress_;
+  std::stop_token stop_;
+};
+
+// A target for finishing what `record` describes: its paths, thin id and root
+// choice. Facts, opener and journal place are the caller's to fill in.
+MergeTarget target_of(const MergeRecord& record);
+
+}  // namespace extmerge

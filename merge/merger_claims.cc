@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// What a merge takes hold of before it copies, and asks again before it says
+// done: the origin, the journal, and the certainty that neither they nor the
+// source have changed in the meantime.
+
+#include <algorithm>
+
+#include "merge/merger.h"
+#include "merge/sample.h"
+
+namespace extmerge {
+
+JournalDecision Merger::decide_journal(Journal* journal, const MergeRecord& wanted) {
+  const JournalWishes wishes{must_resume_,      options_.restart,
+                             options_.again,    options_.overrides.allow_stale,
+                             target_.merged_as, options_.last_round};
+  return decide(journal, wanted, wishes, [&] {
+    // Asked again when it is active and claimed.
+    if (target_.origin_is_inactive()) return true;
+    const auto origin =
+        target_.open(target_.origin, OpenMode::kReadOnly, alignment_of(target_.origin.size));
+    // The same image may have been merged into through a loop device, which has no
+    // such time.
+    return journal->fingerprint() == fingerprint(*journal, *origin) ||
+           journal->fingerprint() == origin_fingerprint(*journal, *origin);
+  });
+}
+
+// What the journal's sample of the origin cannot see, the time of a file's last
+// modification does.
+uint64_t Merger::fingerprint(Journal& journal, BlockDevice& origin) const {
+  constexpr uint64_t kOdd = 0x9e3779b97f4a7c15;
+  return origin_fingerprint(journal, origin) ^ (target_.origin_modified * kOdd);
+}
+
+std::shared_ptr<BlockDevice> Merger::claim_origin(const PlanReport& plan) {
+  const Bytes ends = std::min(alignment_of(plan.limits.end), alignment_of(target_.origin.size));
+  const Bytes planned_for = target_.origin.size;
+  std::shared_ptr<BlockDevice> origin = target_.open(target_.origin, claim_mode(target_), ends);
+  // Planning and asking took time.
+  refuse_new_users(plan);
+  if (origin->size() != planned_for) {
+    throw Error(MessageId::kPathChanged,
+                "the origin " + target_.origin.path + " changed its size just now",
+                "make sure nothing else uses it, and run the command again");
+  }
+  return origin;
+}
+
+void Merger::refuse_new_users(const PlanReport& plan) {
+  if (!target_.look_again) return;
+  const std::string identity = target_.origin.identity;
+  target_.look_again(target_);
+  if (target_.origin.identity != identity) {
+    throw Error(MessageId::kPathChanged,
+                target_.origin.path + " is no longer the origin that was planned for",
+                "make sure that nothing renames devices, and run the command again");
+  }
+  for (const OriginUser& user : target_.origin_users.value_or(std::vector<OriginUser>{})) {
+    if (user.of_this_pool && (user.id == target_.thin_id || user.id == target_.frozen_from))
+      continue;
+    const bool planned_for = std::any_of(
+        plan.siblings.begin(), plan.siblings.end(),
+        [&](const Sibling& sibling) { return sibling.id == user.id && sibling.name == user.name; });
+    if (planned_for || options_.overrides.allow_shared_origin) continue;
+    throw Error(MessageId::kSharedOrigin,
+                user.name + " has come to read the origin " + target_.origin.path + " meanwhile",
+                "remove it, or run the same command again, which looks whether it would change");
+  }
+  PlanFacts facts;
+  facts.siblings = plan.siblings;
+  for (const Refusal& refusal :
+       {check_not_mounted(target_.origin), check_not_swap(target_.origin),
+        check_writable(target_.origin), check_holders(facts, target_, options_.overrides)}) {
+    if (refusal) throw *refusal;
+  }
+}
+
+void Merger::refuse_changed_source(Source& source, const MergeRecord& record,
+                                   const PlanReport& plan) {
+  if (options_.overrides.allow_stale) return;
+  if (!target_.mappings_read) source.check_still_held();
+  const Source::Freshness freshness = source.compare_with_live(record.mapping_root);
+  if (freshness == Source::Freshness::kSame) return;
+  if (freshness == Source::Freshness::kUnknown && plan.live_tree_unreadable) return;
+  const std::string thin = "thin id " + std::to_string(value(record.thin_id));
+  throw Error(MessageId::kStale,
+              freshness == Source::Freshness::kChanged
+                  ? thin + " was written to during the merge: what was copied may be a mixture"
+                  : "the pool's metadata can no longer be read: whether " + thin +
+                        " was written to during the merge is not known",
+              "keep the thin still, reserve the metadata snapshot again and merge with --restart");
+}
+
+std::shared_ptr<FileLock> Merger::lock_journal() {
+  if (target_.journal.lock) return target_.journal.lock;
+  std::shared_ptr<FileLock> lock =
+      target_.journal.directory->try_lock(lock_name(target_.journal.name));
+  if (lock) return lock;
+  throw Error(MessageId::kJournalLocked, target_.journal.path + " is in use by another extmerge",
+              "wait for it (extmerge status " + target_.journal.path + "), or stop it");
+}
+
+std::unique_ptr<Journal> Merger::open_journal(bool writable) {
+  DurableDirectory& directory = *target_.journal.directory;
+  try {
+    return Journal::open(directory, target_.journal.name, writable);
+  } catch (const Error& error) {
+    // A journal that cannot be read can be given up like any unfinished one, but
+    // only if it is a journal.
+    const bool unreadable =
+        error.id() == MessageId::kDamagedJournal || error.id() == MessageId::kJournalVersion;
+    if (!unreadable || !options_.restart) throw;
+    if (Journal::is_ours(directory, target_.journal.name)) return nullptr;
+    throw Error(MessageId::kNotAJournal, target_.journal.path + " is not a journal of extmerge",
+                "name another file with --journal; nothing overrides this");
+  }
+}
+
+std::unique_ptr<Journal> Merger::begin_or_go_on(Source& source, BlockDevice& origin,
+                                                const MergeRecord& wanted, MergeReport& report) {
+  // Nobody else can change the journal now, so this decision stands.
+  std::unique_ptr<Journal> journal = open_journal(true);
+  const JournalDecision decision = decide_journal(journal.get(), wanted);
+  if (decision.refusal) throw *decision.refusal;
+  // Growing a file loses nothing. If it fails, no journal is in the way yet.
+  const Bytes grown =
+      decision.go_on ? journal->record().origin_size_after : wanted.origin_size_after;
+  if (origin.size() < grown) origin.extend(grown);
+  if (!decision.go_on) {
+    journal.reset();
+    return begin_journal(source, wanted);
+  }
+
+  // A watermark is believed only if a sample of what it claims is on the origin.
+  if (const auto difference =
+          compare_sample(*journal, source.data(), origin, journal->progress().position)) {
+    throw Error(MessageId::kSampleDiffers,
+                "the origin " + target_.origin.path + " does not hold at byte " +
+                    std::to_string(difference->origin_offset.value()) + " what " +
+                    target_.journal.path + " says was merged there",
+                "the origin was written to or replaced since, or the journal is not its own; "
+                "extmerge merge --restart begins anew");
+  }
+  report.resumed_from = journal->progress().position;
+  const MergeRecord& begun = journal->record();
+  if (begun.digest != wanted.digest) {
+    // The old plan, as asked for: what was counted for the new one is not true of it.
+    if (!target_.origin.holders.empty() && !options_.overrides.allow_shared_origin) {
+      throw Error(MessageId::kSharedOrigin,
+                  "thins use the origin, and what the old plan would change in them is not known",
+                  "take them down, or accept that they change with --allow-shared-origin");
+    }
+    report.plan.summary = {};
+    report.plan.summary.mapped_blocks = begun.mapped_blocks;
+    report.plan.summary.runs = begun.runs;
+    report.plan.summary.copy_bytes = begun.copy_bytes;
+    report.plan.summary.copy_blocks = begun.block_size.blocks_holding(begun.copy_bytes);
+    report.plan.summary.digest = begun.digest;
+    report.plan.limits = begun.limits();
+    report.plan.siblings.clear();
+  }
+  return journal;
+}
+
+std::unique_ptr<Journal> Merger::begin_journal(Source& source, const MergeRecord& wanted) {
+  DurableDirectory& directory = *target_.journal.directory;
+  Journal::discard_unpublished(directory, target_.journal.name);
+  std::unique_ptr<Journal> journal = Journal::begin(directory, target_.journal.name, wanted);
+  // The metadata is walked a second time instead of being kept in memory; the
+  // journal checks that it is still the same plan.
+  PlannedRuns runs(source.reader(), source.device(), source.end_of_data(), wanted.limits(), stop_);
+  journal->publish(runs);
+  return journal;
+}
+
+}  // namespace extmerge

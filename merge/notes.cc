@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+#include <string>
+#include <vector>
+
+#include "merge/preflight.h"
+
+namespace extmerge {
+
+std::vector<std::string> notes_for(const PlanFacts& facts, const MergeTarget& target,
+                                   BeyondOriginChoice beyond, const Overrides& overrides) {
+  std::vector<std::string> notes;
+  const PlanSummary& summary = facts.summary;
+  const auto bytes = [](Bytes b) { return std::to_string(b.value()) + " bytes"; };
+
+  if (!target.thin_size) {
+    notes.push_back("the thin's size is not known: nothing was clipped at its end (--thin-size)");
+  } else if (*target.thin_size < target.origin.size) {
+    notes.push_back("the thin ends before the origin: the last " +
+                    bytes(target.origin.size - *target.thin_size) +
+                    " of the origin stay as they are");
+  }
+  if (summary.beyond_thin_bytes > Bytes(0)) {
+    notes.push_back(bytes(summary.beyond_thin_bytes) +
+                    " are mapped past the thin's end, where nobody can see them: not merged");
+  }
+  if (summary.beyond_origin_bytes > Bytes(0) && beyond == BeyondOriginChoice::kDrop) {
+    notes.push_back(bytes(summary.beyond_origin_bytes) +
+                    " are mapped past the origin's end: dropped, as asked");
+  } else if (summary.beyond_origin_bytes > Bytes(0) && !facts.beyond_origin_has_data) {
+    notes.push_back(bytes(summary.beyond_origin_bytes) +
+                    " are mapped past the origin's end and are all zero: not merged");
+  }
+  if (facts.live_tree_unreadable) {
+    notes.push_back(
+        "the pool's live metadata could not be read: whether the thin has changed since "
+        "the metadata snapshot is not known");
+  }
+  if (facts.device_changed && overrides.allow_stale) {
+    notes.push_back("the thin has changed since the metadata snapshot; going on, as asked");
+  }
+  for (const ThinHolder& thin : target.origin_thins) {
+    if (thin.of_this_pool && thin.id == target.thin_id && !thin.read_only &&
+        !target.will_be_frozen) {
+      notes.push_back(thin.name +
+                      " is the thin to be merged, active and writable: what is written to "
+                      "it during the merge may or may not be merged");
+    }
+  }
+  if (target.will_be_frozen) {
+    notes.push_back(
+        "the thin is in use: what is said here is of this moment, and a merge freezes "
+        "its state first");
+  }
+  for (const Sibling& sibling : facts.siblings) {
+    const std::string id = "thin id " + std::to_string(value(sibling.id));
+    if (sibling.certain) {
+      // A harmed one is a refusal, unless that was overridden.
+      if (sibling.harmed_blocks > 0 && overrides.allow_shared_origin) {
+        notes.push_back(sibling.name + " reads this origin and changes in " +
+                        std::to_string(sibling.harmed_blocks) + " blocks, as accepted");
+      }
+    } else if (sibling.unreadable) {
+      notes.push_back(id +
+                      ": its mappings cannot be read; if it has this origin, count it as harmed");
+    } else if (sibling.harmed_blocks > 0) {
+      notes.push_back(id + " would change in " + std::to_string(sibling.harmed_blocks) +
+                      " blocks if it has this origin");
+    }
+  }
+  if (target.journal.is_volatile) {
+    notes.push_back("the journal " + target.journal.path +
+                    " is on a file system in memory: after a power cut the merge begins anew");
+  }
+  return notes;
+}
+
+}  // namespace extmerge

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// take, work and commit as the filters of a oneTBB pipeline.
+//
+// Work is done in `threads` places at once. The stages mostly sleep in the
+// kernel, so this has nothing to do with the number of processors, where TBB
+// would stop with no more than a warning; it must be told.
+
+#pragma once
+
+#include <tbb/global_control.h>
+#include <tbb/parallel_pipeline.h>
+#include <tbb/task_arena.h>
+
+#ifdef __has_feature
+#if __has_feature(thread_sanitizer)
+#define EXTMERGE_THREAD_SANITIZER
+#endif
+#elif defined(__SANITIZE_THREAD__)
+#define EXTMERGE_THREAD_SANITIZER
+#endif
+
+#ifdef EXTMERGE_THREAD_SANITIZER
+#include <sanitizer/tsan_interface.h>
+#endif
+
+namespace extmerge {
+
+// What TBB promises of the order of stages, in words that ThreadSanitizer
+// understands: it cannot see it, since the library is not built for it. All that
+// a thread did before `event` has happened for the thread that comes after it.
+// In other builds this is nothing. What it still misunderstands inside TBB's own
+// headers is in tests/tsan-suppressions.txt.
+inline void comes_before([[maybe_unused]] const void* event) {
+#ifdef EXTMERGE_THREAD_SANITIZER
+  __tsan_release(const_cast<void*>(event));
+#endif
+}
+inline void comes_after([[maybe_unused]] const void* event) {
+#ifdef EXTMERGE_THREAD_SANITIZER
+  __tsan_acquire(const_cast<void*>(event));
+#endif
+}
+
+// Events that no object stands for: a stage cannot look at the objects it was
+// given before it comes after their making.
+inline constexpr char kStagesMade = 0;
+inline constexpr char kTaken = 0;
+inline constexpr char kCommitted = 0;
+
+// `take` returns the next piece or nullptr at the end, one call at a time;
+// `work` is called for up to `threads` pieces at once, `commit` in the order
+// they were taken in. None of them may throw.
+template <typename Piece, typename Take, typename Work, typename Commit>
+void run_stages(unsigned threads, const Take& take, const Work& work, const Commit& commit) {
+  const tbb::global_control allowed(tbb::global_control::max_allowed_parallelism, threads);
+  tbb::task_arena arena(static_cast<int>(threads));
+  const auto taking = tbb::make_filter<void, Piece*>(tbb::filter_mode::serial_in_order,
+                                                     [&](tbb::flow_control& control) {
+                                                       comes_after(&kStagesMade);
+                                                       comes_after(&kTaken);
+                                                       Piece* const piece = take();
+                                                       if (piece) {
+                                                         comes_before(piece);
+                                                       } else {
+                                                         control.stop();
+                                                       }
+                                                       comes_before(&kTaken);
+                                                       return piece;
+                                                     });
+  const auto working =
+      tbb::make_filter<Piece*, Piece*>(tbb::filter_mode::parallel, [&](Piece* piece) {
+        comes_after(&kStagesMade);
+        comes_after(piece);
+        work(*piece);
+        comes_before(piece);
+        return piece;
+      });
+  const auto committing =
+      tbb::make_filter<Piece*, void>(tbb::filter_mode::serial_in_order, [&](Piece* piece) {
+        comes_after(&kStagesMade);
+        comes_after(piece);
+        comes_after(&kCommitted);
+        commit(*piece);
+        comes_before(&kCommitted);
+      });
+  comes_before(&kStagesMade);
+  arena.execute([&] { tbb::parallel_pipeline(threads, taking & working & committing); });
+  comes_after(&kTaken);
+  comes_after(&kCommitted);
+}
+
+}  // namespace extmerge

@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+#include "merge/preflight.h"
+
+#include <algorithm>
+
+namespace extmerge {
+
+namespace {
+
+std::string bytes_text(Bytes b) { return std::to_string(b.value()) + " bytes"; }
+
+std::string joined(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
+bool contains(const std::vector<uint64_t>& numbers, uint64_t number) {
+  return std::find(numbers.begin(), numbers.end(), number) != numbers.end();
+}
+
+// The thin that `holder` is, if it is one.
+const ThinHolder* thin_of(const MergeTarget& target, const Holder& holder) {
+  for (const ThinHolder& thin : target.origin_thins) {
+    if (thin.device_number == holder.device_number) return &thin;
+  }
+  return nullptr;
+}
+
+void keep(std::vector<Error>& refusals, Refusal refusal) {
+  if (refusal) refusals.push_back(std::move(*refusal));
+}
+
+}  // namespace
+
+Refusal check_exists(const DeviceFacts& facts, const std::string& role) {
+  if (facts.exists) return {};
+  return Error(MessageId::kNotFound, "there is no " + facts.path + " (the " + role + ")",
+               "check the name; an LVM volume may have to be activated first");
+}
+
+Refusal check_kind(const DeviceFacts& facts, const std::string& role) {
+  if (!facts.exists) return {};
+  if (facts.size == Bytes(0) && (facts.is_block || facts.is_regular)) {
+    return Error(MessageId::kNotADevice, facts.path + " (the " + role + ") is empty",
+                 "name the right device; a loop device must be attached first");
+  }
+  if (facts.is_block || facts.is_regular) return {};
+  return Error(MessageId::kNotADevice,
+               facts.path + " (the " + role + ") is neither a block device nor an image file",
+               "name a block device or a regular file");
+}
+
+Refusal check_distinct(const DeviceFacts& metadata, const DeviceFacts& data) {
+  if (!metadata.exists || !data.exists || !overlaps(metadata, data)) return {};
+  return Error(MessageId::kSameDevice,
+               "the metadata device " + metadata.path + " and the data device " + data.path +
+                   " are the same, or one lies on the other",
+               "give --metadata and --data as the pool's table has them (dmsetup table)");
+}
+
+Refusal check_not_stacked(const DeviceFacts& origin, const DeviceFacts& pool_device,
+                          const std::string& role) {
+  if (!origin.exists || !pool_device.exists || !overlaps(origin, pool_device)) return {};
+  return Error(MessageId::kStacked,
+               "the origin " + origin.path + " is the pool's " + role + " device " +
+                   pool_device.path + ", or one lies on the other",
+               "merging there would destroy the pool; name the external origin (the third argument "
+               "of the thin's table)");
+}
+
+Refusal check_origin_size(const DeviceFacts& origin) {
+  if (!origin.exists || (!origin.is_block && !origin.is_regular)) return {};
+  if (origin.size.value() % kSectorSize == 0) return {};
+  return Error(MessageId::kOddSize,
+               "the origin " + origin.path + " has " + bytes_text(origin.size) +
+                   ", which is not a whole number of 512-byte sectors",
+               "it cannot be the origin a pool used; check the name, or whether the image was "
+               "cut or padded");
+}
+
+Refusal check_thin_size(const MergeTarget& target) {
+  if (!target.thin_size) return {};
+  const uint64_t size = target.thin_size->value();
+  if (size != 0 && size % kSectorSize == 0) return {};
+  return Error(MessageId::kUsage,
+               "--thin-size is " + bytes_text(*target.thin_size) +
+                   ", which is not a positive number of 512-byte sectors",
+               "give the length of the thin's table (blockdev --getsize64, dmsetup table)");
+}
+
+Refusal check_extendable(const MergeTarget& target, BeyondOriginChoice beyond) {
+  if (beyond != BeyondOriginChoice::kExtend) return {};
+  if (!target.thin_size) {
+    return Error(MessageId::kExtendNeedsThinSize,
+                 "--beyond-origin=extend needs the thin's size, which the metadata does not hold",
+                 "add --thin-size SIZE");
+  }
+  if (target.origin.is_block && *target.thin_size > target.origin.size) {
+    return Error(MessageId::kCannotExtend,
+                 "the origin " + target.origin.path + " is a device of " +
+                     bytes_text(target.origin.size) + ", the thin has " +
+                     bytes_text(*target.thin_size) + ": extmerge cannot grow a device",
+                 "grow it first (lvextend, or the like), or use --beyond-origin=drop");
+  }
+  return {};
+}
+
+Refusal check_writable(const DeviceFacts& origin) {
+  if (!origin.exists || !origin.read_only) return {};
+  return Error(MessageId::kReadOnly, "the origin " + origin.path + " is read-only",
+               "make it writable (blockdev --setrw for a disk, lvchange -prw for a volume that is "
+               "no longer an external origin, remount for a file)");
+}
+
+Refusal check_not_mounted(const DeviceFacts& origin) {
+  if (origin.mount_points.empty()) return {};
+  return Error(MessageId::kMounted,
+               "the origin " + origin.path + " is mounted on " + joined(origin.mount_points),
+               "unmount it; nothing overrides this");
+}
+
+Refusal check_not_swap(const DeviceFacts& origin) {
+  if (!origin.is_swap) return {};
+  return Error(MessageId::kInUse, "the origin " + origin.path + " is used as swap",
+               "swapoff " + origin.path);
+}
+
+Refusal check_pool_inactive(const MergeTarget& target) {
+  if (target.root_choice != RootChoice::kLive || target.metadata.holders.empty()) return {};
+  return Error(MessageId::kPoolActive,
+               "--live-root: the metadata device " + target.metadata.path + " is in use by " +
+                   target.metadata.holders.front().name,
+               "deactivate the pool, or reserve a metadata snapshot (dmsetup message POOL 0 "
+               "reserve_metadata_snap) and leave out --live-root");
+}
+
+Refusal check_journal_place(const MergeTarget& target) {
+  const JournalPlace& journal = target.journal;
+  const DeviceFacts& origin = target.origin;
+  const std::string next = "put it elsewhere with --journal or --state-dir";
+  for (const DeviceFacts* facts : {&target.metadata, &target.data, &origin}) {
+    for (const DeviceFacts::File& file : journal.files) {
+      const auto& under = facts->underlying_files;
+      if (std::find(under.begin(), under.end(), file) == under.end()) continue;
+      return Error(MessageId::kJournalOnOrigin,
+                   "the journal " + journal.path + ", or a file beside it that belongs to it, is " +
+                       facts->path + " itself",
+                   next);
+    }
+  }
+  if (origin.is_block && contains(journal.file_system, origin.device_number)) {
+    return Error(MessageId::kJournalOnOrigin,
+                 "the journal " + journal.path + " would lie on the origin " + origin.path, next);
+  }
+  for (const DeviceFacts* pool : {&target.metadata, &target.data}) {
+    if (pool->is_block && contains(journal.file_system, pool->device_number)) {
+      return Error(MessageId::kJournalOnOrigin,
+                   "the journal " + journal.path + " would lie on the pool's own " + pool->path,
+                   next);
+    }
+  }
+  return {};
+}
+
+std::vector<Error> refuse_devices(const MergeTarget& target, BeyondOriginChoice beyond,
+                                  Purpose purpose) {
+  std::vector<Error> refusals;
+  for (const auto& [facts, role] :
+       {std::pair{&target.metadata, "metadata device"}, std::pair{&target.data, "data device"},
+        std::pair{&target.origin, "origin"}}) {
+    keep(refusals, check_exists(*facts, role));
+    keep(refusals, check_kind(*facts, role));
+  }
+  keep(refusals, check_distinct(target.metadata, target.data));
+  keep(refusals, check_not_stacked(target.origin, target.metadata, "metadata"));
+  keep(refusals, check_not_stacked(target.origin, target.data, "data"));
+  keep(refusals, check_origin_size(target.origin));
+  keep(refusals, check_thin_size(target));
+  keep(refusals, check_pool_inactive(target));
+  if (purpose == Purpose::kVerify) return refusals;
+  keep(refusals, check_extendable(target, beyond));
+  keep(refusals, check_writable(target.origin));
+  keep(refusals, check_not_mounted(target.origin));
+  keep(refusals, check_not_swap(target.origin));
+  keep(refusals, check_journal_place(target));
+  return refusals;
+}
+
+Refusal check_needs_check(const PlanFacts& facts, const DeviceFacts& metadata) {
+  if (!facts.needs_check) return {};
+  return Error(MessageId::kNeedsCheck,
+               "the pool on " + metadata.path + " is marked needs_check: its metadata may be wrong",
+               "repair it first (deactivate the pool, then lvconvert --repair VG/POOL, or "
+               "thin_check --clear-needs-check-flag)");
+}
+
+Refusal check_stale(const PlanFacts& facts, const MergeTarget& target, const Overrides& overrides) {
+  if (!facts.device_changed || overrides.allow_stale) return {};
+  return Error(MessageId::kStale,
+               "thin id " + std::to_string(value(target.thin_id)) +
+                   " has changed since the metadata snapshot was reserved: the data blocks it "
+                   "names may have been overwritten",
+               "keep the thin still, release and reserve the metadata snapshot again; or accept "
+               "the risk with --allow-stale");
+}
+
+Refusal check_beyond_origin(const PlanFacts& facts, const MergeTarget& target,
+                            BeyondOriginChoice beyond) {
+  if (beyond != BeyondOriginChoice::kRefuse || !facts.beyond_origin_has_data) return {};
+  return Error(MessageId::kBeyondOrigin,
+               bytes_text(facts.summary.beyond_origin_bytes) +
+                   " of the thin lie past the end of the origin " + target.origin.path + " (" +
+                   bytes_text(target.origin.size) + ") and are not all zero",
+               "grow the origin first (an image: --beyond-origin=extend with --thin-size), or give "
+               "that data up with --beyond-origin=drop");
+}
+
+Refusal check_tail(const PlanFacts& facts, const DeviceFacts& origin) {
+  const uint64_t sector = origin.logical_block_size.value();
+  if (!origin.is_block || facts.summary.end_of_copy.value() % sector == 0) return {};
+  return Error(MessageId::kTailAlignment,
+               "the last block to merge ends at byte " +
+                   std::to_string(facts.summary.end_of_copy.value()) + " of the origin " +
+                   origin.path + ", inside one of its " + std::to_string(sector) +
+                   "-byte logical blocks",
+               "such a tail cannot be written directly; use a device with 512-byte sectors over "
+               "the same storage");
+}
+
+Refusal check_siblings(const PlanFacts& facts, const Overrides& overrides) {
+  if (overrides.allow_shared_origin) return {};
+  std::string harmed;
+  for (const Sibling& sibling : facts.siblings) {
+    if (!sibling.certain || sibling.harmed_blocks == 0) continue;
+    harmed += (harmed.empty() ? "" : ", ") + sibling.name + " (" +
+              (sibling.unreadable ? "its mappings are not known"
+                                  : std::to_string(sibling.harmed_blocks) + " blocks") +
+              ")";
+  }
+  if (harmed.empty()) return {};
+  return Error(MessageId::kSharedOrigin,
+               "what other volumes read from the same origin would change: " + harmed,
+               "merge or remove them first, or accept that they change with "
+               "--allow-shared-origin");
+}
+
+Refusal check_holders(const PlanFacts& facts, const MergeTarget& target,
+                      const Overrides& overrides) {
+  for (const Holder& holder : target.origin.holders) {
+    const std::string in_use = "the origin " + target.origin.path + " is in use by " + holder.name;
+    const ThinHolder* thin = thin_of(target, holder);
+    if (!thin) {
+      return Error(MessageId::kHeld, in_use, "take that device down first (lsblk shows the stack)");
+    }
+    if (thin->of_this_pool && (thin->id == target.thin_id || thin->id == target.frozen_from))
+      continue;
+    if (overrides.allow_shared_origin) continue;
+    const std::string next =
+        "remove or merge that thin first, or accept that it changes with --allow-shared-origin";
+    if (!thin->of_this_pool) {
+      return Error(MessageId::kSharedOrigin,
+                   in_use + ", a thin of another pool whose mappings are not known here", next);
+    }
+    const auto sibling =
+        std::find_if(facts.siblings.begin(), facts.siblings.end(),
+                     [&](const Sibling& candidate) { return candidate.id == thin->id; });
+    const std::string which = in_use + ", thin id " + std::to_string(value(thin->id));
+    if (sibling == facts.siblings.end()) {
+      return Error(
+          MessageId::kSharedOrigin,
+          which + ", which is younger than the metadata snapshot: its mappings are not known",
+          next);
+    }
+    if (sibling->harmed_blocks > 0 && !sibling->certain) {
+      return Error(
+          MessageId::kSharedOrigin,
+          which + ", which would change in " + std::to_string(sibling->harmed_blocks) + " blocks",
+          next);
+    }
+  }
+  return {};
+}
+
+std::vector<Error> refuse_plan(const PlanFacts& facts, const MergeTarget& target,
+                               BeyondOriginChoice beyond, const Overrides& overrides,
+                               Purpose purpose) {
+  std::vector<Error> refusals;
+  keep(refusals, check_needs_check(facts, target.metadata));
+  keep(refusals, check_stale(facts, target, overrides));
+  keep(refusals, check_beyond_origin(facts, target, beyond));
+  if (purpose == Purpose::kVerify) return refusals;
+  keep(refusals, check_tail(facts, target.origin));
+  keep(refusals, check_siblings(facts, overrides));
+  keep(refusals, check_holders(facts, target, overrides));
+  return refusals;
+}
+
+void refuse_any(const std::vector<Error>& refusals) {
+  if (refusals.empty()) return;
+  std::string next = refusals.front().next();
+  for (size_t i = 1; i < refusals.size(); ++i) {
+    next += "\n  also " + to_string(refusals[i].id()) + ": " + refusals[i].what();
+  }
+  throw Error(refusals.front().id(), refusals.front().what(), next);
+}
+
+OpenMode claim_mode(const MergeTarget& target) {
+  const auto below = std::count_if(target.origin_thins.begin(), target.origin_thins.end(),
+                                   [](const ThinHolder& thin) { return thin.of_layer_below; });
+  const bool is_held = target.origin.holders.size() > static_cast<size_t>(below);
+  return target.origin.is_block && is_held ? OpenMode::kShare : OpenMode::kClaim;
+}
+
+}  // namespace extmerge

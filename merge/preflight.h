@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// Every reason to refuse, each a small function of facts with an id of its own.
+// They run before anything is written, in two groups: what the devices alone
+// tell, before a byte of metadata is read, and what the plan tells. All of a
+// group are asked, so that the administrator sees every obstacle at once; the
+// first one decides the exit status.
+
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "io/error.h"
+#include "merge/siblings.h"
+#include "merge/target.h"
+
+namespace extmerge {
+
+using Refusal = std::optional<Error>;
+
+struct Overrides {
+  bool allow_stale = false;
+  bool allow_shared_origin = false;
+};
+
+// --- what the devices tell -------------------------------------------------
+
+Refusal check_exists(const DeviceFacts& facts, const std::string& role);
+Refusal check_kind(const DeviceFacts& facts,
+                   const std::string& role);  // block device or image, not empty
+Refusal check_distinct(const DeviceFacts& metadata, const DeviceFacts& data);
+Refusal check_not_stacked(const DeviceFacts& origin, const DeviceFacts& pool_device,
+                          const std::string& role);
+Refusal check_origin_size(const DeviceFacts& origin);  // not whole sectors
+Refusal check_thin_size(const MergeTarget& target);    // not whole sectors, or 0
+Refusal check_extendable(const MergeTarget& target, BeyondOriginChoice beyond);
+Refusal check_writable(const DeviceFacts& origin);
+Refusal check_not_mounted(const DeviceFacts& origin);
+Refusal check_not_swap(const DeviceFacts& origin);
+Refusal check_pool_inactive(const MergeTarget& target);  // for --live-root
+Refusal check_journal_place(const MergeTarget& target);
+
+// For reading only (verify) the ones about writing and use are left out.
+enum class Purpose { kMerge, kVerify };
+std::vector<Error> refuse_devices(const MergeTarget& target, BeyondOriginChoice beyond,
+                                  Purpose purpose);
+
+// --- what the plan tells ---------------------------------------------------
+
+// What is known once the metadata has been read.
+struct PlanFacts {
+  bool needs_check = false;
+  bool device_changed = false;        // its root in the live tree is another
+  bool live_tree_unreadable = false;  // nobody can tell whether it has
+  bool beyond_origin_has_data = false;
+  PlanLimits limits;
+  PlanSummary summary;
+  std::vector<Sibling> siblings;
+};
+
+Refusal check_needs_check(const PlanFacts& facts, const DeviceFacts& metadata);
+Refusal check_stale(const PlanFacts& facts, const MergeTarget& target, const Overrides& overrides);
+Refusal check_beyond_origin(const PlanFacts& facts, const MergeTarget& target,
+                            BeyondOriginChoice beyond);
+Refusal check_tail(const PlanFacts& facts, const DeviceFacts& origin);
+// A sibling that is known to be one must not change.
+Refusal check_siblings(const PlanFacts& facts, const Overrides& overrides);
+// Holders of the origin are tolerated only if each is the source itself or a
+// sibling the merge does not harm.
+Refusal check_holders(const PlanFacts& facts, const MergeTarget& target,
+                      const Overrides& overrides);
+
+std::vector<Error> refuse_plan(const PlanFacts& facts, const MergeTarget& target,
+                               BeyondOriginChoice beyond, const Overrides& overrides,
+                               Purpose purpose);
+
+// Throws the first, which decides the exit status; the others are said in it as well.
+void refuse_any(const std::vector<Error>& refusals);
+
+// What the administrator should know although it is no reason to refuse.
+std::vector<std::string> notes_for(const PlanFacts& facts, const MergeTarget& target,
+                                   BeyondOriginChoice beyond, const Overrides& overrides);
+
+// How the origin can be claimed, given that nothing above refused: exclusively,
+// or, where thins hold it, by its lock alone.
+OpenMode claim_mode(const MergeTarget& target);
+
+}  // namespace extmerge

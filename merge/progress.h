@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// How far the work is, for whoever shows it. Written by the merge, read by the
+// display's thread; each number is atomic, a snapshot of them is not.
+
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+namespace extmerge {
+
+enum class Phase : int { kPlanning, kCopying, kVerifying, kFinished };
+
+struct Progress {
+  std::atomic<Phase> phase{Phase::kPlanning};
+  std::atomic<uint64_t> mappings_read{0};  // planning
+  std::atomic<uint64_t> total_bytes{0};    // of the phase
+  std::atomic<uint64_t> done_bytes{0};     // copied or compared, in plan order
+  std::atomic<uint64_t> durable_bytes{0};  // copying: recorded in the journal
+};
+
+}  // namespace extmerge

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// All places are known before the first is read, so they are sorted and read at
+// once: on a rotating disk a second's work at most.
+
+// The shared library is several times slower than the code inlined.
+#define XXH_INLINE_ALL
+#include "merge/sample.h"
+
+#include <xxhash.h>
+
+#include <algorithm>
+#include <array>
+#include <random>
+#include <vector>
+
+#include "io/buffer.h"
+#include "io/endian.h"
+#include "io/transfer.h"
+#include "merge/compare.h"
+
+namespace extmerge {
+
+namespace {
+
+constexpr uint64_t kSamples = 64;
+constexpr uint64_t kPieceSize = 64 << 10;
+constexpr uint64_t kFirstBlocks = 16;
+constexpr unsigned kDepth = 64;
+
+uint64_t round_up(uint64_t length, uint64_t unit) { return (length + unit - 1) / unit * unit; }
+
+// A range of a device, to be read into its own slot of a buffer.
+struct Place {
+  Bytes offset;
+  uint64_t length = 0;
+};
+
+// All places at once, each at the start of a slot of `slot` bytes.
+Buffer read_places(BlockDevice& device, std::span<const Place> places, uint64_t slot) {
+  Buffer memory(std::max<uint64_t>(places.size(), 1) * slot);
+  std::vector<IoRequest> requests;
+  for (const Place& place : places) {
+    requests.push_back({Direction::kRead, place.offset,
+                        memory.span().subspan(requests.size() * slot, place.length)});
+  }
+  const std::unique_ptr<AsyncQueue> queue = device.make_queue(kDepth);
+  if (const auto failed = transfer(device, *queue, requests)) throw io_error(device, *failed);
+  return memory;
+}
+
+void sort_and_unique(std::vector<uint64_t>& numbers) {
+  std::sort(numbers.begin(), numbers.end());
+  numbers.erase(std::unique(numbers.begin(), numbers.end()), numbers.end());
+}
+
+// The first and the last of `count`, and 64 others by chance; fewer if there are no more.
+std::vector<uint64_t> draw(uint64_t count) {
+  std::random_device chance;
+  std::uniform_int_distribution<uint64_t> any(0, count - 1);
+  std::vector<uint64_t> numbers = {0, count - 1};
+  for (uint64_t i = 0; i < kSamples; ++i) numbers.push_back(any(chance));
+  sort_and_unique(numbers);
+  return numbers;
+}
+
+// Appends the last of `count` and 64 spread evenly, the first among them.
+void spread(uint64_t count, std::vector<uint64_t>& numbers) {
+  if (count == 0) return;
+  for (uint64_t i = 0; i < kSamples; ++i) {
+    // Without overflow: the quotient's and the remainder's shares apart.
+    numbers.push_back(count / kSamples * i + count % kSamples * i / kSamples);
+  }
+  numbers.push_back(count - 1);
+}
+
+}  // namespace
+
+std::optional<SampleDifference> compare_sample(Journal& journal, BlockDevice& data,
+                                               BlockDevice& origin, Bytes position) {
+  if (position == Bytes(0)) return std::nullopt;
+  const uint64_t data_block = data.logical_block_size().value();
+  const uint64_t origin_block = origin.logical_block_size().value();
+  std::vector<Place> on_data;
+  std::vector<Place> on_origin;
+  for (const uint64_t number : draw(round_up(position.value(), kPieceSize) / kPieceSize)) {
+    const Bytes start(number * kPieceSize);
+    const Extent extent = journal.extent_at(start);
+    uint64_t length = std::min({extent.length.value(), kPieceSize, (position - start).value()});
+    // Nothing but a forged position ends inside a block.
+    length -= length % origin_block;
+    on_data.push_back({extent.data_offset, round_up(length, data_block)});
+    on_origin.push_back({extent.origin_offset, length});
+  }
+  const uint64_t slot = round_up(kPieceSize, data_block);
+  const Buffer is = read_places(origin, on_origin, slot);
+  const Buffer should_be = read_places(data, on_data, slot);
+  for (size_t i = 0; i < on_origin.size(); ++i) {
+    const auto now = is.span().subspan(i * slot, on_origin[i].length);
+    const auto wanted = should_be.span().subspan(i * slot, on_origin[i].length);
+    const auto [found, unused] = std::mismatch(now.begin(), now.end(), wanted.begin());
+    if (found == now.end()) continue;
+    return SampleDifference{on_origin[i].offset +
+                            Bytes(static_cast<uint64_t>(found - now.begin()))};
+  }
+  return std::nullopt;
+}
+
+uint64_t origin_fingerprint(Journal& journal, BlockDevice& origin) {
+  const uint64_t size = origin.size().value();
+  const uint64_t unit = std::max<uint64_t>(kCompareUnit, origin.logical_block_size().value());
+  const uint64_t blocks = round_up(size, unit) / unit;
+  std::vector<uint64_t> numbers;
+  for (uint64_t i = 0; i < std::min(kFirstBlocks, blocks); ++i) numbers.push_back(i);
+  spread(blocks, numbers);
+
+  std::vector<uint64_t> planned;
+  spread(round_up(journal.record().copy_bytes.value(), unit) / unit, planned);
+  for (const uint64_t number : planned) {
+    const uint64_t block = journal.extent_at(Bytes(number * unit)).origin_offset.value() / unit;
+    if (block < blocks) numbers.push_back(block);
+  }
+  sort_and_unique(numbers);
+
+  std::vector<Place> places;
+  for (const uint64_t number : numbers) {
+    places.push_back({Bytes(number * unit), std::min(unit, size - number * unit)});
+  }
+  const Buffer memory = read_places(origin, places, unit);
+  XXH3_state_t hash;
+  XXH3_64bits_reset(&hash);
+  for (size_t i = 0; i < places.size(); ++i) {
+    const le64 offset(places[i].offset.value());
+    XXH3_64bits_update(&hash, &offset, sizeof offset);
+    XXH3_64bits_update(&hash, memory.data() + i * unit, places[i].length);
+  }
+  return XXH3_64bits_digest(&hash);
+}
+
+}  // namespace extmerge

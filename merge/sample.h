@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// Cheap evidence. A watermark is a number in a file, and a file can be stale,
+// copied or forged; so before it is believed, some of what it claims is read
+// back and compared. And a finished merge leaves a fingerprint of the origin,
+// so that a later round can tell that somebody has written to it since.
+
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "io/block_device.h"
+#include "merge/journal.h"
+
+namespace extmerge {
+
+struct SampleDifference {
+  Bytes origin_offset;
+};
+
+// Compares the first, the last and 64 random pieces of at most 64 KiB among the
+// planned bytes below `position`. The first difference found, if any.
+std::optional<SampleDifference> compare_sample(Journal& journal, BlockDevice& data,
+                                               BlockDevice& origin, Bytes position);
+
+// XXH3 of 4 KiB blocks of the origin: the first 16, where file systems keep what
+// they change on every mount, the last, 64 spread over it by a fixed rule, and
+// of the plan's first, last and 64 spread over it.
+uint64_t origin_fingerprint(Journal& journal, BlockDevice& origin);
+
+}  // namespace extmerge

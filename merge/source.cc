@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+#include "merge/source.h"
+
+#include <algorithm>
+
+#include "persistent-data/node.h"
+
+namespace extmerge {
+
+namespace {
+
+constexpr Bytes kBlockEnds{4096};  // metadata and data are read in whole blocks
+
+ThinDevice choose_device(const std::vector<ThinDevice>& devices, const MergeTarget& target) {
+  std::string ids;
+  for (const ThinDevice& device : devices) {
+    if (device.id == target.thin_id) return device;
+    if (ids.size() < 60) ids += (ids.empty() ? "" : ", ") + std::to_string(value(device.id));
+  }
+  throw Error(
+      MessageId::kThinIdAbsent,
+      "thin id " + std::to_string(value(target.thin_id)) + " is not in " + target.metadata.path +
+          (ids.empty() ? ", which has no thin devices" : ", which has " + ids),
+      "the id is the second argument of the thin's table (dmsetup table); a thin made after "
+      "the metadata snapshot is not in it");
+}
+
+}  // namespace
+
+Source::Source(const MergeTarget& target)
+    : root_choice_(target.root_choice),
+      metadata_(target.open(target.metadata, OpenMode::kReadOnly, kBlockEnds)),
+      data_(target.open(target.data, OpenMode::kReadOnly, kBlockEnds)),
+      reader_(*metadata_),
+      superblock_(choose_superblock(target)),
+      devices_(read_devices(reader_, superblock_)),
+      device_(choose_device(devices_, target)),
+      end_of_data_(data_->size().value() / superblock_.data_block_size.bytes().value()) {
+  if (nr_data_blocks_ > end_of_data_.value()) {
+    throw Error(MessageId::kDataDeviceTooSmall,
+                "the data device " + target.data.path + " holds " +
+                    std::to_string(end_of_data_.value()) + " blocks, the pool has " +
+                    std::to_string(nr_data_blocks_),
+                "name the pool's own data device (the pool's table has it: dmsetup table)");
+  }
+}
+
+Superblock Source::choose_superblock(const MergeTarget& target) {
+  std::optional<Superblock> live;
+  try {
+    live = reader_.live_superblock();
+    needs_check_ = live->needs_check;
+    nr_data_blocks_ = live->nr_data_blocks;
+  } catch (const Error& error) {
+    // A given block can be read without; the other choices start from it.
+    const bool damaged = error.exit_status() == 9;
+    if (target.root_choice != RootChoice::kBlock || !damaged) throw;
+  }
+  if (target.root_choice == RootChoice::kBlock) return reader_.held_superblock(target.root_block);
+  if (target.root_choice == RootChoice::kLive) return *live;
+  if (live->held_root == MetadataBlock(0)) {
+    throw Error(MessageId::kNoMetadataSnapshot,
+                "no metadata snapshot is held in " + target.metadata.path,
+                "reserve one (dmsetup message POOL 0 reserve_metadata_snap) and release it after "
+                "the merge; for a pool that is not active, --live-root reads the live tree");
+  }
+  return reader_.held_superblock(live->held_root);
+}
+
+Source::Freshness Source::compare_with_live(MetadataBlock root) {
+  // A commit may go on while the live tree is read, and its old blocks may be
+  // used again: what was read counts only if the superblock is still the same.
+  for (int attempt = 0; attempt < 5; ++attempt) {
+    try {
+      const Superblock before = reader_.live_superblock();
+      std::optional<ThinDevice> found;
+      bool damaged_tree = false;
+      try {
+        found = find_device(reader_, before, device_.id);
+      } catch (const Error& error) {
+        if (error.exit_status() != 9) throw;
+        damaged_tree = true;
+      }
+      const Superblock after = reader_.live_superblock();
+      if (before.data_mapping_root != after.data_mapping_root ||
+          before.device_details_root != after.device_details_root) {
+        continue;
+      }
+      if (damaged_tree) return Freshness::kUnknown;
+      const bool same = found && found->mapping_root == root &&
+                        found->creation_time == device_.creation_time &&
+                        found->transaction_id == device_.transaction_id;
+      return same ? Freshness::kSame : Freshness::kChanged;
+    } catch (const Error& error) {
+      if (error.exit_status() != 9) throw;
+      return Freshness::kUnknown;
+    }
+  }
+  return Freshness::kUnknown;
+}
+
+void Source::check_still_held() {
+  if (root_choice_ != RootChoice::kHeld) return;
+  const MetadataBlock held = reader_.live_superblock().held_root;
+  if (held == superblock_.location) {
+    const Superblock again = reader_.held_superblock(held);
+    if (again.data_mapping_root == superblock_.data_mapping_root &&
+        again.device_details_root == superblock_.device_details_root &&
+        again.transaction_id == superblock_.transaction_id && again.time == superblock_.time) {
+      return;
+    }
+  }
+  throw Error(
+      MessageId::kMetadataSnapshotGone,
+      "the metadata snapshot in " + reader_.device().name() +
+          " was released or reserved anew while it was read",
+      "make sure nothing else uses the pool's metadata snapshot, and run the command again");
+}
+
+}  // namespace extmerge

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// What one merge works on: three devices and what is known about them. Whoever
+// fills it in (cli, or a test with simulated disks) has opened nothing yet; the
+// merge inspects the facts first and opens through `open`.
+
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "io/block_device.h"
+#include "io/device_facts.h"
+#include "io/durable_file.h"
+#include "io/file_device.h"
+#include "merge/journal.h"
+
+namespace extmerge {
+
+// A thin target among the holders of the origin.
+struct ThinHolder {
+  uint64_t device_number = 0;
+  std::string name;  // dm name
+  ThinId id{};
+  bool of_this_pool = false;  // its pool's metadata device is the one given
+  bool read_only = false;
+  // It reads a layer under the origin, which leaves the origin itself free for O_EXCL.
+  bool of_layer_below = false;
+};
+
+// A volume that is known to read the origin, active or not.
+struct OriginUser {
+  ThinId id{};
+  std::string name;
+  bool of_this_pool = true;
+};
+
+// Where the journal goes. `directory` is null where there is none yet (plan).
+struct JournalPlace {
+  std::shared_ptr<DurableDirectory> directory;
+  std::string name;
+  std::string path;                   // for messages
+  std::vector<uint64_t> file_system;  // device numbers under its file system
+  // What there is of NAME, NAME.new and NAME.lock.
+  std::vector<DeviceFacts::File> files;
+  bool is_volatile = false;        // tmpfs and the like
+  std::shared_ptr<FileLock> lock;  // NAME.lock, where the caller holds it already
+};
+
+struct MergeTarget {
+  DeviceFacts metadata;
+  DeviceFacts data;
+  DeviceFacts origin;
+  std::vector<ThinHolder> origin_thins;
+  uint64_t origin_modified = 0;  // mtime of an image in ns, 0 for a device
+
+  ThinId thin_id{};
+  std::optional<Bytes> thin_size;
+  RootChoice root_choice = RootChoice::kHeld;
+  MetadataBlock root_block;  // kBlock
+
+  // Who reads the origin beside the thin, where that is known (LVM). Then these and no
+  // others are its siblings, and one that is harmed is a reason to refuse.
+  std::optional<std::vector<OriginUser>> origin_users;
+  // The thin is a frozen copy of this one, which is in use: not a sibling.
+  std::optional<ThinId> frozen_from;
+  // plan: the thin is in use and will be frozen before it is merged.
+  bool will_be_frozen = false;
+  // plan: it is read-only now and will be made writable for the merge (LVM).
+  bool origin_made_writable = false;
+  // Under this id the thin was merged before: a frozen copy that is gone.
+  std::optional<ThinId> merged_as;
+
+  JournalPlace journal;
+
+  // Absolute paths for the journal; device facts have what the user typed.
+  std::string metadata_path, data_path, origin_path;
+
+  std::function<std::shared_ptr<BlockDevice>(const DeviceFacts&, OpenMode, Bytes ends_multiple_of)>
+      open;
+  // Looks at the origin again: fills in `origin`, `origin_thins` and
+  // `origin_modified` as they are now. May be empty.
+  std::function<void(MergeTarget&)> look_again;
+  // Called when the plan is in the journal and the mappings are not needed any more:
+  // a metadata snapshot that was reserved for reading them can go. Where it is empty,
+  // the metadata snapshot must be held to the end.
+  std::function<void()> mappings_read;
+  // Called before progress is recorded. Throws if the origin is not ours any more.
+  std::function<void()> check_origin;
+
+  // Of an LVM volume that is not active there is a name and a size, and no device yet.
+  bool origin_is_inactive() const { return origin.is_block && origin.device_number == 0; }
+};
+
+}  // namespace extmerge

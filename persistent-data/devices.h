@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// The thin devices of a pool: two small B-trees keyed by dev_id, one leading to
+// the root of each device's mapping tree, one to its details.
+
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "persistent-data/metadata_reader.h"
+
+namespace extmerge {
+
+struct ThinDevice {
+  ThinId id{};
+  MetadataBlock mapping_root;
+  uint64_t mapped_blocks = 0;
+  uint64_t transaction_id = 0;  // of its creation: with creation_time this tells a
+  uint32_t creation_time = 0;   // device from a later one with the same id
+  uint32_t snapshotted_time = 0;
+};
+
+// All devices in order of id. Throws kMetadataDamaged, also where a device is
+// in only one of the two trees or an id exceeds 24 bits.
+std::vector<ThinDevice> read_devices(MetadataReader& reader, const Superblock& superblock);
+
+// One device, nothing if it is absent.
+std::optional<ThinDevice> find_device(MetadataReader& reader, const Superblock& superblock,
+                                      ThinId id);
+
+}  // namespace extmerge

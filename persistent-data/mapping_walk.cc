@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+#include "persistent-data/mapping_walk.h"
+
+#include <algorithm>
+#include <array>
+#include <numeric>
+#include <string>
+#include <utility>
+
+#include "io/transfer.h"
+
+namespace extmerge {
+namespace {
+
+constexpr uint32_t kMappingSize = sizeof(le64);
+constexpr size_t kBatchLeaves = 256;
+constexpr size_t kBatchBytes = kBatchLeaves * kMetadataBlockSize;  // and so the largest request
+
+// Leaves in order of keys; their blocks in memory in order of block number.
+struct Batch {
+  std::vector<NodeExpectation> leaves;
+  std::vector<uint32_t> slot;  // of leaves[i] in `memory`
+  std::vector<IoRequest> requests;
+  std::span<std::byte> memory;
+  size_t next = 0;  // the leaf to decode
+
+  bool is_decoded() const { return next == leaves.size(); }
+  std::span<std::byte> block(size_t leaf) const {
+    return memory.subspan(slot[leaf] * kMetadataBlockSize, kMetadataBlockSize);
+  }
+};
+
+// Gives every leaf its slot and makes one request of each row of neighbours.
+void lay_out(Batch& batch) {
+  std::vector<uint32_t> by_block(batch.leaves.size());
+  std::iota(by_block.begin(), by_block.end(), 0u);
+  std::sort(by_block.begin(), by_block.end(), [&](uint32_t a, uint32_t b) {
+    return batch.leaves[a].location < batch.leaves[b].location;
+  });
+
+  batch.slot.resize(by_block.size());
+  batch.requests.clear();
+  uint64_t neighbour = 0;  // the block that would carry on the last request
+  for (uint32_t slot = 0; slot < by_block.size(); ++slot) {
+    batch.slot[by_block[slot]] = slot;
+    const uint64_t block = batch.leaves[by_block[slot]].location.value();
+    const auto memory = batch.memory.subspan(slot * kMetadataBlockSize, kMetadataBlockSize);
+    if (!batch.requests.empty() && block == neighbour) {
+      std::span<std::byte>& row = batch.requests.back().memory;
+      row = {row.data(), row.size() + memory.size()};
+    } else {
+      batch.requests.push_back({Direction::kRead, Bytes(block * kMetadataBlockSize), memory});
+    }
+    neighbour = block + 1;
+  }
+}
+
+}  // namespace
+
+class MappingWalk::Impl {
+ public:
+  Impl(MetadataReader& reader, MetadataBlock root, const MappingWalkOptions& options)
+      : reader_(reader),
+        options_(options),
+        finder_(reader, root, kMappingSize, options.skip, options.skipped) {}
+
+  // The kernel may still be writing into the buffer.
+  ~Impl() {
+    if (in_flight_) reader_.batch_queue().wait();
+  }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+
+  std::span<const Mapping> next();
+  uint64_t delivered() const { return delivered_; }
+  const BlockSet& visited() const { return finder_.visited(); }
+
+ private:
+  void advance();
+  void gather(Batch& batch);
+  void start(Batch& batch);
+  void finish(Batch& batch);
+  void decode_leaf(Batch& batch);
+
+  MetadataReader& reader_;
+  const MappingWalkOptions options_;
+  LeafFinder finder_;
+  Buffer buffer_;
+  std::array<Batch, 2> batches_;  // one being decoded, the other on its way or empty
+  size_t current_ = 0;
+  bool in_flight_ = false;
+  std::vector<Mapping> mappings_;
+  uint64_t delivered_ = 0;
+};
+
+std::span<const Mapping> MappingWalk::Impl::next() {
+  if (options_.inner_nodes_only) {
+    while (finder_.next()) {
+    }
+    return {};
+  }
+  mappings_.clear();
+  while (mappings_.empty()) {  // the leaf of an empty tree has none
+    while (batches_[current_].is_decoded()) {
+      advance();
+      if (batches_[0].leaves.empty() && batches_[1].leaves.empty()) return {};
+    }
+    decode_leaf(batches_[current_]);
+  }
+  delivered_ += mappings_.size();
+  return mappings_;
+}
+
+// The batch that was decoded gives way to the one that was on its way.
+void MappingWalk::Impl::advance() {
+  Batch& done = batches_[current_];
+  Batch& coming = batches_[1 - current_];
+  gather(done);  // reads inner nodes while `coming` is under way
+  finish(coming);
+  start(done);
+  current_ = 1 - current_;
+}
+
+void MappingWalk::Impl::gather(Batch& batch) {
+  batch.leaves.clear();
+  batch.next = 0;
+  while (batch.leaves.size() < kBatchLeaves) {
+    const std::optional<NodeExpectation> leaf = finder_.next();
+    if (!leaf) break;
+    batch.leaves.push_back(*leaf);
+  }
+}
+
+void MappingWalk::Impl::start(Batch& batch) {
+  if (batch.leaves.empty()) return;
+  if (buffer_.size() == 0) {  // not before it is needed: many walks have no leaf to read
+    buffer_ = Buffer(2 * kBatchBytes);
+    batches_[0].memory = buffer_.span().first(kBatchBytes);
+    batches_[1].memory = buffer_.span().last(kBatchBytes);
+  }
+  lay_out(batch);
+  AsyncQueue& queue = reader_.batch_queue();
+  in_flight_ = true;
+  queue.submit(batch.requests);
+}
+
+void MappingWalk::Impl::finish(Batch& batch) {
+  if (!in_flight_) return;
+  AsyncQueue& queue = reader_.batch_queue();
+  queue.wait();
+  in_flight_ = false;
+  if (const auto failure = settle(reader_.device(), queue, batch.requests))
+    throw io_error(reader_.device(), *failure);
+}
+
+// Thin blocks rise over the whole walk: inside a leaf by check_node(), from leaf
+// to leaf because each one's keys lie in a range of its own.
+void MappingWalk::Impl::decode_leaf(Batch& batch) {
+  const NodeExpectation& leaf = batch.leaves[batch.next];
+  const Node node = check_node(batch.block(batch.next), leaf);
+  ++batch.next;
+  mappings_.resize(node.size());
+  for (uint32_t i = 0; i < node.size(); ++i) {
+    const DataBlock data = unpack_data_block(node.value64(i));
+    if (data >= options_.end_of_data)
+      throw damaged(leaf.location,
+                    "thin block " + std::to_string(node.key(i)) + " is mapped to data block " +
+                        std::to_string(data.value()) + ", the data device ends at block " +
+                        std::to_string(options_.end_of_data.value()),
+                    leaf.device);
+    mappings_[i] = {ThinBlock(node.key(i)), data};
+  }
+}
+
+MappingWalk::MappingWalk(MetadataReader& reader, MetadataBlock root,
+                         const MappingWalkOptions& options)
+    : impl_(std::make_unique<Impl>(reader, root, options)) {}
+
+MappingWalk::~MappingWalk() = default;
+MappingWalk::MappingWalk(MappingWalk&&) noexcept = default;
+
+std::span<const Mapping> MappingWalk::next() { return impl_->next(); }
+
+uint64_t MappingWalk::delivered() const { return impl_->delivered(); }
+
+const BlockSet& MappingWalk::visited() const { return impl_->visited(); }
+
+}  // namespace extmerge

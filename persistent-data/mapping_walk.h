@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// Delivers the mappings of one thin device in order of thin block, checking
+// every node on the way, in memory that does not grow with the tree.
+//
+// Method: the inner nodes (one in 126 or more) are read as the walk comes to
+// them; leaves are read in batches, sorted by block number with neighbours
+// joined, one batch in flight while the one before is decoded.
+// Memory: two batches of 256 blocks, one node per level, a bit per metadata block.
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "persistent-data/btree.h"
+#include "persistent-data/metadata_reader.h"
+
+namespace extmerge {
+
+struct Mapping {
+  ThinBlock thin;
+  DataBlock data;
+};
+
+struct MappingWalkOptions {
+  // Mappings to data blocks at or past this are damage.
+  DataBlock end_of_data{uint64_t{1} << 40};
+  // Nodes already known and not worth walking again: their subtrees are left
+  // out. What the walk meets is not added.
+  const BlockSet* skip = nullptr;
+  // If set, every subtree that was left out because of `skip` is marked here.
+  BlockSet* skipped = nullptr;
+  // Leaves are not read; next() delivers nothing. For finding shared subtrees.
+  bool inner_nodes_only = false;
+};
+
+class MappingWalk {
+ public:
+  // Starts at the root of one device's mapping tree. `reader` must outlive the walk.
+  MappingWalk(MetadataReader& reader, MetadataBlock root, const MappingWalkOptions& options);
+  ~MappingWalk();
+  MappingWalk(MappingWalk&&) noexcept;
+
+  // The next mappings, valid until the next call; empty at the end.
+  // Throws kMetadataDamaged (a node fails check_node(), a block is reached twice,
+  // leaves lie at different depths, the tree is deeper than kMaxDepth, a data
+  // block is out of range, thin blocks do not rise), kReadFailed. A walk that has
+  // thrown can only be destroyed.
+  std::span<const Mapping> next();
+
+  // Mappings delivered so far.
+  uint64_t delivered() const;
+  // The blocks of the tree reached so far, inner nodes and leaves.
+  const BlockSet& visited() const;
+
+  static constexpr unsigned kMaxDepth = kMaxTreeDepth;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace extmerge

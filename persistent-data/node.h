@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// One B-tree node, checked. Nothing reads a node that has not passed
+// check_node(), so no later code has to ask whether a count fits or a key is
+// in order: damaged or hostile metadata ends here, with exit status 9 and the
+// block's number.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "io/error.h"
+#include "persistent-data/disk_format.h"
+
+namespace extmerge {
+
+// What a node must satisfy because of where it was reached from.
+struct NodeExpectation {
+  MetadataBlock location;
+  bool must_be_leaf = false;      // known depth: the level says which of the two it is;
+  bool must_be_internal = false;  // both false: either
+  uint32_t leaf_value_size = 8;   // 8 for mappings and roots, 24 for device details
+  uint64_t first_key = 0;         // the parent's key for this child (0 for a root)
+  uint64_t end_key = UINT64_MAX;  // the parent's next key, not included
+  bool is_root = false;           // only a root may be empty
+  std::string_view device = {};   // named in messages
+};
+
+// A view of a checked node; the bytes must outlive it.
+class Node {
+ public:
+  bool is_leaf() const { return leaf_; }
+  uint32_t size() const { return nr_entries_; }
+  uint64_t key(uint32_t i) const;
+  uint64_t value64(uint32_t i) const;  // value_size 8
+  DiskDeviceDetails details(uint32_t i) const;
+  MetadataBlock child(uint32_t i) const { return MetadataBlock(value64(i)); }
+
+ private:
+  friend Node check_node(std::span<const std::byte>, const NodeExpectation&);
+  const std::byte* keys_ = nullptr;
+  const std::byte* values_ = nullptr;
+  uint32_t nr_entries_ = 0;
+  bool leaf_ = false;
+};
+
+// `block` is 4096 bytes as read from expectation.location. Throws
+// Error(kMetadataDamaged) naming the block and the first thing found wrong:
+// checksum, own block number, flags (exactly one of the two), value size (8 in
+// internal nodes), max_entries (not 0, multiple of 3, fits the block),
+// nr_entries, keys strictly rising and inside the parent's range.
+Node check_node(std::span<const std::byte> block, const NodeExpectation& expectation);
+
+// The checksum that a node's other bytes ask for.
+uint32_t node_checksum(std::span<const std::byte> block);
+
+// Error(kMetadataDamaged) for `block`: "metadata block 57 of DEVICE: WHAT".
+Error damaged(MetadataBlock block, const std::string& what, std::string_view device = {});
+
+}  // namespace extmerge

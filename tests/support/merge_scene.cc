@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+#include "tests/support/merge_scene.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+
+#include "tests/support/metadata_builder.h"
+
+namespace extmerge {
+
+namespace {
+
+using Contents = MergeScene::Contents;
+
+constexpr size_t kLabelSize = 16;
+
+// Random sectors, each beginning with a label like "data 00000012ab:" that
+// tells where it came from.
+Contents labelled(const char* label, uint64_t size, SimulatedRandom& random) {
+  Contents contents(size);
+  for (uint64_t at = 0; at < size; at += sizeof(uint64_t)) {
+    const uint64_t word = random();
+    std::memcpy(&contents[at], &word, std::min<uint64_t>(sizeof word, size - at));
+  }
+  for (uint64_t at = 0; at + kLabelSize <= size; at += kSectorSize) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.4s %010llx:", label,
+                  static_cast<unsigned long long>(at / kSectorSize));
+    std::memcpy(&contents[at], text, kLabelSize);
+  }
+  return contents;
+}
+
+std::string label_at(const Contents& contents, uint64_t at) {
+  const uint64_t sector = at / kSectorSize * kSectorSize;
+  if (sector + kLabelSize > contents.size()) return "the end";
+  std::string text;
+  for (size_t i = 0; i < kLabelSize; ++i) {
+    const char c = static_cast<char>(contents[sector + i]);
+    text += c >= ' ' && c <= '~' ? c : '.';
+  }
+  return "\"" + text + "\"";
+}
+
+Contents build_metadata(const SceneShape& shape) {
+  std::vector<BuiltMapping> mappings;
+  for (const auto& [thin, data] : shape.mappings) mappings.push_back({thin, data, 0});
+  std::sort(mappings.begin(), mappings.end(),
+            [](const BuiltMapping& a, const BuiltMapping& b) { return a.thin < b.thin; });
+  MetadataBuilder builder(64 + 2 * mappings.size(),
+                          static_cast<uint32_t>(shape.block_size / kSectorSize));
+  TreeShape tree_shape;
+  tree_shape.leaf_fill = shape.leaf_fill;
+  builder.add_device(value(MergeScene::kThinId), builder.add_tree(mappings, tree_shape));
+  builder.finish();
+  return builder.image();
+}
+
+DeviceFacts image_facts(const SimulatedDisk& disk, uint64_t inode) {
+  DeviceFacts facts;
+  facts.path = disk.name();
+  facts.exists = true;
+  facts.is_regular = true;
+  facts.file_system = 1;
+  facts.inode = inode;
+  facts.size = disk.size();
+  facts.logical_block_size = disk.logical_block_size();
+  facts.identity = "simulated:" + disk.name();
+  facts.underlying_files = {{facts.file_system, inode}};
+  return facts;
+}
+
+}  // namespace
+
+MergeScene::MergeScene(SimulatedWorld& world, SceneShape shape) : shape_(std::move(shape)) {
+  SimulatedRandom random(shape_.seed);
+  first_metadata_ = build_metadata(shape_);
+  first_origin_ = labelled("orig", shape_.origin_size, random);
+  uint64_t data_blocks = 1;
+  for (const auto& [thin, data] : shape_.mappings) data_blocks = std::max(data_blocks, data + 1);
+  first_data_ = labelled("data", data_blocks * shape_.block_size, random);
+
+  for (const auto& [thin, data] : shape_.mappings)
+    for (uint64_t in_block = 0; in_block < shape_.block_size; in_block += 4096) {
+      const uint64_t at = thin * shape_.block_size + in_block;
+      if (random_below(random, 100) >= shape_.percent_equal || at >= shape_.origin_size) continue;
+      const uint64_t length = std::min<uint64_t>(4096, shape_.origin_size - at);
+      std::memcpy(&first_data_[data * shape_.block_size + in_block], &first_origin_[at], length);
+    }
+
+  const Bytes unit(shape_.logical_block_size);
+  metadata_ = std::make_shared<SimulatedDisk>(world, "/images/metadata", first_metadata_, unit);
+  data_ = std::make_shared<SimulatedDisk>(world, "/images/data", first_data_, unit);
+  origin_ = std::make_shared<SimulatedDisk>(world, "/images/origin", first_origin_, unit);
+  first_view_ = snapshot_view();
+}
+
+MergeTarget MergeScene::target(std::shared_ptr<DurableDirectory> directory,
+                               const std::string& journal) const {
+  MergeTarget target;
+  target.metadata = image_facts(*metadata_, 1);
+  target.data = image_facts(*data_, 2);
+  target.origin = image_facts(*origin_, 3);
+  target.metadata_path = metadata_->name();
+  target.data_path = data_->name();
+  target.origin_path = origin_->name();
+  target.thin_id = kThinId;
+  if (shape_.thin_size) target.thin_size = Bytes(*shape_.thin_size);
+  target.journal.path = directory->path() + "/" + journal;
+  target.journal.name = journal;
+  target.journal.directory = std::move(directory);
+  target.open = [metadata = metadata_, data = data_, origin = origin_](
+                    const DeviceFacts& facts, OpenMode mode,
+                    Bytes) -> std::shared_ptr<BlockDevice> {
+    if (facts.path == origin->name()) return origin;
+    if (mode != OpenMode::kReadOnly)
+      throw Error(MessageId::kInternal, facts.path + " was opened for writing",
+                  "a merge only reads the pool");
+    if (facts.path == data->name()) return data;
+    return metadata;
+  };
+  return target;
+}
+
+uint64_t MergeScene::thin_end() const {
+  if (shape_.thin_size) return *shape_.thin_size;
+  uint64_t end = shape_.origin_size;
+  for (const auto& [thin, data] : shape_.mappings)
+    end = std::max(end, (thin + 1) * shape_.block_size);
+  return end;
+}
+
+Contents MergeScene::expected_origin(std::optional<uint64_t> size) const {
+  Contents expected = first_origin_;
+  if (size) expected.resize(*size);
+  const uint64_t end = std::min<uint64_t>(thin_end(), expected.size());
+  for (const auto& [thin, data] : shape_.mappings)
+    for (uint64_t i = 0; i < shape_.block_size; ++i) {
+      const uint64_t at = thin * shape_.block_size + i;
+      if (at < end) expected[at] = first_data_[data * shape_.block_size + i];
+    }
+  return expected;
+}
+
+Contents MergeScene::snapshot_view() const {
+  Contents view = origin_->contents();
+  const Contents data = data_->contents();
+  view.resize(thin_end());
+  for (const auto& [thin, block] : shape_.mappings)
+    for (uint64_t i = 0; i < shape_.block_size; ++i) {
+      const uint64_t at = thin * shape_.block_size + i;
+      if (at < view.size()) view[at] = data[block * shape_.block_size + i];
+    }
+  return view;
+}
+
+std::string MergeScene::damage() const {
+  const Contents origin = origin_->contents();
+  Contents expected = first_origin_;
+  // Whatever a mapped block hides may be anything.
+  if (origin.size() > expected.size()) expected.resize(origin.size());
+  const uint64_t end = std::min<uint64_t>(thin_end(), origin.size());
+  for (const auto& [thin, data] : shape_.mappings) {
+    const uint64_t start = std::min(end, thin * shape_.block_size);
+    const uint64_t stop = std::min(end, (thin + 1) * shape_.block_size);
+    std::copy(origin.begin() + static_cast<ptrdiff_t>(start),
+              origin.begin() + static_cast<ptrdiff_t>(stop),
+              expected.begin() + static_cast<ptrdiff_t>(start));
+  }
+  std::string complaint;
+  const auto complain = [&](const char* disk, const std::string& difference) {
+    if (!difference.empty()) complaint += std::string(disk) + ": " + difference + "\n";
+  };
+  complain("metadata", first_difference(metadata_->contents(), first_metadata_));
+  complain("data", first_difference(data_->contents(), first_data_));
+  complain("origin outside mapped blocks", first_difference(origin, expected));
+  return complaint;
+}
+
+std::string first_difference(const Contents& now, const Contents& expected) {
+  // Nearly always equal: ask the fast way first.
+  if (now.size() == expected.size() && std::memcmp(now.data(), expected.data(), now.size()) == 0)
+    return {};
+  const auto [a, b] = std::mismatch(now.begin(), now.end(), expected.begin(), expected.end());
+  const auto at = static_cast<uint64_t>(a - now.begin());
+  return "at byte " + std::to_string(at) + " of " + std::to_string(now.size()) + " (expected " +
+         std::to_string(expected.size()) + ") is " + label_at(now, at) + ", expected " +
+         label_at(expected, at);
+}
+
+}  // namespace extmerge

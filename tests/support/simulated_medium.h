@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// What a disk or a file holds: the image that a power cut leaves, and in order
+// the writes that are not flushed yet. Shared by the disks and the files of the
+// simulated world. Two images in memory; no lock of its own.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <random>
+#include <span>
+#include <vector>
+
+#include "io/units.h"
+
+namespace extmerge {
+
+// Which of the unflushed changes a power cut leaves.
+enum class Survivors {
+  kNone,
+  kAll,
+  kPrefix,  // the first few, the last of them perhaps torn
+  kRandom   // any, each perhaps torn
+};
+
+using SimulatedRandom = std::mt19937_64;
+
+// 0 to `end` - 1.
+inline uint64_t random_below(SimulatedRandom& random, uint64_t end) { return random() % end; }
+inline bool random_coin(SimulatedRandom& random) { return random_below(random, 2) == 0; }
+
+class SimulatedMedium {
+ public:
+  using WriteId = uint64_t;
+  using Contents = std::vector<std::byte>;
+
+  explicit SimulatedMedium(Contents contents = {});
+
+  const Contents& visible() const { return visible_; }
+  const Contents& durable() const { return durable_; }
+  bool dirty() const { return !pending_.empty(); }
+
+  // Seen at once, and growing the medium where it passes its end. Flushed by
+  // flush() only once complete() was called with its id.
+  WriteId begin_write(Bytes offset, std::span<const std::byte> bytes);
+  void complete(WriteId id);
+  // Begun and complete.
+  void write(Bytes offset, std::span<const std::byte> bytes);
+  // What a failed write may leave: any of its sectors.
+  void write_torn(Bytes offset, std::span<const std::byte> bytes, SimulatedRandom& random);
+  // Somebody else's write, durable at once.
+  void overwrite(Bytes offset, std::span<const std::byte> bytes);
+
+  // Durable at once.
+  void grow(Bytes size);
+  // The power went while it grew: survives like an unflushed write.
+  void grow_in_doubt(Bytes size);
+
+  // Makes durable what is complete.
+  void flush();
+  // A failed flush: some of the unflushed writes, at least one, will never be
+  // durable, and no later flush tells. `in_sight`: the page cache shows them
+  // until the next restart all the same.
+  void lose_some(SimulatedRandom& random, bool in_sight);
+
+  void restart(Survivors survivors, SimulatedRandom& random);
+
+ private:
+  struct Change {
+    WriteId id = 0;
+    bool complete = false;
+    Bytes offset;
+    Contents bytes;  // empty: only grows to `offset`
+  };
+
+  static void apply(Contents& image, const Change& change);
+  // The change cut at multiples of a sector, each part kept by chance.
+  static std::vector<Change> tear(const Change& change, SimulatedRandom& random);
+  void apply_torn(const Change& change, SimulatedRandom& random);
+
+  Contents durable_;
+  Contents visible_;
+  std::vector<Change> pending_;  // in order of id
+  WriteId next_id_ = 0;
+};
+
+}  // namespace extmerge
