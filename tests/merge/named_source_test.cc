@@ -1,0 +1,403 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// What a source of LVM adds to a merge (merge/target.h): siblings that are known, a
+// thin that is frozen first, a metadata snapshot that goes when the mappings have
+// been read, an origin that can be taken back.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "tests/merge/merger_fixture.h"
+
+namespace extmerge {
+namespace {
+
+// The plan is 6 blocks: 0, 1, 4, 6, 7 and 11 of thin 1.
+class NamedSource : public LivePool {
+ protected:
+  static constexpr ThinId kOther{2};
+
+  // A pool in which thin 2 maps those blocks.
+  void use_other(const std::vector<uint64_t>& blocks) {
+    use_metadata([](MetadataBuilder&) {}, RootChoice::kHeld, blocks);
+  }
+  void use_metadata(const std::function<void(MetadataBuilder&)>& change,
+                    RootChoice choice = RootChoice::kHeld,
+                    const std::vector<uint64_t>& other_blocks = {0, 1, 4, 6, 7, 11}) {
+    std::vector<BuiltMapping> mappings;
+    for (const uint64_t block : other_blocks) mappings.push_back({block, mappings.size()});
+    other_mappings = mappings;
+    LivePool::use_metadata(change, choice);
+  }
+  void add_devices(MetadataBuilder& pool) override {
+    pool.add_device(value(kOther), pool.add_tree(other_mappings));
+  }
+  // Users of the origin, as LVM would list them.
+  void users(const std::vector<OriginUser>& list) { target->origin_users = list; }
+  void expect_done() { EXPECT_EQ(merge().state, JournalState::kDone) << words; }
+  JournalState journal_state() { return Journal::open(*directory, "journal", false)->state(); }
+  Bytes recorded_position() {
+    return Journal::open(*directory, "journal", false)->progress().position;
+  }
+
+  std::vector<BuiltMapping> other_mappings;
+};
+
+const std::vector<uint64_t> kAll = {0, 1, 4, 6, 7, 11};
+
+// --- siblings that are known ------------------------------------------------
+
+TEST_F(NamedSource, AKnownSiblingThatWouldChangeIsNamedAndRefused) {
+  use_other({0, 7});
+  users({{kOther, "vg/other"}});
+  const auto before = scene->origin().contents();
+  EXPECT_EQ(merge_failure(), MessageId::kSharedOrigin);
+  EXPECT_NE(words.find("vg/other (4 blocks)"), std::string::npos) << words;
+  expect_untouched(before);
+  EXPECT_TRUE(directory->names().empty());
+  options.overrides.allow_shared_origin = true;
+  expect_done();
+  expect_merged();
+}
+
+TEST_F(NamedSource, AKnownSiblingThatMapsAllOfThePlanIsNoObstacle) {
+  use_other(kAll);
+  users({{kOther, "vg/other"}});
+  const MergeReport report = merge();
+  EXPECT_EQ(report.state, JournalState::kDone);
+  EXPECT_TRUE(report.plan.siblings_are_known);
+  ASSERT_EQ(report.plan.siblings.size(), 1u);
+  EXPECT_EQ(report.plan.siblings[0].name, "vg/other");
+  EXPECT_EQ(report.plan.siblings[0].harmed_blocks, 0u);
+  EXPECT_TRUE(report.plan.siblings[0].certain);
+}
+
+TEST_F(NamedSource, AllHarmedSiblingsAreNamed) {
+  use_other({0, 1, 4, 6, 7});
+  users({{kOther, "vg/other"}, {kOther, "wg/far", false}});
+  EXPECT_EQ(merge_failure(), MessageId::kSharedOrigin);
+  EXPECT_NE(words.find("vg/other (1 blocks), wg/far"), std::string::npos) << words;
+}
+
+TEST_F(NamedSource, OneInAnotherPoolCountsAsHarmedThroughout) {
+  use_other(kAll);
+  users({{kOther, "wg/far", false}});
+  const PlanReport plan = merger().plan();
+  ASSERT_EQ(plan.siblings.size(), 1u);
+  EXPECT_EQ(plan.siblings[0].harmed_blocks, 6u);
+  EXPECT_TRUE(plan.siblings[0].unreadable);
+  ASSERT_EQ(plan.refusals.size(), 1u);
+  EXPECT_EQ(plan.refusals[0].id(), MessageId::kSharedOrigin);
+}
+
+TEST_F(NamedSource, OneTheMetadataSnapshotDoesNotKnowCountsAsHarmedThroughout) {
+  use_other(kAll);
+  users({{ThinId{9}, "vg/young"}});
+  EXPECT_EQ(merge_failure(), MessageId::kSharedOrigin);
+  EXPECT_NE(words.find("vg/young"), std::string::npos) << words;
+}
+
+TEST_F(NamedSource, ThinsThatDoNotReadTheOriginAreNoSiblings) {
+  use_other({});
+  users({});
+  const MergeReport report = merge();
+  EXPECT_TRUE(report.plan.siblings.empty());
+  EXPECT_TRUE(report.plan.siblings_are_known);
+}
+
+TEST_F(NamedSource, WhereNobodyKnowsEveryOtherThinIsPossible) {
+  use_other({0});
+  const MergeReport report = merge();
+  EXPECT_FALSE(report.plan.siblings_are_known);
+  ASSERT_EQ(report.plan.siblings.size(), 1u);
+  EXPECT_FALSE(report.plan.siblings[0].certain);
+}
+
+TEST_F(NamedSource, WhatIsMergedAndWhatItWasFrozenFromAreNoSiblings) {
+  use_other({0});
+  users({{MergeScene::kThinId, "vg/freeze"}, {kOther, "vg/snap"}});
+  target->frozen_from = kOther;
+  const MergeReport report = merge();
+  EXPECT_EQ(report.state, JournalState::kDone);
+  EXPECT_TRUE(report.plan.siblings.empty());
+}
+
+TEST_F(NamedSource, AThinOfAnotherPoolWithTheSameIdIsASibling) {
+  use_other(kAll);
+  users({{MergeScene::kThinId, "wg/same-id", false}});
+  target->frozen_from = kOther;
+  EXPECT_EQ(merge_failure(), MessageId::kSharedOrigin);
+  users({{kOther, "wg/same-id", false}});
+  EXPECT_EQ(merge_failure(), MessageId::kSharedOrigin);
+}
+
+TEST_F(NamedSource, AUserThatComesDuringTheMergeIsNoticedBeforeItIsDone) {
+  for (const int at_look : {1, 2}) {
+    set_up(plain_shape());
+    use_other(kAll);
+    users({{kOther, "vg/other"}});
+    int looks = 0;
+    target->look_again = [&](MergeTarget& t) {
+      if (++looks == at_look) t.origin_users->push_back({ThinId{3}, "vg/late"});
+    };
+    EXPECT_EQ(merge_failure(), MessageId::kSharedOrigin) << at_look;
+    EXPECT_NE(words.find("vg/late"), std::string::npos) << words;
+    EXPECT_EQ(directory->has_file("journal"), at_look == 2);
+    if (at_look == 2) {
+      EXPECT_EQ(journal_state(), JournalState::kCopying);
+    }
+  }
+}
+
+TEST_F(NamedSource, AUserThatComesDuringTheMergeMayBeAccepted) {
+  use_other(kAll);
+  users({});
+  target->look_again = [](MergeTarget& t) { t.origin_users = {{{ThinId{3}, "vg/late"}}}; };
+  options.overrides.allow_shared_origin = true;
+  expect_done();
+}
+
+TEST_F(NamedSource, AUserThatGoesDuringTheMergeIsNoObstacle) {
+  use_other(kAll);
+  users({{kOther, "vg/other"}});
+  target->frozen_from = ThinId{5};
+  target->look_again = [](MergeTarget& t) { t.origin_users = {{{ThinId{5}, "vg/renamed"}}}; };
+  expect_done();
+}
+
+// --- a thin that is in use, and is frozen ------------------------------------
+
+TEST_F(NamedSource, AThinThatWillBeFrozenIsNotCalledStaleByAPlan) {
+  use_metadata([&](MetadataBuilder& pool) { move_live_root(pool, other_root); });
+  users({});
+  ASSERT_EQ(merger().plan().refusals.size(), 1u);
+  target->will_be_frozen = true;
+  const PlanReport plan = merger().plan();
+  EXPECT_TRUE(plan.refusals.empty());
+  const auto said = std::count_if(
+      plan.notes.begin(), plan.notes.end(),
+      [](const std::string& note) { return note.find("freezes") != std::string::npos; });
+  EXPECT_EQ(said, 1);
+}
+
+// --- an origin that is inactive or read-only until the merge -----------------
+
+class ClosedOrigin : public NamedSource {
+ protected:
+  // `probe` is what asking the kernel for the origin exclusively comes to.
+  void use_origin(const std::function<void()>& probe) {
+    use_other(kAll);
+    users({});
+    target->open = [open = target->open, probe](const DeviceFacts& facts, OpenMode mode,
+                                                Bytes ends) {
+      if (mode == OpenMode::kProbe) probe();
+      return open(facts, mode, ends);
+    };
+  }
+};
+
+TEST_F(ClosedOrigin, ThatIsInactiveIsNotOpenedByAPlan) {
+  bool probed = false;
+  use_origin([&] { probed = true; });
+  EXPECT_TRUE(merger().plan().refusals.empty());
+  EXPECT_TRUE(probed);
+  probed = false;
+  target->origin.is_regular = false;
+  target->origin.is_block = true;  // and has no number
+  ASSERT_TRUE(target->origin_is_inactive());
+  EXPECT_TRUE(merger().plan().refusals.empty());
+  EXPECT_FALSE(probed);
+}
+
+TEST_F(ClosedOrigin, ThatIsReadOnlyIsExpectedOnlyWhereItWillBeMadeWritable) {
+  use_origin([] { throw Error(MessageId::kReadOnly, "it is read-only", "make it writable"); });
+  ASSERT_EQ(merger().plan().refusals.size(), 1u);
+  target->origin_made_writable = true;
+  EXPECT_TRUE(merger().plan().refusals.empty());
+}
+
+TEST_F(ClosedOrigin, ThatIsInUseIsRefusedAllTheSame) {
+  use_origin([] { throw Error(MessageId::kInUse, "it is in use", "stop that"); });
+  target->origin_made_writable = true;
+  const PlanReport plan = merger().plan();
+  ASSERT_EQ(plan.refusals.size(), 1u);
+  EXPECT_EQ(plan.refusals[0].id(), MessageId::kInUse);
+}
+
+// --- a metadata snapshot that is held only while mappings are read ------------
+
+TEST_F(NamedSource, MappingsAreGivenUpOnceBetweenTheJournalAndTheCopy) {
+  use_other(kAll);
+  users({});
+  int calls = 0;
+  uint64_t origin_writes = 0, metadata_reads = 0, reads_then = 0;
+  world.on_operation([&](const Operation& op) {
+    origin_writes += op.kind == OperationKind::kWrite && op.object == scene->origin().name();
+    metadata_reads += op.kind == OperationKind::kRead && op.object == "/images/metadata";
+  });
+  target->mappings_read = [&] {
+    ++calls;
+    EXPECT_EQ(origin_writes, 0u);
+    EXPECT_TRUE(directory->has_file("journal"));
+    EXPECT_EQ(journal_state(), JournalState::kCopying) << "published";
+    reads_then = metadata_reads;
+    // As the pool is when it has been released.
+    MetadataBuilder later = *builder;
+    later.superblock().held_root.set(0);
+    later.fix_checksum(0);
+    metadata->overwrite(Bytes(0), later.image());
+  };
+  expect_done();
+  EXPECT_EQ(calls, 1);
+  EXPECT_GT(origin_writes, 0u);
+  EXPECT_GT(reads_then, 0u);
+  world.on_operation({});
+  expect_merged();
+}
+
+TEST_F(NamedSource, MappingsAreGivenUpByAResumeToo) {
+  use_other(kAll);
+  users({});
+  merge_in_part();
+  int calls = 0;
+  target->mappings_read = [&] { ++calls; };
+  EXPECT_EQ(merger().resume().state, JournalState::kDone);
+  EXPECT_EQ(calls, 1);
+}
+
+TEST_F(NamedSource, APlanDoesNotGiveThemUp) {
+  use_other(kAll);
+  users({});
+  int calls = 0;
+  target->mappings_read = [&] { ++calls; };
+  merger().plan();
+  EXPECT_EQ(calls, 0);
+}
+
+TEST_F(NamedSource, AMetadataSnapshotThatIsNotOursMustStayToTheEnd) {
+  use_other(kAll);
+  users({});
+  bool released = false;
+  world.on_operation([&](const Operation& op) {
+    if (released || op.kind != OperationKind::kWrite || op.object != scene->origin().name()) return;
+    released = true;
+    MetadataBuilder later = *builder;
+    later.superblock().held_root.set(0);
+    later.fix_checksum(0);
+    metadata->overwrite(Bytes(0), later.image());
+  });
+  EXPECT_EQ(merge_failure(), MessageId::kMetadataSnapshotGone);
+  EXPECT_TRUE(released);
+}
+
+TEST_F(NamedSource, AThinThatMovesOnAfterTheMappingsWereReadIsNoticed) {
+  use_other(kAll);
+  users({});
+  target->mappings_read = [&] {
+    MetadataBuilder later = *builder;
+    later.superblock().held_root.set(0);
+    move_live_root(later, other_root);
+    metadata->overwrite(Bytes(0), later.image());
+  };
+  EXPECT_EQ(merge_failure(), MessageId::kStale);
+  EXPECT_EQ(journal_state(), JournalState::kCopying);
+}
+
+// --- an origin that is taken back ---------------------------------------------
+
+TEST_F(NamedSource, AnOriginThatIsTakenBackStopsTheMergeAndNothingIsRecorded) {
+  for (const int at_checkpoint : {1, 2}) {
+    set_up(plain_shape());
+    use_other(kAll);
+    users({});
+    int checks = 0;
+    Bytes before;
+    target->check_origin = [&] {
+      if (++checks < at_checkpoint) return;
+      before = recorded_position();
+      throw Error(MessageId::kOriginTakenBack, "it was taken back", "let nobody do that");
+    };
+    try {
+      merge();
+      FAIL() << "merged";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.id(), MessageId::kOriginTakenBack) << error.what();
+      EXPECT_EQ(error.exit_status(), 7);
+      EXPECT_NE(error.next().find("extmerge resume"), std::string::npos) << error.next();
+    }
+    EXPECT_GE(checks, at_checkpoint);
+    EXPECT_EQ(journal_state(), JournalState::kCopying);
+    EXPECT_EQ(recorded_position(), before) << "what could not be checked does not count";
+    EXPECT_EQ(before > Bytes(0), at_checkpoint == 2);
+
+    target->check_origin = {};
+    const MergeReport report = merger().resume();
+    EXPECT_EQ(report.state, JournalState::kDone);
+    EXPECT_EQ(report.resumed_from, before);
+    expect_merged();
+  }
+}
+
+TEST_F(NamedSource, TheOriginIsAskedForBeforeEachRecord) {
+  use_other(kAll);
+  users({});
+  bool checked = false, copying = false;
+  std::string order;  // of checks and of writes to the journal
+  target->mappings_read = [&] { copying = true; };
+  target->check_origin = [&] { checked = true; };
+  world.on_operation([&](const Operation& op) {
+    if (!copying || op.kind != OperationKind::kFileWrite || !op.object.starts_with("journal"))
+      return;
+    order += checked ? "checked " : "not ";
+    checked = false;
+  });
+  expect_done();
+  world.on_operation({});
+  const size_t first_unchecked = order.find("not");
+  EXPECT_GT(first_unchecked, std::string("checked ").size()) << order;
+  EXPECT_EQ(order.find("checked", first_unchecked), std::string::npos)
+      << "only at the end, where it is said that all is done: " << order;
+}
+
+// --- the journal's lock ---------------------------------------------------------
+
+TEST_F(NamedSource, TheLockThatTheCallerHoldsIsNotTakenAgain) {
+  use_other(kAll);
+  users({});
+  const std::shared_ptr<FileLock> lock = directory->try_lock(lock_name("journal"));
+  ASSERT_TRUE(lock);
+  EXPECT_EQ(merge_failure(), MessageId::kJournalLocked);
+  ASSERT_EQ(merger().plan().refusals.size(), 1u);
+  target->journal.lock = lock;
+  EXPECT_TRUE(merger().plan().refusals.empty());
+  expect_done();
+  EXPECT_FALSE(directory->try_lock(lock_name("journal"))) << "it is the caller's still";
+}
+
+// --- rounds ---------------------------------------------------------------------
+
+TEST_F(NamedSource, AFreezeThatIsGoneIsRememberedByItsId) {
+  use_other(kAll);
+  users({});
+  merge();
+  // The same state by the id of what was frozen.
+  use_metadata([](MetadataBuilder&) {});
+  users({});
+  EXPECT_EQ(merge_failure(), MessageId::kAlreadyDone);
+}
+
+TEST_F(NamedSource, ALastRoundMergesWhatIsMergedIfTheOriginIsAsItWasLeft) {
+  use_other(kAll);
+  users({});
+  merge();
+  options.last_round = true;
+  const MergeReport report = merge();
+  EXPECT_EQ(report.state, JournalState::kDone);
+  EXPECT_EQ(report.resumed_from, Bytes(0));
+  scene->origin().overwrite(Bytes(1024), std::vector<std::byte>(512, std::byte{0x77}));
+  EXPECT_EQ(merge_failure(), MessageId::kOriginChanged);
+}
+
+}  // namespace
+}  // namespace extmerge

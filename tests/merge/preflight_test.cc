@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// Each reason to refuse, with its id and exit status, from facts alone; and
+// that the same facts without that one flaw are let pass.
+
+#include "merge/preflight.h"
+
+#include <gtest/gtest.h>
+
+namespace extmerge {
+namespace {
+
+DeviceFacts device(const std::string& path, uint64_t number, Bytes size = Bytes(64 << 20)) {
+  DeviceFacts facts;
+  facts.path = path;
+  facts.exists = facts.is_block = true;
+  facts.device_number = number;
+  facts.inode = number;
+  facts.size = size;
+  facts.underlying = {number};
+  facts.identity = "device:" + path;
+  return facts;
+}
+
+DeviceFacts image(const std::string& path, uint64_t inode, Bytes size = Bytes(64 << 20)) {
+  DeviceFacts facts;
+  facts.path = path;
+  facts.exists = facts.is_regular = true;
+  facts.file_system = 9;
+  facts.inode = inode;
+  facts.size = size;
+  facts.underlying = {9};
+  facts.underlying_files = {{9, inode}};
+  return facts;
+}
+
+MergeTarget fit_target() {
+  MergeTarget target;
+  target.metadata = device("/dev/meta", 1);
+  target.data = device("/dev/data", 2);
+  target.origin = device("/dev/origin", 3);
+  target.thin_id = ThinId{1};
+  target.thin_size = Bytes(64 << 20);
+  target.journal.path = "/state/x.journal";
+  return target;
+}
+
+PlanFacts fit_facts() {
+  PlanFacts facts;
+  facts.limits = {DataBlockSize(Bytes(65536)), Bytes(64 << 20), Bytes(64 << 20)};
+  facts.summary.end_of_copy = Bytes(64 << 20);
+  return facts;
+}
+
+std::vector<Error> devices_refused(const MergeTarget& target,
+                                   BeyondOriginChoice beyond = BeyondOriginChoice::kRefuse) {
+  return refuse_devices(target, beyond, Purpose::kMerge);
+}
+
+std::vector<Error> plan_refused(const PlanFacts& facts, const MergeTarget& target,
+                                const Overrides& overrides = {},
+                                BeyondOriginChoice beyond = BeyondOriginChoice::kRefuse) {
+  return refuse_plan(facts, target, beyond, overrides, Purpose::kMerge);
+}
+
+void expect_only(const std::vector<Error>& refusals, MessageId id, int exit_status) {
+  ASSERT_EQ(refusals.size(), 1u);
+  EXPECT_EQ(refusals[0].id(), id) << refusals[0].what();
+  EXPECT_EQ(refusals[0].exit_status(), exit_status);
+  EXPECT_NE(refusals[0].next(), "");
+}
+
+TEST(Preflight, FitDevicesAndAFitPlanAreNotRefused) {
+  EXPECT_TRUE(devices_refused(fit_target()).empty());
+  EXPECT_TRUE(plan_refused(fit_facts(), fit_target()).empty());
+}
+
+TEST(Preflight, AMissingDeviceIsNamedByItsRole) {
+  MergeTarget target = fit_target();
+  target.data.exists = target.data.is_block = false;
+  const auto refusals = devices_refused(target);
+  expect_only(refusals, MessageId::kNotFound, 4);
+  EXPECT_NE(std::string(refusals[0].what()).find("data device"), std::string::npos);
+}
+
+TEST(Preflight, ADirectoryIsNoDevice) {
+  MergeTarget target = fit_target();
+  target.metadata.is_block = false;
+  expect_only(devices_refused(target), MessageId::kNotADevice, 4);
+}
+
+TEST(Preflight, AnEmptyDeviceIsNamedByItsRole) {
+  for (DeviceFacts MergeTarget::*device :
+       {&MergeTarget::metadata, &MergeTarget::data, &MergeTarget::origin}) {
+    MergeTarget target = fit_target();
+    (target.*device).size = Bytes(0);
+    expect_only(devices_refused(target), MessageId::kNotADevice, 4);
+  }
+}
+
+TEST(Preflight, MetadataAndDataMustBeDifferentDevices) {
+  MergeTarget target = fit_target();
+  target.data = target.metadata;
+  expect_only(devices_refused(target), MessageId::kSameDevice, 4);
+}
+
+TEST(Preflight, TheOriginMustNotBeThePoolsDataDevice) {
+  MergeTarget target = fit_target();
+  target.origin = target.data;
+  expect_only(devices_refused(target), MessageId::kStacked, 4);
+}
+
+TEST(Preflight, TheOriginMustNotLieUnderThePoolsMetadata) {
+  MergeTarget target = fit_target();
+  target.metadata.underlying.push_back(target.origin.device_number);
+  expect_only(devices_refused(target), MessageId::kStacked, 4);
+}
+
+TEST(Preflight, TheOriginMustNotLieOverThePoolsData) {
+  MergeTarget target = fit_target();
+  target.origin.underlying.push_back(target.data.device_number);
+  expect_only(devices_refused(target), MessageId::kStacked, 4);
+}
+
+TEST(Preflight, AHardLinkToTheDataImageIsNoOrigin) {
+  MergeTarget target = fit_target();
+  target.metadata = image("/a/meta.img", 1);
+  target.data = image("/a/data.img", 2);
+  target.origin = image("/b/other-name.img", 2);
+  expect_only(devices_refused(target), MessageId::kStacked, 4);
+}
+
+TEST(Preflight, AnOriginOfNoWholeSectorsIsRefused) {
+  for (const uint64_t size : {uint64_t{511}, uint64_t{(64 << 20) + 1}}) {
+    MergeTarget target = fit_target();
+    target.origin.size = Bytes(size);
+    expect_only(devices_refused(target), MessageId::kOddSize, 4);
+  }
+}
+
+TEST(Preflight, AThinSizeOfNoWholeSectorsIsRefused) {
+  MergeTarget target = fit_target();
+  target.thin_size = Bytes(1000);
+  expect_only(devices_refused(target), MessageId::kUsage, 1);
+}
+
+TEST(Preflight, AReadOnlyOriginIsRefusedAlthoughOpeningItWouldSucceed) {
+  MergeTarget target = fit_target();
+  target.origin.read_only = true;
+  expect_only(devices_refused(target), MessageId::kReadOnly, 4);
+}
+
+TEST(Preflight, AMountedOriginIsRefusedWithItsMountPoint) {
+  MergeTarget target = fit_target();
+  target.origin.mount_points = {"/srv/images"};
+  const auto refusals = devices_refused(target);
+  expect_only(refusals, MessageId::kMounted, 5);
+  EXPECT_NE(std::string(refusals[0].what()).find("/srv/images"), std::string::npos);
+}
+
+TEST(Preflight, SwapIsInUse) {
+  MergeTarget target = fit_target();
+  target.origin.is_swap = true;
+  expect_only(devices_refused(target), MessageId::kInUse, 5);
+}
+
+TEST(Preflight, TheLiveTreeIsNotReadUnderAnActivePool) {
+  MergeTarget target = fit_target();
+  target.metadata.holders = {{"dm-1 (pool)", 99}};
+  EXPECT_TRUE(devices_refused(target).empty());
+  target.root_choice = RootChoice::kLive;
+  expect_only(devices_refused(target), MessageId::kPoolActive, 5);
+}
+
+TEST(Preflight, ADeviceCannotBeExtendedButAnImageCan) {
+  MergeTarget target = fit_target();
+  target.thin_size = Bytes(128 << 20);
+  expect_only(devices_refused(target, BeyondOriginChoice::kExtend), MessageId::kCannotExtend, 4);
+  target.origin = image("/a/origin.img", 7);
+  EXPECT_TRUE(devices_refused(target, BeyondOriginChoice::kExtend).empty());
+}
+
+TEST(Preflight, ExtendingNeedsTheThinsSize) {
+  MergeTarget target = fit_target();
+  target.thin_size.reset();
+  expect_only(devices_refused(target, BeyondOriginChoice::kExtend), MessageId::kExtendNeedsThinSize,
+              1);
+}
+
+TEST(Preflight, AJournalOnTheOriginOrInThePoolIsRefused) {
+  MergeTarget target = fit_target();
+  target.journal.file_system = {3, 50};
+  expect_only(devices_refused(target), MessageId::kJournalOnOrigin, 6);
+  target.journal.file_system = {60, 2};
+  expect_only(devices_refused(target), MessageId::kJournalOnOrigin, 6);
+}
+
+TEST(Preflight, AJournalBesideAnImageIsFineButNotTheImageItself) {
+  MergeTarget target = fit_target();
+  target.origin = image("/a/origin.img", 7);
+  target.journal.file_system = {9};
+  target.journal.files = {{9, 8}};
+  EXPECT_TRUE(devices_refused(target).empty());
+  // As NAME, NAME.new or NAME.lock.
+  target.journal.files = {{9, 8}, {9, 7}};
+  expect_only(devices_refused(target), MessageId::kJournalOnOrigin, 6);
+  target.data = image("/a/data.img", 5);
+  target.journal.files = {{9, 5}};
+  expect_only(devices_refused(target), MessageId::kJournalOnOrigin, 6);
+}
+
+TEST(Preflight, VerifyingAsksNothingAboutWriting) {
+  MergeTarget target = fit_target();
+  target.origin.read_only = true;
+  target.origin.mount_points = {"/srv"};
+  EXPECT_TRUE(refuse_devices(target, BeyondOriginChoice::kRefuse, Purpose::kVerify).empty());
+}
+
+TEST(Preflight, EveryObstacleIsReportedAtOnce) {
+  MergeTarget target = fit_target();
+  target.origin.read_only = true;
+  target.origin.mount_points = {"/srv"};
+  EXPECT_EQ(devices_refused(target).size(), 2u);
+}
+
+TEST(Preflight, APoolThatNeedsCheckIsRefused) {
+  PlanFacts facts = fit_facts();
+  facts.needs_check = true;
+  expect_only(plan_refused(facts, fit_target()), MessageId::kNeedsCheck, 9);
+}
+
+TEST(Preflight, AThinThatChangedSinceTheSnapshotIsStaleUnlessAllowed) {
+  PlanFacts facts = fit_facts();
+  facts.device_changed = true;
+  expect_only(plan_refused(facts, fit_target()), MessageId::kStale, 4);
+  EXPECT_TRUE(plan_refused(facts, fit_target(), {.allow_stale = true}).empty());
+}
+
+TEST(Preflight, DataPastTheOriginsEndIsRefusedAndZeroesAreNot) {
+  PlanFacts facts = fit_facts();
+  facts.summary.beyond_origin_bytes = Bytes(4096);
+  EXPECT_TRUE(plan_refused(facts, fit_target()).empty());
+  facts.beyond_origin_has_data = true;
+  expect_only(plan_refused(facts, fit_target()), MessageId::kBeyondOrigin, 4);
+  EXPECT_TRUE(plan_refused(facts, fit_target(), {}, BeyondOriginChoice::kDrop).empty());
+}
+
+TEST(Preflight, ATailInsideALogicalBlockOfADeviceIsRefused) {
+  PlanFacts facts = fit_facts();
+  facts.summary.end_of_copy = Bytes((64 << 20) - 512);
+  MergeTarget target = fit_target();
+  EXPECT_TRUE(plan_refused(facts, target).empty());
+  target.origin.logical_block_size = Bytes(4096);
+  expect_only(plan_refused(facts, target), MessageId::kTailAlignment, 4);
+}
+
+TEST(Preflight, AHolderThatIsNoThinIsInTheWay) {
+  MergeTarget target = fit_target();
+  target.origin.holders = {{"md0", 77}};
+  const auto refusals = plan_refused(fit_facts(), target);
+  expect_only(refusals, MessageId::kHeld, 5);
+  EXPECT_NE(std::string(refusals[0].what()).find("md0"), std::string::npos);
+}
+
+MergeTarget held_by_thin(uint32_t id, bool of_this_pool) {
+  MergeTarget target = fit_target();
+  target.origin.holders = {{"dm-5 (thin)", 77}};
+  target.origin_thins = {
+      {.device_number = 77, .name = "thin", .id = ThinId{id}, .of_this_pool = of_this_pool}};
+  return target;
+}
+
+TEST(Preflight, TheSourceItselfAndUnharmedSiblingsMayHoldTheOrigin) {
+  EXPECT_TRUE(plan_refused(fit_facts(), held_by_thin(1, true)).empty());
+  PlanFacts facts = fit_facts();
+  facts.siblings = {{.id = ThinId{2}, .name = "", .harmed_blocks = 0}};
+  EXPECT_TRUE(plan_refused(facts, held_by_thin(2, true)).empty());
+  EXPECT_EQ(claim_mode(held_by_thin(2, true)), OpenMode::kShare);
+  EXPECT_EQ(claim_mode(fit_target()), OpenMode::kClaim);
+}
+
+TEST(Preflight, AHarmedSiblingThatHoldsTheOriginIsRefusedUnlessAllowed) {
+  PlanFacts facts = fit_facts();
+  facts.siblings = {{.id = ThinId{2}, .name = "", .harmed_blocks = 3}};
+  expect_only(plan_refused(facts, held_by_thin(2, true)), MessageId::kSharedOrigin, 4);
+  EXPECT_TRUE(plan_refused(facts, held_by_thin(2, true), {.allow_shared_origin = true}).empty());
+}
+
+TEST(Preflight, AThinWhoseMappingsAreNotKnownCountsAsHarmed) {
+  PlanFacts facts = fit_facts();
+  facts.siblings = {{.id = ThinId{2}, .name = "", .harmed_blocks = 0}};
+  expect_only(plan_refused(facts, held_by_thin(2, false)), MessageId::kSharedOrigin, 4);
+  expect_only(plan_refused(facts, held_by_thin(9, true)), MessageId::kSharedOrigin, 4);
+}
+
+Sibling known_sibling(uint32_t id, const std::string& name, uint64_t harmed) {
+  Sibling sibling;
+  sibling.id = ThinId{id};
+  sibling.name = name;
+  sibling.harmed_blocks = harmed;
+  sibling.certain = true;
+  return sibling;
+}
+
+TEST(Preflight, AKnownSiblingThatWouldChangeIsRefusedByNameUnlessAllowed) {
+  PlanFacts facts = fit_facts();
+  facts.siblings = {known_sibling(2, "vg/a", 3), known_sibling(3, "vg/b", 0),
+                    known_sibling(4, "vg/c", 1)};
+  const auto refusals = plan_refused(facts, fit_target());
+  expect_only(refusals, MessageId::kSharedOrigin, 4);
+  const std::string words = refusals.front().what();
+  EXPECT_NE(words.find("vg/a (3 blocks), vg/c (1 blocks)"), std::string::npos) << words;
+  EXPECT_EQ(words.find("vg/b"), std::string::npos) << words;
+  EXPECT_TRUE(plan_refused(facts, fit_target(), {.allow_shared_origin = true}).empty());
+  const auto notes =
+      notes_for(facts, fit_target(), BeyondOriginChoice::kRefuse, {.allow_shared_origin = true});
+  EXPECT_EQ(notes.size(), 2u);
+}
+
+TEST(Preflight, AKnownSiblingWhoseMappingsAreNotKnownIsRefused) {
+  PlanFacts facts = fit_facts();
+  facts.siblings = {known_sibling(2, "wg/far", 6)};
+  facts.siblings[0].unreadable = true;
+  const auto refusals = plan_refused(facts, fit_target());
+  expect_only(refusals, MessageId::kSharedOrigin, 4);
+  EXPECT_NE(std::string(refusals[0].what()).find("wg/far (its mappings are not known)"),
+            std::string::npos);
+}
+
+TEST(Preflight, AKnownSiblingThatHoldsTheOriginIsRefusedOnce) {
+  PlanFacts facts = fit_facts();
+  facts.siblings = {known_sibling(2, "vg/a", 3)};
+  expect_only(plan_refused(facts, held_by_thin(2, true)), MessageId::kSharedOrigin, 4);
+}
+
+TEST(Preflight, WhatTheSourceWasFrozenFromMayHoldTheOrigin) {
+  MergeTarget target = held_by_thin(9, true);
+  expect_only(plan_refused(fit_facts(), target), MessageId::kSharedOrigin, 4);
+  target.frozen_from = ThinId{9};
+  EXPECT_TRUE(plan_refused(fit_facts(), target).empty());
+  target.origin_thins[0].of_this_pool = false;
+  expect_only(plan_refused(fit_facts(), target), MessageId::kSharedOrigin, 4);
+}
+
+TEST(Preflight, ThinsOfALayerBelowLeaveTheOriginFreeToBeClaimed) {
+  MergeTarget target = held_by_thin(1, true);
+  EXPECT_EQ(claim_mode(target), OpenMode::kShare);
+  target.origin_thins[0].of_layer_below = true;
+  EXPECT_EQ(claim_mode(target), OpenMode::kClaim);
+  target.origin.holders.push_back({"dm-6 (thin)", 78});
+  EXPECT_EQ(claim_mode(target), OpenMode::kShare);
+  target.origin_thins.push_back({.device_number = 78,
+                                 .name = "thin2",
+                                 .id = ThinId{2},
+                                 .of_this_pool = true,
+                                 .of_layer_below = true});
+  EXPECT_EQ(claim_mode(target), OpenMode::kClaim);
+  target.origin_thins[1].of_layer_below = false;
+  EXPECT_EQ(claim_mode(target), OpenMode::kShare) << "one of two is on the origin itself";
+}
+
+TEST(Preflight, APossibleSiblingIsANoteAndNoRefusal) {
+  PlanFacts facts = fit_facts();
+  facts.siblings = {{.id = ThinId{2}, .name = "", .harmed_blocks = 3}};
+  EXPECT_TRUE(plan_refused(facts, fit_target()).empty());
+  const auto notes = notes_for(facts, fit_target(), BeyondOriginChoice::kRefuse, {});
+  ASSERT_EQ(notes.size(), 1u);
+  EXPECT_NE(notes[0].find("thin id 2 would change in 3 blocks"), std::string::npos);
+}
+
+TEST(Preflight, AnUnknownThinSizeIsSaid) {
+  MergeTarget target = fit_target();
+  target.thin_size.reset();
+  const auto notes = notes_for(fit_facts(), target, BeyondOriginChoice::kRefuse, {});
+  ASSERT_EQ(notes.size(), 1u);
+  EXPECT_NE(notes[0].find("nothing was clipped"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace extmerge
