@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+#include "cli/command_output.h"
+
+#include <spdlog/spdlog.h>
+
+#include "cli/confirm.h"
+#include "cli/json_report.h"
+#include "cli/output.h"
+#include "cli/printable.h"
+
+namespace extmerge {
+
+ProgressDisplay::Settings display_settings(const Options& options, const DeviceNames& names) {
+  const bool quiet = options.verbosity < 0 && options.progress == ProgressKind::kAuto;
+  return {quiet ? ProgressKind::kNone : options.progress, options.progress_seconds, options.sizes,
+          names.origin};
+}
+
+void print_report(const Options& options, const std::string& text, const std::string& json) {
+  if (options.json)
+    print(json);
+  else if (options.verbosity > -2)
+    print(text);
+  flush_output();
+}
+
+void print_merge_report(const Options& options, const MergeReport& report,
+                        const DeviceNames& names) {
+  try {
+    print_report(options, merge_text(report, names, options.sizes), merge_json(report, names));
+  } catch (const Error& error) {
+    throw Error(MessageId::kOutputFailed,
+                std::string("the merge is complete, only its report is lost: ") + error.what(),
+                "extmerge status " + shell_word(report.journal) + " tells what became of it");
+  }
+}
+
+void say(const std::string& notice) { spdlog::info("{}", printable(notice)); }
+
+// The plan goes before the question, so that it is an answer to something.
+bool confirm(const Options& options, PlanReport report, const DeviceNames& names,
+             ProgressDisplay& display, Signals& signals, TerminalLine& terminal) {
+  if (options.yes) return true;
+  display.pause();
+  report.notes.clear();
+  std::string text = plan_text(report, names, options.sizes);
+  text.pop_back();
+  terminal.write_line(text);
+  const bool yes = ask(question(report, names, options.finish), signals.stop_token());
+  display.go_on();
+  return yes;
+}
+
+}  // namespace extmerge

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// What the commands have in common: how they ask, show progress and report.
+
+#pragma once
+
+#include <string>
+
+#include "cli/options.h"
+#include "cli/progress_display.h"
+#include "cli/report.h"
+#include "cli/signals.h"
+#include "cli/terminal_line.h"
+
+namespace extmerge {
+
+ProgressDisplay::Settings display_settings(const Options& options, const DeviceNames& names);
+
+// Text is left out with -qq; JSON was asked for, so it is always printed.
+void print_report(const Options& options, const std::string& text, const std::string& json);
+// Of a merge that is done: nothing to run again, whatever becomes of the report.
+void print_merge_report(const Options& options, const MergeReport& report,
+                        const DeviceNames& names);
+// A line on standard error.
+void say(const std::string& notice);
+
+// Shows the plan and asks; true at once with --yes. Its notes have been said already.
+bool confirm(const Options& options, PlanReport report, const DeviceNames& names,
+             ProgressDisplay& display, Signals& signals, TerminalLine& terminal);
+
+}  // namespace extmerge

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+#include "cli/commands.h"
+
+#include <spdlog/spdlog.h>
+
+#include "cli/command_output.h"
+#include "cli/confirm.h"
+#include "cli/json_report.h"
+#include "cli/merge_status.h"
+#include "cli/named_commands.h"
+#include "cli/named_source.h"
+#include "cli/open_target.h"
+#include "cli/output.h"
+#include "cli/printable.h"
+#include "cli/progress_display.h"
+#include "cli/report.h"
+#include "io/posix_directory.h"
+
+namespace extmerge {
+
+namespace {
+
+DeviceNames names_of(const MergeTarget& target, const NamedSource* source = nullptr) {
+  DeviceNames names{target.metadata_path, target.data_path, target.origin_path, {}, {}};
+  if (source) {
+    names.thin_name = source->thin_name();
+    names.origin_name = source->origin_name();
+  }
+  return names;
+}
+
+std::vector<Error> plan(const Options& options, Signals& signals, TerminalLine& terminal) {
+  const std::unique_ptr<NamedSource> source = open_named_source(options);
+  if (options.finish) source->check_finish();
+  MergeTarget target =
+      source ? source->plan_target() : open_target(options, StateDirectory::kAsItIs);
+  const DeviceNames names = names_of(target, source.get());
+  Progress progress;
+  PlanReport report;
+  {
+    const ProgressDisplay display(progress, signals, terminal, display_settings(options, names));
+    MergeOptions wishes = options.merge;
+    if (source && source->must_begin_anew()) wishes.restart = true;
+    Merger merger(std::move(target), wishes, progress, signals.stop_token());
+    RunListener each_run;
+    if (options.ranges) {
+      if (options.headings) print(ranges_heading());
+      each_run = [](const Run& run) { print(ranges_line(run)); };
+    }
+    report = merger.plan(each_run);
+  }
+  if (source) source->complete_plan(report);
+  if (options.ranges) {
+    for (const std::string& note : report.notes) spdlog::warn("{}", printable(note));
+    flush_output();
+  } else {
+    print_report(options, plan_text(report, names, options.sizes), plan_json(report, names));
+  }
+  return report.refusals;
+}
+
+std::vector<Error> merge(const Options& options, Signals& signals, TerminalLine& terminal) {
+  if (options.dry_run) return plan(options, signals, terminal);
+  // Before anything is looked at, let alone made.
+  if (!options.yes && !can_ask())
+    throw Error(MessageId::kNotConfirmed,
+                "not confirmed: there is no terminal to ask on, and nothing was done",
+                "see what would be done with extmerge plan, then give --yes");
+  if (!options.source.empty()) return merge_named(options, signals, terminal);
+  MergeTarget target = open_target(options, StateDirectory::kCreate);
+  const DeviceNames names = names_of(target);
+  Progress progress;
+  MergeReport report;
+  {
+    ProgressDisplay display(progress, signals, terminal, display_settings(options, names));
+    Merger merger(std::move(target), options.merge, progress, signals.stop_token());
+    report = merger.merge(
+        [&](const PlanReport& found) {
+          return confirm(options, found, names, display, signals, terminal);
+        },
+        say);
+  }
+  print_merge_report(options, report, names);
+  return {};
+}
+
+std::vector<Error> resume(const Options& options, Signals& signals, TerminalLine& terminal) {
+  if (const std::unique_ptr<NamedSource> source = open_named_source(options))
+    return resume_named(options, *source, signals, terminal);
+  RecordedMerge recorded = open_recorded(*options.journal);
+  const DeviceNames names = names_of(recorded.target);
+  MergeOptions merge_options = options.merge;
+  merge_options.beyond_origin = recorded.beyond_origin;
+  Progress progress;
+  MergeReport report;
+  {
+    const ProgressDisplay display(progress, signals, terminal, display_settings(options, names));
+    Merger merger(std::move(recorded.target), merge_options, progress, signals.stop_token());
+    report = merger.resume(say);
+  }
+  print_merge_report(options, report, names);
+  return {};
+}
+
+std::vector<Error> verify(const Options& options, Signals& signals, TerminalLine& terminal) {
+  const std::unique_ptr<NamedSource> source = open_named_source(options);
+  MergeTarget target =
+      source ? source->verify_target() : open_target(options, StateDirectory::kAsItIs);
+  const DeviceNames names = names_of(target, source.get());
+  Progress progress;
+  VerifyReport report;
+  {
+    const ProgressDisplay display(progress, signals, terminal, display_settings(options, names));
+    Merger merger(std::move(target), options.merge, progress, signals.stop_token());
+    report = merger.verify();
+  }
+  print_report(options, verify_text(report, names, options.sizes), verify_json(report, names));
+  if (!report.result.first_difference) return {};
+  return {difference_error(report, names)};
+}
+
+std::vector<MergeStatus> all_statuses(const Options& options) {
+  try {
+    return read_all(*open_directory(state_directory(options), false));
+  } catch (const Error& error) {
+    // Before the first merge there is no directory; one that was named must exist.
+    if (error.id() != MessageId::kNotFound || options.state_dir) throw;
+    return {};
+  }
+}
+
+std::optional<SystemChanges> changes_beside(const std::string& journal) {
+  const JournalPath path = open_journal_path(journal);
+  if (!path.directory) return {};
+  return read_changes(*path.directory, path.name);
+}
+
+std::vector<Error> status_of_volume(const Options& options) {
+  const auto found = find_recorded(options, options.source);
+  if (!found)
+    throw Error(MessageId::kNoJournal, "no merge of " + options.source + " is known",
+                "extmerge status lists those that are");
+  const auto journal = Journal::open(*found->place.directory, found->place.name, false, false);
+  if (!journal) {
+    print_report(
+        options,
+        "No merge of " + printable(options.source) + " has begun\n" + changes_text(found->changes),
+        changes_json(found->changes));
+    return {};
+  }
+  const MergeStatus one = read_status(found->place.path);
+  print_report(options, status_text(one, options.sizes) + changes_text(found->changes),
+               status_json(one, found->changes));
+  return {};
+}
+
+std::vector<Error> status(const Options& options) {
+  if (!options.source.empty()) return status_of_volume(options);
+  if (options.journal) {
+    const MergeStatus one = read_status(*options.journal);
+    const auto changes = changes_beside(*options.journal);
+    print_report(options, status_text(one, options.sizes) + (changes ? changes_text(*changes) : ""),
+                 status_json(one, changes));
+    return {};
+  }
+  const std::vector<MergeStatus> all = all_statuses(options);
+  print_report(options,
+               all.empty() ? "No merges are known in " + printable(state_directory(options)) + "\n"
+                           : status_table(all, options.headings, options.sizes),
+               status_list_json(all));
+  std::vector<Error> damaged;
+  for (const MergeStatus& one : all) {
+    if (one.damage) damaged.push_back(*one.damage);
+  }
+  return damaged;
+}
+
+}  // namespace
+
+std::vector<Error> run_command(const Options& options, Signals& signals, TerminalLine& terminal) {
+  if (options.command == Command::kStatus) return status(options);
+  if (options.command == Command::kAbort) return abort_merge(options);
+  signals.start();
+  // Whoever reads what they say may go away, and they go on.
+  if (options.command == Command::kMerge || options.command == Command::kResume)
+    ignore_closed_pipes();
+  switch (options.command) {
+    case Command::kPlan:
+      return plan(options, signals, terminal);
+    case Command::kMerge:
+      return merge(options, signals, terminal);
+    case Command::kResume:
+      return resume(options, signals, terminal);
+    default:
+      return verify(options, signals, terminal);
+  }
+}
+
+}  // namespace extmerge

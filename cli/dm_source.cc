@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+#include "cli/dm_source.h"
+
+#include <charconv>
+
+#include "cli/journal_place.h"
+#include "cli/open_target.h"
+#include "io/sysfs.h"
+
+namespace extmerge {
+
+namespace {
+
+struct ThinArguments {
+  uint64_t pool = 0;
+  ThinId id{};
+  std::optional<uint64_t> origin;
+};
+
+// Of a table that is one thin target: POOL DEV_ID [ORIGIN].
+std::optional<ThinArguments> thin_arguments(const DmTable& table) {
+  if (table.targets.size() != 1 || table.targets[0].type != "thin") return {};
+  const std::vector<std::string>& arguments = table.targets[0].arguments;
+  if (arguments.size() < 2) return {};
+  const auto pool = parse_device_number(arguments[0]);
+  uint32_t id = 0;
+  const char* const end = arguments[1].data() + arguments[1].size();
+  const auto [stop, failure] = std::from_chars(arguments[1].data(), end, id);
+  if (!pool || failure != std::errc() || stop != end) return {};
+  ThinArguments found{*pool, static_cast<ThinId>(id), {}};
+  if (arguments.size() > 2) found.origin = parse_device_number(arguments[2]);
+  return found;
+}
+
+}  // namespace
+
+std::string path_of_device(uint64_t device_number) {
+  if (const auto table = read_dm_table(device_number)) return dm_path(*table);
+  return "/dev/" + SysfsBlock(SystemRoot{}, device_number).kernel_name();
+}
+
+DmSource::DmSource(const Options& options, uint64_t device_number)
+    : options_(options), device_number_(device_number) {
+  const auto table = read_dm_table(device_number);
+  const auto arguments = table ? thin_arguments(*table) : std::nullopt;
+  if (!arguments) {
+    throw Error(MessageId::kNotAThin, path_of_device(device_number) + " is no thin device",
+                "name a thin's device, a volume as VG/SNAP, or all devices with --metadata, "
+                "--data, --thin-id and --origin");
+  }
+  thin_ = *table;
+  if (!arguments->origin) {
+    throw Error(MessageId::kNotAThin, thin_name() + " has no external origin in its table",
+                "there is nothing to merge it into (dmsetup table " + thin_.name + ")");
+  }
+  id_ = arguments->id;
+  origin_ = path_of_device(*arguments->origin);
+  pool_ = find_pool(arguments->pool);
+
+  place_ = place_of(options, inspect(origin_).identity, StateDirectory::kCreate);
+  lock_place(place_);
+  changes_ = read_changes(*place_.directory, place_.name).value_or(SystemChanges{});
+}
+
+void DmSource::check_still() const {
+  const auto table = read_dm_table(device_number_);
+  if (!table || !(table->suspended || table->read_only)) {
+    throw Error(MessageId::kThinNotStill,
+                thin_name() + " can be written to: what would be merged is not one state of it",
+                "suspend it (dmsetup suspend " + thin_.name +
+                    "), or load its table read-only; or snapshot it in the pool and merge that");
+  }
+  if (table->suspended) return;
+  for (const uint64_t other : all_dm_devices()) {
+    if (other == device_number_) continue;
+    const auto other_table = read_dm_table(other);
+    const auto arguments = other_table ? thin_arguments(*other_table) : std::nullopt;
+    if (!arguments || arguments->pool != pool_.device_number || arguments->id != id_) continue;
+    if (other_table->read_only) continue;
+    throw Error(MessageId::kThinNotStill,
+                thin_name() + " is read-only, but " + dm_path(*other_table) +
+                    " is the same thin and can be written to",
+                "take that device down, or suspend it");
+  }
+}
+
+MergeTarget DmSource::target() {
+  const MetadataHold::Note note = [this] {
+    write_changes(*place_.directory, place_.name, changes_);
+  };
+  reclaim_metadata_snapshot(pool_, changes_, note);
+  changes_.thin = thin_.name;
+  const bool use_held = options_.has("metadata-snap");
+  if (!use_held) hold_ = std::make_unique<MetadataHold>(pool_, changes_, note);
+
+  MergeTarget target;
+  target.metadata_path = path_of_device(pool_.metadata);
+  target.data_path = path_of_device(pool_.data);
+  target.origin_path = origin_;
+  target.thin_id = id_;
+  target.thin_size = Bytes(thin_.targets[0].length * kSectorSize);
+  target.root_choice = options_.root_choice;
+  target.root_block = options_.root_block;
+  look_at_devices(target, target.metadata_path, target.data_path, target.origin_path);
+  if (!use_held) target.mappings_read = [this] { hold_.reset(); };
+  target.journal = place_;
+  return target;
+}
+
+void DmSource::complete_plan(PlanReport& report) const {
+  try {
+    check_still();
+  } catch (const Error& error) {
+    report.refusals.push_back(error);
+  }
+}
+
+void DmSource::abort() {
+  reclaim_metadata_snapshot(pool_, changes_,
+                            [this] { write_changes(*place_.directory, place_.name, changes_); });
+  remove_journal(place_);
+}
+
+bool DmSource::must_begin_anew() const {
+  const auto journal = Journal::open(*place_.directory, place_.name, false, false);
+  return journal && journal->state() == JournalState::kCopying;
+}
+
+MergeTarget DmSource::resume_target() {
+  if (must_begin_anew()) {
+    throw Error(MessageId::kStale,
+                "nobody kept " + thin_name() + " still since its merge was interrupted",
+                "extmerge merge " + thin_name() + " begins anew, and writes only what differs");
+  }
+  throw Error(MessageId::kNothingToResume, "no merge of " + thin_name() + " is unfinished",
+              "extmerge merge " + thin_name() + " begins one");
+}
+
+MergeTarget DmSource::merge_target() {
+  check_still();
+  hold_.reset();
+  MergeTarget result = target();
+  result.look_again = [this, look = result.look_again](MergeTarget& again) {
+    check_still();
+    look(again);
+  };
+  return result;
+}
+
+}  // namespace extmerge

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// The texts of --help, made from the option table. The overview fits a screen
+// of 24 lines, each command's help 45 lines, both 80 columns.
+
+#pragma once
+
+#include <string>
+
+#include "cli/options.h"
+
+namespace extmerge {
+
+std::string overview();
+std::string help_of(Command command);
+
+}  // namespace extmerge

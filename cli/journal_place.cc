@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+#include "cli/journal_place.h"
+
+#include <linux/magic.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <system_error>
+
+#include "cli/system_changes.h"
+#include "io/posix_directory.h"
+
+namespace extmerge {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+// Null if there is no such directory.
+std::shared_ptr<DurableDirectory> open_if_there(const std::string& path) {
+  try {
+    return open_directory(path, false);
+  } catch (const Error& error) {
+    if (error.id() != MessageId::kNotFound) throw;
+    return nullptr;
+  }
+}
+
+// The nearest directory upwards that exists: what the journal will lie on.
+std::string existing_part(fs::path path) {
+  std::error_code ignored;
+  while (!fs::exists(path, ignored) && path.has_relative_path()) path = path.parent_path();
+  return path.string();
+}
+
+bool in_memory(const std::string& path) {
+  struct statfs file_system {};
+  if (statfs(path.c_str(), &file_system) != 0) return false;
+  const auto type = static_cast<uint64_t>(file_system.f_type);
+  return type == TMPFS_MAGIC || type == RAMFS_MAGIC;
+}
+
+}  // namespace
+
+std::string absolute_path(const std::string& path) {
+  std::error_code error;
+  const fs::path absolute = fs::absolute(path, error);
+  if (error)
+    throw Error(MessageId::kNotFound,
+                "cannot tell where " + path + " is: the working directory: " + error.message(),
+                "change to a directory that exists, or give an absolute path");
+  return absolute.string();
+}
+
+std::string state_directory(const Options& options) {
+  const char* from_environment = std::getenv("EXTMERGE_STATE_DIR");
+  if (options.state_dir) return absolute_path(*options.state_dir);
+  if (from_environment && *from_environment) return absolute_path(from_environment);
+  return "/var/lib/extmerge";
+}
+
+JournalPlace journal_place(std::shared_ptr<DurableDirectory> directory, const std::string& path) {
+  JournalPlace place;
+  place.directory = std::move(directory);
+  place.path = path;
+  place.name = fs::path(path).filename().string();
+  const std::string existing = existing_part(path);
+  place.file_system = devices_under_file_system(existing);
+  place.is_volatile = in_memory(existing);
+  for (const std::string& name : {path, unpublished_name(path), lock_name(path)}) {
+    struct stat file {};
+    if (stat(name.c_str(), &file) == 0)
+      place.files.push_back({.file_system = file.st_dev, .inode = file.st_ino});
+  }
+  return place;
+}
+
+JournalPlace place_of(const Options& options, const std::string& origin_identity,
+                      StateDirectory state) {
+  if (options.journal) {
+    const fs::path path = absolute_path(*options.journal);
+    return journal_place(open_directory(path.parent_path().string(), false), path.string());
+  }
+  const fs::path directory = state_directory(options);
+  const fs::path path = directory / default_journal_name(origin_identity);
+  return journal_place(state == StateDirectory::kCreate ? open_directory(directory.string(), true)
+                                                        : open_if_there(directory.string()),
+                       path.string());
+}
+
+void lock_place(JournalPlace& place) {
+  place.lock = place.directory->try_lock(lock_name(place.name));
+  if (place.lock) return;
+  throw Error(MessageId::kJournalLocked, place.path + " is in use by another extmerge",
+              "wait for it (extmerge status " + place.path + "), or stop it");
+}
+
+void remove_journal(const JournalPlace& place) {
+  // Without the record a journal would be taken for one of plain devices.
+  place.directory->remove(place.name);
+  place.directory->remove(changes_name(place.name));
+}
+
+JournalPath open_journal_path(const std::string& path) {
+  const fs::path absolute = absolute_path(path);
+  return {open_if_there(absolute.parent_path().string()), absolute.filename().string(),
+          absolute.string()};
+}
+
+}  // namespace extmerge

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// Where journals are: the state directory, a path given by the user, and the lock.
+
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "cli/options.h"
+#include "merge/target.h"
+
+namespace extmerge {
+
+enum class StateDirectory { kCreate, kAsItIs };
+
+std::string absolute_path(const std::string& path);
+
+// --state-dir, else EXTMERGE_STATE_DIR, else /var/lib/extmerge; absolute.
+std::string state_directory(const Options& options);
+
+// The journal of the origin with that identity: --journal, or in the state directory,
+// which is made where that is asked for; a folder named by --journal never is.
+JournalPlace place_of(const Options& options, const std::string& origin_identity,
+                      StateDirectory state);
+JournalPlace journal_place(std::shared_ptr<DurableDirectory> directory, const std::string& path);
+
+// Takes the journal's lock, for as long as the place lives. Throws kJournalLocked.
+void lock_place(JournalPlace& place);
+
+// The journal and what was recorded beside it, gone for good.
+void remove_journal(const JournalPlace& place);
+
+// The directory and the file name of a journal's path, opened. Null if the directory
+// does not exist.
+struct JournalPath {
+  std::shared_ptr<DurableDirectory> directory;
+  std::string name;
+  std::string path;  // absolute
+};
+JournalPath open_journal_path(const std::string& path);
+
+}  // namespace extmerge

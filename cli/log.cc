@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+#include "cli/log.h"
+
+#include <spdlog/sinks/base_sink.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "cli/log_file.h"
+#include "cli/printable.h"
+
+namespace extmerge {
+
+namespace {
+
+class TerminalSink : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  explicit TerminalSink(std::shared_ptr<TerminalLine> terminal) : terminal_(std::move(terminal)) {}
+
+ protected:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    std::string text = printable_lines({message.payload.data(), message.payload.size()});
+    if (message.level == spdlog::level::err && terminal_->has_colours()) {
+      const size_t end = std::min(text.find('\n'), text.size());
+      text = "\033[31m" + text.substr(0, end) + "\033[0m" + text.substr(end);
+    }
+    terminal_->write_line("extmerge: " + text);
+  }
+  void flush_() override {}
+
+ private:
+  const std::shared_ptr<TerminalLine> terminal_;
+};
+
+spdlog::level::level_enum terminal_level(int verbosity) {
+  if (verbosity < 0) return spdlog::level::err;
+  if (verbosity == 0) return spdlog::level::info;
+  return verbosity == 1 ? spdlog::level::debug : spdlog::level::trace;
+}
+
+spdlog::level::level_enum file_level(LogLevel level) {
+  switch (level) {
+    case LogLevel::kError:
+      return spdlog::level::err;
+    case LogLevel::kWarn:
+      return spdlog::level::warn;
+    case LogLevel::kInfo:
+      return spdlog::level::info;
+    case LogLevel::kDebug:
+      return spdlog::level::debug;
+    case LogLevel::kTrace:
+      return spdlog::level::trace;
+  }
+  return spdlog::level::info;
+}
+
+void install(const std::vector<spdlog::sink_ptr>& sinks) {
+  auto logger = std::make_shared<spdlog::logger>("extmerge", sinks.begin(), sinks.end());
+  logger->set_level(spdlog::level::trace);  // each sink has its own
+  logger->flush_on(spdlog::level::trace);
+  spdlog::set_default_logger(std::move(logger));
+}
+
+// Writes to the very file that was checked; spdlog's own would open it by name again.
+class FileSink : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  explicit FileSink(FileDescriptor file) : file_(std::move(file)) {}
+
+ protected:
+  // What the log cannot take is no reason to end a merge.
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    spdlog::memory_buf_t line;
+    const std::string text = printable_lines({message.payload.data(), message.payload.size()});
+    spdlog::details::log_msg shown = message;
+    shown.payload = text;
+    formatter_->format(shown, line);
+    size_t done = 0;
+    while (done < line.size()) {
+      const ssize_t count = write(file_.get(), line.data() + done, line.size() - done);
+      if (count < 0 && errno == EINTR) continue;
+      if (count <= 0) return;
+      done += static_cast<size_t>(count);
+    }
+  }
+  void flush_() override {}
+
+ private:
+  const FileDescriptor file_;
+};
+
+spdlog::sink_ptr file_sink(const Options& options) {
+  auto sink = std::make_shared<FileSink>(open_log_file(*options.log_file, options));
+  sink->set_pattern("%Y-%m-%dT%H:%M:%S%z [%P] %l: %v");
+  sink->set_level(file_level(options.log_level.value_or(LogLevel::kInfo)));
+  return sink;
+}
+
+}  // namespace
+
+void start_log(std::shared_ptr<TerminalLine> terminal) {
+  install({std::make_shared<TerminalSink>(std::move(terminal))});
+}
+
+void configure_log(const Options& options, std::shared_ptr<TerminalLine> terminal) {
+  auto on_terminal = std::make_shared<TerminalSink>(std::move(terminal));
+  on_terminal->set_level(terminal_level(options.verbosity));
+  std::vector<spdlog::sink_ptr> sinks{std::move(on_terminal)};
+  if (options.log_file) sinks.push_back(file_sink(options));
+  install(sinks);
+}
+
+void log_error(const Error& error) {
+  spdlog::error("{}: {}\n  {}", to_string(error.id()), printable(error.what()),
+                printable_lines(error.next()));
+}
+
+}  // namespace extmerge

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// LVM as a program that is run: an argument vector, an absolute path, LC_ALL=C,
+// no shell. Never with transfers in flight (io/run_command.h).
+
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "cli/lvm_report.h"
+
+namespace extmerge {
+
+class Lvm {
+ public:
+  // Throws Error(kCommandFailed) if LVM is not installed.
+  Lvm();
+
+  // Every volume of the group, hidden ones too; of all groups if `vg` is empty.
+  // Throws kNotFound if there is no such group.
+  std::vector<LogicalVolume> volumes(const std::string& vg) const;
+  // Thin volume -> external origin, by name.
+  std::map<std::string, std::string> external_origins(const std::string& vg) const;
+
+  // `lvm WORDS`. Throws kLvmRefused with what LVM said, and `next`.
+  void run(const std::vector<std::string>& words, const std::string& next) const;
+
+ private:
+  std::string program_;
+};
+
+}  // namespace extmerge

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// extmerge: merges a dm-thin snapshot back into its external origin. What it
+// does is in merge/merger.cc; here a failure becomes a message and an exit
+// status, and nothing else does that.
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <exception>
+#include <memory>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "cli/commands.h"
+#include "cli/json_report.h"
+#include "cli/log.h"
+#include "cli/options.h"
+#include "cli/output.h"
+#include "cli/signals.h"
+
+namespace extmerge {
+
+namespace {
+
+// A closed standard descriptor would be given to the next file that is opened, and
+// what is said would then land in a journal or its lock. /dev/null takes the place,
+// opened the other way round so that reading or writing it fails as before.
+bool fill_standard_descriptors() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fcntl(fd, F_GETFD) >= 0) continue;
+    // The lowest free number, which is this one.
+    if (open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd) return false;
+  }
+  return true;
+}
+
+// Parses and runs. `json` says how a failure is to be reported.
+std::vector<Error> run(const std::vector<std::string>& arguments, bool& json, Signals& signals,
+                       const std::shared_ptr<TerminalLine>& terminal) {
+  json = asks_for_json(arguments);
+  const Options options = parse_command_line(arguments);
+  if (options.text) {
+    json = false;
+    print(*options.text);
+    flush_output();
+    return {};
+  }
+  json = options.json;
+  configure_log(options, terminal);
+  return run_command(options, signals, *terminal);
+}
+
+// The failure behind the exception in flight.
+Error current_failure() {
+  try {
+    throw;
+  } catch (const Error& error) {
+    return error;
+  } catch (const std::bad_alloc&) {
+    return Error(MessageId::kNoMemory, "out of memory",
+                 "lower --buffer-size and --threads, or free some memory");
+  } catch (const std::exception& error) {
+    return Error(MessageId::kInternal, std::string("internal error: ") + error.what(),
+                 "this is a bug in extmerge; please report it with the command line");
+  }
+}
+
+void print_failure_as_json(const Error& failure) {
+  try {
+    print(error_json(failure));
+    flush_output();
+  } catch (const Error& error) {
+    // What failed to be written before needs no second message.
+    if (failure.id() != MessageId::kOutputFailed) log_error(error);
+  }
+}
+
+int main_of(const std::vector<std::string>& arguments) {
+  const auto terminal = std::make_shared<TerminalLine>(STDERR_FILENO);
+  start_log(terminal);
+  Signals signals;
+  bool json = false;
+  std::vector<Error> failures;
+  try {
+    failures = run(arguments, json, signals, terminal);
+  } catch (...) {
+    failures = {current_failure()};
+    if (json) print_failure_as_json(failures.front());
+  }
+  for (const Error& failure : failures) log_error(failure);
+  if (failures.empty()) return 0;
+  if (failures.front().id() == MessageId::kStopped && signals.received() != 0)
+    die_by(signals.received());
+  return failures.front().exit_status();
+}
+
+}  // namespace
+
+}  // namespace extmerge
+
+int main(int argc, char** argv) {
+  if (!extmerge::fill_standard_descriptors())
+    return static_cast<int>(extmerge::MessageId::kOutputFailed) / 100;
+  return extmerge::main_of(std::vector<std::string>(argv + 1, argv + argc));
+}

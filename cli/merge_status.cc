@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+#include "cli/merge_status.h"
+
+#include <algorithm>
+
+#include "cli/open_target.h"
+
+namespace extmerge {
+
+namespace {
+
+// Nothing if there is no journal of that name.
+std::optional<MergeStatus> read(DurableDirectory& directory, const std::string& name) {
+  const auto journal = Journal::open(directory, name, false, false);
+  if (!journal) return {};
+  MergeStatus status;
+  status.journal = directory.path() + "/" + name;
+  status.state = journal->state();
+  status.running = directory.is_locked(lock_name(name));
+  status.record = journal->record();
+  status.progress = journal->progress();
+  return status;
+}
+
+}  // namespace
+
+std::string state_text(JournalState state, Bytes position) {
+  if (state == JournalState::kDone) return "done";
+  return state == JournalState::kCopying && position > Bytes(0) ? "copying" : "planned";
+}
+
+MergeStatus read_status(const std::string& path) {
+  const JournalPath place = open_journal_path(path);
+  if (place.directory) {
+    if (const auto status = read(*place.directory, place.name)) return *status;
+  }
+  throw Error(MessageId::kNoJournal, "there is no journal " + place.path,
+              "extmerge status without a path lists those in the state directory");
+}
+
+std::vector<MergeStatus> read_all(DurableDirectory& directory) {
+  std::vector<std::string> names = directory.names();
+  std::sort(names.begin(), names.end());
+  std::vector<MergeStatus> found;
+  for (const std::string& name : names) {
+    if (!name.ends_with(".journal")) continue;
+    try {
+      if (auto status = read(directory, name)) found.push_back(std::move(*status));
+    } catch (const Error& error) {
+      if (error.exit_status() != 6) throw;
+      MergeStatus status;
+      status.journal = directory.path() + "/" + name;
+      status.damage = error;
+      found.push_back(std::move(status));
+    }
+  }
+  return found;
+}
+
+}  // namespace extmerge

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+#include "cli/named_commands.h"
+
+#include "cli/command_output.h"
+#include "cli/journal_place.h"
+#include "cli/json_report.h"
+#include "cli/merge_status.h"
+#include "cli/printable.h"
+#include "cli/volume_source.h"
+
+namespace extmerge {
+
+namespace {
+
+BeyondOriginChoice recorded_beyond_origin(const JournalPlace& place) {
+  const auto journal = Journal::open(*place.directory, place.name, false, false);
+  return journal ? journal->record().beyond_origin : BeyondOriginChoice::kRefuse;
+}
+
+// For the report: the devices as the journal has them.
+DeviceNames names_of(const NamedSource& source) {
+  DeviceNames names{{}, {}, {}, source.thin_name(), source.origin_name()};
+  const JournalPlace& place = source.place();
+  if (const auto journal = Journal::open(*place.directory, place.name, false, false)) {
+    names.metadata = journal->record().metadata.path;
+    names.data = journal->record().data.path;
+    names.origin = journal->record().origin.path;
+  }
+  return names;
+}
+
+// A killed run had merged everything; its status is the report.
+void report_settled(const Options& options, const NamedSource& source) {
+  say("the merge of " + source.thin_name() + " into " + source.origin_name() +
+      " was done; what a killed run had left is cleared away");
+  MergeStatus status = read_status(source.place().path);
+  status.running = false;  // the lock is ours
+  print_report(options, status_text(status, options.sizes), status_json(status, {}));
+}
+
+// One round of a named source: what is frozen is merged, and everything put back. With
+// `confirmation` a new merge may be begun, else only an unfinished one is gone on with.
+MergeReport merge_round(const Options& options, NamedSource& source, const Confirm& confirmation,
+                        Progress& progress, Signals& signals) {
+  MergeOptions wishes = options.merge;
+  if (confirmation && source.must_begin_anew() && !wishes.restart) {
+    say("the thin was not kept as it was when the merge began: beginning anew");
+    wishes.restart = true;
+  }
+  const bool goes_on = !confirmation || (source.is_unfinished() && !wishes.restart);
+  if (options.finish) {
+    wishes.last_round = true;
+    wishes.verify = VerifyChoice::kFull;
+  }
+  if (confirmation) {
+    Merger planner(source.plan_target(), wishes, progress, signals.stop_token());
+    PlanReport plan = planner.plan();
+    source.complete_plan(plan);
+    refuse_any(plan.refusals);
+    if (!confirmation(plan)) {
+      throw Error(MessageId::kNotConfirmed, "not confirmed: nothing was done",
+                  "run it again and answer y, or give --yes");
+    }
+  }
+  if (options.finish) source.begin_finish();
+  try {
+    if (goes_on) wishes.beyond_origin = recorded_beyond_origin(source.place());
+    MergeTarget target = goes_on ? source.resume_target() : source.merge_target();
+    if (!source.is_frozen()) wishes.verify = VerifyChoice::kFull;
+    Merger merger(std::move(target), wishes, progress, signals.stop_token());
+    const MergeReport report =
+        goes_on ? merger.resume(say) : merger.merge([](const PlanReport&) { return true; }, say);
+    const bool was_written = options.finish && !source.is_as_merged();
+    source.done();
+    if (was_written) {
+      throw Error(MessageId::kStale,
+                  source.thin_name() + " was written to while it was merged: it is not removed",
+                  "keep it inactive, and run the same command again");
+    }
+    return report;
+  } catch (const Error& error) {
+    throw source.failed(error);
+  }
+}
+
+}  // namespace
+
+std::vector<Error> merge_named(const Options& options, Signals& signals, TerminalLine& terminal) {
+  if (options.finish) {
+    const auto completed = complete_removal(options, options.source);
+    if (completed) {
+      const MergeStatus status = read_status(completed->journal);
+      print_report(options, status_text(status, options.sizes), status_json(status, {}));
+      say(completed->outcome);
+      return {};
+    }
+  }
+  std::unique_ptr<NamedSource> source = open_named_source(options);
+  if (options.finish) source->check_finish();
+  const bool was_done = source->settle() && !options.finish && !options.merge.again;
+  Progress progress;
+  MergeReport report;
+  const DeviceNames names{{}, {}, {}, source->thin_name(), source->origin_name()};
+  std::string outcome;
+  {
+    ProgressDisplay display(progress, signals, terminal, display_settings(options, names));
+    const Confirm ask_first = [&](const PlanReport& found) {
+      return confirm(options, found, names, display, signals, terminal);
+    };
+    if (options.finish && source->is_unfinished()) {
+      Options first = options;  // what was begun, and then a round of its own for the rest
+      first.finish = false;
+      report = merge_round(first, *source, {}, progress, signals);
+      source.reset();
+      source = open_named_source(options);
+    }
+    try {
+      report = merge_round(options, *source, ask_first, progress, signals);
+    } catch (const Error& error) {
+      // What was killed had merged all there is; else this was another round.
+      if (!was_done || error.id() != MessageId::kAlreadyDone) throw;
+      report_settled(options, *source);
+      return {};
+    }
+    if (options.finish && signals.stop_token().stop_requested()) {
+      throw Error(MessageId::kStopped,
+                  "stopped as requested: " + source->thin_name() + " is merged and not removed",
+                  "run the same command again to remove it");
+    }
+    if (options.finish) outcome = source->finish();
+  }
+  print_merge_report(options, report, names_of(*source));
+  const std::string last = options.finish ? outcome : source->next_steps();
+  if (!last.empty()) say(last);
+  return {};
+}
+
+std::vector<Error> resume_named(const Options& options, NamedSource& source, Signals& signals,
+                                TerminalLine& terminal) {
+  if (source.settle()) {
+    report_settled(options, source);
+    return {};
+  }
+  Progress progress;
+  MergeReport report;
+  const DeviceNames names{{}, {}, {}, source.thin_name(), source.origin_name()};
+  {
+    const ProgressDisplay display(progress, signals, terminal, display_settings(options, names));
+    report = merge_round(options, source, {}, progress, signals);
+  }
+  print_merge_report(options, report, names_of(source));
+  if (const std::string steps = source.next_steps(); !steps.empty()) say(steps);
+  return {};
+}
+
+// What was copied stays, and whether that leaves the origin half merged is said.
+std::vector<Error> abort_merge(const Options& options) {
+  std::unique_ptr<NamedSource> source;
+  try {
+    source = open_named_source(options);
+  } catch (const Error& error) {
+    // Neither the volume nor its freeze is there: what is left is in the record.
+    const auto recorded =
+        options.source.empty() ? std::nullopt : find_recorded(options, options.source);
+    if (error.id() != MessageId::kNotFound || !recorded) throw;
+    abort_recorded(*recorded);
+    print_report(options,
+                 "Given up: " + printable(options.source) + " is gone, and " +
+                     printable(recorded->changes.origin_name()) + " may be half merged.\n",
+                 abort_json(recorded->place.path, recorded->changes.origin_name(), Bytes(0)));
+    return {};
+  }
+  JournalPlace place;
+  if (source) {
+    place = source->place();
+  } else {
+    JournalPath path = open_journal_path(*options.journal);
+    if (path.directory) {
+      place = journal_place(std::move(path.directory), path.path);
+      lock_place(place);
+    }
+  }
+  const auto journal =
+      place.directory ? Journal::open(*place.directory, place.name, false, false) : nullptr;
+  if (!source && !journal)
+    throw Error(MessageId::kNoJournal, "there is no journal " + *options.journal,
+                "extmerge status lists the known ones");
+  const bool was_put_back = !source || source->is_put_back();
+  if (source && !journal && was_put_back)
+    throw Error(
+        MessageId::kNoJournal,
+        "no merge of " + source->thin_name() + " is known in " + source->place().directory->path(),
+        "extmerge status lists those that are; where the origin is tagged " +
+            std::string(kHalfMergedTag) + ", its journal is elsewhere (--state-dir)");
+  if (source) source->settle();
+  if (journal && journal->state() == JournalState::kDone && !was_put_back) {
+    print_report(options,
+                 "Given up: what a later merge had begun is put back. The last one, in " +
+                     printable(place.path) + ", is done.\n",
+                 abort_json(place.path, source->origin_name(), Bytes(0)));
+    return {};
+  }
+  if (journal && journal->state() == JournalState::kDone)
+    throw Error(MessageId::kNothingToResume, "the merge in " + place.path + " is done",
+                "there is nothing to give up");
+  const Bytes copied = journal ? journal->progress().position : Bytes(0);
+  const std::string origin = source    ? source->origin_name()
+                             : journal ? journal->record().origin.path
+                                       : "the origin";
+  if (source)
+    source->abort();
+  else
+    remove_journal(place);
+  std::string text = "Given up: the journal " + printable(place.path) + " is removed\n";
+  if (!journal) {
+    text += "No merge had begun: " + printable(origin) + " is as it was.\n";
+  } else {
+    text += printable(origin) + " is half merged: at least " + format_size(copied) +
+            " of the snapshot are on it. The snapshot itself reads as before, and\n"
+            "extmerge merge makes the origin whole. Do not use the origin without that.\n";
+  }
+  print_report(options, text, abort_json(place.path, origin, copied));
+  return {};
+}
+
+}  // namespace extmerge

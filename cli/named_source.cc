@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+#include "cli/named_source.h"
+
+#include <algorithm>
+
+#include "cli/dm_source.h"
+#include "cli/journal_place.h"
+#include "cli/volume_source.h"
+#include "io/device_facts.h"
+#include "io/posix_directory.h"
+
+namespace extmerge {
+
+namespace {
+
+bool is_path(const std::string& text) {
+  return text.starts_with("/") || text.starts_with("./") || text.starts_with("../");
+}
+
+std::unique_ptr<NamedSource> open_path(const Options& options, const std::string& path) {
+  const DeviceFacts facts = inspect(path);
+  if (!facts.exists) {
+    throw Error(MessageId::kNotFound, "there is no device " + path,
+                "check the name; a volume that is not active is named VG/SNAP");
+  }
+  const auto table = facts.is_block ? read_dm_table(facts.device_number) : std::nullopt;
+  if (!table) {
+    throw Error(MessageId::kNotAThin, path + " is no device-mapper device",
+                "name a thin's device, a volume as VG/SNAP, or all devices with --metadata, "
+                "--data, --thin-id and --origin");
+  }
+  if (table->uuid.starts_with("LVM-")) {
+    const std::string name = volume_of_dm_uuid(Lvm(), table->uuid);
+    return std::make_unique<VolumeSource>(options, name);
+  }
+  return std::make_unique<DmSource>(options, facts.device_number);
+}
+
+// The volume by its uuid: it may have been renamed. Or, where it is gone, its freeze.
+std::string present_name(const SystemChanges& changes) {
+  std::string freeze;
+  for (const LogicalVolume& volume : Lvm().volumes(changes.vg)) {
+    if (volume.uuid == changes.thin_uuid) return volume.full_name();
+    if (!changes.freeze.empty() && volume.name == changes.freeze) freeze = volume.full_name();
+  }
+  return freeze.empty() ? changes.thin_name() : freeze;
+}
+
+// Which of several records of the same name is meant: that of a volume that exists, of a
+// removal to be completed, of an origin that exists, of a merge under way; in this order.
+int rank(const SystemChanges& changes) {
+  bool thin = false, origin = false;
+  if (changes.is_of_lvm()) {
+    try {
+      for (const LogicalVolume& volume : Lvm().volumes(changes.vg)) {
+        thin |= volume.uuid == changes.thin_uuid;
+        origin |= volume.uuid == changes.origin_uuid;
+      }
+    } catch (const Error&) {  // no such group any more
+    }
+  }
+  const bool under_way = !changes.is_put_back() || changes.holding;
+  return (thin ? 8 : 0) + (changes.removing ? 4 : 0) + (origin ? 2 : 0) + (under_way ? 1 : 0);
+}
+
+std::unique_ptr<NamedSource> open_recorded_source(const Options& options,
+                                                  const SystemChanges& changes) {
+  if (changes.is_of_lvm()) {
+    return std::make_unique<VolumeSource>(options, present_name(changes));
+  }
+  return open_path(options, "/dev/mapper/" + changes.thin);
+}
+
+}  // namespace
+
+void NamedSource::check_finish() const {
+  throw Error(MessageId::kUsage, "--finish is for volumes of LVM (VG/SNAP)",
+              "remove the thin by hand once the merge is done");
+}
+
+std::optional<RecordedChanges> find_recorded(const Options& options, const std::string& name) {
+  const auto read_from = [&](const JournalPath& path) -> std::optional<RecordedChanges> {
+    if (!path.directory) return {};
+    const auto changes = read_changes(*path.directory, path.name);
+    if (!changes || changes->thin_name() != name) return {};
+    return RecordedChanges{journal_place(path.directory, path.path), *changes};
+  };
+  if (options.journal) return read_from(open_journal_path(*options.journal));
+
+  const std::string folder = state_directory(options);
+  const JournalPath probe = open_journal_path(folder + "/x");
+  if (!probe.directory) return {};
+  constexpr std::string_view kEnd = ".lvm";
+  std::vector<RecordedChanges> found;
+  for (const std::string& file : probe.directory->names()) {
+    if (!file.ends_with(kEnd)) continue;
+    const std::string journal = file.substr(0, file.size() - kEnd.size());
+    if (auto one = read_from(open_journal_path(folder + "/" + journal))) {
+      found.push_back(std::move(*one));
+    }
+  }
+  // Names are used again.
+  if (found.size() > 1) {
+    std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) {
+      return rank(a.changes) > rank(b.changes);
+    });
+  }
+  if (found.empty()) return {};
+  return found.front();
+}
+
+std::unique_ptr<NamedSource> open_named_source(const Options& options) {
+  const bool of_record = options.command == Command::kResume || options.command == Command::kAbort;
+  if (!options.source.empty()) {
+    if (is_path(options.source)) return open_path(options, options.source);
+    if (of_record) {
+      if (const auto found = find_recorded(options, options.source)) {
+        return open_recorded_source(options, found->changes);
+      }
+    }
+    try {
+      return std::make_unique<VolumeSource>(options, options.source);
+    } catch (const Error& error) {
+      const auto found = find_recorded(options, options.source);
+      if (error.id() != MessageId::kNotFound || !found || found->changes.freeze.empty()) throw;
+      throw Error(error.id(), error.what(),
+                  "a merge of it is unfinished, and frozen in " + found->changes.vg + "/" +
+                      found->changes.freeze + ": extmerge resume " + options.source);
+    }
+  }
+  if (!of_record || !options.journal) return nullptr;
+  const JournalPath path = open_journal_path(*options.journal);
+  if (!path.directory) return nullptr;
+  const auto changes = read_changes(*path.directory, path.name);
+  if (!changes) return nullptr;
+  return open_recorded_source(options, *changes);
+}
+
+}  // namespace extmerge

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+#include "cli/open_target.h"
+
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+
+#include <memory>
+#include <set>
+
+#include "cli/dm_holders.h"
+#include "cli/journal_place.h"
+#include "cli/printable.h"
+
+namespace extmerge {
+
+namespace {
+
+// Of a file, in nanoseconds since the epoch; 0 if it cannot be told.
+uint64_t modified(const std::string& path) {
+  struct stat file {};
+  if (stat(path.c_str(), &file) != 0) return 0;
+  return static_cast<uint64_t>(file.st_mtim.tv_sec) * 1000000000u +
+         static_cast<uint64_t>(file.st_mtim.tv_nsec);
+}
+
+void log_facts(const char* role, const DeviceFacts& facts) {
+  spdlog::debug("{}: {}, {} bytes, {}", role, facts.path, facts.size.value(),
+                facts.exists ? facts.identity : "missing");
+}
+
+}  // namespace
+
+void look_at_devices(MergeTarget& target, const std::string& metadata, const std::string& data,
+                     const std::string& origin) {
+  target.metadata = inspect(metadata);
+  target.data = inspect(data);
+  log_facts("metadata", target.metadata);
+  log_facts("data", target.data);
+  target.look_again = [origin](MergeTarget& again) {
+    again.origin = inspect(origin);
+    again.origin_thins = find_origin_thins(again.origin, again.metadata);
+    again.origin_modified = again.origin.is_regular ? modified(origin) : 0;
+  };
+  target.look_again(target);
+  log_facts("origin", target.origin);
+  const auto told = std::make_shared<std::set<std::string>>();
+  target.open = [told](const DeviceFacts& facts, OpenMode mode,
+                       Bytes ends_multiple_of) -> std::shared_ptr<BlockDevice> {
+    auto device = FileDevice::open(facts, mode, ends_multiple_of);
+    spdlog::debug("opened {}", facts.path);
+    if (!device->is_direct() && told->insert(facts.path).second)
+      spdlog::warn(
+          "{} goes through the page cache: its file system, or where it ends, "
+          "does not allow direct I/O",
+          printable(facts.path));
+    return device;
+  };
+}
+
+MergeTarget open_target(const Options& options, StateDirectory state_directory) {
+  MergeTarget target;
+  target.metadata_path = absolute_path(options.metadata);
+  target.data_path = absolute_path(options.data);
+  target.origin_path = absolute_path(options.origin);
+  target.thin_id = options.thin_id;
+  target.thin_size = options.thin_size;
+  target.root_choice = options.root_choice;
+  target.root_block = options.root_block;
+  look_at_devices(target, options.metadata, options.data, options.origin);
+  if (options.command != Command::kVerify)
+    target.journal = place_of(options, target.origin.identity,
+                              target.origin.exists ? state_directory : StateDirectory::kAsItIs);
+  return target;
+}
+
+RecordedMerge open_recorded(const std::string& path) {
+  JournalPath place = open_journal_path(path);
+  std::unique_ptr<Journal> journal;
+  if (place.directory) journal = Journal::open(*place.directory, place.name, false, false);
+  if (!journal)
+    throw Error(MessageId::kNoJournal, "there is no journal " + place.path,
+                "extmerge status lists those in the state directory");
+  RecordedMerge recorded{target_of(journal->record()), journal->record().beyond_origin};
+  MergeTarget& target = recorded.target;
+  look_at_devices(target, target.metadata_path, target.data_path, target.origin_path);
+  target.journal = journal_place(std::move(place.directory), place.path);
+  return recorded;
+}
+
+}  // namespace extmerge

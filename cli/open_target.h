@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// From names to a MergeTarget: facts about the three devices, who holds the
+// origin, where the journal goes. Opens no device.
+
+#pragma once
+
+#include <string>
+
+#include "cli/journal_place.h"
+#include "cli/options.h"
+#include "merge/target.h"
+
+namespace extmerge {
+
+// Fills in what inspect() and device-mapper say of the three devices, and the functions
+// that open them and look at the origin again.
+void look_at_devices(MergeTarget& target, const std::string& metadata, const std::string& data,
+                     const std::string& origin);
+
+// For plan, merge and verify. The state directory is made for merge only; a
+// journal's own folder (--journal) never is.
+MergeTarget open_target(const Options& options, StateDirectory state_directory);
+
+// For resume: what the journal at `path` records. Throws Error(kNoJournal) and
+// what Journal::open() throws.
+struct RecordedMerge {
+  MergeTarget target;
+  BeyondOriginChoice beyond_origin;
+};
+RecordedMerge open_recorded(const std::string& path);
+
+}  // namespace extmerge

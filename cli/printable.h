@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// Names are chosen by whoever makes files and volumes. Shown as they are, one
+// with escape sequences could move the cursor and rewrite what an administrator
+// is about to say yes to; pasted as it is, one with blanks is two arguments.
+
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace extmerge {
+
+// With control characters, also those that UTF-8 writes in two bytes, and what is
+// not UTF-8 as \xNN.
+std::string printable(std::string_view text);
+// The same, but lines stay lines.
+std::string printable_lines(std::string_view text);
+
+// As one word for a shell; nothing is changed where nothing needs it.
+std::string shell_word(const std::string& text);
+
+}  // namespace extmerge

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+#include "cli/progress_display.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+namespace extmerge {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+namespace {
+
+constexpr milliseconds kLook{250};
+constexpr milliseconds kLinePeriod{30000};
+constexpr milliseconds kJsonPeriod{500};
+
+double share(uint64_t part, uint64_t whole) {
+  return whole == 0 ? 1.0 : static_cast<double>(part) / static_cast<double>(whole);
+}
+
+std::string clock_text(milliseconds time) {
+  const auto seconds = static_cast<unsigned long long>(time.count() / 1000);
+  std::array<char, 40> text{};
+  if (seconds >= 3600)
+    std::snprintf(text.data(), text.size(), "%llu:%02llu:%02llu", seconds / 3600, seconds / 60 % 60,
+                  seconds % 60);
+  else
+    std::snprintf(text.data(), text.size(), "%llu:%02llu", seconds / 60, seconds % 60);
+  return text.data();
+}
+
+const char* phase_text(Phase phase) {
+  switch (phase) {
+    case Phase::kPlanning:
+      return "reading metadata";
+    case Phase::kCopying:
+      return "copying";
+    case Phase::kVerifying:
+      return "verifying";
+    case Phase::kFinished:
+      break;  // look() shows the phase before
+  }
+  return "";
+}
+
+// All that follows the name of the phase and the bar.
+std::string numbers(const ProgressView& view, const SizeFormat& sizes, bool with_durable) {
+  if (view.phase == Phase::kPlanning) return std::to_string(view.mappings_read) + " mappings";
+  const auto left = view.left();
+  std::array<char, 16> percent{};
+  std::snprintf(percent.data(), percent.size(), "%.1f%%", 100.0 * share(view.done, view.total));
+  std::string text = std::string(percent.data()) + "  " + format_size(Bytes(view.done), sizes) +
+                     " / " + format_size(Bytes(view.total), sizes) + "  " +
+                     format_size(Bytes(view.bytes_per_second()), sizes) + "/s  ETA " +
+                     (left ? clock_text(*left) : "unknown");
+  if (with_durable && view.phase == Phase::kCopying)
+    text += "  durable " + format_size(Bytes(view.durable), sizes);
+  return text;
+}
+
+// [####++------]: durable, done, to do.
+std::string cells(const ProgressView& view, size_t width) {
+  const auto part = [&](uint64_t bytes) {
+    const double cut = std::clamp(share(bytes, view.total), 0.0, 1.0);
+    return static_cast<size_t>(cut * static_cast<double>(width));
+  };
+  const size_t done = part(view.done);
+  const size_t sure = view.phase == Phase::kCopying ? std::min(part(view.durable), done) : done;
+  return "[" + std::string(sure, '#') + std::string(done - sure, '+') +
+         std::string(width - done, '-') + "]";
+}
+
+}  // namespace
+
+uint64_t ProgressView::bytes_per_second() const {
+  if (elapsed.count() <= 0 || done <= start) return 0;
+  return static_cast<uint64_t>(static_cast<double>(done - start) * 1000.0 /
+                               static_cast<double>(elapsed.count()));
+}
+
+std::optional<milliseconds> ProgressView::left() const {
+  if (done >= total) return milliseconds(0);
+  const uint64_t rate = bytes_per_second();
+  if (rate == 0) return {};
+  return milliseconds(
+      static_cast<int64_t>(static_cast<double>(total - done) * 1000.0 / static_cast<double>(rate)));
+}
+
+std::string progress_line(const ProgressView& view, const SizeFormat& sizes) {
+  return std::string(phase_text(view.phase)) + "  " + numbers(view, sizes, true);
+}
+
+// Where it gets narrow the durable bytes are shown by the bar alone, then the
+// bar goes.
+std::string progress_bar(const ProgressView& view, const SizeFormat& sizes, unsigned width) {
+  constexpr size_t kLeast = 10, kMost = 60;
+  const std::string name = phase_text(view.phase);
+  if (view.phase != Phase::kPlanning) {
+    for (const bool with_durable : {true, false}) {
+      const std::string tail = numbers(view, sizes, with_durable);
+      const size_t used = name.size() + tail.size() + 4;  // spaces and brackets
+      if (used + kLeast > width) continue;
+      return name + " " + cells(view, std::min<size_t>(width - used, kMost)) + " " + tail;
+    }
+  }
+  return progress_line(view, sizes).substr(0, width);
+}
+
+std::string progress_json(const ProgressView& view, const std::string& device) {
+  nlohmann::ordered_json object;
+  object["device"] = device;
+  object["device_bytes"] = std::to_string(view.done);
+  object["device_size"] = std::to_string(view.total);
+  object["speed"] = std::to_string(view.bytes_per_second());
+  object["eta_ms"] = std::to_string(view.left().value_or(milliseconds(0)).count());
+  object["time_ms"] = std::to_string(view.elapsed.count());
+  return object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+ProgressDisplay::ProgressDisplay(const Progress& progress, const Signals& signals,
+                                 TerminalLine& terminal, Settings settings)
+    : progress_(progress),
+      signals_(signals),
+      terminal_(terminal),
+      settings_(std::move(settings)),
+      phase_started_(steady_clock::now()),
+      shown_(phase_started_) {
+  if (settings_.kind == ProgressKind::kAuto) {
+    // Seconds between lines ask for lines, as they do with cryptsetup.
+    const bool bar = terminal_.is_terminal() && !settings_.seconds;
+    settings_.kind = bar ? ProgressKind::kBar : ProgressKind::kLine;
+  }
+  period_ = settings_.kind == ProgressKind::kBar    ? kLook
+            : settings_.kind == ProgressKind::kJson ? kJsonPeriod
+                                                    : kLinePeriod;
+  if (settings_.seconds) period_ = std::chrono::seconds(*settings_.seconds);
+  thread_ = std::thread([this] { run(); });
+}
+
+ProgressDisplay::~ProgressDisplay() {
+  {
+    const std::lock_guard lock(mutex_);
+    ending_ = true;
+  }
+  wake_.notify_one();
+  thread_.join();
+}
+
+void ProgressDisplay::pause() {
+  const std::lock_guard lock(mutex_);
+  paused_ = true;
+  terminal_.end_bar();
+}
+
+void ProgressDisplay::go_on() {
+  const std::lock_guard lock(mutex_);
+  paused_ = false;
+}
+
+void ProgressDisplay::run() {
+  unsigned lines_shown = signals_.lines_asked();
+  std::unique_lock lock(mutex_);
+  while (!wake_.wait_for(lock, kLook, [this] { return ending_; })) {
+    if (paused_) continue;
+    const ProgressView view = look();
+    if (const unsigned asked = signals_.lines_asked(); asked != lines_shown) {
+      lines_shown = asked;
+      terminal_.write_line(progress_line(view, settings_.sizes));
+    }
+    // Half a look early is nearer than half a look late.
+    if (steady_clock::now() - shown_ + kLook / 2 < period_) continue;
+    show(view);
+  }
+  show_last(look());
+}
+
+// The clock of a phase starts when it is first seen; what was done before, by an
+// earlier run or in the moment until now, is not part of the rate.
+ProgressView ProgressDisplay::look() {
+  ProgressView view;
+  view.phase = progress_.phase;
+  view.mappings_read = progress_.mappings_read;
+  view.total = progress_.total_bytes;
+  view.done = progress_.done_bytes;
+  view.durable = progress_.durable_bytes;
+  const auto now = steady_clock::now();
+  if (view.phase != phase_ && view.phase != Phase::kFinished) {
+    phase_ = view.phase;
+    phase_started_ = now;
+    done_then_ = view.done;
+  }
+  view.start = done_then_;
+  view.phase = phase_;  // the end of the last phase is what remains to be shown
+  view.elapsed = std::chrono::duration_cast<milliseconds>(now - phase_started_);
+  return view;
+}
+
+void ProgressDisplay::show(const ProgressView& view) {
+  const bool has_bytes = view.phase == Phase::kCopying || view.phase == Phase::kVerifying;
+  switch (settings_.kind) {
+    case ProgressKind::kBar:
+      terminal_.draw(progress_bar(view, settings_.sizes, terminal_.width() - 1));
+      break;
+    case ProgressKind::kJson:
+      if (!has_bytes) return;
+      terminal_.write_line(progress_json(view, settings_.device));
+      break;
+    case ProgressKind::kAuto:
+    case ProgressKind::kLine:
+      terminal_.write_line(progress_line(view, settings_.sizes));
+      break;
+    case ProgressKind::kNone:
+      return;
+  }
+  shown_ = steady_clock::now();
+  shown_any_ = true;
+}
+
+// JSON always ends with the final numbers; a bar and lines only if something
+// was shown, since a merge of a moment needs none.
+void ProgressDisplay::show_last(const ProgressView& view) {
+  if (shown_any_ || settings_.kind == ProgressKind::kJson) show(view);
+  terminal_.end_bar();
+}
+
+}  // namespace extmerge

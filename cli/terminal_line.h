@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// Standard error, shared by messages and a progress bar. The bar is the last
+// line of the terminal, without a newline; a message wipes it, writes its own
+// lines, and the bar comes back when it is drawn the next time.
+//
+// May be used from several threads.
+
+#pragma once
+
+#include <mutex>
+#include <string>
+#include <string_view>
+
+namespace extmerge {
+
+class TerminalLine {
+ public:
+  // On file descriptor `fd`, which must stay open.
+  explicit TerminalLine(int fd);
+
+  bool is_terminal() const { return terminal_; }
+  // A terminal that understands colours, and NO_COLOR is not set.
+  bool has_colours() const { return colours_; }
+  // Columns of the terminal now; it may have been resized since the last call.
+  unsigned width() const;
+
+  // `text` without the final newline.
+  void write_line(std::string_view text);
+  // The bar: replaces the one that was drawn last.
+  void draw(std::string_view text);
+  // Leaves the bar where it is and goes to the next line.
+  void end_bar();
+
+ private:
+  void write_all(std::string_view text);
+
+  const int fd_;
+  const bool terminal_;
+  const bool colours_;
+  std::mutex mutex_;
+  bool bar_drawn_ = false;
+};
+
+}  // namespace extmerge

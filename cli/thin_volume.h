@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// VG/SNAP as LVM knows it: the thin volume, its pool with both component volumes,
+// its external origin, and who else reads that. Every reason why such a volume
+// cannot be merged at all is found here, before anything is changed.
+
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cli/lvm.h"
+#include "merge/target.h"
+
+namespace extmerge {
+
+// The tags by which volumes of ours are known, also to administrators.
+inline constexpr const char* kFreezeTag = "extmerge.freeze";
+inline constexpr const char* kHalfMergedTag = "extmerge.half-merged";
+
+struct ThinVolume {
+  LogicalVolume snap, pool, origin;
+  // All other thin volumes that read the origin, freezes of ours left out.
+  std::vector<OriginUser> origin_users;
+  // Volumes that LVM removes with the thin volume: it is their external origin, or they are
+  // old-style snapshots of it.
+  std::vector<std::string> dependents;
+  std::vector<LogicalVolume> volumes;  // of the whole group
+};
+
+// `name` is "vg/snap". Throws kNotFound, kNotAThin, kUnfitOrigin, kUnfitGroup, kUnfitPool.
+ThinVolume find_thin_volume(const Lvm& lvm, const std::string& name);
+// Likewise, of the volume `snap` in `volumes`, all of its group.
+ThinVolume find_thin_volume(const Lvm& lvm, std::vector<LogicalVolume> volumes,
+                            const std::string& snap);
+
+// The volume that the dm device with that uuid is, as "vg/name"; throws kNotFound.
+std::string volume_of_dm_uuid(const Lvm& lvm, const std::string& uuid);
+
+// The thin volumes among `volumes` whose external origin is `origin`, freezes of ours left
+// out; `origins` is Lvm::external_origins(), `pool` the one that is not another.
+std::vector<OriginUser> users_of_origin(const std::vector<LogicalVolume>& volumes,
+                                        const std::map<std::string, std::string>& origins,
+                                        const std::string& origin, const std::string& pool);
+
+// By name; null if there is none.
+const LogicalVolume* find_volume(const std::vector<LogicalVolume>& volumes,
+                                 const std::string& name);
+
+}  // namespace extmerge

@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// What a merge changes in the volume group, and how it is put back.
+
+#include <spdlog/spdlog.h>
+#include <sys/random.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+
+#include "cli/dm_source.h"
+#include "cli/journal_place.h"
+#include "cli/printable.h"
+#include "cli/volume_source.h"
+#include "io/file_device.h"
+#include "persistent-data/devices.h"
+#include "persistent-data/metadata_reader.h"
+
+namespace extmerge {
+
+namespace {
+
+std::string random_suffix() {
+  uint32_t nonce = 0;
+  if (getrandom(&nonce, sizeof nonce, 0) != static_cast<ssize_t>(sizeof nonce)) {
+    throw system_error("get random bytes for", "the freeze", errno, MessageId::kInternal);
+  }
+  char text[16];
+  std::snprintf(text, sizeof text, "%08x", nonce);
+  return text;
+}
+
+// Of an origin whose thin was removed: writable, unless others read it still.
+std::string make_ordinary(const Lvm& lvm, const SystemChanges& changes) {
+  const auto volumes = lvm.volumes(changes.vg);
+  const auto origin =
+      std::find_if(volumes.begin(), volumes.end(),
+                   [&](const LogicalVolume& volume) { return volume.uuid == changes.origin_uuid; });
+  if (origin == volumes.end()) {
+    throw Error(MessageId::kNotFound, "the origin " + changes.origin_name() + " is gone",
+                "see lvs -a " + changes.vg);
+  }
+  std::string users;
+  for (const auto& [thin, external_origin] : lvm.external_origins(changes.vg)) {
+    if (external_origin == origin->name) users += (users.empty() ? "" : ", ") + thin;
+  }
+  if (!users.empty()) {
+    return origin->full_name() + " stays read-only, because " + users + " reads it";
+  }
+  if (!origin->is_writable()) {
+    lvm.run({"lvchange", "-prw", origin->full_name()}, "make it writable by hand");
+  }
+  return origin->full_name() + " is an ordinary volume again, writable" +
+         (origin->is_active() ? ""
+                              : " once it is active (lvchange -ay " + origin->full_name() + ")");
+}
+
+}  // namespace
+
+void VolumeSource::begin_record() {
+  if (!is_ours()) release_thin();
+  SystemChanges next;
+  name_record(next);
+  next.pool_was_active = changes_.pool_was_active;
+  next.boot = changes_.boot;
+  // What a killed run has changed is not how it was.
+  next.origin_was_active =
+      changes_.origin_marked ? changes_.origin_was_active : volume_.origin.is_active();
+  next.origin_skipped_activation =
+      changes_.origin_marked
+          ? changes_.origin_skipped_activation
+          : volume_.origin.skips_activation && !volume_.origin.has_tag(kHalfMergedTag);
+  next.thin_kept_inactive = changes_.thin_kept_inactive;
+  next.origin_marked = true;
+  if (!uses_held_snapshot()) {
+    next.freeze = "extmerge_" + random_suffix();
+  }
+  changes_ = next;
+  note();
+}
+
+void VolumeSource::freeze() {
+  const std::string name = changes_.freeze;
+  if (name.empty()) return keep_inactive();
+  try {
+    lvm_.run({"lvcreate", "-s", "-ky", "-pr", "-n", name, "--addtag", kFreezeTag, thin_name()}, "");
+  } catch (const Error& error) {
+    drop_freeze();  // LVM may have made it all the same
+    if (is_in_use()) {
+      throw Error(MessageId::kLvmRefused,
+                  thin_name() + " cannot be frozen: " + std::string(error.what()),
+                  "deactivate " + thin_name() + " (lvchange -an) and run the same command again");
+    }
+    spdlog::info("no freeze, {} is inactive: {}", printable(thin_name()), printable(error.what()));
+    return keep_inactive();
+  }
+  volume_.volumes = lvm_.volumes(volume_.snap.vg);
+  const LogicalVolume* const made = find_volume(volume_.volumes, name);
+  if (!made || !made->thin_id) {
+    throw Error(MessageId::kLvmRefused, "LVM made " + name + " and does not show it",
+                "see lvs -a " + volume_.snap.vg);
+  }
+  changes_.freeze_id = made->thin_id;
+  changes_.freeze_transaction = made->transaction_id.value_or(0);
+  note();
+  spdlog::info("the state to be merged is frozen in {}", printable(made->full_name()));
+}
+
+void VolumeSource::keep_inactive() {
+  if (volume_.snap.skips_activation) return;
+  changes_.thin_kept_inactive = true;
+  note();
+  lvm_.run({"lvchange", "-ky", thin_name()}, "see lvs -a");
+}
+
+void VolumeSource::mark_origin() {
+  lvm_.run({"lvchange", "-ky", "--addtag", kHalfMergedTag, origin_name()},
+           "see lvs -a; nothing was written to the origin");
+}
+
+void VolumeSource::drop_freeze() {
+  if (changes_.freeze.empty()) return;
+  volume_.volumes = lvm_.volumes(volume_.snap.vg);
+  const LogicalVolume* const freeze = find_volume(volume_.volumes, changes_.freeze);
+  if (freeze && freeze->has_tag(kFreezeTag)) {
+    check_not_only_copy(*freeze);
+    lvm_.run({"lvremove", "-y", freeze->full_name()}, "remove it by hand");
+  }
+  changes_.freeze.clear();
+  note();
+}
+
+// Where SNAP was removed and not all of it is merged.
+void VolumeSource::check_not_only_copy(const LogicalVolume& freeze) const {
+  const bool thin_exists =
+      std::any_of(volume_.volumes.begin(), volume_.volumes.end(),
+                  [&](const LogicalVolume& volume) { return volume.uuid == changes_.thin_uuid; });
+  const auto begun = journal_state();
+  const bool is_merged =
+      begun && begun->state == JournalState::kDone && begun->thin == merged_thin();
+  if (thin_exists || is_merged) return;
+  throw Error(MessageId::kHalfMerged,
+              changes_.thin_name() + " was removed, and its freeze " + freeze.full_name() +
+                  " is the only copy of what is not merged yet",
+              "finish the merge: extmerge resume " + changes_.thin_name() +
+                  "; to give that data up, remove the freeze by hand first (lvremove)");
+}
+
+void VolumeSource::release_thin() {
+  if (!changes_.thin_kept_inactive) return;
+  for (const LogicalVolume& volume : lvm_.volumes(volume_.snap.vg)) {
+    if (volume.uuid != changes_.thin_uuid) continue;
+    lvm_.run({"lvchange", "-kn", volume.full_name()}, "see lvs -a");
+  }
+  changes_.thin_kept_inactive = false;
+  note();
+}
+
+void VolumeSource::unmark_origin() {
+  if (!changes_.origin_marked) return;
+  make_origin_read_only(lvm_, volume_.origin, changes_.origin_was_active);
+  lvm_.run({"lvchange", changes_.origin_skipped_activation ? "-ky" : "-kn", "--deltag",
+            kHalfMergedTag, origin_name()},
+           "see lvs -a -o +tags");
+  changes_.origin_marked = false;
+  note();
+}
+
+bool VolumeSource::settle() {
+  if (is_put_back()) return false;
+  const auto begun = journal_state();
+  if (begun && begun->state == JournalState::kCopying) return false;
+  // The journal of an earlier round is done as well; it is of another freeze.
+  const bool was_done = begun && is_ours() && changes_.freeze_id && begun->thin == merged_thin();
+  spdlog::info("clearing away what a killed run left of {}", printable(changes_.thin_name()));
+  drop_freeze();
+  unmark_origin();
+  release_thin();
+  volume_ = find_thin_volume(lvm_, thin_name());
+  return was_done;
+}
+
+void VolumeSource::check_finish() const {
+  if (!volume_.dependents.empty()) {
+    throw Error(MessageId::kThinOpen,
+                thin_name() + " is itself an origin, of " + volume_.dependents.front() +
+                    ": LVM would remove that with it",
+                "merge or remove that first, or merge without --finish");
+  }
+  const auto device = find_dm_device(volume_.snap.dm_uuid());
+  const auto table = device ? read_dm_table(*device) : std::nullopt;
+  if (!table || table->open_count == 0) return;
+  throw Error(MessageId::kThinOpen, thin_name() + " is open: --finish removes it",
+              "unmount it (findmnt, fuser -v " + dm_path(*table) + "), then run it again");
+}
+
+void VolumeSource::begin_finish() {
+  finishing_ = true;
+  keep_inactive();
+  if (!volume_.snap.is_active()) return;
+  lvm_.run({"lvchange", "-an", thin_name()}, "find out who uses it (fuser, lsblk)");
+  was_deactivated_ = true;
+  volume_ = find_thin_volume(lvm_, thin_name());
+}
+
+// As long as the freeze is there, any write to SNAP gives it another root.
+bool VolumeSource::is_as_merged() {
+  if (find_dm_device(volume_.snap.dm_uuid())) return false;
+  if (changes_.freeze.empty()) return true;  // kept inactive, and compared in full
+  hold_ = std::make_unique<MetadataHold>(pool_, changes_, [this] { note(); });
+  const auto device =
+      FileDevice::open(inspect(path_of_device(pool_.metadata)), OpenMode::kReadOnly, Bytes(4096));
+  MetadataReader reader(*device);
+  const Superblock held = reader.held_superblock(reader.live_superblock().held_root);
+  const auto thin = find_device(reader, held, static_cast<ThinId>(*volume_.snap.thin_id));
+  const auto frozen = find_device(reader, held, static_cast<ThinId>(*changes_.freeze_id));
+  hold_.reset();
+  return thin && frozen && thin->mapping_root == frozen->mapping_root;
+}
+
+std::string VolumeSource::finish() {
+  const std::string name = thin_name();
+  volume_ = find_thin_volume(lvm_, name);  // what has become of it since
+  check_finish();
+  if (find_dm_device(volume_.snap.dm_uuid())) {
+    throw Error(MessageId::kThinOpen, name + " was activated just now: it is not removed",
+                "deactivate it, and run the same command again");
+  }
+  changes_.removing = true;
+  note();
+  try {
+    lvm_.run({"lvremove", "-y", name}, "find out who uses it, and run the same command again");
+  } catch (...) {
+    changes_.removing = false;
+    release_thin();
+    note();
+    throw;
+  }
+  was_deactivated_ = finishing_ = false;
+  const std::string outcome = make_ordinary(lvm_, changes_);
+  changes_.removing = false;
+  changes_.thin_kept_inactive = false;
+  note();
+  return name + " is removed; " + outcome;
+}
+
+std::string VolumeSource::next_steps() const {
+  const std::string name = changes_.thin_name();
+  const auto volumes = lvm_.volumes(volume_.snap.vg);
+  const auto thin = std::find_if(volumes.begin(), volumes.end(), [&](const LogicalVolume& volume) {
+    return volume.uuid == changes_.thin_uuid;
+  });
+  const bool others = !volume_.origin_users.empty();
+  if (thin == volumes.end()) {
+    return others ? "" : "to make the origin writable: lvchange -prw " + origin_name();
+  }
+  const std::string steps =
+      "the snapshot is still there; to remove it and make the origin writable: extmerge merge "
+      "--finish " +
+      name;
+  // Active, it may hold what was written since it was frozen.
+  if (others || thin->is_active()) return steps;
+  return steps + ", or by hand, if nothing is written to it any more: lvremove " + name +
+         " && lvchange -prw " + origin_name();
+}
+
+void VolumeSource::abort() {
+  if (is_ours() || !find_volume(volume_.volumes, changes_.thin)) {
+    drop_freeze();
+    unmark_origin();
+    release_thin();
+  } else if (changes_.origin_marked) {
+    throw Error(MessageId::kHalfMerged,
+                "the unfinished merge into " + origin_name() + " is of " + changes_.thin_name(),
+                "extmerge abort " + changes_.thin_name());
+  }
+  remove_journal(place_);
+}
+
+std::optional<CompletedRemoval> complete_removal(const Options& options,
+                                                 const std::string& source) {
+  // The device's path is gone with the volume.
+  const std::string name = source.starts_with("/dev/") ? source.substr(5) : source;
+  const auto found = find_recorded(options, name);
+  if (!found || !found->changes.removing) return {};
+  const Lvm lvm;
+  SystemChanges changes = found->changes;
+  bool is_new = false;  // a volume made since, by the same name
+  for (const LogicalVolume& volume : lvm.volumes(changes.vg)) {
+    if (volume.uuid == changes.thin_uuid) return {};  // killed before it was removed
+    is_new |= volume.name == changes.thin;
+  }
+  JournalPlace place = found->place;
+  lock_place(place);
+  const std::string outcome = make_ordinary(lvm, changes);
+  changes.removing = changes.thin_kept_inactive = false;
+  write_changes(*place.directory, place.name, changes);
+  if (is_new) return {};
+  return CompletedRemoval{place.path, name + " was removed already; " + outcome};
+}
+
+void abort_recorded(const RecordedChanges& recorded) {
+  const Lvm lvm;
+  const SystemChanges& changes = recorded.changes;
+  for (const LogicalVolume& volume : lvm.volumes(changes.vg)) {
+    if (volume.uuid != changes.origin_uuid || !changes.origin_marked) continue;
+    make_origin_read_only(lvm, volume, changes.origin_was_active);
+    lvm.run({"lvchange", changes.origin_skipped_activation ? "-ky" : "-kn", "--deltag",
+             kHalfMergedTag, volume.full_name()},
+            "see lvs -a -o +tags");
+  }
+  remove_journal(recorded.place);
+}
+
+}  // namespace extmerge

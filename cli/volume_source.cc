@@ -1,0 +1,413 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+#include "cli/volume_source.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include "cli/dm_source.h"
+#include "cli/journal_place.h"
+#include "cli/named_source.h"
+#include "cli/open_target.h"
+#include "cli/printable.h"
+#include "io/sysfs.h"
+
+namespace extmerge {
+
+namespace {
+
+std::string boot_id() { return read_text("/proc/sys/kernel/random/boot_id"); }
+
+std::string identity_of(const LogicalVolume& volume) { return "dm:" + volume.dm_uuid(); }
+
+// LVM has no way to grow it as long as it is an external origin.
+Error beyond_origin(const Error& error, const ThinVolume& volume) {
+  const std::string name = volume.snap.full_name();
+  return Error(error.id(), error.what(),
+               "LVM cannot grow an external origin. Unmount the snapshot and copy it whole "
+               "instead: lvcreate -L " +
+                   std::to_string(volume.snap.size.value()) + "b -n NEW " + volume.snap.vg +
+                   " && dd if=/dev/" + name + " of=/dev/" + volume.snap.vg +
+                   "/NEW bs=4M oflag=direct conv=fsync; or give that data up with "
+                   "--beyond-origin=drop");
+}
+
+}  // namespace
+
+VolumeSource::VolumeSource(const Options& options, const std::string& name)
+    : options_(options), volume_(find_thin_volume(lvm_, name)) {
+  place_ = place_of(options_, identity_of(volume_.origin), StateDirectory::kCreate);
+  lock_place(place_);
+  volume_ = find_thin_volume(lvm_, name);  // whoever had the lock has changed it
+  changes_ = read_changes(*place_.directory, place_.name).value_or(SystemChanges{});
+  if (changes_.vg.empty()) name_record(changes_);
+  // After a reboot the pool is active or not because somebody wants it so.
+  if (changes_.boot != boot_id()) changes_.pool_was_active = true;
+  try {
+    activate_pool();
+    reclaim_metadata_snapshot(pool_, changes_, [this] { note(); });
+  } catch (...) {
+    put_back_activation();
+    throw;
+  }
+}
+
+VolumeSource::~VolumeSource() {
+  hold_.reset();
+  writable_.reset();
+  put_back_activation();
+}
+
+void VolumeSource::put_back_activation() {
+  try {
+    if (was_activated_) {
+      lvm_.run({"lvchange", "-an", origin_name()}, "deactivate it by hand");
+    }
+    if (finishing_) release_thin();
+    if (was_deactivated_) {
+      lvm_.run({"lvchange", "-ay", "-K", thin_name()}, "activate it by hand");
+    }
+    if (!changes_.pool_was_active) {
+      lvm_.run({"lvchange", "-an", volume_.pool.full_name()}, "deactivate it by hand");
+      changes_.pool_was_active = true;
+      note();
+    }
+  } catch (const std::exception& error) {
+    spdlog::warn("{}", printable(error.what()));
+  }
+}
+
+void VolumeSource::name_record(SystemChanges& changes) const {
+  changes.vg = volume_.snap.vg;
+  changes.thin = volume_.snap.name;
+  changes.thin_uuid = volume_.snap.uuid;
+  changes.origin = volume_.origin.name;
+  changes.origin_uuid = volume_.origin.uuid;
+}
+
+void VolumeSource::note() const { write_changes(*place_.directory, place_.name, changes_); }
+
+std::optional<VolumeSource::Begun> VolumeSource::journal_state() const {
+  const auto journal = Journal::open(*place_.directory, place_.name, false, false);
+  if (!journal) return {};
+  const MergeRecord& record = journal->record();
+  return Begun{journal->state(), {record.thin_id, record.transaction_id}};
+}
+
+bool VolumeSource::is_ours() const {
+  const bool is_its_freeze = !changes_.freeze.empty() && volume_.snap.name == changes_.freeze;
+  return changes_.thin_uuid == volume_.snap.uuid || is_its_freeze;
+}
+
+std::optional<VolumeSource::ThinName> VolumeSource::merged_thin() const {
+  if (changes_.freeze_id) {
+    return ThinName{static_cast<ThinId>(*changes_.freeze_id), changes_.freeze_transaction};
+  }
+  if (!changes_.freeze.empty()) return {};  // killed before LVM had made it, or just after
+  return ThinName{static_cast<ThinId>(*volume_.snap.thin_id),
+                  volume_.snap.transaction_id.value_or(0)};
+}
+
+bool VolumeSource::is_unfinished() const {
+  // Without a freeze nobody knows whether it was written to meanwhile, in place.
+  if (!is_ours() || !changes_.origin_marked || !changes_.freeze_id) return false;
+  if (!find_volume(volume_.volumes, changes_.freeze)) return false;
+  const auto begun = journal_state();
+  return begun && begun->state == JournalState::kCopying && begun->thin == merged_thin();
+}
+
+bool VolumeSource::must_begin_anew() const {
+  const auto begun = journal_state();
+  return is_ours() && begun && begun->state == JournalState::kCopying && !is_unfinished();
+}
+
+// Also where thins of it are active already: LVM takes the pool down with the last one.
+void VolumeSource::activate_pool() {
+  const std::string uuid = volume_.pool.dm_uuid("-tpool");
+  if (!volume_.pool.is_active()) {
+    changes_.pool_was_active = false;
+    changes_.boot = boot_id();
+    note();
+    lvm_.run({"lvchange", "-ay", volume_.pool.full_name()},
+             "see lvs -a and the kernel's log (thin_check may have found damage)");
+  }
+  const auto device = find_dm_device(uuid);
+  if (!device) {
+    throw Error(MessageId::kUnfitPool, "the pool " + volume_.pool.full_name() + " has no device",
+                "activate it (lvchange -ay " + volume_.pool.full_name() + ")");
+  }
+  pool_ = find_pool(*device);
+  const PoolStatus status = pool_status(pool_.device_number);
+  check_pool(pool_, status);
+  if (volume_.pool.transaction_id && *volume_.pool.transaction_id != status.transaction_id) {
+    throw Error(MessageId::kTransactionMismatch,
+                "LVM expects the pool " + volume_.pool.full_name() + " at transaction " +
+                    std::to_string(*volume_.pool.transaction_id) + ", the pool is at " +
+                    std::to_string(status.transaction_id),
+                "an operation of LVM was interrupted: restore the metadata that fits "
+                "(vgcfgrestore --list " +
+                    volume_.snap.vg + ") or run any lvs/lvchange of the pool that completes it");
+  }
+}
+
+void VolumeSource::reserve() {
+  hold_.reset();
+  if (uses_held_snapshot()) return;
+  hold_ = std::make_unique<MetadataHold>(pool_, changes_, [this] { note(); });
+}
+
+// As it is now: with a device of its own, or only a name and a size.
+DeviceFacts VolumeSource::origin_facts() const {
+  DeviceFacts facts;
+  const auto top = find_dm_device(volume_.origin.dm_uuid());
+  if (top) {
+    facts = inspect(path_of_device(*top));
+  } else {
+    facts.path = "/dev/" + origin_name();
+    facts.exists = facts.is_block = true;
+    facts.size = volume_.origin.size;
+    facts.identity = identity_of(volume_.origin);
+  }
+  // LVM's own flag on an external origin; the merge lifts it.
+  facts.read_only = false;
+  return facts;
+}
+
+MergeTarget VolumeSource::base_target(ThinId id, const std::string& origin_path) {
+  MergeTarget target;
+  target.metadata_path = path_of_device(pool_.metadata);
+  target.data_path = path_of_device(pool_.data);
+  target.origin_path = origin_path;
+  target.thin_id = id;
+  target.thin_size = volume_.snap.size;
+  target.root_choice = options_.root_choice;
+  target.root_block = options_.root_block;
+  look_at_devices(target, target.metadata_path, target.data_path, target.origin_path);
+  target.origin_users = volume_.origin_users;
+  const auto snap_id = static_cast<ThinId>(volume_.snap.thin_id.value_or(0));
+  if (id != snap_id) target.frozen_from = snap_id;
+  if (changes_.thin_uuid == volume_.snap.uuid && changes_.freeze_id) {
+    target.merged_as = static_cast<ThinId>(*changes_.freeze_id);
+  }
+  if (hold_) target.mappings_read = [this] { hold_.reset(); };
+  target.journal = place_;
+  return target;
+}
+
+MergeTarget VolumeSource::plan_target() {
+  reserve();
+  const bool goes_on = is_unfinished() && !options_.merge.restart;
+  const ThinId id = goes_on ? merged_thin()->id : static_cast<ThinId>(*volume_.snap.thin_id);
+  const DeviceFacts origin = origin_facts();
+  MergeTarget target = base_target(id, origin.path);
+  target.origin = origin;
+  if (target.origin_is_inactive()) target.origin_thins.clear();
+  target.origin_made_writable = true;
+  target.will_be_frozen = !goes_on && is_in_use() && !uses_held_snapshot();
+
+  check_layer();
+  return target;
+}
+
+// What lies over the layer below is neither the origin itself nor a thin that LVM knows:
+// somebody else's stack.
+void VolumeSource::check_layer() const {
+  const auto layer = find_dm_device(volume_.origin.dm_uuid("-real"));
+  if (!layer) return;
+  const std::string group = volume_.origin.dm_uuid().substr(0, 4 + 32);  // "LVM-", the group's
+  for (const Holder& holder : inspect(path_of_device(*layer)).holders) {
+    const auto table = read_dm_table(holder.device_number);
+    const bool is_thin = table && table->targets.size() == 1 && table->targets[0].type == "thin";
+    if (table && table->uuid == volume_.origin.dm_uuid()) continue;
+    if (is_thin && (table->uuid.starts_with(group) || options_.merge.overrides.allow_shared_origin))
+      continue;
+    throw Error(is_thin ? MessageId::kSharedOrigin : MessageId::kHeld,
+                "the origin " + origin_name() + " is in use by " + holder.name,
+                is_thin ? "LVM does not know that thin: take it down, or accept that it may change "
+                          "with --allow-shared-origin"
+                        : "take that device down first (lsblk shows the stack)");
+  }
+}
+
+MergeTarget VolumeSource::verify_target() {
+  reserve();
+  auto node = find_dm_device(volume_.origin.dm_uuid());
+  if (!node) node = find_dm_device(volume_.origin.dm_uuid("-real"));
+  if (!node) {
+    lvm_.run({"lvchange", "-ay", "-K", origin_name()}, "see lvs -a");
+    was_activated_ = true;
+    node = find_dm_device(volume_.origin.dm_uuid());
+  }
+  if (!node) {
+    throw Error(MessageId::kNotFound, "the origin " + origin_name() + " has no device",
+                "activate it to read it (lvchange -ay -K " + origin_name() + ")");
+  }
+  MergeTarget target =
+      base_target(static_cast<ThinId>(*volume_.snap.thin_id), path_of_device(*node));
+  target.journal = {};
+  return target;
+}
+
+// Of all merges in the journal's directory.
+std::set<std::string> VolumeSource::recorded_freezes() const {
+  std::set<std::string> freezes;
+  constexpr std::string_view kEnd = ".lvm";
+  for (const std::string& file : place_.directory->names()) {
+    if (!file.ends_with(kEnd)) continue;
+    const auto changes = read_changes(*place_.directory, file.substr(0, file.size() - kEnd.size()));
+    if (changes) freezes.insert(changes->freeze);
+  }
+  return freezes;
+}
+
+void VolumeSource::complete_plan(PlanReport& report) const {
+  const std::set<std::string> known = recorded_freezes();
+  for (const LogicalVolume& volume : volume_.volumes) {
+    if (!volume.has_tag(kFreezeTag) || known.contains(volume.name)) continue;
+    report.notes.push_back(volume.full_name() + " is the freeze of a merge that is not known in " +
+                           place_.directory->path() + "; if there is none any more, remove it");
+  }
+  for (Error& refusal : report.refusals) {
+    if (refusal.id() == MessageId::kBeyondOrigin || refusal.id() == MessageId::kCannotExtend) {
+      refusal = beyond_origin(refusal, volume_);
+    }
+  }
+  if (volume_.origin.has_tag(kHalfMergedTag) && !changes_.origin_marked &&
+      !options_.merge.restart) {
+    report.refusals.push_back(
+        Error(MessageId::kHalfMerged,
+              origin_name() + " is tagged as half merged, by a merge that is not known in " +
+                  place_.directory->path(),
+              "go on with that one (--state-dir or --journal, where it was begun); where its "
+              "journal is lost, --restart begins anew (and remove its freeze, see lvs -o +tags)"));
+  }
+  if (!is_in_use() || is_unfinished()) return;
+  if (uses_held_snapshot()) {
+    report.refusals.push_back(
+        Error(MessageId::kThinNotStill,
+              thin_name() + " is active, and a metadata snapshot that is held already knows "
+                            "nothing of a freeze",
+              "deactivate " + thin_name() + " (lvchange -an), or leave out --metadata-snap"));
+    return;
+  }
+  // At worst every block is written anew meanwhile, and moves.
+  const PoolStatus status = pool_status(pool_.device_number);
+  const uint64_t free = status.total_data - std::min(status.used_data, status.total_data);
+  const uint64_t worst = report.summary.mapped_blocks;
+  const std::string room = "freezing " + thin_name() + " can cost up to " + std::to_string(worst) +
+                           " blocks of its pool while it is written to, of which " +
+                           std::to_string(free) + " are free";
+  if (worst <= free) {
+    report.notes.push_back(room);
+    return;
+  }
+  report.refusals.push_back(
+      Error(MessageId::kPoolFull, room,
+            "deactivate " + thin_name() + " (lvchange -an) and run it again, or extend the pool"));
+}
+
+// Asked at every checkpoint, with transfers in flight: no command is run.
+void VolumeSource::check_during_merge() {
+  writable_->check();
+  // Inactive, SNAP makes the freeze cost nothing; without one it has to stay so.
+  if (!find_dm_device(volume_.snap.dm_uuid())) return;
+  if (changes_.freeze.empty()) {
+    throw Error(MessageId::kThinNotStill, thin_name() + " was activated during the merge",
+                "deactivate it, and run the same command again");
+  }
+  const PoolStatus status = pool_status(pool_.device_number);
+  const uint64_t free = status.total_data - std::min(status.used_data, status.total_data);
+  // A pool that has failed or turned read-only is no reason to remove anything.
+  const bool takes_writes = status.mode == "rw" || status.mode == "out_of_data_space";
+  if (!takes_writes || free * 50 >= status.total_data) return;
+  throw Error(MessageId::kPoolFull,
+              "the pool " + volume_.pool.full_name() + " is filling up (" + std::to_string(free) +
+                  " free blocks): the freeze is given up so that it costs no more",
+              "extend the pool, or deactivate " + thin_name() + ", and run the same command again");
+}
+
+MergeTarget VolumeSource::prepare(ThinId id) {
+  hold_.reset();
+  writable_ = std::make_unique<WritableOrigin>(lvm_, volume_.origin, changes_.origin_was_active);
+  reserve();
+  MergeTarget target = base_target(id, writable_->path());
+  target.check_origin = [this] { check_during_merge(); };
+  target.look_again = [this, look = target.look_again](MergeTarget& again) {
+    writable_->check();
+    look(again);
+    if (changes_.freeze.empty() && find_dm_device(volume_.snap.dm_uuid())) {
+      throw Error(MessageId::kThinNotStill, thin_name() + " was activated during the merge",
+                  "deactivate it, and run the same command again");
+    }
+    // LVM lets anyone make a new snapshot of the origin at any time; and SNAP may be gone.
+    again.origin_users =
+        users_of_origin(lvm_.volumes(volume_.snap.vg), lvm_.external_origins(volume_.snap.vg),
+                        volume_.origin.name, volume_.pool.name);
+    check_layer();
+  };
+  return target;
+}
+
+MergeTarget VolumeSource::merge_target() {
+  hold_.reset();
+  drop_freeze();  // of a merge that is begun anew
+  begin_record();
+  try {
+    freeze();
+    mark_origin();
+    return prepare(merged_thin()->id);
+  } catch (const Error& error) {
+    throw failed(error);
+  }
+}
+
+MergeTarget VolumeSource::resume_target() {
+  if (must_begin_anew()) {
+    throw Error(MessageId::kStale,
+                "the state of " + thin_name() + " that was being merged is not there any more",
+                "extmerge merge " + thin_name() + " begins anew");
+  }
+  if (!is_unfinished()) {
+    throw Error(MessageId::kNothingToResume, "no merge of " + thin_name() + " is unfinished",
+                "extmerge merge " + thin_name() + " begins one");
+  }
+  return prepare(merged_thin()->id);
+}
+
+void VolumeSource::done() {
+  hold_.reset();
+  writable_.reset();
+  drop_freeze();
+  unmark_origin();
+  if (!finishing_) release_thin();
+}
+
+Error VolumeSource::failed(const Error& error) {
+  hold_.reset();
+  Error result = error;
+  try {
+    if (writable_) writable_->check();
+  } catch (const Error& taken) {
+    // What looks like a failed write is explained by that.
+    if (taken.id() == MessageId::kOriginTakenBack) {
+      result = Error(taken.id(), taken.what(),
+                     taken.next() + "; the merge can be resumed: extmerge resume " + thin_name());
+    }
+  }
+  writable_.reset();
+  try {
+    // An older journal may be unfinished still, where a merge was to begin anew.
+    const auto begun = journal_state();
+    const bool unfinished = begun && begun->state == JournalState::kCopying;
+    const bool ours = unfinished && begun->thin == merged_thin();
+    if (!ours || error.id() == MessageId::kPoolFull) drop_freeze();
+    if (!unfinished) unmark_origin();
+    if (!unfinished) release_thin();
+  } catch (const Error& second) {
+    spdlog::error("{}", printable(second.what()));
+  }
+  return result;
+}
+
+}  // namespace extmerge

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// VG/SNAP on a live pool. What is merged is a freeze: an internal, read-only snapshot of
+// SNAP, taken first, so that SNAP may stay mounted and be written to, activated or even
+// removed meanwhile. Where LVM refuses the freeze (a full pool) an inactive SNAP is
+// merged itself, kept from being activated by its activation-skip flag.
+//
+//   before                what is recorded in JOURNAL.lvm, and then done
+//   plan                  "holding"; metadata snapshot reserved, mappings read, released
+//   merge                 freeze named; lvcreate; origin marked: activation-skip and tag;
+//                         activated, both nodes read-write; then as for plan, and copied
+//   done                  origin read-only and inactive again; freeze removed; mark removed
+//
+// A killed run leaves any prefix of that. The next one, of whatever command, first puts
+// right what can be told from the record (see the constructor and settle()).
+
+#pragma once
+
+#include <memory>
+#include <set>
+#include <string>
+
+#include "cli/metadata_hold.h"
+#include "cli/named_source.h"
+#include "cli/thin_volume.h"
+#include "cli/writable_origin.h"
+
+namespace extmerge {
+
+class VolumeSource final : public NamedSource {
+ public:
+  // `name` is VG/SNAP. Looks, takes the journal's lock, and activates the pool if it is
+  // inactive.
+  VolumeSource(const Options& options, const std::string& name);
+  ~VolumeSource() override;
+
+  std::string thin_name() const override { return volume_.snap.full_name(); }
+  std::string origin_name() const override { return volume_.origin.full_name(); }
+  bool is_unfinished() const override;
+  bool must_begin_anew() const override;
+
+  MergeTarget plan_target() override;
+  MergeTarget verify_target() override;
+  void complete_plan(PlanReport& report) const override;
+  MergeTarget merge_target() override;
+  MergeTarget resume_target() override;
+  void done() override;
+  Error failed(const Error& error) override;
+
+  bool is_put_back() const override { return changes_.is_put_back(); }
+  bool settle() override;
+  void check_finish() const override;
+  void begin_finish() override;
+  bool is_as_merged() override;
+  bool is_frozen() const override { return !changes_.freeze.empty(); }
+  std::string finish() override;
+  void abort() override;
+  std::string next_steps() const override;
+  const JournalPlace& place() const override { return place_; }
+
+ private:
+  // A thin of the pool: its id, and the transaction it was made in, since ids are used again.
+  struct ThinName {
+    ThinId id{};
+    uint64_t transaction = 0;
+    friend bool operator==(const ThinName&, const ThinName&) = default;
+  };
+  // The journal, as far as it says how far it is and of which thin.
+  struct Begun {
+    JournalState state = JournalState::kIntent;
+    ThinName thin;
+  };
+  std::optional<Begun> journal_state() const;
+  // Whether the record is of a merge of this volume.
+  bool is_ours() const;
+  // The thin that the record says is being merged; nothing if that is not known.
+  std::optional<ThinName> merged_thin() const;
+  void note() const;
+  void activate_pool();
+  void put_back_activation();
+  void reserve();
+  MergeTarget base_target(ThinId id, const std::string& origin_path);
+  DeviceFacts origin_facts() const;
+  bool is_in_use() const { return volume_.snap.is_active(); }
+  bool uses_held_snapshot() const { return options_.has("metadata-snap"); }
+  void check_layer() const;
+  std::set<std::string> recorded_freezes() const;
+  void name_record(SystemChanges& changes) const;
+  void begin_record();
+  void freeze();
+  void keep_inactive();
+  void release_thin();
+  void check_not_only_copy(const LogicalVolume& freeze) const;
+  void mark_origin();
+  void drop_freeze();
+  void unmark_origin();
+  void check_during_merge();
+  MergeTarget prepare(ThinId id);
+
+  const Options& options_;
+  Lvm lvm_;
+  ThinVolume volume_;
+  JournalPlace place_;
+  SystemChanges changes_;
+  ThinPool pool_;
+  std::unique_ptr<MetadataHold> hold_;
+  std::unique_ptr<WritableOrigin> writable_;
+  bool finishing_ = false;        // SNAP is kept inactive until it is removed
+  bool was_activated_ = false;    // the origin, to be read by verify
+  bool was_deactivated_ = false;  // to be activated again if that fails
+};
+
+// Completes a --finish that was killed after SNAP had been removed; nothing if there is
+// nothing of the kind for that name.
+struct CompletedRemoval {
+  std::string journal, outcome;
+};
+std::optional<CompletedRemoval> complete_removal(const Options& options, const std::string& source);
+
+// Puts back what the record says was changed, where neither the volume nor its freeze is
+// there any more, and removes the journal.
+void abort_recorded(const RecordedChanges& recorded);
+
+}  // namespace extmerge

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "cli/progress_display.h"
+
+namespace extmerge {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr uint64_t kMiB = 1 << 20;
+
+// 60 of 100 MiB done, 20 of them before; 40 MiB in 4 s.
+ProgressView resumed() {
+  return {.phase = Phase::kCopying,
+          .mappings_read = 0,
+          .total = 100 * kMiB,
+          .start = 20 * kMiB,
+          .done = 60 * kMiB,
+          .durable = 50 * kMiB,
+          .elapsed = milliseconds(4000)};
+}
+
+TEST(ProgressView, WhatWasDoneBeforeIsNotPartOfTheRate) {
+  EXPECT_EQ(resumed().bytes_per_second(), 10 * kMiB);
+  EXPECT_EQ(resumed().left(), milliseconds(4000));
+}
+
+TEST(ProgressView, NoTimeAndNoProgressGiveNoRate) {
+  ProgressView view = resumed();
+  view.elapsed = milliseconds(0);
+  EXPECT_EQ(view.bytes_per_second(), 0u);
+  EXPECT_EQ(view.left(), std::nullopt);
+  view = resumed();
+  view.done = view.start;
+  EXPECT_EQ(view.left(), std::nullopt);
+  view.done = view.total;
+  EXPECT_EQ(view.left(), milliseconds(0));
+}
+
+TEST(ProgressLine, HasPercentDoneTotalRateTimeLeftAndDurable) {
+  EXPECT_EQ(progress_line(resumed(), {}),
+            "copying  60.0%  60.0 MiB / 100.0 MiB  10.0 MiB/s  ETA 0:04  durable 50.0 MiB");
+}
+
+TEST(ProgressLine, UnknownTimeLeftIsCalledThat) {
+  ProgressView view = resumed();
+  view.elapsed = milliseconds(0);
+  EXPECT_NE(progress_line(view, {}).find("ETA unknown"), std::string::npos);
+}
+
+TEST(ProgressLine, HoursAreShown) {
+  ProgressView view = resumed();
+  view.total = 36060 * kMiB;
+  EXPECT_NE(progress_line(view, {}).find("ETA 1:00:00"), std::string::npos)
+      << progress_line(view, {});
+}
+
+TEST(ProgressLine, PlanningCountsMappings) {
+  ProgressView view;
+  view.mappings_read = 4711;
+  EXPECT_EQ(progress_line(view, {}), "reading metadata  4711 mappings");
+}
+
+TEST(ProgressLine, AnEmptyPlanIsDone) {
+  ProgressView view;
+  view.phase = Phase::kCopying;
+  EXPECT_NE(progress_line(view, {}).find("100.0%"), std::string::npos);
+}
+
+TEST(ProgressBar, ShowsWhatIsDurableDoneAndToDoInProportion) {
+  const std::string bar = progress_bar(resumed(), {}, 200);
+  EXPECT_EQ(std::count(bar.begin(), bar.end(), '#'), 30);
+  EXPECT_EQ(std::count(bar.begin(), bar.end(), '+'), 6);
+  EXPECT_EQ(std::count(bar.begin(), bar.end(), '-'), 24);
+  EXPECT_NE(bar.find("durable 50.0 MiB"), std::string::npos);
+}
+
+TEST(ProgressBar, OnEightyColumnsThereIsStillABar) {
+  const std::string bar = progress_bar(resumed(), {}, 79);
+  EXPECT_EQ(bar.find("copying ["), 0u);
+  EXPECT_NE(bar.find("ETA 0:04"), std::string::npos);
+}
+
+TEST(ProgressBar, MoreDurableThanDoneIsNoProblem) {
+  ProgressView view = resumed();  // the numbers are read one after the other
+  view.durable = view.total;
+  const std::string bar = progress_bar(view, {}, 200);
+  EXPECT_EQ(std::count(bar.begin(), bar.end(), '#'), 36);
+  EXPECT_EQ(std::count(bar.begin(), bar.end(), '+'), 0);
+}
+
+TEST(ProgressBar, NeverExceedsTheTerminal) {
+  for (unsigned width = 0; width < 200; ++width)
+    EXPECT_LE(progress_bar(resumed(), {}, width).size(), width);
+}
+
+TEST(ProgressJson, HasTheMembersAndStringsThatCryptsetupHas) {
+  const auto json = nlohmann::json::parse(progress_json(resumed(), "/dev/vg/origin"));
+  const nlohmann::json expected = {{"device", "/dev/vg/origin"}, {"device_bytes", "62914560"},
+                                   {"device_size", "104857600"}, {"speed", "10485760"},
+                                   {"eta_ms", "4000"},           {"time_ms", "4000"}};
+  EXPECT_EQ(json, expected);
+}
+
+TEST(ProgressJson, APathThatIsNotUtf8StillGivesValidJson) {
+  const auto json = nlohmann::json::parse(progress_json(resumed(), "/dev/\xff"));
+  EXPECT_TRUE(json["device"].is_string());
+}
+
+}  // namespace
+}  // namespace extmerge

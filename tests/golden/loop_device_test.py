@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The same on block devices: loop devices over the images.
+
+Skipped (exit status 77) where no loop device can be made. A device is given
+back when its test ends; no other one is ever touched.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+from pools import LARGER_THAN_ORIGIN, GoldenTest, Pool, each_pool
+
+
+def losetup(*arguments):
+    return subprocess.run(["losetup", *arguments], capture_output=True, text=True, check=False)
+
+
+class LoopDevice(GoldenTest):
+    def loop(self, path, *options):
+        made = losetup("--find", "--show", *options, path)
+        self.assertEqual(made.returncode, 0, made.stderr)
+        device = made.stdout.strip()
+        self.addCleanup(losetup, "--detach", device)
+        return device
+
+    def source(self, pool, thin_id, origin):
+        return pool.source(thin_id, origin, self.loop(pool.metadata, "--read-only"),
+                           self.loop(pool.data, "--read-only"))
+
+    def run_each(self, names, thin_ids, *options):
+        for pool, thin_id in each_pool(names, thin_ids):
+            with self.subTest(pool=pool.name, thin_id=thin_id):
+                origin = self.copy_of_origin(pool)
+                device = self.loop(origin)
+                self.extmerge("merge", "--yes", "--again", *options,
+                              *self.source(pool, thin_id, device))
+                self.assert_equal_bytes(device, origin, 0, pool.origin_size)
+                self.assert_merged(pool, thin_id, origin)
+                self.doCleanups()
+                self.setUp()
+
+    def test_the_origin_becomes_what_the_kernel_read(self):
+        names = [pool.name for pool, _ in each_pool(thin_ids=(1,))
+                 if pool.name not in LARGER_THAN_ORIGIN]
+        self.run_each(names, (1, 2))
+
+    def test_dropping_what_lies_past_the_end_merges_the_rest(self):
+        self.run_each(LARGER_THAN_ORIGIN, (1, 2), "--beyond-origin=drop")
+
+    def test_a_device_with_sectors_of_4096_bytes_is_merged_as_well(self):
+        pool = Pool("block-192k")
+        origin = self.copy_of_origin(pool)
+        device = self.loop(origin, "--sector-size", "4096")
+        self.extmerge("merge", "--yes", *self.source(pool, 1, device))
+        self.assert_merged(pool, 1, origin)
+
+    def test_a_device_cannot_be_extended(self):
+        pool = Pool("thin-larger-64k")
+        origin = self.copy_of_origin(pool)
+        source = self.source(pool, 1, self.loop(origin))
+        self.assert_refused("EXM-412", "merge", "--yes", "--beyond-origin=extend", *source)
+        self.assert_equal_bytes(origin, pool.origin)
+
+    def test_a_read_only_device_is_refused(self):
+        pool = Pool("equal-64k")
+        origin = self.copy_of_origin(pool)
+        source = self.source(pool, 1, self.loop(origin, "--read-only"))
+        self.assert_refused("EXM-403", "merge", "--yes", *source)
+        self.assert_equal_bytes(origin, pool.origin)
+
+    def test_an_image_that_is_in_use_as_a_loop_device_is_refused(self):
+        pool = Pool("equal-64k")
+        origin = self.copy_of_origin(pool)
+        self.loop(origin)
+        self.extmerge("merge", "--yes", *pool.source(1, origin), status=5)
+        self.assert_equal_bytes(origin, pool.origin)
+
+    def test_an_origin_that_lies_on_the_pools_data_is_refused(self):
+        pool = Pool("equal-64k")
+        data = os.path.join(self.folder, "data.img")
+        subprocess.run(["cp", "--sparse=always", pool.data, data], check=True)
+        origin = self.loop(data, "--offset", "1M", "--sizelimit", "32M")
+        source = pool.source(1, origin, data=self.loop(data))
+        self.extmerge("merge", "--yes", *source, status=4)
+        self.assert_equal_bytes(data, pool.data)
+
+
+def skip_unless_loop_devices_can_be_made():
+    with tempfile.NamedTemporaryFile(dir=os.environ["EXTMERGE_SCRATCH"]) as file:
+        file.truncate(1 << 20)
+        made = losetup("--find", "--show", file.name)
+        if made.returncode != 0:
+            print("skipped: no loop device can be made here:", made.stderr.strip())
+            sys.exit(77)
+        losetup("--detach", made.stdout.strip())
+
+
+if __name__ == "__main__":
+    skip_unless_loop_devices_can_be_made()
+    unittest.main()

@@ -1,0 +1,169 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Thins without LVM, by their names in /dev/mapper. One is merged if it is suspended, or
+# read-only with no other node open on its id; the pool's metadata snapshot is
+# reserved for it and released.
+source "$(dirname "$0")/guest.sh"
+
+thin_sectors=$(sectors $origin)
+state_of_everything() {
+  dmsetup table | sort
+  dmsetup info -c --noheadings -o name,attr,open | sort
+  dmsetup status --noflush pool
+  sha256sum < <(dd if=$origin bs=64k iflag=direct status=none)
+}
+# refuses STATUS PATTERN ARGUMENT...: and everything is as before.
+refuses() {
+  local expected=$1 pattern=$2 status=0
+  shift 2
+  state_of_everything > /run/state_before
+  "$EXTMERGE" "$@" > /run/said 2>&1 || status=$?
+  diff /run/state_before <(state_of_everything) || {
+    cat /run/said
+    fail "extmerge $* ended with $status and left things changed"
+  }
+  if [[ ! $status =~ ^($expected)$ ]] || ! grep -q "EXM-$status" /run/said || ! grep -Eq -- "$pattern" /run/said; then
+    cat /run/said
+    fail "extmerge $* ended with $status, not $expected, or did not say '$pattern'"
+  fi
+  note "refused as it should be: $(grep -o 'EXM-[0-9]*' /run/said | head -1) $*"
+}
+# merges ARGUMENT...: and all but the origin's data is as before.
+merges() {
+  local status=0
+  state_of_everything | grep -v -- ' -$' > /run/state_before
+  "$EXTMERGE" merge --yes --batch-mode "$@" > /run/said 2>&1 || status=$?
+  ((status == 0)) || {
+    cat /run/said
+    fail "extmerge merge $* ended with $status"
+  }
+  diff /run/state_before <(state_of_everything | grep -v -- ' -$') || fail "extmerge merge $* left things changed"
+  same "the origin is not what it should be" /run/view $origin
+}
+held() { dmsetup status --noflush pool | cut -d' ' -f7; }
+readonly_thin() { dmsetup create "$1" --readonly --table "0 $thin_sectors thin /dev/mapper/pool $2 $origin"; }
+# change GENERATION: writes to the thin while it is open as snap.
+change() {
+  stamp scatter /dev/mapper/snap "$1" "$1" 20
+  sync
+  dd if=/dev/mapper/snap of=/run/view bs=64k iflag=direct status=none
+}
+snap=/dev/mapper/snap
+stamp range $origin 0 0 "$thin_sectors"
+make_pool
+message "create_thin 1"
+thin snap 1 "$thin_sectors" $origin
+change 1
+
+note "active and writable"
+refuses 5 . plan $snap
+refuses 5 . merge --yes $snap
+refuses '1|4' . merge --yes --finish $snap
+
+note "suspended"
+dmsetup suspend snap
+"$EXTMERGE" plan $snap > /dev/null || fail "plan"
+merges $snap
+"$EXTMERGE" verify --batch-mode $snap > /dev/null || fail "verify"
+dmsetup resume snap
+
+note "read-only, by a minor above 255"
+change 2
+dmsetup remove snap
+dmsetup create snap --readonly --major "$(dmsetup info -c --noheadings -o major pool)" --minor 300 \
+  --table "0 $thin_sectors thin /dev/mapper/pool 1 $origin"
+merges $snap
+
+note "read-only, but its id is open a second time"
+dmsetup remove snap
+thin snap 1 "$thin_sectors" $origin
+change 3
+dmsetup remove snap
+readonly_thin snap 1
+thin again 1 "$thin_sectors" $origin
+refuses 5 again merge --yes $snap
+dmsetup remove again
+thin again 1 "$thin_sectors"
+refuses 5 again merge --yes $snap
+dmsetup remove again
+
+note "a metadata snapshot of somebody else's: refused, used on request, never released"
+dmsetup remove snap
+thin snap 1 "$thin_sectors" $origin
+change 9
+dmsetup suspend snap
+message reserve_metadata_snap
+refuses 5 'metadata snapshot' plan $snap
+refuses 5 'metadata snapshot' merge --yes $snap
+merges -m $snap
+[[ $(held) != - ]] || fail "the metadata snapshot was released"
+dmsetup resume snap
+change 4
+dmsetup suspend snap
+refuses 4 . merge -m --yes $snap
+message release_metadata_snap
+merges $snap
+[[ $(held) == - ]] || fail "the metadata snapshot is still held"
+
+note "siblings: harmed, and not"
+message "create_thin 2"
+thin sibling 2 "$thin_sectors" $origin
+refuses 4 sibling merge --yes $snap
+dd if=/dev/zero of=/dev/mapper/sibling bs=64k oflag=direct status=none 2> /dev/null || true
+dmsetup resume snap
+change 5
+dmsetup suspend snap
+merges $snap
+dmsetup remove sibling
+
+note "no thin, or a thin without an external origin"
+message "create_thin 3"
+thin lonely 3 2048
+dmsetup suspend lonely
+dmsetup create line --table "0 2048 linear $data 0" 2> /dev/null || dmsetup create line --table "0 2048 zero"
+for name in lonely line pool; do
+  refuses 4 . merge --yes /dev/mapper/$name
+done
+dmsetup remove line
+dmsetup resume lonely
+dmsetup remove lonely
+refuses '1|4' . merge --yes /dev/mapper/none
+
+note "killed in the middle: the metadata snapshot goes with the next run"
+for condition in 'compgen -G "/run/state/*" > /dev/null' '[[ $(held) != - ]]' 'sleep 0.3' 'sleep 0.6'; do
+  dmsetup resume snap
+  change $((RANDOM + 10))
+  dmsetup suspend snap
+  rm -f /run/state/*
+  "$EXTMERGE" merge --yes --batch-mode --rate-limit 8M $snap > /run/said 2>&1 &
+  merger=$!
+  while kill -0 $merger 2> /dev/null && ! eval "$condition"; do sleep 0.01; done
+  status=0
+  kill -9 $merger 2> /dev/null || true
+  wait $merger 2> /dev/null || status=$?
+  note "$condition: the merge ended with $status"
+  ((status == 0)) || again merge --yes --batch-mode $snap || fail "merging again: $(< /run/said)"
+  [[ $(held) == - ]] || fail "the metadata snapshot is still held"
+  same "the origin is not what it should be" /run/view $origin
+done
+
+note "resumed while it is merged, and written: new blocks, or one in place"
+for write in "scatter $snap 8 8 40" "range $snap 8 7000 8"; do
+  dmsetup resume snap
+  change 7
+  stamp range $snap 7 5000 16000
+  dmsetup suspend snap
+  rm -f /run/state/*
+  status=0
+  "$EXTMERGE" merge --yes --batch-mode --rate-limit 4M $snap > /run/said 2>&1 &
+  merger=$!
+  sleep 1.5
+  dmsetup resume snap
+  read -ra arguments <<< "$write"
+  stamp "${arguments[@]}"
+  wait $merger || status=$?
+  note "the merge ended with $status: $(grep EXM /run/said)"
+  [[ $status =~ ^(4|5|7|8)$ ]] || fail "although it was written: $(< /run/said)"
+  [[ $(held) == - ]] || fail "the metadata snapshot is still held"
+done

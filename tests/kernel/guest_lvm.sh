@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# What the guest scripts with LVM share; each begins with `source guest_lvm.sh`.
+# One volume group, `vg` unless a script renames it, on /dev/ubda; in it a linear
+# external origin, a thin pool and the snapshot to be merged. Extents are 4 KiB, so
+# that an origin may end inside a data block.
+# The state, for comparison, is taken from below: the origin's data from the extents
+# of its disk, whichever nodes exist, are open or are read-only at the moment.
+
+source "$(dirname "${BASH_SOURCE[0]}")/guest.sh"
+
+for tool in lvm mkfs.ext4 e2fsck; do
+  command -v "$tool" > /dev/null || {
+    echo "skipped: there is no $tool here (packages lvm2, e2fsprogs)"
+    exit 77
+  }
+done
+vg=vg origin_lv=origin pool_lv=pool snap_lv=snap
+disks=(/dev/ubda)
+
+export LVM_SYSTEM_DIR=/run/lvm LVM_SUPPRESS_FD_WARNINGS=1
+mkdir -p /run/lvm /run/mounted
+# lvm_config [FILTER [GLOBAL]]: FILTER are patterns before the one that takes all disks.
+lvm_config() {
+  cat > /run/lvm/lvm.conf << CONF
+devices { dir="/dev" scan=["/dev"] filter=[${1-}"a|/dev/ubd.*|","r|.*|"] use_devicesfile=0 obtain_device_list_from_udev=0 external_device_info_source="none" types=["ubd",16] }
+activation { udev_sync=0 udev_rules=0 verify_udev_operations=0 monitoring=0 }
+global { locking_dir="/run/lock/lvm" use_lvmpolld=0 ${2-} }
+backup { backup=0 archive=0 }
+CONF
+}
+lvm_config
+
+# quietly COMMAND...: it must work, and then what it says is of no interest.
+quietly() {
+  local said
+  said=$("$@" 2>&1) || {
+    printf '%s\n' "$said"
+    fail "$*"
+  }
+}
+
+# dm_name LV: its name in /dev/mapper.
+dm_name() { printf '%s-%s' "${vg//-/--}" "${1//-/--}"; }
+# lvs_of FIELDS [LV]: without waiting for whoever has the group locked.
+lvs_of() { lvs -a --nolocking --units b --noheadings -o "$1" "${2:-$vg}" 2> /dev/null | sed 's/ *$//'; }
+
+# new_group: an empty volume group, whatever was on the disks.
+new_group() {
+  quietly wipefs -qaf "${disks[@]}"
+  quietly pvcreate -qq -ff -y "${disks[@]}"
+  quietly vgcreate -s 4k $vg "${disks[@]}"
+}
+no_group() { quietly vgremove -ff -y $vg; }
+# new_origin SIZE: active, writable, and full of stamps of generation 0.
+new_origin() {
+  quietly lvcreate -y -Wn -Zn -n $origin_lv -L "$1" $vg "${disks[0]}"
+  stamp range /dev/$vg/$origin_lv 0 0 "$(sectors /dev/$vg/$origin_lv)"
+}
+# new_pool CHUNK SIZE [NAME]
+new_pool() {
+  quietly lvcreate -y --type thin-pool -n "${3:-$pool_lv}" -L "$2" --chunksize "$1" \
+    --poolmetadatasize 4M $vg "${disks[0]}"
+}
+# new_snapshot [NAME [POOL]]: of the origin, which it makes external where it is not yet.
+new_snapshot() {
+  if [[ $(lvs_of lv_attr $vg/$origin_lv) == *[-o]wi* ]]; then
+    quietly lvchange -an $vg/$origin_lv
+    quietly lvchange -pr $vg/$origin_lv
+  fi
+  quietly lvcreate -y -s --thinpool $vg/"${2:-$pool_lv}" -n "${1:-$snap_lv}" $vg/$origin_lv
+}
+# new_everything CHUNK [ORIGIN_SIZE [POOL_SIZE]]: with stamps in the origin and,
+# of generation 1, in the snapshot, which is active.
+new_everything() {
+  new_group
+  new_origin "${2:-16388k}"
+  new_pool "$1" "${3:-80M}"
+  new_snapshot
+  stamp scatter /dev/$vg/$snap_lv 1 7 30
+}
+
+# extents_of LV: the pieces of a linear volume, each as DISK, OFFSET and LENGTH in bytes.
+extents_of() {
+  local disk start extent first count
+  while read -r disk start extent first count; do
+    printf '%s %s %s\n' "$disk" $((start + first * extent)) $((count * extent))
+  done < <(pvs --segments --nolocking --noheadings --nosuffix --units b -O seg_start_pe \
+    -o pv_name,pe_start,vg_extent_size,pvseg_start,pvseg_size -S "vg_name=$vg && lv_name=$1" 2> /dev/null)
+}
+# origin_data: what the origin holds, read from its disk.
+origin_data() {
+  local disk offset length
+  while read -r disk offset length; do
+    dd if="$disk" bs=1M iflag=direct,skip_bytes,count_bytes skip="$offset" count="$length" status=none
+  done < <(extents_of $origin_lv)
+}
+
+# kernel_view LV FILE: what the kernel reads of it. An inactive one is inactive after.
+kernel_view() {
+  local was_active=yes
+  dmsetup info "$(dm_name "$1")" &> /dev/null || was_active=no
+  [[ $was_active == yes ]] || quietly lvchange -ay -K $vg/"$1"
+  dd if=/dev/mapper/"$(dm_name "$1")" of="$2" bs=1M iflag=direct status=none
+  [[ $was_active == yes ]] || quietly lvchange -an $vg/"$1"
+}
+
+# held_root: of each active pool, its name and the metadata snapshot held or -.
+held_root() {
+  local pool
+  dmsetup info -c --noheadings -o name,uuid --separator ' ' 2> /dev/null | sort |
+    while read -r pool uuid; do
+      [[ $uuid != *-tpool ]] || printf '%s held %s\n' "$pool" \
+        "$(dmsetup status --noflush "$pool" | cut -d' ' -f7)"
+    done
+}
+is_held() { [[ $(held_root) == *'held '[0-9]* ]]; }
+
+# state_of_kernel: device-mapper's tables, with names for numbers; which are
+# read-only, suspended, open, or have a table loaded beside the live one.
+state_of_kernel() {
+  local names
+  names=$(dmsetup info -c --noheadings -o major,minor,name --separator ' ' |
+    sed -n 's,^\([0-9]*\) \([0-9]*\) \(.*\)$,s|\\b\1:\2\\b|\3|g,p')
+  dmsetup table | sed -e "$names" | sort
+  dmsetup info -c --noheadings -o name,attr,open | sort
+  held_root
+}
+# state_of_group [,FIELD]: what LVM's metadata says.
+state_of_group() {
+  lvs_of vg_attr,vg_tags,lv_name,lv_attr,lv_size,origin,thin_id,lv_skip_activation,lv_tags"${1-}"
+}
+# state_of_everything: for a refusal nothing at all may differ, not even the
+# pool's transaction, which every thin made or removed moves on.
+state_of_everything() {
+  state_of_group ,transaction_id
+  state_of_kernel
+  origin_data | sha256sum
+}
+
+# merges ARGUMENT...: extmerge does it, without asking.
+merges() {
+  local status=0
+  "$EXTMERGE" merge --yes --batch-mode "$@" > /run/said 2>&1 || status=$?
+  ((status == 0)) || {
+    cat /run/said
+    fail "extmerge merge $* ended with $status"
+  }
+}
+# refuses STATUS PATTERN ARGUMENT...: extmerge ends with that status (or one of those: 3|4), an
+# id that fits it and something that matches PATTERN, and everything is as before.
+refuses() {
+  local expected=$1 pattern=$2 status=0
+  shift 2
+  state_of_everything > /run/state_before
+  "$EXTMERGE" "$@" > /run/said 2>&1 || status=$?
+  state_of_everything > /run/state_after
+  diff /run/state_before /run/state_after || {
+    cat /run/said
+    fail "extmerge $* ended with $status and left things changed"
+  }
+  if [[ ! $status =~ ^($expected)$ ]] || ! grep -q "EXM-$status" /run/said || ! grep -Eq -- "$pattern" /run/said; then
+    cat /run/said
+    fail "extmerge $* ended with $status, not $expected, or did not say '$pattern'"
+  fi
+  note "refused as it should be: $(grep -o 'EXM-[0-9]*' /run/said | head -1) $*"
+}
+
+# nothing_left: of freeze, tags, activation-skip, metadata snapshot, loaded tables.
+nothing_left() {
+  local found
+  found=$(
+    lvs_of lv_name,lv_tags | grep extmerge
+    lvs_of lv_name,lv_skip_activation $vg/$origin_lv | grep skip
+    held_root | grep 'held [0-9]'
+    dmsetup info -c --noheadings -o name,attr | grep -E 'extmerge|:.*(I|s)'
+  ) || true
+  [[ -z $found ]] || {
+    printf '%s\n' "$found"
+    fail "left behind"
+  }
+}
+# origin_is FILE
+origin_is() {
+  cmp "$1" <(origin_data) || fail "the origin is not what it should be"
+}
+
+# kill_when CONDITION ARGUMENT...: starts extmerge and kills it as soon as the shell
+# command CONDITION is true. An lvm that it has started finishes its own work, as after
+# any kill of its parent. Sets `killed` to yes, or to no where extmerge ended before.
+kill_when() {
+  local condition=$1 pid
+  shift
+  setsid "$EXTMERGE" "$@" > /run/said 2>&1 &
+  pid=$!
+  killed=no
+  while kill -0 $pid 2> /dev/null; do
+    if eval "$condition"; then
+      kill -9 $pid 2> /dev/null && killed=yes
+      break
+    fi
+    sleep 0.01
+  done
+  wait $pid 2> /dev/null || true
+  no_lvm_runs
+}
+# kill_all_after SECONDS ARGUMENT...: the same by time, and an lvm it has started dies with it.
+# What that lvm had suspended is resumed, which whoever kills lvm has to do.
+kill_all_after() {
+  local seconds=$1 pid device
+  shift
+  setsid "$EXTMERGE" "$@" > /run/said 2>&1 &
+  pid=$!
+  killed=no
+  sleep "$seconds"
+  kill -9 -- -$pid 2> /dev/null && killed=yes
+  wait $pid 2> /dev/null || true
+  no_lvm_runs
+  for device in $(dmsetup info -c --noheadings -o name -S suspended=suspended); do
+    note "resuming $device"
+    dmsetup resume "$device"
+  done
+}
+no_lvm_runs() {
+  while grep -qsx lvm /proc/[0-9]*/comm; do sleep 0.02; done
+}
+# Conditions for kill_when, in the order of their coming.
+has_file() { compgen -G "$EXTMERGE_STATE_DIR/$1" > /dev/null; }
+has_freeze() { lvs_of lv_name | grep -q extmerge; }
+has_tag() { lvs_of lv_tags $vg/$origin_lv | grep -q half-merged; }
+is_writable() { [[ $(dmsetup info -c --noheadings -o attr "$(dm_name $origin_lv)$1" 2> /dev/null) == L*w ]]; }
+is_active() { dmsetup info "$(dm_name "$1")" &> /dev/null; }
+is_there() { [[ -n $(lvs_of lv_name $vg/"$1") ]]; }
+
+# write_files FOLDER NAME COUNT: files of 1 to 300 KB with random contents.
+write_files() {
+  local i
+  for ((i = 0; i < $3; ++i)); do
+    head -c $((1000 + RANDOM % 10 * 30000)) /dev/urandom > "$1/$2$i"
+  done
+}
+sums() (
+  cd "$1"
+  find . -type f -print0 | sort -z | xargs -0 sha256sum
+)

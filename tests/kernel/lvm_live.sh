@@ -1,0 +1,115 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# A merge while SNAP is mounted and written all the time. The origin becomes what a
+# freeze of SNAP is, which is read here while the merge runs; SNAP itself loses
+# nothing. The rest is merged by another round, and by --finish when SNAP is closed.
+source "$(dirname "$0")/guest_lvm.sh"
+
+# write_forever: new files, overwritten ones and removed ones, until told to stop.
+# What a new file has to be is in /run/written; each is there in full.
+write_forever() {
+  local i
+  for ((i = 0; ; ++i)); do
+    [[ ! -e /run/stop ]] || return 0
+    head -c 30000 /dev/urandom > /run/mounted/live$i
+    dd if=/dev/urandom of=/run/mounted/scratch bs=4k count=3 seek=$((RANDOM % 100)) conv=notrunc,fsync status=none
+    ((i < 40)) || rm /run/mounted/live$((i - 40))
+    sync /run/mounted/live$i
+    (cd /run/mounted && sha256sum live$i >> /run/written)
+    sleep 0.02
+  done
+}
+start_writing() {
+  rm -f /run/stop
+  : > /run/written
+  write_forever &
+  writer=$!
+  while (($(wc -l < /run/written) < 5)); do sleep 0.05; done
+}
+# stop_writing: and look whether everything written is there.
+stop_writing() {
+  touch /run/stop
+  wait $writer || fail "writing to SNAP failed"
+  (cd /run/mounted && grep 'old' /run/sums | sha256sum --quiet -c) || fail "SNAP lost an old file"
+  (cd /run/mounted && tail -n 40 /run/written | sha256sum --quiet -c) || fail "SNAP lost a new file"
+}
+
+# merge_while_written: the origin is then /run/freeze.
+merge_while_written() {
+  local merger written status=0
+  start_writing
+  "$EXTMERGE" merge --yes --batch-mode --rate-limit 3M $vg/$snap_lv > /run/said 2>&1 &
+  merger=$!
+  while ! has_freeze; do
+    kill -0 $merger || {
+      cat /run/said
+      fail "the merge ended without a freeze"
+    }
+    sleep 0.05
+  done
+  local freeze
+  freeze=$(lvs_of lv_name | grep extmerge | tr -d ' ')
+  [[ $(lvs_of lv_tags $vg/"$freeze") == *extmerge.freeze* ]] || fail "the freeze has no tag"
+  note "the freeze is $freeze"
+  kernel_view "$freeze" /run/freeze
+  kill -0 $merger || fail "the merge was over too soon to tell anything"
+  written=$(wc -l < /run/written)
+  wait $merger || status=$?
+  ((status == 0)) || {
+    cat /run/said
+    fail "the merge ended with $status"
+  }
+  (($(wc -l < /run/written) > written)) || fail "SNAP was not written meanwhile"
+  stop_writing
+  origin_is /run/freeze
+  nothing_left
+}
+
+new_group
+new_origin 48M
+quietly mkfs.ext4 -q -F /dev/$vg/$origin_lv
+mount /dev/$vg/$origin_lv /run/mounted
+write_files /run/mounted old 20
+umount /run/mounted
+new_pool 64k 160M
+new_snapshot
+mount /dev/$vg/$snap_lv /run/mounted
+write_files /run/mounted older 20
+head -c 500000 /dev/zero > /run/mounted/scratch
+sync
+sums /run/mounted > /run/sums
+
+note "merging while SNAP is mounted and written"
+before=$(state_of_group && state_of_kernel)
+merge_while_written
+diff <(echo "$before") <(state_of_group && state_of_kernel) || fail "merge did not put everything back"
+grep -Eqi 'freeze|frozen' /run/said || {
+  cat /run/said
+  fail "merge does not say that it is the freeze that was merged"
+}
+
+note "and once more: what has been written since"
+merge_while_written
+diff <(echo "$before") <(state_of_group && state_of_kernel) || fail "merge did not put everything back"
+
+note "SNAP is in use"
+refuses 5 "$snap_lv" merge --finish --yes $vg/$snap_lv
+
+note "closed, it can be finished: the rest is merged, and SNAP goes"
+sums /run/mounted > /run/sums
+umount /run/mounted
+kernel_view $snap_lv /run/view
+! cmp -s /run/view /run/freeze || fail "there is nothing left to merge"
+merges --finish $vg/$snap_lv
+! is_there $snap_lv || fail "SNAP is still there"
+nothing_left
+origin_is /run/view
+[[ $(lvs_of lv_attr $vg/$origin_lv) == *-wi* ]] || fail "the origin is not a writable plain volume"
+quietly lvchange -ay $vg/$origin_lv
+quietly e2fsck -fn /dev/$vg/$origin_lv
+mount /dev/$vg/$origin_lv /run/mounted
+diff /run/sums <(sums /run/mounted) || fail "files differ"
+umount /run/mounted
+no_group
+[[ $(dmsetup table) == 'No devices found' ]] || fail "devices are left"

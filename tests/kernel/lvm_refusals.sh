@@ -1,0 +1,183 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# What must not be merged by an LVM name. After each refusal the origin's data, all
+# tables, the volumes with their tags, the pool's transaction and its metadata
+# snapshot are as before.
+source "$(dirname "$0")/guest_lvm.sh"
+disks=(/dev/ubda /dev/ubdb)
+modprobe -q -d /run -a dm-raid raid1 || true
+
+new_group
+new_origin 16388k
+quietly mkfs.ext4 -q -F /dev/$vg/$origin_lv
+new_pool 64k 40M
+new_snapshot
+stamp scatter /dev/$vg/$snap_lv 1 7 30
+pool=$(dm_name $pool_lv)-tpool
+merge=(merge --yes --batch-mode)
+
+note "nobody to ask; nothing to resume"
+refuses 1 yes merge $vg/$snap_lv < /dev/null
+refuses 6 . resume $vg/$snap_lv
+
+note "a metadata snapshot that somebody else holds is refused and not released"
+dmsetup message "$pool" 0 reserve_metadata_snap
+refuses 5 'metadata snapshot' plan $vg/$snap_lv
+refuses 5 'metadata snapshot' "${merge[@]}" $vg/$snap_lv
+refuses 5 'metadata snapshot' "${merge[@]}" --finish $vg/$snap_lv
+quietly lvchange -an $vg/$snap_lv
+refuses 5 'metadata snapshot' "${merge[@]}" $vg/$snap_lv
+quietly lvchange -an $vg/$pool_lv
+refuses 5 'metadata snapshot' "${merge[@]}" $vg/$snap_lv
+quietly lvchange -ay $vg/$pool_lv $vg/$snap_lv
+dmsetup message "$pool" 0 release_metadata_snap
+
+note "the origin's own node, read-only as it is, in use"
+quietly lvchange -ay $vg/$origin_lv
+mount -o ro,noload /dev/$vg/$origin_lv /run/mounted
+refuses 5 mounted "${merge[@]}" $vg/$snap_lv
+umount /run/mounted
+for under in "$(dm_name $origin_lv)" "$(dm_name $origin_lv)-real"; do
+  dmsetup create holder --readonly --table "0 $(sectors /dev/mapper/"$under") linear /dev/mapper/$under 0"
+  refuses 5 holder "${merge[@]}" $vg/$snap_lv
+  dmsetup remove holder
+done
+python3 - /dev/$vg/$origin_lv << 'CLAIM' &
+import os, sys, time
+fd = os.open(sys.argv[1], os.O_RDONLY | os.O_EXCL)
+open("/run/claimed", "w").close()
+time.sleep(600)
+CLAIM
+claimer=$!
+while [[ ! -e /run/claimed ]]; do sleep 0.05; done
+refuses 5 . "${merge[@]}" $vg/$snap_lv
+kill $claimer
+wait $claimer || true
+quietly lvchange -an $vg/$origin_lv
+
+note "SNAP is open: it can be merged, not finished"
+exec 9< /dev/$vg/$snap_lv
+refuses 5 "$snap_lv" "${merge[@]}" --finish $vg/$snap_lv
+exec 9<&-
+
+note "another transaction in the pool than in the group"
+transaction=$(dmsetup status --noflush "$pool" | cut -d' ' -f4)
+dmsetup message "$pool" 0 "set_transaction_id $transaction $((transaction + 5))"
+refuses 4 transaction "${merge[@]}" $vg/$snap_lv
+dmsetup message "$pool" 0 "set_transaction_id $((transaction + 5)) $transaction"
+
+note "a pool without space for a freeze"
+quietly lvchange --errorwhenfull y $vg/$pool_lv
+quietly lvcreate -y -V 60M -n filler --thinpool $vg/$pool_lv $vg
+! dd if=/dev/zero of=/dev/$vg/filler bs=64k oflag=direct status=none 2> /dev/null || fail "the pool is not full"
+refuses 3 free "${merge[@]}" $vg/$snap_lv
+quietly lvremove -y $vg/filler
+
+note "a read-only pool"
+read -ra table < <(dmsetup table "$pool")
+dmsetup load "$pool" --table "${table[*]:0:7} 1 read_only"
+dmsetup suspend "$pool"
+dmsetup resume "$pool"
+refuses '3|4' "'ro'|read-only" "${merge[@]}" $vg/$snap_lv
+quietly lvchange -an $vg/$snap_lv
+refuses '3|4' "'ro'|read-only" "${merge[@]}" $vg/$snap_lv
+quietly lvchange -ay $vg/$snap_lv
+quietly lvchange --refresh $vg/$pool_lv
+
+note "a pool that the kernel wants to have checked"
+quietly lvchange -an $vg/$snap_lv $vg/$pool_lv
+read -r disk offset _ < <(extents_of ${pool_lv}_tmeta)
+mark_needs_check "$disk" "$offset"
+quietly lvchange -ay $vg/$snap_lv
+[[ $(dmsetup status --noflush "$pool") == *needs_check* ]] || fail "the kernel does not see the mark"
+refuses '4|9' check "${merge[@]}" $vg/$snap_lv
+quietly lvchange -an $vg/$snap_lv $vg/$pool_lv
+refuses '4|9' check "${merge[@]}" $vg/$snap_lv
+lvm_config "" 'thin_check_options=["-q", "--clear-needs-check-flag"]'
+quietly lvchange -ay $vg/$snap_lv
+lvm_config
+
+note "SNAP has grown past the origin, and has data there"
+quietly lvextend -L +1M $vg/$snap_lv
+stamp range /dev/$vg/$snap_lv 5 33000 200
+refuses 4 'past the end' plan $vg/$snap_lv
+refuses 4 'past the end' "${merge[@]}" --finish $vg/$snap_lv
+refuses 4 'past the end' "${merge[@]}" $vg/$snap_lv
+recipe=$(grep -o 'lvcreate .* conv=fsync' /run/said) || fail "there is no recipe in: $(< /run/said)"
+note "the recipe: $recipe"
+quietly bash -e -c "${recipe//NEW/copied}" < /dev/null
+kernel_view $snap_lv /run/view
+cmp /run/view /dev/$vg/copied || fail "the recipe does not work"
+quietly lvremove -y $vg/copied
+
+note "no thin with an external origin, or none at all"
+quietly lvcreate -y -Zn -Wn -n plain -L 4M $vg
+quietly lvcreate -y -V 4M -n lonely --thinpool $vg/$pool_lv $vg
+for name in $vg/plain $vg/lonely $vg/$origin_lv $vg/$pool_lv /dev/$vg/plain; do
+  refuses 4 . "${merge[@]}" "$name"
+done
+for name in $vg/none none/none /dev/$vg/none; do
+  refuses '1|4' . "${merge[@]}" "$name"
+done
+
+note "origins that are a thin, an old-style snapshot's origin, a raid"
+quietly lvchange -an $vg/lonely
+quietly lvchange -pr $vg/lonely
+new_pool 64k 8M pool2
+quietly lvcreate -y -s --thinpool $vg/pool2 -n on_thin $vg/lonely
+refuses 4 thin "${merge[@]}" $vg/on_thin
+quietly lvcreate -y -Zn -Wn -n old -L 4M $vg
+quietly lvcreate -y -s -n cow -L 1M $vg/old
+quietly lvchange -an $vg/old
+quietly lvchange -pr $vg/old
+quietly lvcreate -y -s --thinpool $vg/pool2 -n on_old $vg/old
+refuses 4 snapshot "${merge[@]}" $vg/on_old
+quietly lvcreate -y --type raid1 -m1 --nosync -n mirrored -L 4M $vg
+quietly lvchange -an $vg/mirrored
+quietly lvchange -pr $vg/mirrored
+quietly lvcreate -y -s --thinpool $vg/pool2 -n on_raid $vg/mirrored
+refuses 4 raid "${merge[@]}" $vg/on_raid
+quietly lvremove -y $vg/on_raid $vg/on_old $vg/on_thin
+
+note "a group that is exported, or misses a disk"
+quietly vgchange -an $vg
+lvm_config '"r|/dev/ubdb|",'
+refuses 4 . "${merge[@]}" $vg/$snap_lv
+lvm_config
+quietly vgexport $vg
+state_of_group() { :; } # LVM says nothing of it
+refuses 4 exported "${merge[@]}" $vg/$snap_lv
+quietly vgimport $vg
+
+note "a striped origin is merged"
+quietly lvcreate -y -i2 -I4k -Zn -Wn -n striped -L 4M $vg
+stamp range /dev/$vg/striped 0 0 8192
+quietly lvchange -an $vg/striped
+quietly lvchange -pr $vg/striped
+quietly lvcreate -y -s --thinpool $vg/pool2 -n on_striped $vg/striped
+stamp scatter /dev/$vg/on_striped 1 9 10
+kernel_view on_striped /run/view
+merges $vg/on_striped
+kernel_view striped /run/origin
+cmp /run/view /run/origin || fail "the striped origin is not what it should be"
+
+note "a snapshot that has been made shorter is merged up to its end, and the origin's tail stays"
+quietly lvchange -ay $vg/$snap_lv
+quietly lvreduce -f -y -L 15M $vg/$snap_lv
+kernel_view $snap_lv /run/view
+origin_data | tail -c +$((15 * 1024 * 1024 + 1)) >> /run/view
+merges $vg/$snap_lv
+origin_is /run/view
+
+note "the metadata snapshot of somebody else, on request, and still held afterwards"
+stamp scatter /dev/$vg/$snap_lv 3 8 10
+kernel_view $snap_lv /run/view
+origin_data | tail -c +$((15 * 1024 * 1024 + 1)) >> /run/view
+quietly lvchange -an $vg/$snap_lv
+quietly lvchange -ay $vg/$pool_lv
+dmsetup message "$pool" 0 reserve_metadata_snap
+merges -m $vg/$snap_lv
+is_held || fail "the metadata snapshot of somebody else was released"
+origin_is /run/view
+dmsetup message "$pool" 0 release_metadata_snap

@@ -1,0 +1,92 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# A merge that is stopped by SIGTERM, and what stands in the way until it is resumed:
+# a second extmerge, a snapshot made in between, a lost journal. The owner's own tags
+# and activation-skip are the owner's all the time.
+source "$(dirname "$0")/guest_lvm.sh"
+
+merge=(merge --yes --batch-mode)
+# start_slowly: until it writes the origin.
+start_slowly() {
+  rm -f $EXTMERGE_STATE_DIR/*
+  "$EXTMERGE" "${merge[@]}" --rate-limit 300k $vg/$snap_lv > /run/slow_said 2>&1 &
+  merger=$!
+  while ! { is_writable "" && has_file '*.journal'; }; do
+    kill -0 $merger 2> /dev/null || fail "the merge ended too soon: $(< /run/slow_said)"
+    sleep 0.05
+  done
+  sleep 0.5
+}
+stop() {
+  status=0
+  kill -TERM $merger
+  wait $merger 2> /dev/null || status=$?
+  no_lvm_runs
+  ((status == 143)) || fail "stopped, it ended with $status: $(< /run/slow_said)"
+  grep -q resume /run/slow_said || fail "it does not say how to resume: $(< /run/slow_said)"
+  ! is_held || fail "the metadata snapshot is still held"
+  ! is_active $origin_lv || [[ $(state_of_kernel) == *"$(dm_name $origin_lv):L--r"* ]] || fail "the origin is still writable"
+  [[ $(state_of_kernel) == *"$(dm_name $origin_lv)-real:L--r"* ]] || fail "a layer of the origin is still writable"
+  has_tag || fail "the origin has no tag"
+}
+
+new_everything 64k 8196k
+kernel_view $snap_lv /run/view
+
+note "another extmerge meanwhile; stopped; a snapshot made in between; resumed"
+before=$(state_of_group && state_of_kernel)
+start_slowly
+refuses_now() {
+  local status=0
+  "$EXTMERGE" "$@" > /run/said 2>&1 || status=$?
+  [[ $status =~ ^[56]$ ]] || fail "$* ended with $status in mid-merge: $(< /run/said)"
+}
+refuses_now "${merge[@]}" $vg/$snap_lv
+refuses_now resume --batch-mode $vg/$snap_lv
+refuses_now abort $vg/$snap_lv
+"$EXTMERGE" status $vg/$snap_lv > /run/said || fail "status in mid-merge: $(< /run/said)"
+stop
+new_snapshot other
+refuses 4 other resume --batch-mode $vg/$snap_lv
+quietly lvremove -y $vg/other
+quietly "$EXTMERGE" resume --batch-mode $vg/$snap_lv
+origin_is /run/view
+nothing_left
+diff <(echo "$before") <(state_of_group && state_of_kernel) || fail "not everything was put back"
+
+note "a lost journal: nothing goes on by itself, and nobody says that nothing had begun"
+stamp scatter /dev/$vg/$snap_lv 2 2 12
+kernel_view $snap_lv /run/view
+start_slowly
+stop
+mv $EXTMERGE_STATE_DIR /run/lost
+mkdir -m 0700 $EXTMERGE_STATE_DIR
+refuses 6 half plan $vg/$snap_lv
+refuses 6 half "${merge[@]}" $vg/$snap_lv
+refuses 6 . resume --batch-mode $vg/$snap_lv
+refuses 6 half abort $vg/$snap_lv
+note "begun anew"
+merges --restart $vg/$snap_lv
+origin_is /run/view
+! has_tag || fail "the origin is still tagged"
+for freeze in $(lvs_of lv_name | grep extmerge || true); do
+  quietly lvremove -y $vg/"$freeze"
+done
+nothing_left
+diff <(echo "$before") <(state_of_group && state_of_kernel) || fail "not everything was put back"
+rm -r /run/lost
+
+note "an origin that its owner has tagged, keeps from activation, and uses"
+quietly lvchange -ky --addtag mine $vg/$origin_lv
+quietly lvchange -ay -K $vg/$origin_lv
+before=$(state_of_group && state_of_kernel)
+stamp scatter /dev/$vg/$snap_lv 3 3 12
+kernel_view $snap_lv /run/view
+merges $vg/$snap_lv
+diff <(echo "$before") <(state_of_group && state_of_kernel) || fail "not everything was put back"
+kill_when 'is_writable "" && sleep 0.5' "${merge[@]}" --again --rate-limit 1M $vg/$snap_lv
+[[ $killed == yes ]] || fail "it was not killed"
+merges $vg/$snap_lv
+origin_is /run/view
+diff <(echo "$before") <(state_of_group && state_of_kernel) || fail "not everything was put back"
