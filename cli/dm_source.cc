@@ -61,7 +61,10 @@ DmSource::DmSource(const Options& options, uint64_t device_number)
   place_ = place_of(options, inspect(origin_).identity, StateDirectory::kCreate);
   lock_place(place_);
   changes_ = read_changes(*place_.directory, place_.name).value_or(SystemChanges{});
+  has_reclaimed_ = reclaim_metadata_snapshot(pool_, changes_, [this] { note(); });
 }
+
+void DmSource::note() const { write_changes(*place_.directory, place_.name, changes_); }
 
 void DmSource::check_still() const {
   const auto table = read_dm_table(device_number_);
@@ -86,13 +89,9 @@ void DmSource::check_still() const {
 }
 
 MergeTarget DmSource::target() {
-  const MetadataHold::Note note = [this] {
-    write_changes(*place_.directory, place_.name, changes_);
-  };
-  reclaim_metadata_snapshot(pool_, changes_, note);
   changes_.thin = thin_.name;
   const bool use_held = options_.has("metadata-snap");
-  if (!use_held) hold_ = std::make_unique<MetadataHold>(pool_, changes_, note);
+  if (!use_held) hold_ = std::make_unique<MetadataHold>(pool_, changes_, [this] { note(); });
 
   MergeTarget target;
   target.metadata_path = path_of_device(pool_.metadata);
@@ -114,12 +113,6 @@ void DmSource::complete_plan(PlanReport& report) const {
   } catch (const Error& error) {
     report.refusals.push_back(error);
   }
-}
-
-void DmSource::abort() {
-  reclaim_metadata_snapshot(pool_, changes_,
-                            [this] { write_changes(*place_.directory, place_.name, changes_); });
-  remove_journal(place_);
 }
 
 bool DmSource::must_begin_anew() const {

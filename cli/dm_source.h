@@ -10,6 +10,7 @@
 #include <string>
 
 #include "cli/device_mapper.h"
+#include "cli/journal_place.h"
 #include "cli/metadata_hold.h"
 #include "cli/named_source.h"
 
@@ -33,12 +34,13 @@ class DmSource final : public NamedSource {
   MergeTarget resume_target() override;
   void done() override {}
   Error failed(const Error& error) override { return error; }
-  void abort() override;
+  void abort() override { remove_journal(place_); }
   const JournalPlace& place() const override { return place_; }
 
  private:
   MergeTarget target();
   void check_still() const;
+  void note() const;
 
   const Options& options_;
   const uint64_t device_number_;

@@ -144,9 +144,9 @@ void MetadataHold::release() {
   note_();
 }
 
-void reclaim_metadata_snapshot(const ThinPool& pool, SystemChanges& changes,
+bool reclaim_metadata_snapshot(const ThinPool& pool, SystemChanges& changes,
                                const MetadataHold::Note& note) {
-  if (!changes.holding) return;
+  if (!changes.holding) return false;
   const auto held = pool_status(pool.device_number).held_root;
   if (held) {
     const bool recorded = !changes.held.empty() && held_identity(pool, *held) == changes.held;
@@ -165,6 +165,7 @@ void reclaim_metadata_snapshot(const ThinPool& pool, SystemChanges& changes,
   changes.holding = false;
   changes.held.clear();
   note();
+  return true;
 }
 
 }  // namespace extmerge

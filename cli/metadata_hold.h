@@ -47,9 +47,9 @@ class MetadataHold {
 };
 
 // Releases the metadata snapshot that a killed run reserved, if it is certain that it
-// was ours; `changes.holding` says that there may be one. Throws kMetadataSnapshotHeld
-// if it is not certain.
-void reclaim_metadata_snapshot(const ThinPool& pool, SystemChanges& changes,
+// was ours; `changes.holding` says that there may be one, and what is returned whether
+// it said so. Throws kMetadataSnapshotHeld if it is not certain.
+bool reclaim_metadata_snapshot(const ThinPool& pool, SystemChanges& changes,
                                const MetadataHold::Note& note);
 
 }  // namespace extmerge

@@ -186,7 +186,7 @@ std::vector<Error> abort_merge(const Options& options) {
   if (!source && !journal)
     throw Error(MessageId::kNoJournal, "there is no journal " + *options.journal,
                 "extmerge status lists the known ones");
-  const bool was_put_back = !source || source->is_put_back();
+  const bool was_put_back = !source || (source->is_put_back() && !source->has_reclaimed());
   if (source && !journal && was_put_back)
     throw Error(
         MessageId::kNoJournal,
@@ -212,11 +212,12 @@ std::vector<Error> abort_merge(const Options& options) {
     source->abort();
   else
     remove_journal(place);
-  std::string text = "Given up: the journal " + printable(place.path) + " is removed\n";
+  std::string text;
   if (!journal) {
-    text += "No merge had begun: " + printable(origin) + " is as it was.\n";
+    text = "Given up: what a killed run had left is cleared away\nNo merge had begun: " +
+           printable(origin) + " is as it was.\n";
   } else {
-    text += printable(origin) + " is half merged: at least " + format_size(copied) +
+    text = "Given up: the journal " + printable(place.path) + " is removed\n" + printable(origin) + " is half merged: at least " + format_size(copied) +
             " of the snapshot are on it. The snapshot itself reads as before, and\n"
             "extmerge merge makes the origin whole. Do not use the origin without that.\n";
   }

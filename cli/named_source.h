@@ -37,6 +37,8 @@ class NamedSource {
   virtual bool must_begin_anew() const { return false; }
   // Whether nothing is changed beside the origin's data: no freeze, no mark.
   virtual bool is_put_back() const { return true; }
+  // Whether a metadata snapshot that a killed run left was found, and released, on opening.
+  bool has_reclaimed() const { return has_reclaimed_; }
   // What a killed run left of a merge that is done, or was never begun, is cleared away.
   // True if it was done: then this was all that remained to do.
   virtual bool settle() { return false; }
@@ -74,6 +76,9 @@ class NamedSource {
   virtual void abort() = 0;
 
   virtual const JournalPlace& place() const = 0;
+
+ protected:
+  bool has_reclaimed_ = false;
 };
 
 // What `options.source` or, for resume and abort, the journal names. Null if that is a

@@ -46,7 +46,7 @@ VolumeSource::VolumeSource(const Options& options, const std::string& name)
   if (changes_.boot != boot_id()) changes_.pool_was_active = true;
   try {
     activate_pool();
-    reclaim_metadata_snapshot(pool_, changes_, [this] { note(); });
+    has_reclaimed_ = reclaim_metadata_snapshot(pool_, changes_, [this] { note(); });
   } catch (...) {
     put_back_activation();
     throw;

@@ -148,6 +148,28 @@ for condition in 'compgen -G "/run/state/*" > /dev/null' '[[ $(held) != - ]]' 's
   same "the origin is not what it should be" /run/view $origin
 done
 
+note "killed with the metadata snapshot held: abort releases it, also after a merge that is done"
+for journal in none done; do
+  dmsetup resume snap
+  change $((RANDOM + 10))
+  dmsetup suspend snap
+  [[ $journal == done ]] || rm -f /run/state/*
+  "$EXTMERGE" merge --yes --batch-mode --rate-limit 8M $snap > /run/said 2>&1 &
+  merger=$!
+  while kill -0 $merger 2> /dev/null && [[ $(held) == - ]]; do sleep 0.01; done
+  kill -9 $merger 2> /dev/null || true
+  wait $merger 2> /dev/null || true
+  if [[ $(held) == - ]]; then
+    note "$journal: it was released before the kill"
+  else
+    again abort $snap || fail "abort: $(< /run/said)"
+    note "$journal: $(head -1 /run/said)"
+  fi
+  [[ $(held) == - ]] || fail "the metadata snapshot is still held"
+  again merge --yes --batch-mode $snap || fail "merging again: $(< /run/said)"
+  same "the origin is not what it should be" /run/view $origin
+done
+
 note "resumed while it is merged, and written: new blocks, or one in place"
 for write in "scatter $snap 8 8 40" "range $snap 8 7000 8"; do
   dmsetup resume snap
