@@ -59,7 +59,8 @@ class BlockDevice {
   // on devices, 1 on a file that is not read with O_DIRECT.
   virtual Bytes logical_block_size() const = 0;
 
-  // A queue of at most `depth` requests in flight. Throws Error(kAioUnavailable).
+  // A queue of at most `depth` requests in flight; with 1, submit() may carry each out
+  // itself. Throws Error(kAioUnavailable).
   virtual std::unique_ptr<AsyncQueue> make_queue(unsigned depth) = 0;
 
   // Makes all completed writes durable. Returns 0 or the errno. Must not be

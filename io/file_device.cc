@@ -37,6 +37,7 @@
 #include "io/device_identity.h"
 #include "io/error.h"
 #include "io/loop_backing.h"
+#include "io/sync_queue.h"
 
 namespace extmerge {
 
@@ -223,6 +224,7 @@ class OpenDevice : public FileDevice {
   bool is_direct() const override { return logical_block_size_ > Bytes(1); }
 
   std::unique_ptr<AsyncQueue> make_queue(unsigned depth) override {
+    if (depth == 1) return std::make_unique<SyncQueue>(file_);
     return std::make_unique<AioQueue>(file_, name_, depth);
   }
 

@@ -178,20 +178,29 @@ PlanReport Merger::make_plan(Source& source, Purpose purpose, const RunListener&
   facts.limits = report.limits;
   BeyondOriginScan beyond(source.data());
   const bool look_beyond = options_.beyond_origin == BeyondOriginChoice::kRefuse;
-  PlannedRuns runs(source.reader(), source.device(), source.end_of_data(), report.limits, stop_,
-                   [&](const Extent& extent) {
-                     if (look_beyond) beyond.look_at(extent, stop_);
-                   });
-  Run run;
-  while (runs.next(run)) {
-    if (each_run) each_run(run);
-    progress_.mappings_read += run.blocks;
+  BeyondOrigin look_at;
+  if (look_beyond) look_at = [&](const Extent& extent) { beyond.look_at(extent, stop_); };
+  BlockSet visited(0);
+  if (each_run) {
+    PlannedRuns runs(source.reader(), source.device(), source.end_of_data(), report.limits, stop_,
+                     look_at);
+    Run run;
+    while (runs.next(run)) {
+      each_run(run);
+      progress_.mappings_read += run.blocks;
+    }
+    report.summary = runs.summary();
+    visited = runs.visited();
+  } else {
+    report.summary = summarize(
+        source.reader(), source.device(), source.end_of_data(), report.limits, stop_, look_at,
+        [this](uint64_t mappings) { progress_.mappings_read += mappings; }, visited);
   }
-  facts.summary = report.summary = runs.summary();
+  facts.summary = report.summary;
   facts.beyond_origin_has_data = beyond.found_data();
   report.siblings_are_known = target_.origin_users.has_value();
   if (purpose == Purpose::kMerge) {
-    facts.siblings = report.siblings = siblings_of(source, runs, report);
+    facts.siblings = report.siblings = siblings_of(source, visited, report);
   }
   source.check_still_held();
 
@@ -213,11 +222,11 @@ PlanReport Merger::make_plan(Source& source, Purpose purpose, const RunListener&
   return report;
 }
 
-std::vector<Sibling> Merger::siblings_of(Source& source, const PlannedRuns& runs,
+std::vector<Sibling> Merger::siblings_of(Source& source, const BlockSet& visited,
                                          const PlanReport& plan) const {
   const auto find = [&](const std::vector<ThinDevice>& devices) {
-    return find_siblings(source.reader(), devices, source.device(), runs.visited(),
-                         source.end_of_data(), plan.limits, plan.summary.copy_blocks, stop_);
+    return find_siblings(source.reader(), devices, source.device(), visited, source.end_of_data(),
+                         plan.limits, plan.summary.copy_blocks, stop_);
   };
   if (!target_.origin_users) return find(source.devices());
 

@@ -100,7 +100,7 @@ class Merger {
   JournalDecision decide_journal(Journal* journal, const MergeRecord& wanted);
   std::unique_ptr<Journal> open_journal(bool writable);
   std::shared_ptr<FileLock> lock_journal();
-  std::vector<Sibling> siblings_of(Source& source, const PlannedRuns& runs,
+  std::vector<Sibling> siblings_of(Source& source, const BlockSet& visited,
                                    const PlanReport& plan) const;
   std::shared_ptr<BlockDevice> claim_origin(const PlanReport& plan);
   // Who uses the origin may have changed since it was planned for.

@@ -14,23 +14,16 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <span>
 #include <stop_token>
-#include <string>
 
-#include "io/error.h"
 #include "io/units.h"
+#include "merge/plan_summary.h"
 #include "merge/run.h"
-#include "merge/run_digest.h"
-#include "persistent-data/devices.h"
 #include "persistent-data/mapping_walk.h"
 
 namespace extmerge {
-
-// kStopped, for whatever happens before the first byte is copied.
-Error stopped_while_planning();
 
 // Runs in plan order: rising thin blocks that do not overlap.
 class RunSource {
@@ -40,25 +33,10 @@ class RunSource {
   virtual bool next(Run& run) = 0;
 };
 
-struct PlanSummary {
-  uint64_t mapped_blocks = 0;  // of the whole device, also those never copied
-  uint64_t copy_blocks = 0;    // copied, the last perhaps in part
-  uint64_t runs = 0;           // to be copied
-  Bytes copy_bytes;
-  Bytes beyond_origin_bytes;  // mapped, before the thin's end, past the origin's
-  Bytes beyond_thin_bytes;    // mapped, past the thin's end: nobody can see them
-  Bytes end_of_copy;          // offset on the origin where the last extent ends
-  PlanDigest digest;
-};
-
 // The runs of one device as the metadata has them, clipped, counted and
 // digested on the way.
 class PlannedRuns : public RunSource {
  public:
-  // Called for each range that is mapped and visible in the thin but lies past
-  // the origin's end; what it needs to look into the data.
-  using BeyondOrigin = std::function<void(const Extent&)>;
-
   PlannedRuns(MetadataReader& reader, const ThinDevice& device, DataBlock end_of_data,
               const PlanLimits& limits, std::stop_token stop = {}, BeyondOrigin beyond = {});
 
@@ -74,20 +52,13 @@ class PlannedRuns : public RunSource {
  private:
   // The next run as the metadata has it, not yet cut at the plan's end.
   bool next_unclipped(Run& run);
-  void count(const Run& run);
-  void count_past_end(const Run& run);
-  void finish();
 
   MappingWalk walk_;
-  const ThinDevice device_;
-  const PlanLimits limits_;
-  const uint64_t end_block_;  // the first that is not copied at all
+  PlanCounter counter_;
   const std::stop_token stop_;
-  const BeyondOrigin beyond_;
   std::span<const Mapping> batch_;  // mappings not looked at yet
   bool ended_ = false;
   PlanSummary summary_;
-  RunDigest digest_;
 };
 
 // A RunSource as extents, from a position on.

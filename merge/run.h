@@ -17,6 +17,12 @@ struct Run {
   ThinBlock thin;
   DataBlock data;
   uint64_t blocks = 0;
+  // Whether `next` goes on where this one ends, on both devices; if so it is made part of it.
+  bool try_append(const Run& next) {
+    if (blocks == 0 || next.thin != thin + blocks || next.data != data + blocks) return false;
+    blocks += next.blocks;
+    return true;
+  }
   friend bool operator==(const Run&, const Run&) = default;
 };
 
@@ -40,8 +46,9 @@ Extent to_extent(const Run& run, const PlanLimits& limits);
 // two, at most 4096.
 Bytes alignment_of(Bytes end);
 
-// XXH3, 128 bits, of the runs as little-endian triples (thin, data, blocks) after
-// coalescing, then of the block size and the end. Equal digests: equal plans.
+// XXH3, 128 bits, of each run as a little-endian triple (thin, data, blocks) after
+// coalescing; both halves summed up; then of these, the block size and the end. Equal
+// digests: equal plans.
 struct PlanDigest {
   std::array<uint8_t, 16> bytes{};
   friend bool operator==(const PlanDigest&, const PlanDigest&) = default;

@@ -12,25 +12,23 @@
 
 namespace extmerge {
 
-struct RunDigest::State {
-  XXH3_state_t hash;
-};
-
-RunDigest::RunDigest() : state_(std::make_unique<State>()) { XXH3_128bits_reset(&state_->hash); }
-RunDigest::~RunDigest() = default;
-RunDigest::RunDigest(RunDigest&&) noexcept = default;
-RunDigest& RunDigest::operator=(RunDigest&&) noexcept = default;
-
 void RunDigest::add(const Run& run) {
   const le64 triple[] = {le64(run.thin.value()), le64(run.data.value()), le64(run.blocks)};
-  XXH3_128bits_update(&state_->hash, triple, sizeof triple);
+  const XXH128_hash_t hash = XXH3_128bits(triple, sizeof triple);
+  low_ += hash.low64;
+  high_ += hash.high64;
 }
 
-PlanDigest RunDigest::finish(const PlanLimits& limits) {
-  const le64 ends[] = {le64(limits.block_size.bytes().value()), le64(limits.end.value())};
-  XXH3_128bits_update(&state_->hash, ends, sizeof ends);
+void RunDigest::add(const RunDigest& other) {
+  low_ += other.low_;
+  high_ += other.high_;
+}
+
+PlanDigest RunDigest::finish(const PlanLimits& limits) const {
+  const le64 whole[] = {le64(low_), le64(high_), le64(limits.block_size.bytes().value()),
+                        le64(limits.end.value())};
   XXH128_canonical_t canonical;
-  XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(&state_->hash));
+  XXH128_canonicalFromHash(&canonical, XXH3_128bits(whole, sizeof whole));
   PlanDigest digest;
   static_assert(sizeof canonical.digest == sizeof digest.bytes);
   std::memcpy(digest.bytes.data(), canonical.digest, sizeof canonical.digest);

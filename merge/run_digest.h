@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
 // The digest of a plan while its runs go by; what it covers is said at
-// PlanDigest. About 24 bytes hashed a run, no memory that grows.
+// PlanDigest. It is a sum over the runs, so their order does not matter and parts
+// of a plan can be digested by several threads and added up.
 
 #pragma once
 
-#include <memory>
+#include <cstdint>
 
 #include "merge/run.h"
 
@@ -13,19 +14,14 @@ namespace extmerge {
 
 class RunDigest {
  public:
-  RunDigest();
-  ~RunDigest();
-  RunDigest(RunDigest&&) noexcept;
-  RunDigest& operator=(RunDigest&&) noexcept;
-
-  // In plan order, coalesced already.
+  // Once for each run, coalesced already.
   void add(const Run& run);
-  // Once, after the last run.
-  PlanDigest finish(const PlanLimits& limits);
+  void add(const RunDigest& other);
+  PlanDigest finish(const PlanLimits& limits) const;
 
  private:
-  struct State;
-  std::unique_ptr<State> state_;
+  uint64_t low_ = 0;
+  uint64_t high_ = 0;
 };
 
 }  // namespace extmerge

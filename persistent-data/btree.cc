@@ -3,6 +3,7 @@
 #include "persistent-data/btree.h"
 
 #include <algorithm>
+#include <cstring>
 #include <string>
 
 namespace extmerge {
@@ -62,7 +63,7 @@ uint32_t keys_up_to(const Node& node, uint64_t key) {
 LeafFinder::LeafFinder(MetadataReader& reader, MetadataBlock root, uint32_t leaf_value_size,
                        const BlockSet* skip, BlockSet* skipped)
     : reader_(reader), skip_(skip), skipped_(skipped), visited_(reader.nr_blocks()) {
-  levels_.push_back({{root_place(reader, root, leaf_value_size)}});
+  levels_.push_back({{root_place(reader, root, leaf_value_size)}, 0, {}});
 }
 
 std::optional<NodeExpectation> LeafFinder::next() {
@@ -96,7 +97,8 @@ bool LeafFinder::descend(NodeExpectation& place) {
   }
   if (depth > kMaxTreeDepth) throw too_deep(place);
   place.must_be_internal = leaf_depth_.has_value() || depth <= deepest_inner_;
-  const Node node = check_node(reader_.read(place.location), place);
+  const Node node =
+      check_node(place.must_be_internal ? read_inner_node() : reader_.read(place.location), place);
   if (node.is_leaf()) {
     leaf_depth_ = depth;
     place.must_be_leaf = true;
@@ -105,6 +107,28 @@ bool LeafFinder::descend(NodeExpectation& place) {
   deepest_inner_ = std::max(deepest_inner_, depth);
   push_children(node, place);
   return true;
+}
+
+std::span<const std::byte> LeafFinder::read_inner_node() {
+  Level& level = levels_.back();
+  const size_t current = level.next - 1;
+  if (level.blocks.empty()) {
+    std::vector<MetadataBlock> wanted;
+    std::vector<size_t> children;
+    for (size_t i = current; i < level.children.size(); ++i) {
+      const MetadataBlock block = level.children[i].location;
+      // What is outside the device is damage, and found when it is come to.
+      if (block.value() >= reader_.nr_blocks() || (skip_ && skip_->contains(block))) continue;
+      wanted.push_back(block);
+      children.push_back(i);
+    }
+    level.blocks.resize(level.children.size() * kMetadataBlockSize);
+    reader_.sweep(wanted, [&](unsigned, size_t index, std::span<const std::byte> block) {
+      std::memcpy(level.blocks.data() + children[index] * kMetadataBlockSize, block.data(),
+                  kMetadataBlockSize);
+    });
+  }
+  return std::span(level.blocks).subspan(current * kMetadataBlockSize, kMetadataBlockSize);
 }
 
 void LeafFinder::push_children(const Node& node, const NodeExpectation& parent) {

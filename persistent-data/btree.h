@@ -4,12 +4,12 @@
 // trees may have cycles, leaves at odd depths, subtrees referred to twice (each
 // doubling the work) and pointers out of the device; all of that ends here.
 //
-// Method: depth first, one level's children in memory at a time. Inner nodes
-// are read one by one as they are come to, leaves are left to the caller, who
-// can then read many at once. Which nodes are leaves is known without reading
-// them from the second on: the kernel's trees have all leaves at one depth, and
-// the first way down tells it.
-// Memory: 16 KiB per level and a bit per metadata block.
+// Method: depth first, one level's children in memory at a time. The children of
+// a node are read together, once the first of them has turned out to be an inner
+// node; leaves are left to the caller, who can then read many at once. Which
+// nodes are leaves is known without reading them from the second on: the
+// kernel's trees have all leaves at one depth, and the first way down tells it.
+// Memory: at most 1 MiB per level and a bit per metadata block.
 
 #pragma once
 
@@ -44,12 +44,15 @@ class LeafFinder {
   struct Level {
     std::vector<NodeExpectation> children;
     size_t next = 0;
+    std::vector<std::byte> blocks;  // the children, once they are read
   };
 
   std::optional<NodeExpectation> next_child();
   bool left_out(MetadataBlock block);
   // Reads an inner node and goes on with its children; false if `place` is a leaf.
   bool descend(NodeExpectation& place);
+  // The block of the child that was come to last, read with those behind it.
+  std::span<const std::byte> read_inner_node();
   void push_children(const Node& node, const NodeExpectation& parent);
 
   MetadataReader& reader_;

@@ -41,18 +41,10 @@ void lay_out(Batch& batch) {
 
   batch.slot.resize(by_block.size());
   batch.requests.clear();
-  uint64_t neighbour = 0;  // the block that would carry on the last request
   for (uint32_t slot = 0; slot < by_block.size(); ++slot) {
-    batch.slot[by_block[slot]] = slot;
-    const uint64_t block = batch.leaves[by_block[slot]].location.value();
-    const auto memory = batch.memory.subspan(slot * kMetadataBlockSize, kMetadataBlockSize);
-    if (!batch.requests.empty() && block == neighbour) {
-      std::span<std::byte>& row = batch.requests.back().memory;
-      row = {row.data(), row.size() + memory.size()};
-    } else {
-      batch.requests.push_back({Direction::kRead, Bytes(block * kMetadataBlockSize), memory});
-    }
-    neighbour = block + 1;
+    const uint32_t leaf = by_block[slot];
+    batch.slot[leaf] = slot;
+    add_block_read(batch.requests, batch.leaves[leaf].location, batch.block(leaf));
   }
 }
 
@@ -81,7 +73,6 @@ class MappingWalk::Impl {
   void gather(Batch& batch);
   void start(Batch& batch);
   void finish(Batch& batch);
-  void decode_leaf(Batch& batch);
 
   MetadataReader& reader_;
   const MappingWalkOptions options_;
@@ -106,7 +97,9 @@ std::span<const Mapping> MappingWalk::Impl::next() {
       advance();
       if (batches_[0].leaves.empty() && batches_[1].leaves.empty()) return {};
     }
-    decode_leaf(batches_[current_]);
+    Batch& batch = batches_[current_];
+    decode_leaf(batch.block(batch.next), batch.leaves[batch.next], options_.end_of_data, mappings_);
+    ++batch.next;
   }
   delivered_ += mappings_.size();
   return mappings_;
@@ -156,20 +149,19 @@ void MappingWalk::Impl::finish(Batch& batch) {
 
 // Thin blocks rise over the whole walk: inside a leaf by check_node(), from leaf
 // to leaf because each one's keys lie in a range of its own.
-void MappingWalk::Impl::decode_leaf(Batch& batch) {
-  const NodeExpectation& leaf = batch.leaves[batch.next];
-  const Node node = check_node(batch.block(batch.next), leaf);
-  ++batch.next;
-  mappings_.resize(node.size());
+void decode_leaf(std::span<const std::byte> block, const NodeExpectation& leaf,
+                 DataBlock end_of_data, std::vector<Mapping>& mappings) {
+  const Node node = check_node(block, leaf);
+  mappings.resize(node.size());
   for (uint32_t i = 0; i < node.size(); ++i) {
     const DataBlock data = unpack_data_block(node.value64(i));
-    if (data >= options_.end_of_data)
+    if (data >= end_of_data)
       throw damaged(leaf.location,
                     "thin block " + std::to_string(node.key(i)) + " is mapped to data block " +
                         std::to_string(data.value()) + ", the data device ends at block " +
-                        std::to_string(options_.end_of_data.value()),
+                        std::to_string(end_of_data.value()),
                     leaf.device);
-    mappings_[i] = {ThinBlock(node.key(i)), data};
+    mappings[i] = {ThinBlock(node.key(i)), data};
   }
 }
 

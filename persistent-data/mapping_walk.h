@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "persistent-data/btree.h"
 #include "persistent-data/metadata_reader.h"
@@ -23,6 +24,11 @@ struct Mapping {
   ThinBlock thin;
   DataBlock data;
 };
+
+// The mappings of one leaf, checked, in place of what `mappings` held. Throws
+// kMetadataDamaged.
+void decode_leaf(std::span<const std::byte> block, const NodeExpectation& leaf,
+                 DataBlock end_of_data, std::vector<Mapping>& mappings);
 
 struct MappingWalkOptions {
   // Mappings to data blocks at or past this are damage.

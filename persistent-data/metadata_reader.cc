@@ -26,6 +26,7 @@ MetadataReader::MetadataReader(BlockDevice& device)
     : device_(device),
       nr_blocks_(std::min(device.size().value() / kMetadataBlockSize, kMaxMetadataBlocks)),
       queue_(device.make_queue(1)),
+      sweep_(device),
       buffer_(kMetadataBlockSize) {
   if (nr_blocks_ == 0)
     throw damaged(MetadataBlock(0),

@@ -13,6 +13,7 @@
 
 #include "io/block_device.h"
 #include "io/buffer.h"
+#include "persistent-data/block_sweep.h"
 #include "persistent-data/disk_format.h"
 #include "persistent-data/superblock.h"
 
@@ -56,6 +57,11 @@ class MetadataReader {
   AsyncQueue& batch_queue();
   static constexpr unsigned kBatchDepth = 256;
 
+  // Reads many blocks, in whatever order is fastest (persistent-data/block_sweep.h).
+  void sweep(std::span<const MetadataBlock> blocks, const BlockSweep::Visit& visit) {
+    sweep_.run(blocks, visit);
+  }
+
   // Block 0; read again a few times, some milliseconds apart, if it is torn.
   // Torn every time and differently: kMetadataBusy; the same every time:
   // kMetadataDamaged.
@@ -68,6 +74,7 @@ class MetadataReader {
   uint64_t nr_blocks_;
   std::unique_ptr<AsyncQueue> queue_;
   std::unique_ptr<AsyncQueue> batch_queue_;
+  BlockSweep sweep_;
   Buffer buffer_;
 };
 

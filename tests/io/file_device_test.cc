@@ -44,11 +44,12 @@ class ImageFile : public testing::Test {
 };
 
 TEST_F(ImageFile, ReadsAndWritesWhereItIsTold) {
-  for (const Bytes ends : {Bytes(4096), Bytes(1)}) {
+  for (const auto& [ends, depth] :
+       {std::pair(Bytes(4096), 4u), {Bytes(1), 4u}, {Bytes(4096), 1u}, {Bytes(1), 1u}}) {
     const auto device = open_at(path_, OpenMode::kClaim, ends);
     EXPECT_EQ(device->name(), path_);
     EXPECT_EQ(device->size(), Bytes(65536));
-    const auto queue = device->make_queue(4);
+    const auto queue = device->make_queue(depth);
     const Buffer buffer(8192);
     std::fill(buffer.span().begin(), buffer.span().end(), std::byte{0xee});
     write_fully(*device, *queue, Bytes(16384), buffer.span());

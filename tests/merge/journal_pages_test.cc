@@ -264,7 +264,7 @@ TEST(RunDigest, CoversEachNumberOfEachRunAndTheLimits) {
   others[1][4].data = DataBlock(runs[4].data.value() ^ 1);
   others[2][4].blocks ^= 1;
   others[3].pop_back();
-  std::swap(others[4][0], others[4][1]);
+  std::swap(others[4][0].data, others[4][1].data);
   others[5].clear();
   for (const auto& other : others) EXPECT_NE(digest_of(other, limits), digest);
   EXPECT_NE(digest_of(runs, {limits.block_size, limits.end + Bytes(1), {}}), digest);
@@ -273,12 +273,25 @@ TEST(RunDigest, CoversEachNumberOfEachRunAndTheLimits) {
   EXPECT_EQ(digest_of(runs, limits), digest);
 }
 
-TEST(RunDigest, IsTheXxh3OfTheLittleEndianNumbers) {
+TEST(RunDigest, OfPartsInAnyOrderAddsUpToThatOfTheWhole) {
+  const Runs runs = scattered_runs(10);
+  const PlanLimits limits = limits_for(runs, 0);
+  RunDigest odd, even;
+  for (size_t i = runs.size(); i-- > 0;) (i % 2 ? odd : even).add(runs[i]);
+  even.add(odd);
+  EXPECT_EQ(even.finish(limits), digest_of(runs, limits));
+}
+
+TEST(RunDigest, IsTheXxh3OfTheSumsOfTheXxh3OfEachRun) {
   const Runs runs = {make_run(1, 2, 3), make_run(9, 8, 7)};
   const PlanLimits limits{DataBlockSize(Bytes(65536)), Bytes(123456), {}};
-  const std::vector<le64> numbers = {le64(1), le64(2), le64(3),     le64(9),
-                                     le64(8), le64(7), le64(65536), le64(123456)};
-  const XXH128_hash_t hash = XXH3_128bits(numbers.data(), numbers.size() * sizeof(le64));
+  const auto hash_of = [](const std::vector<le64>& numbers) {
+    return XXH3_128bits(numbers.data(), numbers.size() * sizeof(le64));
+  };
+  const XXH128_hash_t one = hash_of({le64(1), le64(2), le64(3)});
+  const XXH128_hash_t other = hash_of({le64(9), le64(8), le64(7)});
+  const XXH128_hash_t hash = hash_of(
+      {le64(one.low64 + other.low64), le64(one.high64 + other.high64), le64(65536), le64(123456)});
   char text[33];
   std::snprintf(text, sizeof text, "%016llx%016llx", static_cast<unsigned long long>(hash.high64),
                 static_cast<unsigned long long>(hash.low64));

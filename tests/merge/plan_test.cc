@@ -8,7 +8,9 @@
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
+#include <algorithm>
 #include <map>
+#include <mutex>
 #include <set>
 
 #include "tests/support/memory_device.h"
@@ -42,13 +44,48 @@ Planned plan(const std::vector<BuiltMapping>& mappings, const PlanLimits& within
   MemoryDevice device(pool.image());
   MetadataReader reader(device);
   const auto thin = find_device(reader, reader.live_superblock(), ThinId{1});
+  // Read in the order the metadata lies in it must come to the same, refusals too.
+  Planned scanned;
+  BlockSet visited(0);
+  uint64_t read = 0;
+  std::string refused;
+  try {
+    std::mutex lock;
+    const auto count_read = [&](uint64_t mapped) {
+      const std::lock_guard guard(lock);
+      read += mapped;
+    };
+    scanned.summary = summarize(
+        reader, *thin, DataBlock(1 << 20), within, {},
+        [&](const Extent& e) { scanned.beyond.push_back(e); }, count_read, visited);
+  } catch (const Error& error) {
+    refused = to_string(error.id());
+  }
   Planned result;
   PlannedRuns runs(reader, *thin, DataBlock(1 << 20), within, {},
                    [&](const Extent& e) { result.beyond.push_back(e); });
   Run run;
-  while (runs.next(run)) result.runs.push_back(run);
+  try {
+    while (runs.next(run)) result.runs.push_back(run);
+  } catch (const Error& error) {
+    EXPECT_EQ(refused, to_string(error.id()));
+    throw;
+  }
   EXPECT_FALSE(runs.next(run)) << "the end is the end, however often it is asked for";
   result.summary = runs.summary();
+
+  EXPECT_EQ(refused, "");
+  EXPECT_EQ(scanned.summary, result.summary);
+  EXPECT_EQ(read, mappings.size());
+  const auto by_offset = [](const Extent& a, const Extent& b) {
+    return a.origin_offset < b.origin_offset;
+  };
+  std::sort(scanned.beyond.begin(), scanned.beyond.end(), by_offset);
+  EXPECT_EQ(scanned.beyond, result.beyond);
+  for (uint64_t block = 0; block < reader.nr_blocks(); ++block) {
+    EXPECT_EQ(visited.contains(MetadataBlock(block)),
+              runs.visited().contains(MetadataBlock(block)));
+  }
   return result;
 }
 
@@ -73,6 +110,15 @@ TEST(Plan, ARunGoesOnFromLeafToLeaf) {
   for (uint64_t i = 0; i < 1000; ++i) mappings.push_back({i, i + 7});
   const Planned p = plan(mappings, limits(1000 * kBlock, 1000 * kBlock), {.leaf_fill = 3});
   EXPECT_EQ(p.runs, (Runs{run(0, 7, 1000)}));
+}
+
+TEST(Plan, OfMoreLeavesThanOneThreadSweepsIsTheSame) {
+  // 1,500 leaves in six batches, single blocks and runs over several leaves in turn.
+  std::vector<BuiltMapping> mappings;
+  for (uint64_t i = 0; i < 3000; ++i) mappings.push_back({i, i / 10 % 2 ? i : 50000 - i});
+  const Planned p = plan(mappings, limits(2900 * kBlock + 512, 2950 * kBlock), {.leaf_fill = 2});
+  EXPECT_EQ(p.summary.copy_blocks, 2901u);
+  EXPECT_EQ(p.summary.beyond_thin_bytes, Bytes(50 * kBlock));
 }
 
 TEST(Plan, AnEmptyDeviceIsAnEmptyPlan) {

@@ -14,10 +14,12 @@ class MemoryDevice::Queue : public AsyncQueue {
 
   void submit(std::span<IoRequest> requests) override {
     for (IoRequest& request : requests) pending_.push_back(&request);
+    const std::lock_guard guard(device_.lock_);
     device_.in_flight_ += requests.size();
   }
 
   void wait() override {
+    const std::lock_guard guard(device_.lock_);
     for (IoRequest* request : pending_) device_.carry_out(*request);
     device_.in_flight_ -= pending_.size();
     pending_.clear();
@@ -35,6 +37,7 @@ MemoryDevice::MemoryDevice(std::vector<std::byte> contents, std::string name,
       logical_block_size_(logical_block_size) {}
 
 std::unique_ptr<AsyncQueue> MemoryDevice::make_queue(unsigned) {
+  const std::lock_guard guard(lock_);
   ++queues_made_;
   return std::make_unique<Queue>(*this);
 }

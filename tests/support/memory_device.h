@@ -6,13 +6,14 @@
 // early or frees it too early is found out. For power cuts see
 // simulated_world.h.
 //
-// Threads: one.
+// Threads: requests may come from several, each with a queue of its own.
 
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -57,6 +58,7 @@ class MemoryDevice : public BlockDevice {
   const std::string name_;
   const Bytes logical_block_size_;
   OnRequest on_request_;
+  std::mutex lock_;  // of all below, and the callback
   uint64_t reads_ = 0;
   uint64_t writes_ = 0;
   uint64_t bytes_read_ = 0;
