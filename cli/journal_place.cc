@@ -2,9 +2,11 @@
 
 #include "cli/journal_place.h"
 
+#include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -70,6 +72,8 @@ JournalPlace journal_place(std::shared_ptr<DurableDirectory> directory, const st
   const std::string existing = existing_part(path);
   place.file_system = devices_under_file_system(existing);
   place.is_volatile = in_memory(existing);
+  const std::string folder = existing_part(fs::path(path).parent_path());
+  place.is_writable = faccessat(AT_FDCWD, folder.c_str(), W_OK | X_OK, AT_EACCESS) == 0;
   for (const std::string& name : {path, unpublished_name(path), lock_name(path)}) {
     struct stat file {};
     if (stat(name.c_str(), &file) == 0)

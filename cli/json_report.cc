@@ -83,7 +83,7 @@ Json status_members(const MergeStatus& status) {
     return json;
   }
   const MergeRecord& record = status.record;
-  json["state"] = state_text(status.state, status.progress.position);
+  json["state"] = state_text(status.state);
   json["running"] = status.running;
   json["plan_id"] = to_string(record.digest);
   json["thin_id"] = value(record.thin_id);
@@ -108,6 +108,7 @@ std::string plan_json(const PlanReport& report, const DeviceNames& names) {
   Json json = document();
   add_plan(json, report, names);
   json["resumable_from"] = optional_bytes(report.resumable_from);
+  json["state"] = report.resumable_from ? "copying" : "planned";
   json["refusals"] = Json::array();
   for (const Error& refusal : report.refusals) json["refusals"].push_back(describe(refusal));
   return text_of(json);
@@ -121,7 +122,7 @@ std::string merge_json(const MergeReport& report, const DeviceNames& names) {
   json["resumed_from"] = report.resumed_from.value();
   json["verified"] = verified_text(report.verified);
   json["journal"] = report.journal;
-  json["state"] = state_text(report.state, report.durable_bytes);
+  json["state"] = state_text(report.state);
   json["total_bytes"] = report.total_bytes.value();
   json["durable_bytes"] = report.durable_bytes.value();
   return text_of(json);

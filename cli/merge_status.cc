@@ -25,9 +25,8 @@ std::optional<MergeStatus> read(DurableDirectory& directory, const std::string& 
 
 }  // namespace
 
-std::string state_text(JournalState state, Bytes position) {
-  if (state == JournalState::kDone) return "done";
-  return state == JournalState::kCopying && position > Bytes(0) ? "copying" : "planned";
+std::string state_text(JournalState state) {
+  return state == JournalState::kDone ? "done" : "copying";
 }
 
 MergeStatus read_status(const std::string& path) {

@@ -23,8 +23,9 @@ struct MergeStatus {
   JournalProgress progress;
 };
 
-// "planned", "copying" or "done".
-std::string state_text(JournalState state, Bytes position);
+// "copying" or "done". One that is in place may have been written from, however little of
+// it is durable.
+std::string state_text(JournalState state);
 
 // Throws Error(kNoJournal), and what Journal::open() throws.
 MergeStatus read_status(const std::string& path);

@@ -217,9 +217,10 @@ std::vector<Error> abort_merge(const Options& options) {
     text = "Given up: what a killed run had left is cleared away\nNo merge had begun: " +
            printable(origin) + " is as it was.\n";
   } else {
-    text = "Given up: the journal " + printable(place.path) + " is removed\n" + printable(origin) + " is half merged: at least " + format_size(copied) +
-            " of the snapshot are on it. The snapshot itself reads as before, and\n"
-            "extmerge merge makes the origin whole. Do not use the origin without that.\n";
+    text = "Given up: the journal " + printable(place.path) + " is removed\n" + printable(origin) +
+           " is half merged: at least " + format_size(copied) +
+           " of the snapshot are on it. The snapshot itself reads as before, and\n"
+           "extmerge merge makes the origin whole. Do not use the origin without that.\n";
   }
   print_report(options, text, abort_json(place.path, origin, copied));
   return {};

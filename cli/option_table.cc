@@ -149,7 +149,8 @@ constexpr OptionRow kOptions[] = {
      [](Options& o, V) { o.finish = true; }},
     {G::kPlan, "dry-run", 'n', nullptr, kMerge, "only plan, with all guards",
      [](Options& o, V) { o.dry_run = true; }},
-    {G::kPlan, "yes", 'y', nullptr, kMerge, "do not ask", [](Options& o, V) { o.yes = true; }},
+    {G::kPlan, "yes", 'y', nullptr, kMerge | kResume, "do not ask",
+     [](Options& o, V) { o.yes = true; }},
     {G::kPlan, "batch-mode", 0, nullptr, kLong, "never ask, show no progress",
      [](Options& o, V) { o.batch_mode = true; }},
 

@@ -119,8 +119,6 @@ constexpr Conflict kConflicts[] = {
      "the mappings are read either from the snapshot or from the live tree"},
     {"journal", "state-dir", "FILE says where the journal is already"},
     {"json", "ranges", "the table has no form in JSON"},
-    {"json", "units", "JSON has integers in bytes"},
-    {"json", "nosuffix", "JSON has integers in bytes"},
     {"ranges", "units", "the table counts data blocks"},
     {"ranges", "nosuffix", "the table counts data blocks"},
     {"json", "noheadings", "JSON has no headings"},

@@ -149,8 +149,7 @@ std::string status_text(const MergeStatus& status, const SizeFormat& sizes) {
   const auto size = [&](Bytes bytes) { return format_size(bytes, sizes); };
   std::string text =
       "Merge of " + id_text(record.thin_id) + " into " + printable(record.origin.path) + "\n";
-  text += line("state", state_text(status.state, status.progress.position) +
-                            (status.running ? ", running" : ""));
+  text += line("state", state_text(status.state) + (status.running ? ", running" : ""));
   text += line("durable", size(status.progress.position) + " of " + size(record.copy_bytes));
   text += line("read", size(status.progress.counters.bytes_read));
   text += line("equal already", size(status.progress.counters.bytes_compared_equal));
@@ -174,11 +173,11 @@ std::string status_table(const std::vector<MergeStatus>& all, bool headings,
           {to_string(status.damage->id()), "-", "-", "-", "-", printable(status.journal)});
       continue;
     }
-    rows.push_back(
-        {state_text(status.state, status.progress.position) + (status.running ? ",running" : ""),
-         format_size(status.progress.position, sizes), format_size(status.record.copy_bytes, sizes),
-         std::to_string(value(status.record.thin_id)), printable(status.record.origin.path),
-         printable(status.journal)});
+    rows.push_back({state_text(status.state) + (status.running ? ",running" : ""),
+                    format_size(status.progress.position, sizes),
+                    format_size(status.record.copy_bytes, sizes),
+                    std::to_string(value(status.record.thin_id)),
+                    printable(status.record.origin.path), printable(status.journal)});
   }
   std::array<size_t, 6> width{};
   for (const auto& row : rows) {

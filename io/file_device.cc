@@ -83,6 +83,9 @@ FileDescriptor reopen(const FileDescriptor& node, const DeviceFacts& facts, Open
   const bool asks_only = mode == OpenMode::kProbe && facts.is_block;
   int flags = O_CLOEXEC | O_DIRECT | (wants_writing(mode) && !asks_only ? O_RDWR : O_RDONLY);
   if (facts.is_block && is_exclusive(mode)) flags |= O_EXCL;
+  if (asks_only && ::faccessat(AT_FDCWD, link.c_str(), W_OK, AT_EACCESS) != 0) {
+    throw system_error("open", facts.path, errno, MessageId::kPermission);
+  }
   FileDescriptor file(::open(link.c_str(), flags));
   // The answer of a file system without direct I/O.
   if (!file && errno == EINVAL && facts.is_regular) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "io/transfer.h"
+#include "merge/plan_summary.h"
 
 namespace extmerge {
 
@@ -29,7 +30,9 @@ void BeyondOriginScan::look_at(const Extent& extent, std::stop_token stop) {
   // The extent may begin and end at any sector: read around it, look inside it.
   uint64_t at = extent.data_offset.value();
   const uint64_t end = at + extent.length.value();
-  while (at < end && !found_data_ && !stop.stop_requested()) {
+  while (at < end && !found_data_) {
+    // Not having looked is not having found nothing.
+    if (stop.stop_requested()) throw stopped_while_planning();
     const uint64_t aligned = at / kAlignment * kAlignment;
     const uint64_t piece_end = std::min(aligned + kChunk, end);
     const uint64_t read_end = (piece_end + kAlignment - 1) / kAlignment * kAlignment;

@@ -21,7 +21,8 @@ class BeyondOriginScan {
   // `data` is the pool's data device and must outlive the scan.
   explicit BeyondOriginScan(BlockDevice& data);
 
-  // Reads the extent's data unless an earlier one had some. Throws kReadFailed.
+  // Reads the extent's data unless an earlier one had some. Throws kReadFailed, and
+  // kStopped if `stop` was requested.
   void look_at(const Extent& extent, std::stop_token stop);
   bool found_data() const { return found_data_; }
 

@@ -232,7 +232,7 @@ Journal::Journal(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Journal::~Journal() = default;
 
 std::unique_ptr<Journal> Journal::open(DurableDirectory& directory, const std::string& name,
-                                       bool writable, bool pages) {
+                                       bool writable, bool pages, const std::stop_token& stop) {
   auto file = directory.open(name, writable);
   if (!file) return nullptr;
   const std::string path = directory.path() + "/" + name;
@@ -244,7 +244,7 @@ std::unique_ptr<Journal> Journal::open(DurableDirectory& directory, const std::s
   check_size(*file, header, path);
   auto impl = std::make_unique<Impl>(std::move(file), path, header);
   impl->load(front, chosen.copy);
-  if (pages) impl->pages().check_all(header.record.runs, header.record.digest);
+  if (pages) impl->pages().check_all(header.record.runs, header.record.digest, stop);
   return std::unique_ptr<Journal>(new Journal(std::move(impl)));
 }
 
@@ -292,24 +292,26 @@ bool Journal::is_ours(DurableDirectory& directory, const std::string& name) {
   return false;
 }
 
-void Journal::discard_unpublished(DurableDirectory& directory, const std::string& name) {
+void Journal::check_unpublished(DurableDirectory& directory, const std::string& name) {
   const std::string unpublished = unpublished_name(name);
-  if (!is_ours(directory, unpublished)) {
-    // A power cut before the intent was synced can leave a header's length of zeroes.
-    const auto file = directory.open(unpublished, false);
-    const std::vector<std::byte> front = read_front(*file);
-    const bool torn_intent = file->size() <= Bytes(kHeaderSize) &&
-                             std::all_of(front.begin(), front.begin() + sizeof kHeaderMagic,
-                                         [](std::byte b) { return b == std::byte{0}; });
-    if (!torn_intent) {
-      throw Error(MessageId::kNotAJournal,
-                  directory.path() + "/" + unpublished +
-                      " is in the way: the journal is built under that name, and extmerge did not "
-                      "leave that file there",
-                  "move it away, or name another journal with --journal");
-    }
-  }
-  directory.remove(unpublished);
+  if (is_ours(directory, unpublished)) return;
+  // A power cut before the intent was synced can leave a header's length of zeroes.
+  const auto file = directory.open(unpublished, false);
+  const std::vector<std::byte> front = read_front(*file);
+  const bool torn_intent = file->size() <= Bytes(kHeaderSize) &&
+                           std::all_of(front.begin(), front.begin() + sizeof kHeaderMagic,
+                                       [](std::byte b) { return b == std::byte{0}; });
+  if (torn_intent) return;
+  throw Error(MessageId::kNotAJournal,
+              directory.path() + "/" + unpublished +
+                  " is in the way: the journal is built under that name, and extmerge did not "
+                  "leave that file there",
+              "move it away, or name another journal with --journal");
+}
+
+void Journal::discard_unpublished(DurableDirectory& directory, const std::string& name) {
+  check_unpublished(directory, name);
+  directory.remove(unpublished_name(name));
 }
 
 const std::string& Journal::path() const { return impl_->path(); }

@@ -83,9 +83,11 @@ class Journal {
  public:
   // The journal `name`, nothing if there is none. A left-over NAME.new is no
   // journal. Throws kDamagedJournal, kJournalVersion, kJournalUnsafe; verifies
-  // every plan page and the digest unless `pages` is false (status).
+  // every plan page and the digest unless `pages` is false (status); kStopped if `stop`
+  // was requested meanwhile.
   static std::unique_ptr<Journal> open(DurableDirectory& directory, const std::string& name,
-                                       bool writable, bool pages = true);
+                                       bool writable, bool pages = true,
+                                       const std::stop_token& stop = {});
 
   // Starts a new one aside (NAME.new) with an intent, synced. `record`'s
   // counts and digest are what the plan must turn out to have.
@@ -98,8 +100,9 @@ class Journal {
   // Whether `name` is empty or has a journal's mark at the start of either copy of
   // its header, however damaged the rest: what may be replaced. Also if it is missing.
   static bool is_ours(DurableDirectory& directory, const std::string& name);
-  // Removes NAME.new, if there is one. Throws kNotAJournal for a file that extmerge
-  // cannot have left there.
+  // Throws kNotAJournal where NAME.new is a file that extmerge cannot have left there.
+  static void check_unpublished(DurableDirectory& directory, const std::string& name);
+  // Removes NAME.new, if there is one, after that check.
   static void discard_unpublished(DurableDirectory& directory, const std::string& name);
 
   const std::string& path() const;  // for messages

@@ -87,6 +87,11 @@ JournalDecision decide_unfinished(const Journal& journal, const MergeRecord& wan
 
 }  // namespace
 
+bool is_same_source(const MergeRecord& done, const MergeRecord& wanted,
+                    std::optional<ThinId> merged_as) {
+  return same_pool(done, wanted) && (same_device(done, wanted) || done.thin_id == merged_as);
+}
+
 JournalDecision decide(const Journal* journal, const MergeRecord& wanted,
                        const JournalWishes& wishes, const std::function<bool()>& origin_unchanged) {
   if (!journal) {
@@ -108,8 +113,8 @@ JournalDecision decide(const Journal* journal, const MergeRecord& wanted,
                   "nothing is left to do; extmerge verify compares the origin with the snapshot");
   }
   if (wishes.again) return {};
-  const bool same_source = same_device(record, wanted) || record.thin_id == wishes.merged_as;
-  if (same_pool(record, wanted) && same_source && same_plan(record, wanted) && !wishes.last_round) {
+  if (is_same_source(record, wanted, wishes.merged_as) && same_plan(record, wanted) &&
+      !wishes.last_round) {
     return refuse(MessageId::kAlreadyDone,
                   thin_text(record) + " was merged into " + record.origin.path + " already (" +
                       journal->path() + ")",

@@ -30,6 +30,11 @@ struct JournalWishes {
   bool last_round = false;            // MergeOptions'
 };
 
+// Whether `wanted` is another round of what `done` records: the same device, or one that is
+// known to have been frozen in it (`merged_as`).
+bool is_same_source(const MergeRecord& done, const MergeRecord& wanted,
+                    std::optional<ThinId> merged_as);
+
 struct JournalDecision {
   bool go_on = false;
   Refusal refusal;

@@ -67,6 +67,7 @@ PlanReport Merger::plan(const RunListener& each_run) {
       target_.open(target_.origin, OpenMode::kProbe, alignment_of(target_.origin.size));
     }
     if (target_.journal.directory) {
+      Journal::check_unpublished(*target_.journal.directory, target_.journal.name);
       const std::vector<std::string> names = target_.journal.directory->names();
       if (std::find(names.begin(), names.end(), lock_name(target_.journal.name)) != names.end()) {
         lock_journal();
@@ -210,12 +211,16 @@ PlanReport Merger::make_plan(Source& source, Purpose purpose, const RunListener&
   facts.device_changed = freshness == Source::Freshness::kChanged && !target_.will_be_frozen;
   report.refusals =
       refuse_plan(facts, target_, options_.beyond_origin, options_.overrides, purpose);
+  if (freshness == Source::Freshness::kBusy && !target_.will_be_frozen &&
+      !options_.overrides.allow_stale) {
+    report.refusals.push_back(source.busy());
+  }
   facts.live_tree_unreadable = report.live_tree_unreadable =
       freshness == Source::Freshness::kUnknown;
   report.notes = notes_for(facts, target_, options_.beyond_origin, options_.overrides);
   if (purpose == Purpose::kMerge && target_.journal.directory) {
     const std::unique_ptr<Journal> journal = open_journal(false);
-    JournalDecision decision = decide_journal(journal.get(), record_of(source, report));
+    JournalDecision decision = decide_journal(source, journal.get(), record_of(source, report));
     if (decision.refusal) report.refusals.push_back(*decision.refusal);
     if (decision.go_on) report.resumable_from = journal->progress().position;
   }

@@ -97,7 +97,7 @@ class Merger {
  private:
   PlanReport make_plan(Source& source, Purpose purpose, const RunListener& each_run);
   MergeRecord record_of(const Source& source, const PlanReport& plan) const;
-  JournalDecision decide_journal(Journal* journal, const MergeRecord& wanted);
+  JournalDecision decide_journal(Source& source, Journal* journal, const MergeRecord& wanted);
   std::unique_ptr<Journal> open_journal(bool writable);
   std::shared_ptr<FileLock> lock_journal();
   std::vector<Sibling> siblings_of(Source& source, const BlockSet& visited,
@@ -108,7 +108,8 @@ class Merger {
   void refuse_changed_source(Source& source, const MergeRecord& record, const PlanReport& plan);
   std::unique_ptr<Journal> begin_or_go_on(Source& source, BlockDevice& origin,
                                           const MergeRecord& wanted, MergeReport& report);
-  std::unique_ptr<Journal> begin_journal(Source& source, const MergeRecord& wanted);
+  std::unique_ptr<Journal> begin_journal(Source& source, BlockDevice& origin,
+                                         const MergeRecord& wanted);
   uint64_t fingerprint(Journal& journal, BlockDevice& origin) const;
   JournalProgress copy(Journal& journal, Source& source, BlockDevice& origin);
   void verify_merged(Journal& journal, Source& source, BlockDevice& origin);

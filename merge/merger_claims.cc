@@ -11,11 +11,12 @@
 
 namespace extmerge {
 
-JournalDecision Merger::decide_journal(Journal* journal, const MergeRecord& wanted) {
+JournalDecision Merger::decide_journal(Source& source, Journal* journal,
+                                       const MergeRecord& wanted) {
   const JournalWishes wishes{must_resume_,      options_.restart,
                              options_.again,    options_.overrides.allow_stale,
                              target_.merged_as, options_.last_round};
-  return decide(journal, wanted, wishes, [&] {
+  const auto origin_unchanged = [&] {
     // Asked again when it is active and claimed.
     if (target_.origin_is_inactive()) return true;
     const auto origin =
@@ -24,7 +25,24 @@ JournalDecision Merger::decide_journal(Journal* journal, const MergeRecord& want
     // such time.
     return journal->fingerprint() == fingerprint(*journal, *origin) ||
            journal->fingerprint() == origin_fingerprint(*journal, *origin);
-  });
+  };
+  JournalDecision decision = decide(journal, wanted, wishes, origin_unchanged);
+  const bool follows_another = journal && journal->state() == JournalState::kDone &&
+                               !decision.refusal && !options_.again &&
+                               !options_.overrides.allow_shared_origin &&
+                               !is_same_source(journal->record(), wanted, target_.merged_as);
+  if (!follows_another) return decision;
+  // The thin shows what was merged from the other one wherever it maps nothing itself.
+  Bytes skip;
+  const uint64_t changed = count_unmapped(*journal->runs_from(Bytes(0), skip), source.reader(),
+                                          source.device(), source.end_of_data(), stop_);
+  if (changed == 0) return decision;
+  return {false, Error(MessageId::kSharedOrigin,
+                       "thin id " + std::to_string(value(wanted.thin_id)) + " was changed in " +
+                           std::to_string(changed) + " blocks when thin id " +
+                           std::to_string(value(journal->record().thin_id)) + " was merged into " +
+                           wanted.origin.path + ": the result would be neither of the two",
+                       "to have what it shows now, --allow-shared-origin")};
 }
 
 // What the journal's sample of the origin cannot see, the time of a file's last
@@ -83,6 +101,7 @@ void Merger::refuse_changed_source(Source& source, const MergeRecord& record,
   if (!target_.mappings_read) source.check_still_held();
   const Source::Freshness freshness = source.compare_with_live(record.mapping_root);
   if (freshness == Source::Freshness::kSame) return;
+  if (freshness == Source::Freshness::kBusy) throw source.busy();
   if (freshness == Source::Freshness::kUnknown && plan.live_tree_unreadable) return;
   const std::string thin = "thin id " + std::to_string(value(record.thin_id));
   throw Error(MessageId::kStale,
@@ -105,7 +124,7 @@ std::shared_ptr<FileLock> Merger::lock_journal() {
 std::unique_ptr<Journal> Merger::open_journal(bool writable) {
   DurableDirectory& directory = *target_.journal.directory;
   try {
-    return Journal::open(directory, target_.journal.name, writable);
+    return Journal::open(directory, target_.journal.name, writable, true, stop_);
   } catch (const Error& error) {
     // A journal that cannot be read can be given up like any unfinished one, but
     // only if it is a journal.
@@ -122,15 +141,15 @@ std::unique_ptr<Journal> Merger::begin_or_go_on(Source& source, BlockDevice& ori
                                                 const MergeRecord& wanted, MergeReport& report) {
   // Nobody else can change the journal now, so this decision stands.
   std::unique_ptr<Journal> journal = open_journal(true);
-  const JournalDecision decision = decide_journal(journal.get(), wanted);
+  const JournalDecision decision = decide_journal(source, journal.get(), wanted);
   if (decision.refusal) throw *decision.refusal;
-  // Growing a file loses nothing. If it fails, no journal is in the way yet.
-  const Bytes grown =
-      decision.go_on ? journal->record().origin_size_after : wanted.origin_size_after;
-  if (origin.size() < grown) origin.extend(grown);
   if (!decision.go_on) {
     journal.reset();
-    return begin_journal(source, wanted);
+    return begin_journal(source, origin, wanted);
+  }
+  // A power cut may have taken the growth back.
+  if (origin.size() < journal->record().origin_size_after) {
+    origin.extend(journal->record().origin_size_after);
   }
 
   // A watermark is believed only if a sample of what it claims is on the origin.
@@ -164,10 +183,14 @@ std::unique_ptr<Journal> Merger::begin_or_go_on(Source& source, BlockDevice& ori
   return journal;
 }
 
-std::unique_ptr<Journal> Merger::begin_journal(Source& source, const MergeRecord& wanted) {
+std::unique_ptr<Journal> Merger::begin_journal(Source& source, BlockDevice& origin,
+                                               const MergeRecord& wanted) {
   DurableDirectory& directory = *target_.journal.directory;
   Journal::discard_unpublished(directory, target_.journal.name);
   std::unique_ptr<Journal> journal = Journal::begin(directory, target_.journal.name, wanted);
+  // The intent says what the size was. Growing a file loses nothing, and if it fails the
+  // intent is no journal yet and in nobody's way.
+  if (origin.size() < wanted.origin_size_after) origin.extend(wanted.origin_size_after);
   // The metadata is walked a second time instead of being kept in memory; the
   // journal checks that it is still the same plan.
   PlannedRuns runs(source.reader(), source.device(), source.end_of_data(), wanted.limits(), stop_);

@@ -274,11 +274,15 @@ std::unique_ptr<RunSource> PlanPages::runs_from(Bytes position, Bytes& skip) con
   throw damaged_journal(path_, "its plan ends before position " + std::to_string(position.value()));
 }
 
-void PlanPages::check_all(uint64_t runs, const PlanDigest& digest) const {
+void PlanPages::check_all(uint64_t runs, const PlanDigest& digest,
+                          const std::stop_token& stop) const {
   Source source(*this, 0, Bytes(0));
   RunDigest found;
   uint64_t count = 0;
-  for (Run run; source.next(run); ++count) found.add(run);
+  for (Run run; source.next(run); ++count) {
+    if (stop.stop_requested()) throw stopped_while_planning();
+    found.add(run);
+  }
   if (count != runs || found.finish(limits_) != digest)
     throw damaged_journal(path_, "its plan is not the one its header describes");
 }

@@ -81,8 +81,8 @@ class PlanPages {
   std::unique_ptr<RunSource> runs_from(Bytes position, Bytes& skip) const;
 
   // Reads everything. Throws kDamagedJournal unless this is the plan of that
-  // many runs with that digest.
-  void check_all(uint64_t runs, const PlanDigest& digest) const;
+  // many runs with that digest, kStopped if `stop` was requested.
+  void check_all(uint64_t runs, const PlanDigest& digest, const std::stop_token& stop) const;
 
  private:
   class Source;

@@ -185,7 +185,15 @@ std::vector<Error> refuse_devices(const MergeTarget& target, BeyondOriginChoice 
   keep(refusals, check_not_mounted(target.origin));
   keep(refusals, check_not_swap(target.origin));
   keep(refusals, check_journal_place(target));
+  keep(refusals, check_journal_writable(target.journal));
   return refusals;
+}
+
+Refusal check_journal_writable(const JournalPlace& journal) {
+  if (journal.is_writable) return {};
+  return Error(MessageId::kPermission,
+               "the journal " + journal.path + " cannot be made: no permission for its folder",
+               "run as root, or name another folder with --state-dir");
 }
 
 Refusal check_needs_check(const PlanFacts& facts, const DeviceFacts& metadata) {

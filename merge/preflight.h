@@ -41,6 +41,7 @@ Refusal check_not_mounted(const DeviceFacts& origin);
 Refusal check_not_swap(const DeviceFacts& origin);
 Refusal check_pool_inactive(const MergeTarget& target);  // for --live-root
 Refusal check_journal_place(const MergeTarget& target);
+Refusal check_journal_writable(const JournalPlace& journal);
 
 // For reading only (verify) the ones about writing and use are left out.
 enum class Purpose { kMerge, kVerify };

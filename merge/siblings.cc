@@ -55,6 +55,20 @@ uint64_t count_harmed(MetadataReader& reader, const ThinDevice& source, const Th
 
 }  // namespace
 
+uint64_t count_unmapped(RunSource& runs, MetadataReader& reader, const ThinDevice& device,
+                        DataBlock end_of_data, const std::stop_token& stop) {
+  KeyStream mapped(reader, device.mapping_root, {.end_of_data = end_of_data});
+  uint64_t count = 0;
+  for (Run run; runs.next(run);) {
+    if (stop.stop_requested()) throw stopped_while_planning();
+    const ThinBlock end = run.thin + run.blocks;
+    while (!mapped.at_end() && mapped.key() < run.thin) mapped.advance();
+    count += run.blocks;
+    for (; !mapped.at_end() && mapped.key() < end; mapped.advance()) --count;
+  }
+  return count;
+}
+
 std::vector<Sibling> find_siblings(MetadataReader& reader, const std::vector<ThinDevice>& devices,
                                    const ThinDevice& source, const BlockSet& source_blocks,
                                    DataBlock end_of_data, const PlanLimits& limits,

@@ -37,4 +37,8 @@ std::vector<Sibling> find_siblings(MetadataReader& reader, const std::vector<Thi
                                    DataBlock end_of_data, const PlanLimits& limits,
                                    uint64_t plan_blocks, std::stop_token stop = {});
 
+// How many blocks of `runs` a device does not map. Throws kStopped, and as MappingWalk::next().
+uint64_t count_unmapped(RunSource& runs, MetadataReader& reader, const ThinDevice& device,
+                        DataBlock end_of_data, const std::stop_token& stop);
+
 }  // namespace extmerge

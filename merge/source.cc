@@ -3,6 +3,8 @@
 #include "merge/source.h"
 
 #include <algorithm>
+#include <chrono>
+#include <thread>
 
 #include "persistent-data/node.h"
 
@@ -11,6 +13,10 @@ namespace extmerge {
 namespace {
 
 constexpr Bytes kBlockEnds{4096};  // metadata and data are read in whole blocks
+
+// At the live tree, until it holds still; about a second in all.
+constexpr unsigned kLooks = 25;
+constexpr std::chrono::milliseconds kLongestPause{50};
 
 ThinDevice choose_device(const std::vector<ThinDevice>& devices, const MergeTarget& target) {
   std::string ids;
@@ -71,7 +77,10 @@ Superblock Source::choose_superblock(const MergeTarget& target) {
 Source::Freshness Source::compare_with_live(MetadataBlock root) {
   // A commit may go on while the live tree is read, and its old blocks may be
   // used again: what was read counts only if the superblock is still the same.
-  for (int attempt = 0; attempt < 5; ++attempt) {
+  std::chrono::milliseconds pause{1};
+  for (unsigned attempt = 0; attempt < kLooks; ++attempt) {
+    if (attempt > 0) std::this_thread::sleep_for(pause);
+    pause = std::min(2 * pause, kLongestPause);
     try {
       const Superblock before = reader_.live_superblock();
       std::optional<ThinDevice> found;
@@ -93,11 +102,19 @@ Source::Freshness Source::compare_with_live(MetadataBlock root) {
                         found->transaction_id == device_.transaction_id;
       return same ? Freshness::kSame : Freshness::kChanged;
     } catch (const Error& error) {
+      if (error.id() == MessageId::kMetadataBusy) continue;
       if (error.exit_status() != 9) throw;
       return Freshness::kUnknown;
     }
   }
-  return Freshness::kUnknown;
+  return Freshness::kBusy;
+}
+
+Error Source::busy() const {
+  return Error(MessageId::kMetadataBusy,
+               "the pool commits its metadata all the time: whether thin id " +
+                   std::to_string(value(device_.id)) + " has changed cannot be told",
+               "run the same command again when the pool is less busy; --allow-stale does not ask");
 }
 
 void Source::check_still_held() {

@@ -34,9 +34,13 @@ class Source {
   // As the live superblock says; false if it cannot be read.
   bool needs_check() const { return needs_check_; }
 
-  // Whether the live tree still has the device with the mappings `root`.
-  enum class Freshness { kSame, kChanged, kUnknown };
+  // Whether the live tree still has the device with the mappings `root`. kUnknown: it is
+  // damaged. kBusy: the pool committed at every look, for about a second.
+  enum class Freshness { kSame, kChanged, kUnknown, kBusy };
   Freshness compare_with_live(MetadataBlock root);
+
+  // kMetadataBusy: what to say of kBusy.
+  Error busy() const;
 
   // Throws kMetadataSnapshotGone if the metadata snapshot was released, and
   // perhaps reserved anew, since it was opened: what was read in between may be

@@ -48,6 +48,7 @@ struct JournalPlace {
   // What there is of NAME, NAME.new and NAME.lock.
   std::vector<DeviceFacts::File> files;
   bool is_volatile = false;        // tmpfs and the like
+  bool is_writable = true;         // as far as owner and mode of its folder tell
   std::shared_ptr<FileLock> lock;  // NAME.lock, where the caller holds it already
 };
 

@@ -246,6 +246,8 @@ class OutputOptionsTest(PoolTest):
         bare = self.pool.run("plan", "--units=m", "--nosuffix").stdout
         self.assertIn("32.00\n", bare)
         self.assertNotIn("MiB", bare)
+        self.assertEqual(json.loads(self.pool.run("plan", "-J", "--units=m", "--nosuffix").stdout),
+                         json.loads(self.pool.run("plan", "-J").stdout))
 
     def test_verbose_tells_more_and_quiet_less(self):
         plain = self.pool.run("merge", "--yes")

@@ -77,7 +77,7 @@ TEST(PlanPages, AnyRunsComeBackAsTheyWere) {
     const PlanPages pages(*written.file, "plan", kNonce, limits, written.pages, written.copy_bytes);
     Bytes skip;
     RC_ASSERT(drain(*pages.runs_from(Bytes(0), skip)) == runs);
-    pages.check_all(runs.size(), digest_of(runs, limits));
+    pages.check_all(runs.size(), digest_of(runs, limits), {});
   }));
 }
 

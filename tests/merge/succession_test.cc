@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// One thin merged after another into the same origin. A thin shows the origin where it maps
+// nothing; so what was merged from the first may have changed the second.
+
+#include "tests/merge/merger_fixture.h"
+
+namespace extmerge {
+namespace {
+
+class Succession : public LivePool {
+ protected:
+  // Thin 2 maps all that thin 1 maps and block 9 beside; thin 3 lacks blocks 0 and 1.
+  void add_devices(MetadataBuilder& pool) override {
+    pool.add_device(2, pool.add_tree({{0, 4}, {1, 5}, {4, 0}, {6, 2}, {7, 1}, {9, 2}, {11, 3}}));
+    pool.add_device(3, pool.add_tree({{4, 0}, {6, 2}, {7, 1}, {11, 3}}));
+  }
+  void SetUp() override {
+    LivePool::SetUp();
+    use_metadata([](MetadataBuilder&) {});
+  }
+  void merge_thin(uint32_t id) {
+    target->thin_id = ThinId{id};
+    EXPECT_EQ(merge().state, JournalState::kDone);
+  }
+  void expect_refused(uint32_t id, const std::string& words_in_it) {
+    target->thin_id = ThinId{id};
+    const auto before = scene->origin().contents();
+    EXPECT_EQ(merge_failure(), MessageId::kSharedOrigin);
+    EXPECT_NE(words.find(words_in_it), std::string::npos) << words;
+    expect_untouched(before);
+    EXPECT_EQ(merger().plan().refusals.size(), 1u);
+  }
+};
+
+TEST_F(Succession, OfAThinThatMapsAllThatWasMergedNeedsNoOverride) {
+  merge_thin(1);
+  merge_thin(2);
+}
+
+TEST_F(Succession, OfOneThatWasChangedByWhatWasMergedIsRefused) {
+  merge_thin(2);
+  expect_refused(1, "thin id 1 was changed in 1 blocks when thin id 2");
+  expect_refused(3, "thin id 3 was changed in 3 blocks");
+}
+
+TEST_F(Succession, OfOneThatWasChangedIsMergedWhereThatIsAccepted) {
+  merge_thin(2);
+  options.overrides.allow_shared_origin = true;
+  merge_thin(1);
+  options.overrides = {};
+  options.again = true;
+  merge_thin(3);
+}
+
+TEST_F(Succession, OfTheSameSourceUnderTheIdOfANewFreezeIsAnotherRound) {
+  merge_thin(2);
+  target->thin_id = ThinId{1};
+  target->merged_as = ThinId{2};
+  EXPECT_EQ(merge().state, JournalState::kDone);
+}
+
+}  // namespace
+}  // namespace extmerge
