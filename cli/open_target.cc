@@ -11,6 +11,7 @@
 #include "cli/dm_holders.h"
 #include "cli/journal_place.h"
 #include "cli/printable.h"
+#include "io/open_files.h"
 
 namespace extmerge {
 
@@ -44,6 +45,7 @@ void look_at_devices(MergeTarget& target, const std::string& metadata, const std
   };
   target.look_again(target);
   log_facts("origin", target.origin);
+  target.origin_writers = writers_of(target.origin);
   const auto told = std::make_shared<std::set<std::string>>();
   target.open = [told](const DeviceFacts& facts, OpenMode mode,
                        Bytes ends_multiple_of) -> std::shared_ptr<BlockDevice> {

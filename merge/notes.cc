@@ -39,6 +39,9 @@ std::vector<std::string> notes_for(const PlanFacts& facts, const MergeTarget& ta
   if (facts.device_changed && overrides.allow_stale) {
     notes.push_back("the thin has changed since the metadata snapshot; going on, as asked");
   }
+  for (const std::string& writer : target.origin_writers) {
+    notes.push_back(writer + " has the origin open for writing, which nothing prevents: stop it");
+  }
   for (const ThinHolder& thin : target.origin_thins) {
     if (thin.of_this_pool && thin.id == target.thin_id && !thin.read_only &&
         !target.will_be_frozen) {

@@ -57,7 +57,8 @@ struct MergeTarget {
   DeviceFacts data;
   DeviceFacts origin;
   std::vector<ThinHolder> origin_thins;
-  uint64_t origin_modified = 0;  // mtime of an image in ns, 0 for a device
+  std::vector<std::string> origin_writers;  // programs that have it open for writing
+  uint64_t origin_modified = 0;             // mtime of an image in ns, 0 for a device
 
   ThinId thin_id{};
   std::optional<Bytes> thin_size;

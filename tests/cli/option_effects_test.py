@@ -249,6 +249,15 @@ class OutputOptionsTest(PoolTest):
         self.assertEqual(json.loads(self.pool.run("plan", "-J", "--units=m", "--nosuffix").stdout),
                          json.loads(self.pool.run("plan", "-J").stdout))
 
+    def test_a_program_that_has_the_origin_open_for_writing_is_named(self):
+        with open("/proc/self/comm") as name:
+            me = "%s (%d)" % (name.read().strip(), os.getpid())
+        with open(self.pool.origin, "rb"):
+            self.assertNotIn(me, self.pool.run("plan").stdout)
+        with open(self.pool.origin, "r+b"):
+            self.assertIn(me + " has the origin open for writing", self.pool.run("plan").stdout)
+            self.assertIn(me, self.pool.run("merge", "--yes").stderr)
+
     def test_verbose_tells_more_and_quiet_less(self):
         plain = self.pool.run("merge", "--yes")
         self.assertIn("nothing was clipped", plain.stderr)

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+#include "io/open_files.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cstdlib>
+#include <filesystem>
+
+namespace extmerge {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+bool is_number(const std::string& text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(),
+                                      [](unsigned char c) { return std::isdigit(c) != 0; });
+}
+
+bool is_what(const struct stat& status, const DeviceFacts& facts) {
+  if (facts.is_block) return S_ISBLK(status.st_mode) && status.st_rdev == facts.device_number;
+  return S_ISREG(status.st_mode) && status.st_dev == facts.file_system &&
+         status.st_ino == facts.inode;
+}
+
+// "flags:\t0100002", octal, as open(2) was given them.
+bool is_for_writing(const std::string& info) {
+  constexpr std::string_view kFlags = "flags:";
+  const size_t at = info.find(kFlags);
+  if (at == std::string::npos) return false;
+  const auto flags = std::strtoul(info.c_str() + at + kFlags.size(), nullptr, 8);
+  return (flags & O_ACCMODE) != O_RDONLY && (flags & O_PATH) == 0;
+}
+
+bool writes(const fs::path& process, const DeviceFacts& facts) {
+  std::error_code gone;
+  for (const auto& file : fs::directory_iterator(process / "fd", gone)) {
+    struct stat status {};
+    if (::stat(file.path().c_str(), &status) != 0 || !is_what(status, facts)) continue;
+    if (is_for_writing(read_text(process / "fdinfo" / file.path().filename()))) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::vector<std::string> writers_of(const DeviceFacts& facts, const SystemRoot& root) {
+  if (!facts.exists || (facts.is_block && facts.device_number == 0)) return {};
+  std::vector<long> found;
+  std::error_code gone;
+  for (const auto& process : fs::directory_iterator(root.proc, gone)) {
+    const std::string name = process.path().filename();
+    if (!is_number(name) || name == std::to_string(::getpid())) continue;
+    if (writes(process.path(), facts)) found.push_back(std::strtol(name.c_str(), nullptr, 10));
+  }
+  std::sort(found.begin(), found.end());
+  std::vector<std::string> writers;
+  for (const long process : found) {
+    const std::string number = std::to_string(process);
+    std::string name = read_text(fs::path(root.proc) / number / "comm");
+    if (name.ends_with('\n')) name.pop_back();
+    writers.push_back(name + " (" + number + ")");
+  }
+  return writers;
+}
+
+}  // namespace extmerge

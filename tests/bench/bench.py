@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How fast, and at what cost, each figure beside that of a program that does the same job.
+
+usage: bench.py [--folder DIR] [--memory DIR] [--rounds N] [SECTION]...
+
+sections: metadata copy equal shapes cost scale; all of them if none is named.
+DIR holds the pools: --folder on a disk (some 40 GB), --memory in memory (some 8 GB). Peers
+that are not installed are left out, by name. EXTMERGE is the program; THIN_LS_1 and
+THIN_CHECK_1 can name those of thin-provisioning-tools 1.x.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+from measure import Contest, Table, run, system_calls
+from pools import GIB, KIB, MIB, Pool, Shape
+
+EXTMERGE = os.environ.get("EXTMERGE", "extmerge")
+METADATA_IMAGE = os.environ.get("EXTMERGE_METADATA_IMAGE", "metadata_image")
+
+
+def peers(*names):
+    """Those that are installed."""
+    found = []
+    for name in names:
+        if shutil.which(name):
+            found.append(name)
+        else:
+            print("skipped: %s is not installed" % name)
+    return found
+
+
+class Bench:
+    def __init__(self, options):
+        self.folder, self.memory, self.rounds = options.folder, options.memory, options.rounds
+
+    # --- merges ---------------------------------------------------------------
+
+    def merge(self, pool, *options):
+        def once(number):
+            with tempfile.TemporaryDirectory(dir=self.folder) as state:
+                return run([EXTMERGE, "merge", "--yes", "--batch-mode", "--verify=none",
+                            "--state-dir", state, *options, *pool.source(1 + number % 2)])
+        return once
+
+    def commit(self, pool):
+        return lambda number: run(["qemu-img", "commit", "-d", "-t", "none",
+                                   pool.overlay(1 + number % 2)])
+
+    def fio(self, pool):
+        """The same reads and writes, at once, into buffers of huge pages."""
+        shape = pool.shape
+        common = ["--ioengine=libaio", "--direct=1", "--iodepth=32", "--thp=1", "--mem=mmap",
+                  "--mem_align=2M", "--bs=%d" % min(shape.block, MIB), "--end_fsync=1",
+                  "--io_size=%d" % shape.mapped, "--randrepeat=0"]
+        command = ["fio", *common,
+                   "--name=read", "--rw=randread" if shape.scattered else "--rw=read",
+                   "--filename=" + pool.path("data"), "--size=%d" % shape.mapped,
+                   "--name=write", "--rw=randwrite" if shape.run == 1 else "--rw=write",
+                   "--filename=" + pool.path("scratch"), "--size=%d" % shape.origin]
+        if not os.path.exists(pool.path("scratch")):
+            subprocess.run(["cp", pool.path("origin"), pool.path("scratch")], check=True)
+        return lambda number: run(command)
+
+    def contest(self, pool, wanted, extra=None):
+        commands = {"extmerge": self.merge(pool)}
+        commands.update(extra or {})
+        if "qemu-img" in wanted:
+            commands["qemu-img"] = self.commit(pool)
+        if "fio" in wanted:
+            commands["fio"] = self.fio(pool)
+        return Contest(commands, self.rounds)
+
+    # --- sections -------------------------------------------------------------
+
+    def metadata(self):
+        images = self._metadata_images(10_000_000)
+        table = Table("plan: 10 million single blocks, %d MiB of metadata"
+                      % (self._used(images["ordered"]) // MIB),
+                      ["command", "wall s", "cpu s", "MiB", "times"])
+        commands = {"extmerge plan": lambda n: self._plan(images["ordered"], 10_000_000),
+                    "extmerge plan, leaves shuffled":
+                        lambda n: self._plan(images["shuffled"], 10_000_000),
+                    "dd iflag=direct bs=1M": lambda n: run(
+                        ["dd", "if=" + images["ordered"], "of=/dev/null", "iflag=direct", "bs=1M",
+                         "count=%d" % (self._used(images["ordered"]) // MIB)])}
+        columns = ["-o", "DEV,MAPPED,EXCLUSIVE"]
+        for label, program, arguments in (
+                ("thin_ls -o DEV,MAPPED,EXCLUSIVE", "thin_ls", columns),
+                ("thin_ls 1.x, the same", os.environ.get("THIN_LS_1", "thin_ls 1.x"), columns),
+                ("thin_check 1.x", os.environ.get("THIN_CHECK_1", "thin_check 1.x"), [])):
+            for name in peers(program):
+                commands[label] = lambda n, name=name, arguments=arguments: run(
+                    [name, *arguments, images["ordered"]])
+        contest = Contest(commands, self.rounds)
+        for name in commands:
+            table.row(name, "%.2f" % contest.median(name), "%.2f" % contest.median(name, "cpu"),
+                      "%.0f" % (contest.median(name, "memory") / MIB),
+                      "%.2f" % contest.times_faster("extmerge plan", name))
+
+    def copy(self):
+        for where, folder in (("on disk", self.folder), ("in memory", self.memory)):
+            size = (2, 8) if folder == self.folder else (1, 4)
+            pool = Pool(folder, Shape(mapped=size[0] * GIB, origin=size[1] * GIB))
+            table = Table("copy %s: %d GiB of single 64 KiB blocks into %d GiB, all different"
+                          % (where, *size), ["command", "wall s", "cpu s", "MiB", "times"])
+            extra = {"extmerge --compare=never": self.merge(pool, "--compare=never"),
+                     "extmerge --compare=always": self.merge(pool, "--compare=always"),
+                     "extmerge, checkpoints 1T apart":
+                         self.merge(pool, "--checkpoint-interval=1T")}
+            contest = self.contest(pool, peers("qemu-img", "fio"), extra)
+            self._rows(table, contest)
+
+    def equal(self):
+        for percent in (90, 25, 100):
+            pool = Pool(self.folder, Shape(equal=percent / 100))
+            table = Table("copy on disk: 2 GiB into 8 GiB, %d %% equal" % percent,
+                          ["command", "wall s", "cpu s", "MiB", "times"])
+            extra = {"extmerge --compare=never": self.merge(pool, "--compare=never"),
+                     "extmerge --compare=always": self.merge(pool, "--compare=always")}
+            self._rows(table, self.contest(pool, peers("qemu-img"), extra))
+
+    def shapes(self):
+        table = Table("shapes, on disk: times as fast as qemu-img commit",
+                      ["shape", "extmerge s", "qemu-img s", "times", "one core", "4 KiB pages"])
+        if not peers("qemu-img"):
+            return
+        for label, shape in (
+                ("64 KiB, single, scattered", Shape(mapped=GIB)),
+                ("64 KiB, single, in order", Shape(mapped=GIB, scattered=False)),
+                ("64 KiB, runs of 16", Shape(mapped=GIB, run=16)),
+                ("64 KiB, one run", Shape(mapped=GIB, origin=GIB, run=GIB // (64 * KIB))),
+                ("1 MiB, single, scattered", Shape(block=MIB, mapped=GIB)),
+                ("1 MiB, runs of 4", Shape(block=MIB, mapped=GIB, run=4)),
+                ("64 MiB, scattered", Shape(block=64 * MIB, mapped=GIB)),
+                ("64 MiB, one run", Shape(block=64 * MIB, mapped=GIB, origin=GIB, run=16))):
+            pool = Pool(self.folder, shape)
+            merge, commit = self.merge(pool), self.commit(pool)
+            one_core = self._pinned(merge)
+            ratios = []
+            contest = Contest({"extmerge": merge, "qemu-img": commit}, self.rounds)
+            pinned = Contest({"extmerge": one_core, "qemu-img": self._pinned(commit)}, self.rounds)
+            small = Contest({"extmerge": self._without_huge_pages(pool), "qemu-img": commit},
+                            self.rounds)
+            ratios = [c.times_faster("extmerge", "qemu-img") for c in (contest, pinned, small)]
+            table.row(label, "%.2f" % contest.median("extmerge"),
+                      "%.2f" % contest.median("qemu-img"), *("%.2f" % r for r in ratios))
+
+    def cost(self):
+        table = Table("cost a GiB, on disk", ["case", "cpu s", "calls", "MiB"])
+        for label, shape in (("all different", Shape()), ("90 % equal", Shape(equal=0.9))):
+            pool = Pool(self.folder, shape)
+            merge = self.merge(pool)
+            contest = Contest({"extmerge": merge}, self.rounds)
+            with tempfile.TemporaryDirectory(dir=self.folder) as state:
+                calls = system_calls([EXTMERGE, "merge", "--yes", "--batch-mode", "--verify=none",
+                                      "--state-dir", state,
+                                      *pool.source(1 + (self.rounds + 1) % 2)])
+            gib = shape.mapped / GIB
+            table.row(label, "%.3f" % (contest.median("extmerge", "cpu") / gib),
+                      "%d" % (calls / gib), "%.0f" % (contest.median("extmerge", "memory") / MIB))
+        self._resume()
+
+    def _resume(self):
+        pool = Pool(self.folder, Shape())
+        table = Table("a kill at half way", ["case", "wall s", "times"])
+        contest = Contest({"uninterrupted": self.merge(pool),
+                           "killed and resumed": lambda n: self._killed(pool, n)}, self.rounds)
+        for name in contest.runs:
+            table.row(name, "%.2f" % contest.median(name),
+                      "%.3f" % (1 / contest.times_faster(name, "uninterrupted")
+                                if name != "uninterrupted" else 1))
+
+    def scale(self):
+        table = Table("scale: plans of single blocks", ["mappings", "wall s", "cpu s", "MiB",
+                                                        "ns each"])
+        for millions in (6, 25, 100):
+            image = self._metadata_images(millions * 1_000_000, peers_too=False)["ordered"]
+            contest = Contest({"plan": lambda n: self._plan(image, millions * 1_000_000)},
+                              self.rounds)
+            table.row("%d million" % millions, "%.2f" % contest.median("plan"),
+                      "%.2f" % contest.median("plan", "cpu"),
+                      "%.0f" % (contest.median("plan", "memory") / MIB),
+                      "%.0f" % (contest.median("plan") * 1000 / millions))
+        table = Table("scale: copies of single 64 KiB blocks, on disk",
+                      ["copied", "wall s", "cpu s", "MiB", "MiB/s"])
+        for mapped in (512 * MIB, 2 * GIB, 8 * GIB):
+            pool = Pool(self.folder, Shape(mapped=mapped, origin=16 * GIB))
+            contest = Contest({"merge": self.merge(pool)}, self.rounds)
+            wall = contest.median("merge")
+            table.row("%d MiB" % (mapped // MIB), "%.2f" % wall,
+                      "%.2f" % contest.median("merge", "cpu"),
+                      "%.0f" % (contest.median("merge", "memory") / MIB),
+                      "%.0f" % (mapped / MIB / wall))
+
+    # --- what they have in common ----------------------------------------------
+
+    def _rows(self, table, contest):
+        for name in contest.runs:
+            table.row(name, "%.2f" % contest.median(name), "%.2f" % contest.median(name, "cpu"),
+                      "%.0f" % (contest.median(name, "memory") / MIB),
+                      "%.2f" % contest.times_faster("extmerge", name))
+
+    def _pinned(self, command):
+        def once(number):
+            os.sched_setaffinity(0, {0})
+            try:
+                return command(number)
+            finally:
+                os.sched_setaffinity(0, range(os.cpu_count()))
+        return once
+
+    def _without_huge_pages(self, pool):
+        merge = self.merge(pool)
+
+        def once(number):
+            prctl(41, 1)  # PR_SET_THP_DISABLE, inherited
+            try:
+                return merge(number)
+            finally:
+                prctl(41, 0)
+        return once
+
+    def _killed(self, pool, number):
+        """Killed when half is durable, then resumed; the time of both together."""
+        with tempfile.TemporaryDirectory(dir=self.folder) as state:
+            arguments = ["--yes", "--batch-mode", "--verify=none", "--state-dir", state,
+                         *pool.source(1 + number % 2)]
+            begin = time.monotonic()
+            process = subprocess.Popen([EXTMERGE, "merge", *arguments],
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(self.half)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            first = time.monotonic() - begin
+            second = run([EXTMERGE, "merge", *arguments])
+            second.wall += first
+            return second
+
+    half = 0.6
+
+    def _used(self, image):
+        return os.stat(image).st_blocks * 512
+
+    def _plan(self, image, mappings):
+        block = 64 * KIB
+        for name, size in (("plan-data", mappings * block), ("plan-origin", 2 * mappings * block)):
+            path = os.path.join(self.folder, name)
+            with open(path, "ab") as file:
+                file.truncate(size)
+        return run([EXTMERGE, "plan", "--metadata", image, "--data",
+                    os.path.join(self.folder, "plan-data"), "--thin-id", "1", "--origin",
+                    os.path.join(self.folder, "plan-origin"), "--live-root", "--thin-size",
+                    str(2 * mappings * block), "--state-dir", self.folder + "/none"])
+
+    def _metadata_images(self, mappings, peers_too=True):
+        images = {kind: os.path.join(self.folder, "%d-%s.metadata" % (mappings, kind))
+                  for kind in ("ordered", "shuffled")}
+        if not peers_too:
+            if not os.path.exists(images["ordered"]):
+                subprocess.run([METADATA_IMAGE, "make", str(mappings), "ordered",
+                                images["ordered"]], check=True)
+            return images
+        if not os.path.exists(images["shuffled"]):
+            restore(mappings, images["ordered"])
+            subprocess.run([METADATA_IMAGE, "shuffle", images["ordered"], images["shuffled"]],
+                           check=True)
+        return images
+
+
+def restore(mappings, image):
+    """Metadata written by thin_restore: every second block, mapped to data in random order."""
+    import random
+    data = list(range(mappings))
+    random.Random(1).shuffle(data)
+    xml = image + ".xml"
+    with open(xml, "w") as file:
+        file.write('<superblock uuid="" time="1" transaction="1" flags="0" version="2" '
+                   'data_block_size="128" nr_data_blocks="%d">\n' % mappings)
+        file.write('<device dev_id="1" mapped_blocks="%d" transaction="0" creation_time="0" '
+                   'snap_time="0">\n' % mappings)
+        for i, block in enumerate(data):
+            file.write('<single_mapping origin_block="%d" data_block="%d" time="0"/>\n'
+                       % (2 * i, block))
+        file.write("</device>\n</superblock>\n")
+    with open(image, "wb") as file:
+        file.truncate(max(64 * MIB, mappings * 52))
+    subprocess.run(["thin_restore", "-i", xml, "-o", image], check=True,
+                   stdout=subprocess.DEVNULL)
+    os.remove(xml)
+
+
+def prctl(option, value):
+    import ctypes
+    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+def main():
+    sections = ("metadata", "copy", "equal", "shapes", "cost", "scale")
+    parser = argparse.ArgumentParser(usage=__doc__)
+    parser.add_argument("--folder", default="/var/tmp/extmerge-bench")
+    parser.add_argument("--memory", default="/dev/shm/extmerge-bench")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("sections", nargs="*", choices=(*sections, []), default=[])
+    options = parser.parse_args()
+    for folder in (options.folder, options.memory):
+        os.makedirs(folder, exist_ok=True)
+    bench = Bench(options)
+    for section in options.sections or sections:
+        getattr(bench, section)()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

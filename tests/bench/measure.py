@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whole processes: wall and processor seconds, peak memory, system calls.
+
+Machines that are shared are noisy, so nothing is compared with a figure of another day:
+the commands of a table are run in turn, A B C A B C, and ratios are taken pair by pair.
+"""
+
+import os
+import re
+import statistics
+import subprocess
+import tempfile
+import time
+
+
+class Run:
+    def __init__(self, wall, cpu, memory):
+        self.wall, self.cpu, self.memory = wall, cpu, memory  # seconds, seconds, bytes
+
+
+def run(command, env=None, status=0):
+    """Runs it to its end, output thrown away; it must end with `status`."""
+    with tempfile.TemporaryFile() as said:
+        begin = time.monotonic()
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said,
+                                   stderr=subprocess.STDOUT, env=env)
+        _, outcome, usage = os.wait4(process.pid, 0)
+        wall = time.monotonic() - begin
+        process.returncode = os.waitstatus_to_exitcode(outcome)
+        if process.returncode != status:
+            said.seek(0)
+            raise RuntimeError("%s ended with %d:\n%s" % (
+                " ".join(command), process.returncode, said.read().decode(errors="replace")))
+        return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+
+
+def system_calls(command):
+    """How many it makes, all threads together."""
+    with tempfile.NamedTemporaryFile("r") as counts:
+        subprocess.run(["strace", "-f", "-c", "-o", counts.name, *command], check=True,
+                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL)
+        for line in counts:
+            total = re.match(r"\s*100\.00\s+\S+\s+(?:\S+\s+)?(\d+)\s+(?:\d+\s+)?total", line)
+            if total:
+                return int(total.group(1))
+    raise RuntimeError("strace counted nothing")
+
+
+class Contest:
+    """Commands that do the same job, run in turn. Each is a function of the number of the
+    round that returns a Run."""
+
+    def __init__(self, commands, rounds=5):
+        self.runs = {name: [] for name in commands}
+        for number in range(rounds + 1):
+            for name, command in commands.items():
+                result = command(number)
+                if number > 0:  # the first is a warm-up
+                    self.runs[name].append(result)
+
+    def median(self, name, figure="wall"):
+        return statistics.median(getattr(r, figure) for r in self.runs[name])
+
+    def times_faster(self, name, peer):
+        """Median over the rounds of how many times longer the peer took."""
+        return statistics.median(p.wall / r.wall
+                                 for r, p in zip(self.runs[name], self.runs[peer]))
+
+
+class Table:
+    """Rows of one section, printed as they come, and kept for who wants them all."""
+
+    def __init__(self, title, columns):
+        print("\n%s" % title)
+        self.columns = columns
+        self.widths = [max(len(c), 9) for c in columns]
+        self.widths[0] = 34
+        self._print(columns)
+        self.rows = []
+
+    def _print(self, cells):
+        print("  ".join(str(c).ljust(w) if i == 0 else str(c).rjust(w)
+                        for i, (c, w) in enumerate(zip(cells, self.widths))).rstrip(), flush=True)
+
+    def row(self, *cells):
+        self.rows.append(cells)
+        self._print(cells)

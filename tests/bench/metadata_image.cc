@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// metadata_image: pool metadata for benchmarks, in files.
+//
+//   metadata_image make MAPPINGS ordered|shuffled FILE   one thin (id 1), single blocks
+//   metadata_image shuffle FILE FILE                     the same tree, its leaves in random places
+//
+// What `make` writes has no space maps: extmerge can read it, thin_ls cannot. `shuffle`
+// takes what thin_restore wrote, of one thin, and keeps all but the leaves where they are.
+
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <functional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "io/device_facts.h"
+#include "io/file_device.h"
+#include "persistent-data/btree.h"
+#include "persistent-data/devices.h"
+#include "persistent-data/metadata_reader.h"
+#include "persistent-data/node.h"
+#include "tests/support/synthetic_tree.h"
+
+namespace extmerge {
+namespace {
+
+using Blocks = std::vector<std::byte>;
+
+void write_file(const std::string& path, const std::function<bool(Blocks&)>& next) {
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  for (Blocks blocks; next(blocks);)
+    file.write(reinterpret_cast<const char*>(blocks.data()),
+               static_cast<std::streamsize>(blocks.size()));
+  if (!file.flush()) throw std::runtime_error("cannot write " + path);
+}
+
+void make(uint64_t mappings, LeafPlacement placement, const std::string& path) {
+  const SyntheticTree tree(mappings, placement);
+  uint64_t number = 0;
+  write_file(path, [&](Blocks& blocks) {
+    const uint64_t count = std::min<uint64_t>(256, tree.nr_blocks() - number);
+    blocks.resize(count * kMetadataBlockSize);
+    for (uint64_t i = 0; i < count; ++i)
+      tree.make_block(number + i, blocks.data() + i * kMetadataBlockSize);
+    number += count;
+    return count > 0;
+  });
+}
+
+std::byte* block(Blocks& image, uint64_t number) {
+  return image.data() + number * kMetadataBlockSize;
+}
+
+void reseal(std::byte* node, uint64_t number) {
+  auto& header = *reinterpret_cast<DiskNodeHeader*>(node);
+  header.blocknr.set(number);
+  header.csum.set(node_checksum({node, kMetadataBlockSize}));
+}
+
+// Every leaf moves to where another leaf was; the nodes above them follow.
+void shuffle(const std::string& from, const std::string& to) {
+  const auto device = FileDevice::open(inspect(from), OpenMode::kReadOnly, Bytes(4096));
+  MetadataReader reader(*device);
+  const auto thin = find_device(reader, reader.live_superblock(), ThinId{1});
+  if (!thin) throw std::runtime_error(from + " has no thin 1");
+
+  std::ifstream file(from, std::ios::binary);
+  Blocks result(device->size().value());
+  file.read(reinterpret_cast<char*>(result.data()), static_cast<std::streamsize>(result.size()));
+  if (!file) throw std::runtime_error("cannot read " + from);
+  const Blocks original = result;
+
+  std::vector<uint64_t> leaves;
+  LeafFinder finder(reader, thin->mapping_root, sizeof(le64));
+  while (const auto leaf = finder.next()) leaves.push_back(leaf->location.value());
+  std::vector<uint64_t> places = leaves;
+  std::shuffle(places.begin(), places.end(), std::mt19937_64(1));
+  std::vector<uint64_t> moved_to(original.size() / kMetadataBlockSize);  // 0: stays
+  for (size_t i = 0; i < leaves.size(); ++i) {
+    moved_to[leaves[i]] = places[i];
+    std::copy_n(original.data() + leaves[i] * kMetadataBlockSize, kMetadataBlockSize,
+                block(result, places[i]));
+    reseal(block(result, places[i]), places[i]);
+  }
+  const BlockSet& nodes = finder.visited();
+  for (uint64_t number = 1; number < moved_to.size(); ++number) {
+    if (!nodes.contains(MetadataBlock(number)) || moved_to[number] != 0) continue;
+    std::byte* const node = block(result, number);
+    const auto& header = *reinterpret_cast<const DiskNodeHeader*>(node);
+    auto* const values =
+        reinterpret_cast<le64*>(node + sizeof(DiskNodeHeader)) + header.max_entries.get();
+    for (uint32_t i = 0; i < header.nr_entries.get(); ++i) {
+      const uint64_t child = values[i].get();
+      if (moved_to[child] != 0) values[i].set(moved_to[child]);
+    }
+    reseal(node, number);
+  }
+  bool written = false;
+  write_file(to, [&](Blocks& blocks) {
+    if (written) return false;
+    blocks = std::move(result);
+    return written = true;
+  });
+}
+
+int run(const std::vector<std::string>& arguments) {
+  if (arguments.size() == 4 && arguments[0] == "make") {
+    make(std::stoull(arguments[1]),
+         arguments[2] == "shuffled" ? LeafPlacement::kShuffled : LeafPlacement::kOrdered,
+         arguments[3]);
+    return 0;
+  }
+  if (arguments.size() == 3 && arguments[0] == "shuffle") {
+    shuffle(arguments[1], arguments[2]);
+    return 0;
+  }
+  std::fputs("usage: see the head of metadata_image.cc\n", stderr);
+  return 1;
+}
+
+}  // namespace
+}  // namespace extmerge
+
+int main(int argc, char** argv) {
+  try {
+    return extmerge::run({argv + 1, argv + argc});
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "metadata_image: %s\n", error.what());
+    return 1;
+  }
+}

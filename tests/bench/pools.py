@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Pools to merge in benchmarks, and the same changes as qcow2 overlays.
+
+A pool has two thins over one origin which map the same blocks of it to different data, so
+that merging them in turn finds everything different each time (or as much as was asked
+for), however often, without the origin being made anew.
+"""
+
+import os
+import random
+import struct
+import subprocess
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+UNIT = 4096
+
+
+class Shape:
+    """Which blocks of the origin are mapped, and where their data lies.
+
+    block      bytes of a block
+    mapped     bytes mapped
+    origin     bytes of the origin
+    run        blocks that lie together on both devices
+    scattered  whether the data lies in another order than the origin's
+    equal      part of the 4 KiB units that the origin holds already
+    """
+
+    def __init__(self, block=64 * KIB, mapped=2 * GIB, origin=8 * GIB, run=1, scattered=True,
+                 equal=0.0):
+        self.block, self.mapped, self.origin = block, mapped, origin
+        self.run, self.scattered, self.equal = run, scattered, equal
+
+    def name(self):
+        return "%dk-%dm-of-%dm-run%d-%s-%d" % (
+            self.block // KIB, self.mapped // MIB, self.origin // MIB, self.run,
+            "scattered" if self.scattered else "inorder", round(self.equal * 100))
+
+    def runs(self):
+        """(thin block, data block, blocks) in order of thin block."""
+        chance = random.Random(1)
+        blocks = self.mapped // self.block
+        places = self.origin // self.block // self.run
+        thin = sorted(chance.sample(range(places), blocks // self.run))
+        data = list(range(len(thin)))
+        if self.scattered:
+            chance.shuffle(data)
+        return [(t * self.run, d * self.run, self.run) for t, d in zip(thin, data)]
+
+
+def random_file(path, size):
+    with open("/dev/urandom", "rb", buffering=0) as source, open(path, "wb") as file:
+        seed = source.read(16 * MIB + 4099)  # repeated at an odd length: no two blocks are equal
+        written = 0
+        while written < size:
+            written += file.write(seed[:size - written])
+
+
+class Pool:
+    """The files of one, made if they are not there yet."""
+
+    def __init__(self, folder, shape):
+        self.folder, self.shape = os.path.join(folder, shape.name()), shape
+        done = self.path("complete")
+        if not os.path.exists(done):
+            os.makedirs(self.folder, exist_ok=True)
+            self._make()
+            open(done, "w").close()
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def source(self, thin):
+        return ["--metadata", self.path("metadata"), "--data", self.path("data"),
+                "--thin-id", str(thin), "--origin", self.path("origin"), "--live-root",
+                "--thin-size", str(self.shape.origin)]
+
+    def overlay(self, thin):
+        return self.path("overlay%d.qcow2" % thin)
+
+    def _make(self):
+        shape = self.shape
+        runs = shape.runs()
+        random_file(self.path("origin"), shape.origin)
+        self._make_data(runs)
+        self._make_metadata(runs)
+        for thin in (1, 2):
+            self._make_overlay(thin, runs)
+        subprocess.run(["sync"], check=True)
+
+    def _make_data(self, runs):
+        """Thin 1's half, then thin 2's. Where much is equal, thin 2's is the origin's own and
+        thin 1's differs from it in some units."""
+        shape = self.shape
+        if shape.equal == 0:
+            random_file(self.path("data"), 2 * shape.mapped)
+            # The origin begins with the same bytes in the same places.
+            with open(self.path("data"), "r+b") as data:
+                for offset in range(0, 2 * shape.mapped, UNIT):
+                    data.seek(offset)
+                    data.write(struct.pack("<Q", offset + 1))
+            return
+        chance = random.Random(2)
+        with open(self.path("origin"), "rb") as origin, open(self.path("data"), "wb") as data:
+            data.truncate(2 * shape.mapped)
+            for thin, block, blocks in runs:
+                origin.seek(thin * shape.block)
+                contents = bytearray(origin.read(blocks * shape.block))
+                data.seek(shape.mapped + block * shape.block)
+                data.write(contents)
+                for unit in range(0, len(contents), UNIT):
+                    if chance.random() >= shape.equal:
+                        contents[unit:unit + 8] = chance.randbytes(8)
+                data.seek(block * shape.block)
+                data.write(contents)
+
+    def _make_metadata(self, runs):
+        shape = self.shape
+        blocks = shape.mapped // shape.block
+        xml = self.path("metadata.xml")
+        with open(xml, "w") as file:
+            file.write('<superblock uuid="" time="1" transaction="1" flags="0" version="2" '
+                       'data_block_size="%d" nr_data_blocks="%d">\n' %
+                       (shape.block // 512, 2 * blocks))
+            for thin in (1, 2):
+                file.write('<device dev_id="%d" mapped_blocks="%d" transaction="0" '
+                           'creation_time="0" snap_time="0">\n' % (thin, blocks))
+                for origin, data, length in runs:
+                    file.write('<range_mapping origin_begin="%d" data_begin="%d" length="%d" '
+                               'time="0"/>\n' % (origin, data + (thin - 1) * blocks, length))
+                file.write("</device>\n")
+            file.write("</superblock>\n")
+        with open(self.path("metadata"), "wb") as file:
+            file.truncate(64 * MIB)
+        subprocess.run(["thin_restore", "-i", xml, "-o", self.path("metadata")], check=True,
+                       stdout=subprocess.DEVNULL)
+        os.remove(xml)
+
+    def _make_overlay(self, thin, runs):
+        """A qcow2 file whose clusters lie in the order of the pool's data blocks."""
+        shape = self.shape
+        cluster = min(shape.block, 2 * MIB)
+        count = shape.mapped // cluster
+        entries = cluster // 8
+        l1_size = -(-shape.origin // cluster // entries)
+        backing = self.path("origin").encode()
+
+        # header | L1 | refcount table | refcount blocks | L2 tables | data
+        l1_clusters = -(-l1_size * 8 // cluster)
+        guest = {}
+        for origin, data, length in runs:
+            for i in range(length * shape.block // cluster):
+                guest[origin * shape.block // cluster + i] = data * shape.block // cluster + i
+        used_l2 = sorted({g // entries for g in guest})
+        refcounts_per_block = cluster // 2
+        total = 2 + l1_clusters + len(used_l2) + count
+        blocks = -(-(total + total // refcounts_per_block + 2) // refcounts_per_block)
+        l1_at = 1
+        table_at = l1_at + l1_clusters
+        refcounts_at = table_at + 1
+        l2_at = refcounts_at + blocks
+        data_at = l2_at + len(used_l2)
+        end = data_at + count
+        copied = 1 << 63
+
+        l2 = {index: [0] * entries for index in used_l2}
+        for g, d in guest.items():
+            l2[g // entries][g % entries] = (data_at + d) * cluster | copied
+        l1 = [0] * l1_size
+        for i, index in enumerate(used_l2):
+            l1[index] = (l2_at + i) * cluster | copied
+        header = struct.pack(
+            ">4sIQIIQIIQQIIQ", b"QFI\xfb", 3, 104 + 16, len(backing), cluster.bit_length() - 1,
+            shape.origin, 0, l1_size, l1_at * cluster, table_at * cluster, 1, 0, 0)
+        header += struct.pack(">QQQII", 0, 0, 0, 4, 104)
+        header += struct.pack(">II3s5x", 0xe2792aca, 3, b"raw")  # the backing file's format
+        header += backing
+        with open(self.path("data"), "rb") as data, open(self.overlay(thin), "wb") as file:
+            file.write(header)
+            file.seek(l1_at * cluster)
+            file.write(struct.pack(">%dQ" % l1_size, *l1))
+            file.seek(table_at * cluster)
+            file.write(struct.pack(">%dQ" % blocks,
+                                   *[(refcounts_at + i) * cluster for i in range(blocks)]))
+            file.seek(refcounts_at * cluster)
+            file.write(struct.pack(">H", 1) * end)
+            file.seek(l2_at * cluster)
+            for index in used_l2:
+                file.write(struct.pack(">%dQ" % entries, *l2[index]))
+            file.seek(data_at * cluster)
+            data.seek((thin - 1) * shape.mapped)
+            for _ in range(0, shape.mapped, 4 * MIB):
+                file.write(data.read(4 * MIB))
