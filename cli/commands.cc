@@ -30,8 +30,20 @@ DeviceNames names_of(const MergeTarget& target, const NamedSource* source = null
   return names;
 }
 
+// A named source holds what has to be let go before the program may end.
+std::unique_ptr<NamedSource> open_source(const Options& options) {
+  if (!options.source.empty()) ignore_closed_pipes();
+  return open_named_source(options);
+}
+
+void put_back(std::unique_ptr<NamedSource>& source) {
+  if (!source) return;
+  source.reset();
+  heed_closed_pipes();
+}
+
 std::vector<Error> plan(const Options& options, Signals& signals, TerminalLine& terminal) {
-  const std::unique_ptr<NamedSource> source = open_named_source(options);
+  std::unique_ptr<NamedSource> source = open_source(options);
   if (options.finish) source->check_finish();
   MergeTarget target =
       source ? source->plan_target() : open_target(options, StateDirectory::kAsItIs);
@@ -41,6 +53,7 @@ std::vector<Error> plan(const Options& options, Signals& signals, TerminalLine& 
   {
     const ProgressDisplay display(progress, signals, terminal, display_settings(options, names));
     MergeOptions wishes = options.merge;
+    wishes.last_round = options.finish;
     if (source && source->must_begin_anew()) wishes.restart = true;
     Merger merger(std::move(target), wishes, progress, signals.stop_token());
     RunListener each_run;
@@ -51,6 +64,7 @@ std::vector<Error> plan(const Options& options, Signals& signals, TerminalLine& 
     report = merger.plan(each_run);
   }
   if (source) source->complete_plan(report);
+  put_back(source);
   if (options.ranges) {
     for (const std::string& note : report.notes) spdlog::warn("{}", printable(note));
     flush_output();
@@ -104,7 +118,7 @@ std::vector<Error> resume(const Options& options, Signals& signals, TerminalLine
 }
 
 std::vector<Error> verify(const Options& options, Signals& signals, TerminalLine& terminal) {
-  const std::unique_ptr<NamedSource> source = open_named_source(options);
+  std::unique_ptr<NamedSource> source = open_source(options);
   MergeTarget target =
       source ? source->verify_target() : open_target(options, StateDirectory::kAsItIs);
   const DeviceNames names = names_of(target, source.get());
@@ -115,6 +129,7 @@ std::vector<Error> verify(const Options& options, Signals& signals, TerminalLine
     Merger merger(std::move(target), options.merge, progress, signals.stop_token());
     report = merger.verify();
   }
+  put_back(source);
   print_report(options, verify_text(report, names, options.sizes), verify_json(report, names));
   if (!report.result.first_difference) return {};
   return {difference_error(report, names)};
@@ -150,7 +165,8 @@ std::vector<Error> status_of_volume(const Options& options) {
     return {};
   }
   const MergeStatus one = read_status(found->place.path);
-  print_report(options, status_text(one, options.sizes) + changes_text(found->changes),
+  print_report(options,
+               status_text(one, options.sizes, found->changes) + changes_text(found->changes),
                status_json(one, found->changes));
   return {};
 }
@@ -160,7 +176,8 @@ std::vector<Error> status(const Options& options) {
   if (options.journal) {
     const MergeStatus one = read_status(*options.journal);
     const auto changes = changes_beside(*options.journal);
-    print_report(options, status_text(one, options.sizes) + (changes ? changes_text(*changes) : ""),
+    print_report(options,
+                 status_text(one, options.sizes, changes) + (changes ? changes_text(*changes) : ""),
                  status_json(one, changes));
     return {};
   }
@@ -180,11 +197,12 @@ std::vector<Error> status(const Options& options) {
 
 std::vector<Error> run_command(const Options& options, Signals& signals, TerminalLine& terminal) {
   if (options.command == Command::kStatus) return status(options);
+  // Whoever reads what they say may go away, and they go on.
+  if (options.command == Command::kMerge || options.command == Command::kResume ||
+      options.command == Command::kAbort)
+    ignore_closed_pipes();
   if (options.command == Command::kAbort) return abort_merge(options);
   signals.start();
-  // Whoever reads what they say may go away, and they go on.
-  if (options.command == Command::kMerge || options.command == Command::kResume)
-    ignore_closed_pipes();
   switch (options.command) {
     case Command::kPlan:
       return plan(options, signals, terminal);

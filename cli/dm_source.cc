@@ -61,7 +61,7 @@ DmSource::DmSource(const Options& options, uint64_t device_number)
   place_ = place_of(options, inspect(origin_).identity, StateDirectory::kCreate);
   lock_place(place_);
   changes_ = read_changes(*place_.directory, place_.name).value_or(SystemChanges{});
-  has_reclaimed_ = reclaim_metadata_snapshot(pool_, changes_, [this] { note(); });
+  has_reclaimed_ = reclaim_metadata_snapshot(changes_, [this] { note(); });
 }
 
 void DmSource::note() const { write_changes(*place_.directory, place_.name, changes_); }
@@ -74,16 +74,15 @@ void DmSource::check_still() const {
                 "suspend it (dmsetup suspend " + thin_.name +
                     "), or load its table read-only; or snapshot it in the pool and merge that");
   }
-  if (table->suspended) return;
   for (const uint64_t other : all_dm_devices()) {
     if (other == device_number_) continue;
     const auto other_table = read_dm_table(other);
     const auto arguments = other_table ? thin_arguments(*other_table) : std::nullopt;
     if (!arguments || arguments->pool != pool_.device_number || arguments->id != id_) continue;
-    if (other_table->read_only) continue;
+    if (other_table->suspended) continue;
     throw Error(MessageId::kThinNotStill,
-                thin_name() + " is read-only, but " + dm_path(*other_table) +
-                    " is the same thin and can be written to",
+                thin_name() + " is still, but " + dm_path(*other_table) +
+                    " is the same thin and is not suspended",
                 "take that device down, or suspend it");
   }
 }
@@ -103,6 +102,7 @@ MergeTarget DmSource::target() {
   target.root_block = options_.root_block;
   look_at_devices(target, target.metadata_path, target.data_path, target.origin_path);
   if (!use_held) target.mappings_read = [this] { hold_.reset(); };
+  target.can_be_resumed = false;
   target.journal = place_;
   return target;
 }

@@ -32,6 +32,7 @@ class DmSource final : public NamedSource {
   void complete_plan(PlanReport& report) const override;
   MergeTarget merge_target() override;
   MergeTarget resume_target() override;
+  void planned() override { hold_.reset(); }
   void done() override {}
   Error failed(const Error& error) override { return error; }
   void abort() override { remove_journal(place_); }

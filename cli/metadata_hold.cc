@@ -45,6 +45,23 @@ std::string held_identity(const ThinPool& pool, MetadataBlock root) {
   return text;
 }
 
+ThinPool recorded_pool(const SystemChanges& changes) {
+  std::optional<uint64_t> device;
+  if (!changes.pool_uuid.empty()) {
+    device = find_dm_device(changes.pool_uuid);
+  } else {
+    for (const uint64_t candidate : all_dm_devices()) {
+      const auto table = read_dm_table(candidate);
+      if (table && table->name == changes.pool) device = candidate;
+    }
+  }
+  if (device) return find_pool(*device);
+  throw Error(MessageId::kUnfitPool,
+              "a killed run may have left a metadata snapshot in the pool " + changes.pool +
+                  ", which is not active",
+              "activate it and run the same command again");
+}
+
 // Whether the held root knows a thin of that id: a freeze that only we can have made.
 bool knows_thin(const ThinPool& pool, MetadataBlock held_root, ThinId id) {
   const auto table = read_dm_table(pool.metadata);
@@ -62,7 +79,7 @@ ThinPool find_pool(uint64_t device_number) {
       table->targets[0].arguments.size() >= 2) {
     const auto metadata = parse_device_number(table->targets[0].arguments[0]);
     const auto data = parse_device_number(table->targets[0].arguments[1]);
-    if (metadata && data) return {device_number, table->name, *metadata, *data};
+    if (metadata && data) return {device_number, table->name, table->uuid, *metadata, *data};
   }
   throw Error(MessageId::kUnfitPool, "the pool has no thin-pool table",
               "see dmsetup table; the pool must be active");
@@ -95,6 +112,8 @@ MetadataHold::MetadataHold(ThinPool pool, SystemChanges& changes, Note note)
   const PoolStatus before = pool_status(pool_.device_number);
   check_pool(pool_, before);
   if (before.held_root) throw held_by_another(pool_, *before.held_root);
+  changes_.pool = pool_.name;
+  changes_.pool_uuid = pool_.uuid;
   changes_.holding = true;
   changes_.held.clear();
   note_();
@@ -111,11 +130,17 @@ MetadataHold::MetadataHold(ThinPool pool, SystemChanges& changes, Note note)
         "the pool " + pool_.name + " does not reserve a metadata snapshot: " + errno_text(failure),
         "see the kernel's log (dmesg)");
   }
-  held_ = true;
-  if (const auto root = pool_status(pool_.device_number).held_root) {
-    changes_.held = held_identity(pool_, *root);
+  try {
+    if (const auto root = pool_status(pool_.device_number).held_root) {
+      changes_.held = held_identity(pool_, *root);
+    }
+    note_();
+  } catch (...) {
+    // Nobody but us knows yet that it is ours.
+    send_pool_message(pool_.device_number, "release_metadata_snap");
+    throw;
   }
-  note_();
+  held_ = true;
 }
 
 MetadataHold::~MetadataHold() {
@@ -144,9 +169,9 @@ void MetadataHold::release() {
   note_();
 }
 
-bool reclaim_metadata_snapshot(const ThinPool& pool, SystemChanges& changes,
-                               const MetadataHold::Note& note) {
+bool reclaim_metadata_snapshot(SystemChanges& changes, const MetadataHold::Note& note) {
   if (!changes.holding) return false;
+  const ThinPool pool = recorded_pool(changes);
   const auto held = pool_status(pool.device_number).held_root;
   if (held) {
     const bool recorded = !changes.held.empty() && held_identity(pool, *held) == changes.held;

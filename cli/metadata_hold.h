@@ -17,7 +17,7 @@ namespace extmerge {
 
 struct ThinPool {
   uint64_t device_number = 0;  // of the thin-pool target itself (LVM: -tpool)
-  std::string name;            // its dm name
+  std::string name, uuid;      // device-mapper's
   uint64_t metadata = 0, data = 0;
 };
 
@@ -49,7 +49,8 @@ class MetadataHold {
 // Releases the metadata snapshot that a killed run reserved, if it is certain that it
 // was ours; `changes.holding` says that there may be one, and what is returned whether
 // it said so. Throws kMetadataSnapshotHeld if it is not certain.
-bool reclaim_metadata_snapshot(const ThinPool& pool, SystemChanges& changes,
-                               const MetadataHold::Note& note);
+// The pool is the one in the record, whichever is worked in now; kUnfitPool if that is
+// not active.
+bool reclaim_metadata_snapshot(SystemChanges& changes, const MetadataHold::Note& note);
 
 }  // namespace extmerge

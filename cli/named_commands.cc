@@ -36,7 +36,7 @@ void report_settled(const Options& options, const NamedSource& source) {
       " was done; what a killed run had left is cleared away");
   MergeStatus status = read_status(source.place().path);
   status.running = false;  // the lock is ours
-  print_report(options, status_text(status, options.sizes), status_json(status, {}));
+  print_report(options, status_text(status, options.sizes, {}), status_json(status, {}));
 }
 
 // One round of a named source: what is frozen is merged, and everything put back. With
@@ -57,6 +57,7 @@ MergeReport merge_round(const Options& options, NamedSource& source, const Confi
     Merger planner(source.plan_target(), wishes, progress, signals.stop_token());
     PlanReport plan = planner.plan();
     source.complete_plan(plan);
+    source.planned();
     refuse_any(plan.refusals);
     if (!confirmation(plan)) {
       throw Error(MessageId::kNotConfirmed, "not confirmed: nothing was done",
@@ -91,7 +92,7 @@ std::vector<Error> merge_named(const Options& options, Signals& signals, Termina
     const auto completed = complete_removal(options, options.source);
     if (completed) {
       const MergeStatus status = read_status(completed->journal);
-      print_report(options, status_text(status, options.sizes), status_json(status, {}));
+      print_report(options, status_text(status, options.sizes, {}), status_json(status, {}));
       say(completed->outcome);
       return {};
     }
@@ -161,14 +162,15 @@ std::vector<Error> abort_merge(const Options& options) {
     source = open_named_source(options);
   } catch (const Error& error) {
     // Neither the volume nor its freeze is there: what is left is in the record.
-    const auto recorded =
-        options.source.empty() ? std::nullopt : find_recorded(options, options.source);
+    auto recorded = find_recorded(options, options.source);
     if (error.id() != MessageId::kNotFound || !recorded) throw;
+    const SystemChanges changes = recorded->changes;
+    const std::string origin = changes.is_of_lvm() ? changes.origin_name() : "its origin";
     abort_recorded(*recorded);
     print_report(options,
-                 "Given up: " + printable(options.source) + " is gone, and " +
-                     printable(recorded->changes.origin_name()) + " may be half merged.\n",
-                 abort_json(recorded->place.path, recorded->changes.origin_name(), Bytes(0)));
+                 "Given up: " + printable(changes.thin_name()) + " is gone, and " +
+                     printable(origin) + " may be half merged.\n",
+                 abort_json(recorded->place.path, origin, Bytes(0)));
     return {};
   }
   JournalPlace place;

@@ -2,10 +2,13 @@
 
 #include "cli/named_source.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 
 #include "cli/dm_source.h"
 #include "cli/journal_place.h"
+#include "cli/printable.h"
 #include "cli/volume_source.h"
 #include "io/device_facts.h"
 #include "io/posix_directory.h"
@@ -72,6 +75,19 @@ std::unique_ptr<NamedSource> open_recorded_source(const Options& options,
   return open_path(options, "/dev/mapper/" + changes.thin);
 }
 
+// Empty if there is no such volume, or LVM says nothing.
+std::string uuid_of_volume(const std::string& name) {
+  const size_t slash = name.find('/');
+  if (slash == std::string::npos || is_path(name)) return {};
+  try {
+    const auto volumes = Lvm().volumes(name.substr(0, slash));
+    const LogicalVolume* const volume = find_volume(volumes, name.substr(slash + 1));
+    return volume ? volume->uuid : std::string();
+  } catch (const Error&) {
+    return {};
+  }
+}
+
 }  // namespace
 
 void NamedSource::check_finish() const {
@@ -80,34 +96,50 @@ void NamedSource::check_finish() const {
 }
 
 std::optional<RecordedChanges> find_recorded(const Options& options, const std::string& name) {
-  const auto read_from = [&](const JournalPath& path) -> std::optional<RecordedChanges> {
-    if (!path.directory) return {};
-    const auto changes = read_changes(*path.directory, path.name);
-    if (!changes || changes->thin_name() != name) return {};
+  if (options.journal) {
+    const JournalPath path = open_journal_path(*options.journal);
+    const auto changes = path.directory ? read_changes(*path.directory, path.name) : std::nullopt;
+    if (!changes || (!name.empty() && !changes->is_called(name))) return {};
     return RecordedChanges{journal_place(path.directory, path.path), *changes};
-  };
-  if (options.journal) return read_from(open_journal_path(*options.journal));
-
-  const std::string folder = state_directory(options);
-  const JournalPath probe = open_journal_path(folder + "/x");
-  if (!probe.directory) return {};
-  constexpr std::string_view kEnd = ".lvm";
+  }
   std::vector<RecordedChanges> found;
-  for (const std::string& file : probe.directory->names()) {
-    if (!file.ends_with(kEnd)) continue;
-    const std::string journal = file.substr(0, file.size() - kEnd.size());
-    if (auto one = read_from(open_journal_path(folder + "/" + journal))) {
-      found.push_back(std::move(*one));
-    }
+  const std::string uuid = uuid_of_volume(name);
+  for (RecordedChanges& one : all_recorded(options)) {
+    const bool is_it =
+        one.changes.is_called(name) || (!uuid.empty() && one.changes.thin_uuid == uuid);
+    if (is_it) found.push_back(std::move(one));
   }
   // Names are used again.
   if (found.size() > 1) {
-    std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) {
+    std::stable_sort(found.begin(), found.end(), [&](const auto& a, const auto& b) {
       return rank(a.changes) > rank(b.changes);
     });
   }
   if (found.empty()) return {};
   return found.front();
+}
+
+std::vector<RecordedChanges> all_recorded(const Options& options) {
+  constexpr std::string_view kEnd = ".lvm";
+  const std::string folder = state_directory(options);
+  const JournalPath probe = open_journal_path(folder + "/x");
+  std::vector<RecordedChanges> found;
+  if (!probe.directory) return found;
+  for (const std::string& file : probe.directory->names()) {
+    if (!file.ends_with(kEnd)) continue;
+    const std::string journal = file.substr(0, file.size() - kEnd.size());
+    try {
+      const auto changes = read_changes(*probe.directory, journal);
+      if (changes) {
+        found.push_back({journal_place(probe.directory, folder + "/" + journal), *changes});
+      }
+    } catch (const Error& error) {
+      // One that cannot be read is nobody else's trouble.
+      if (error.id() != MessageId::kDamagedJournal) throw;
+      spdlog::warn("{}", printable(error.what()));
+    }
+  }
+  return found;
 }
 
 std::unique_ptr<NamedSource> open_named_source(const Options& options) {
@@ -126,7 +158,9 @@ std::unique_ptr<NamedSource> open_named_source(const Options& options) {
       if (error.id() != MessageId::kNotFound || !found || found->changes.freeze.empty()) throw;
       throw Error(error.id(), error.what(),
                   "a merge of it is unfinished, and frozen in " + found->changes.vg + "/" +
-                      found->changes.freeze + ": extmerge resume " + options.source);
+                      found->changes.freeze + ": extmerge resume " + options.source +
+                      ", or, if it had not begun to copy, extmerge merge " + found->changes.vg +
+                      "/" + found->changes.freeze);
     }
   }
   if (!of_record || !options.journal) return nullptr;

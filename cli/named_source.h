@@ -46,6 +46,8 @@ class NamedSource {
   // Mappings are readable from here on until the source goes, or mappings_read is called.
   virtual MergeTarget plan_target() = 0;
   virtual MergeTarget verify_target() = 0;
+  // What plan_target() holds is let go: nobody knows how long the question will wait.
+  virtual void planned() = 0;
   // What only the named source knows to refuse or to say of a plan.
   virtual void complete_plan(PlanReport& report) const = 0;
 
@@ -85,12 +87,15 @@ class NamedSource {
 // merge of plain devices.
 std::unique_ptr<NamedSource> open_named_source(const Options& options);
 
-// The record of a merge of that volume ("vg/snap", also one that is gone by now), in
-// --journal or the state directory.
 struct RecordedChanges {
   JournalPlace place;
   SystemChanges changes;
 };
+// All in the state directory that can be read.
+std::vector<RecordedChanges> all_recorded(const Options& options);
+// The record of a merge of that volume ("vg/snap", a path of its device; also one that is
+// gone or was renamed), in --journal or the state directory. With --journal and no name:
+// whatever is recorded beside that.
 std::optional<RecordedChanges> find_recorded(const Options& options, const std::string& name);
 
 }  // namespace extmerge

@@ -144,7 +144,8 @@ std::string verify_text(const VerifyReport& report, const DeviceNames& names,
   return text + line("result", result.first_difference ? "they differ" : "equal");
 }
 
-std::string status_text(const MergeStatus& status, const SizeFormat& sizes) {
+std::string status_text(const MergeStatus& status, const SizeFormat& sizes,
+                        const std::optional<SystemChanges>& changes) {
   const MergeRecord& record = status.record;
   const auto size = [&](Bytes bytes) { return format_size(bytes, sizes); };
   std::string text =
@@ -158,9 +159,13 @@ std::string status_text(const MergeStatus& status, const SizeFormat& sizes) {
   text += line("data", record.data.path);
   text += line("plan", to_string(record.digest));
   text += line("journal", status.journal);
-  if (status.state != JournalState::kDone && !status.running)
-    text += line("next", "extmerge resume " + shell_word(status.journal));
-  return text;
+  if (status.state == JournalState::kDone || status.running) return text;
+  if (!changes) return text + line("next", "extmerge resume " + shell_word(status.journal));
+  // Of what nobody keeps as it was a merge begins anew.
+  const std::string name =
+      changes->is_of_lvm() ? changes->thin_name() : "/dev/mapper/" + changes->thin;
+  const char* const deed = changes->freeze.empty() ? "extmerge merge " : "extmerge resume ";
+  return text + line("next", deed + shell_word(name));
 }
 
 std::string status_table(const std::vector<MergeStatus>& all, bool headings,
@@ -197,7 +202,18 @@ std::string changes_text(const SystemChanges& changes) {
   if (!changes.freeze.empty()) text += line("frozen in", changes.vg + "/" + changes.freeze);
   if (changes.origin_marked)
     text += line("marked", changes.origin_name() + ": half merged, skips activation");
-  if (changes.holding) text += line("metadata snapshot", "reserved, or about to be");
+  if (changes.is_of_lvm()) {
+    const auto writable = origin_is_writable(changes);
+    text += line("origin", changes.origin_name() + (!writable   ? ""
+                                                    : *writable ? ", writable now"
+                                                                : ", read-only"));
+  }
+  if (changes.holding) {
+    text += line("metadata snapshot", "reserved in " + changes.pool + ", or about to be");
+  }
+  if (changes.thin_kept_inactive) text += line("kept inactive", changes.thin_name());
+  if (!changes.pool_was_active) text += line("activated", "the pool of " + changes.thin_name());
+  if (changes.origin_activated) text += line("activated", changes.origin_name());
   if (changes.removing)
     text += line("next", "extmerge merge --finish " + shell_word(changes.thin_name()));
   return text;

@@ -29,7 +29,8 @@ std::string merge_text(const MergeReport& report, const DeviceNames& names,
                        const SizeFormat& sizes);
 std::string verify_text(const VerifyReport& report, const DeviceNames& names,
                         const SizeFormat& sizes);
-std::string status_text(const MergeStatus& status, const SizeFormat& sizes);
+std::string status_text(const MergeStatus& status, const SizeFormat& sizes,
+                        const std::optional<SystemChanges>& changes);
 // What a merge of a named source has changed, a fact a line; nothing if all is put back.
 std::string changes_text(const SystemChanges& changes);
 // One line a merge.

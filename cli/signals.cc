@@ -64,11 +64,18 @@ void Signals::take() {
   }
 }
 
-void ignore_closed_pipes() {
-  struct sigaction ignore {};
-  ignore.sa_handler = SIG_IGN;
-  sigaction(SIGPIPE, &ignore, nullptr);
+namespace {
+
+void set_closed_pipes(void (*handler)(int)) {
+  struct sigaction action {};
+  action.sa_handler = handler;
+  sigaction(SIGPIPE, &action, nullptr);
 }
+
+}  // namespace
+
+void ignore_closed_pipes() { set_closed_pipes(SIG_IGN); }
+void heed_closed_pipes() { set_closed_pipes(SIG_DFL); }
 
 void die_by(int signal) {
   struct sigaction action {};

@@ -45,9 +45,11 @@ class Signals {
   std::thread thread_;
 };
 
-// From now on a write to a closed pipe fails like any other. Until then it ends
-// the program quietly, as is right for `extmerge plan | head`.
+// From now on a write to a closed pipe fails like any other. Until then, and after
+// heed_closed_pipes(), it ends the program quietly, as is right for `extmerge plan | head`;
+// but not while there is something to put back.
 void ignore_closed_pipes();
+void heed_closed_pipes();
 
 // Ends the process by `signal`, as if nothing had ever caught it.
 [[noreturn]] void die_by(int signal);

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <span>
 
+#include "cli/device_mapper.h"
 #include "io/error.h"
 
 namespace extmerge {
@@ -25,6 +26,13 @@ std::optional<uint64_t> number(const Json& json, const char* key) {
   return value.get<uint64_t>();
 }
 
+// As LVM makes one name of two for device-mapper.
+std::string doubled(const std::string& name) {
+  std::string text;
+  for (const char c : name) text += c == '-' ? "--" : std::string(1, c);
+  return text;
+}
+
 Json to_json(const SystemChanges& changes) {
   Json json;
   json["schema"] = kSchema;
@@ -36,12 +44,16 @@ Json to_json(const SystemChanges& changes) {
   json["freeze"] = changes.freeze;
   set(json, "freeze_id", changes.freeze_id);
   json["freeze_transaction"] = changes.freeze_transaction;
+  json["pool"] = changes.pool;
+  json["pool_uuid"] = changes.pool_uuid;
   json["holding"] = changes.holding;
   json["held"] = changes.held;
   json["origin_marked"] = changes.origin_marked;
   json["origin_was_active"] = changes.origin_was_active;
   json["origin_skipped_activation"] = changes.origin_skipped_activation;
+  json["origin_activated"] = changes.origin_activated;
   json["thin_kept_inactive"] = changes.thin_kept_inactive;
+  json["thin_was_active"] = changes.thin_was_active;
   json["pool_was_active"] = changes.pool_was_active;
   json["boot"] = changes.boot;
   json["removing"] = changes.removing;
@@ -58,12 +70,16 @@ SystemChanges from_json(const Json& json) {
   changes.freeze = json.at("freeze").get<std::string>();
   changes.freeze_id = number(json, "freeze_id");
   changes.freeze_transaction = json.at("freeze_transaction").get<uint64_t>();
+  changes.pool = json.at("pool").get<std::string>();
+  changes.pool_uuid = json.at("pool_uuid").get<std::string>();
   changes.holding = json.at("holding").get<bool>();
   changes.held = json.at("held").get<std::string>();
   changes.origin_marked = json.at("origin_marked").get<bool>();
   changes.origin_was_active = json.at("origin_was_active").get<bool>();
   changes.origin_skipped_activation = json.at("origin_skipped_activation").get<bool>();
+  changes.origin_activated = json.at("origin_activated").get<bool>();
   changes.thin_kept_inactive = json.at("thin_kept_inactive").get<bool>();
+  changes.thin_was_active = json.at("thin_was_active").get<bool>();
   changes.pool_was_active = json.at("pool_was_active").get<bool>();
   changes.boot = json.at("boot").get<std::string>();
   changes.removing = json.at("removing").get<bool>();
@@ -71,6 +87,22 @@ SystemChanges from_json(const Json& json) {
 }
 
 }  // namespace
+
+bool SystemChanges::is_called(const std::string& name) const {
+  if (name == thin_name() || name == "/dev/" + thin_name()) return true;
+  return name == "/dev/mapper/" + (is_of_lvm() ? doubled(vg) + "-" + doubled(thin) : thin);
+}
+
+std::optional<bool> origin_is_writable(const SystemChanges& changes) {
+  const std::string name = doubled(changes.vg) + "-" + doubled(changes.origin);
+  std::optional<bool> writable;
+  for (const uint64_t device : all_dm_devices()) {
+    const auto table = read_dm_table(device);
+    if (!table || (table->name != name && table->name != name + "-real")) continue;
+    writable = writable.value_or(false) || !table->read_only;
+  }
+  return writable;
+}
 
 std::string changes_name(const std::string& journal_name) { return journal_name + ".lvm"; }
 

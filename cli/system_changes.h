@@ -25,6 +25,10 @@ struct SystemChanges {
   std::optional<uint64_t> freeze_id;
   uint64_t freeze_transaction = 0;
 
+  // The pool that was worked in, as device-mapper knows it; what follows is of that one. A
+  // pool that is not LVM's may have no uuid.
+  std::string pool, pool_uuid;
+
   // A metadata snapshot is about to be reserved, or held; what tells it from another, once
   // that is known (held_identity()).
   bool holding = false;
@@ -35,21 +39,30 @@ struct SystemChanges {
   // How it was before.
   bool origin_was_active = false;
   bool origin_skipped_activation = false;
-  bool pool_was_active = true;
-  std::string
-      boot;  // boot_id when the pool was activated: after a reboot nothing is to be put back
+  // The origin was activated, read-only, to be compared.
+  bool origin_activated = false;
 
-  // The thin was made to skip activation, which it did not before.
+  bool pool_was_active = true;
+  // The thin was made to skip activation, which it did not before, and was deactivated.
   bool thin_kept_inactive = false;
+  bool thin_was_active = false;
+  // boot_id when any of these was changed: after a reboot what is active is somebody's wish.
+  std::string boot;
 
   // The thin is about to be removed: the merge is done and verified.
   bool removing = false;
 
   bool is_put_back() const { return !origin_marked && !thin_kept_inactive && freeze.empty(); }
   bool is_of_lvm() const { return !vg.empty(); }
+  // Whether `name` names the thin: VG/LV, or a path of its device.
+  bool is_called(const std::string& name) const;
   std::string thin_name() const { return is_of_lvm() ? vg + "/" + thin : thin; }
   std::string origin_name() const { return vg + "/" + origin; }
 };
+
+// Whether device-mapper has the origin, or the layer below it, writable now; nothing if it has
+// neither, or there is no permission to ask.
+std::optional<bool> origin_is_writable(const SystemChanges& changes);
 
 std::string changes_name(const std::string& journal_name);  // JOURNAL.lvm
 

@@ -31,6 +31,7 @@ void check_origin_kind(const std::vector<LogicalVolume>& volumes, const LogicalV
                     ", which this version does not write to",
                 "copy the snapshot to a new volume instead (docs/lvm.md)");
   };
+  if (!origin.origin.empty()) refuse("an old-style snapshot of " + origin.origin);
   for (const LogicalVolume& volume : volumes) {
     if (volume.name == origin.name && volume.segment_type != "linear" &&
         volume.segment_type != "striped") {

@@ -21,6 +21,23 @@ namespace extmerge {
 
 namespace {
 
+// Whether the group still has a volume of that uuid.
+const LogicalVolume* find_by_uuid(const std::vector<LogicalVolume>& volumes,
+                                  const std::string& uuid) {
+  const auto found = std::find_if(volumes.begin(), volumes.end(),
+                                  [&](const LogicalVolume& volume) { return volume.uuid == uuid; });
+  return found == volumes.end() ? nullptr : &*found;
+}
+
+// The pool of a run that was killed, inactive again if it was.
+void put_back_pool(const Lvm& lvm, const SystemChanges& changes) {
+  if (changes.pool_was_active || changes.boot != boot_id()) return;
+  for (const LogicalVolume& volume : lvm.volumes(changes.vg)) {
+    if (volume.dm_uuid("-tpool") != changes.pool_uuid) continue;
+    lvm.run({"lvchange", "-an", volume.full_name()}, "deactivate it by hand");
+  }
+}
+
 std::string random_suffix() {
   uint32_t nonce = 0;
   if (getrandom(&nonce, sizeof nonce, 0) != static_cast<ssize_t>(sizeof nonce)) {
@@ -34,10 +51,8 @@ std::string random_suffix() {
 // Of an origin whose thin was removed: writable, unless others read it still.
 std::string make_ordinary(const Lvm& lvm, const SystemChanges& changes) {
   const auto volumes = lvm.volumes(changes.vg);
-  const auto origin =
-      std::find_if(volumes.begin(), volumes.end(),
-                   [&](const LogicalVolume& volume) { return volume.uuid == changes.origin_uuid; });
-  if (origin == volumes.end()) {
+  const LogicalVolume* const origin = find_by_uuid(volumes, changes.origin_uuid);
+  if (!origin) {
     throw Error(MessageId::kNotFound, "the origin " + changes.origin_name() + " is gone",
                 "see lvs -a " + changes.vg);
   }
@@ -62,6 +77,8 @@ void VolumeSource::begin_record() {
   if (!is_ours()) release_thin();
   SystemChanges next;
   name_record(next);
+  next.pool = changes_.pool;
+  next.pool_uuid = changes_.pool_uuid;
   next.pool_was_active = changes_.pool_was_active;
   next.boot = changes_.boot;
   // What a killed run has changed is not how it was.
@@ -72,6 +89,7 @@ void VolumeSource::begin_record() {
           ? changes_.origin_skipped_activation
           : volume_.origin.skips_activation && !volume_.origin.has_tag(kHalfMergedTag);
   next.thin_kept_inactive = changes_.thin_kept_inactive;
+  next.thin_was_active = changes_.thin_was_active;
   next.origin_marked = true;
   if (!uses_held_snapshot()) {
     next.freeze = "extmerge_" + random_suffix();
@@ -133,27 +151,31 @@ void VolumeSource::drop_freeze() {
 
 // Where SNAP was removed and not all of it is merged.
 void VolumeSource::check_not_only_copy(const LogicalVolume& freeze) const {
-  const bool thin_exists =
-      std::any_of(volume_.volumes.begin(), volume_.volumes.end(),
-                  [&](const LogicalVolume& volume) { return volume.uuid == changes_.thin_uuid; });
+  const bool thin_exists = find_by_uuid(volume_.volumes, changes_.thin_uuid) != nullptr;
   const auto begun = journal_state();
   const bool is_merged =
       begun && begun->state == JournalState::kDone && begun->thin == merged_thin();
   if (thin_exists || is_merged) return;
-  throw Error(MessageId::kHalfMerged,
-              changes_.thin_name() + " was removed, and its freeze " + freeze.full_name() +
-                  " is the only copy of what is not merged yet",
-              "finish the merge: extmerge resume " + changes_.thin_name() +
-                  "; to give that data up, remove the freeze by hand first (lvremove)");
+  throw Error(
+      MessageId::kHalfMerged,
+      changes_.thin_name() + " was removed, and its freeze " + freeze.full_name() +
+          " is the only copy of what is not merged yet",
+      "finish the merge: extmerge " +
+          (begun && begun->state == JournalState::kCopying ? "resume " + changes_.thin_name()
+                                                           : "merge " + freeze.full_name()) +
+          "; to give that data up, remove the freeze by hand first (lvremove)");
 }
 
 void VolumeSource::release_thin() {
-  if (!changes_.thin_kept_inactive) return;
-  for (const LogicalVolume& volume : lvm_.volumes(volume_.snap.vg)) {
-    if (volume.uuid != changes_.thin_uuid) continue;
-    lvm_.run({"lvchange", "-kn", volume.full_name()}, "see lvs -a");
+  if (!changes_.thin_kept_inactive && !changes_.thin_was_active) return;
+  const auto volumes = lvm_.volumes(volume_.snap.vg);
+  if (const LogicalVolume* const thin = find_by_uuid(volumes, changes_.thin_uuid)) {
+    if (changes_.thin_kept_inactive) lvm_.run({"lvchange", "-kn", thin->full_name()}, "see lvs -a");
+    if (changes_.thin_was_active && !thin->is_active()) {
+      lvm_.run({"lvchange", "-ay", "-K", thin->full_name()}, "activate it by hand");
+    }
   }
-  changes_.thin_kept_inactive = false;
+  changes_.thin_kept_inactive = changes_.thin_was_active = false;
   note();
 }
 
@@ -171,13 +193,15 @@ bool VolumeSource::settle() {
   if (is_put_back()) return false;
   const auto begun = journal_state();
   if (begun && begun->state == JournalState::kCopying) return false;
+  // There is nothing else of it any more: it is to be merged, not cleared away.
+  if (is_freeze() && !(begun && begun->thin == merged_thin())) return false;
   // The journal of an earlier round is done as well; it is of another freeze.
   const bool was_done = begun && is_ours() && changes_.freeze_id && begun->thin == merged_thin();
   spdlog::info("clearing away what a killed run left of {}", printable(changes_.thin_name()));
   drop_freeze();
   unmark_origin();
   release_thin();
-  volume_ = find_thin_volume(lvm_, thin_name());
+  if (!is_freeze()) look_again();
   return was_done;
 }
 
@@ -196,12 +220,18 @@ void VolumeSource::check_finish() const {
 }
 
 void VolumeSource::begin_finish() {
+  look_again();
+  check_finish();  // asking took time
   finishing_ = true;
+  if (volume_.snap.is_active()) {
+    changes_.thin_was_active = true;
+    changes_.boot = boot_id();
+  }
   keep_inactive();
   if (!volume_.snap.is_active()) return;
+  note();
   lvm_.run({"lvchange", "-an", thin_name()}, "find out who uses it (fuser, lsblk)");
-  was_deactivated_ = true;
-  volume_ = find_thin_volume(lvm_, thin_name());
+  look_again();
 }
 
 // As long as the freeze is there, any write to SNAP gives it another root.
@@ -216,31 +246,41 @@ bool VolumeSource::is_as_merged() {
   const auto thin = find_device(reader, held, static_cast<ThinId>(*volume_.snap.thin_id));
   const auto frozen = find_device(reader, held, static_cast<ThinId>(*changes_.freeze_id));
   hold_.reset();
-  return thin && frozen && thin->mapping_root == frozen->mapping_root;
+  return thin && frozen && thin->mapping_root == frozen->mapping_root &&
+         thin->mapped_blocks == frozen->mapped_blocks;
 }
 
 std::string VolumeSource::finish() {
-  const std::string name = thin_name();
-  volume_ = find_thin_volume(lvm_, name);  // what has become of it since
+  look_again();
   check_finish();
+  const std::string name = thin_name();
   if (find_dm_device(volume_.snap.dm_uuid())) {
     throw Error(MessageId::kThinOpen, name + " was activated just now: it is not removed",
                 "deactivate it, and run the same command again");
   }
   changes_.removing = true;
   note();
+  // By its uuid: a name may be another volume's by now.
+  const std::string uuid = volume_.snap.uuid;
+  std::optional<Error> failure;
   try {
-    lvm_.run({"lvremove", "-y", name}, "find out who uses it, and run the same command again");
-  } catch (...) {
+    lvm_.run({"lvremove", "-y", "-S", "lv_uuid=" + uuid, volume_.snap.vg},
+             "find out who uses it, and run the same command again");
+  } catch (const Error& error) {
+    failure = error;  // LVM may have removed it all the same
+  }
+  if (find_by_uuid(lvm_.volumes(volume_.snap.vg), uuid)) {
     changes_.removing = false;
     release_thin();
     note();
-    throw;
+    if (failure) throw *failure;
+    throw Error(MessageId::kLvmRefused, "LVM did not remove " + name,
+                "see lvs -a, and run the same command again");
   }
-  was_deactivated_ = finishing_ = false;
+  if (failure) spdlog::warn("{} is removed, but {}", printable(name), printable(failure->what()));
+  finishing_ = false;
   const std::string outcome = make_ordinary(lvm_, changes_);
-  changes_.removing = false;
-  changes_.thin_kept_inactive = false;
+  changes_.removing = changes_.thin_kept_inactive = changes_.thin_was_active = false;
   note();
   return name + " is removed; " + outcome;
 }
@@ -248,11 +288,9 @@ std::string VolumeSource::finish() {
 std::string VolumeSource::next_steps() const {
   const std::string name = changes_.thin_name();
   const auto volumes = lvm_.volumes(volume_.snap.vg);
-  const auto thin = std::find_if(volumes.begin(), volumes.end(), [&](const LogicalVolume& volume) {
-    return volume.uuid == changes_.thin_uuid;
-  });
+  const LogicalVolume* const thin = find_by_uuid(volumes, changes_.thin_uuid);
   const bool others = !volume_.origin_users.empty();
-  if (thin == volumes.end()) {
+  if (!thin) {
     return others ? "" : "to make the origin writable: lvchange -prw " + origin_name();
   }
   const std::string steps =
@@ -267,42 +305,59 @@ std::string VolumeSource::next_steps() const {
 
 void VolumeSource::abort() {
   if (is_ours() || !find_volume(volume_.volumes, changes_.thin)) {
-    drop_freeze();
+    // First what needs no pool, which may be why the merge is given up.
     unmark_origin();
     release_thin();
+    drop_freeze();
   } else if (changes_.origin_marked) {
     throw Error(MessageId::kHalfMerged,
                 "the unfinished merge into " + origin_name() + " is of " + changes_.thin_name(),
                 "extmerge abort " + changes_.thin_name());
   }
+  if (changes_.holding && pool_failure_) throw *pool_failure_;
+  put_back_activation();
   remove_journal(place_);
+  is_forgotten_ = true;
 }
 
 std::optional<CompletedRemoval> complete_removal(const Options& options,
                                                  const std::string& source) {
-  // The device's path is gone with the volume.
-  const std::string name = source.starts_with("/dev/") ? source.substr(5) : source;
-  const auto found = find_recorded(options, name);
+  const auto found = find_recorded(options, source);
   if (!found || !found->changes.removing) return {};
   const Lvm lvm;
   SystemChanges changes = found->changes;
-  bool is_new = false;  // a volume made since, by the same name
-  for (const LogicalVolume& volume : lvm.volumes(changes.vg)) {
-    if (volume.uuid == changes.thin_uuid) return {};  // killed before it was removed
-    is_new |= volume.name == changes.thin;
-  }
+  const auto volumes = lvm.volumes(changes.vg);
+  if (find_by_uuid(volumes, changes.thin_uuid)) return {};  // killed before it was removed
   JournalPlace place = found->place;
   lock_place(place);
   const std::string outcome = make_ordinary(lvm, changes);
-  changes.removing = changes.thin_kept_inactive = false;
+  put_back_pool(lvm, changes);
+  changes.removing = changes.thin_kept_inactive = changes.thin_was_active = false;
+  changes.pool_was_active = true;
   write_changes(*place.directory, place.name, changes);
-  if (is_new) return {};
-  return CompletedRemoval{place.path, name + " was removed already; " + outcome};
+  if (find_volume(volumes, changes.thin)) return {};  // made since, by the same name
+  return CompletedRemoval{place.path, changes.thin_name() + " was removed already; " + outcome};
 }
 
-void abort_recorded(const RecordedChanges& recorded) {
+void abort_recorded(RecordedChanges& recorded) {
+  SystemChanges& changes = recorded.changes;
+  lock_place(recorded.place);
+  const auto note = [&] { write_changes(*recorded.place.directory, recorded.place.name, changes); };
+  if (!changes.is_of_lvm()) {
+    reclaim_metadata_snapshot(changes, note);
+    remove_journal(recorded.place);
+    return;
+  }
   const Lvm lvm;
-  const SystemChanges& changes = recorded.changes;
+  if (changes.removing) {
+    throw Error(MessageId::kNothingToResume,
+                "the merge of " + changes.thin_name() + " is done and verified, and " +
+                    changes.thin_name() + " is removed",
+                "to make " + changes.origin_name() +
+                    " an ordinary volume again: extmerge merge "
+                    "--finish " +
+                    changes.thin_name());
+  }
   for (const LogicalVolume& volume : lvm.volumes(changes.vg)) {
     if (volume.uuid != changes.origin_uuid || !changes.origin_marked) continue;
     make_origin_read_only(lvm, volume, changes.origin_was_active);
@@ -310,6 +365,8 @@ void abort_recorded(const RecordedChanges& recorded) {
              kHalfMergedTag, volume.full_name()},
             "see lvs -a -o +tags");
   }
+  reclaim_metadata_snapshot(changes, note);
+  put_back_pool(lvm, changes);
   remove_journal(recorded.place);
 }
 

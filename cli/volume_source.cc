@@ -11,13 +11,10 @@
 #include "cli/named_source.h"
 #include "cli/open_target.h"
 #include "cli/printable.h"
-#include "io/sysfs.h"
 
 namespace extmerge {
 
 namespace {
-
-std::string boot_id() { return read_text("/proc/sys/kernel/random/boot_id"); }
 
 std::string identity_of(const LogicalVolume& volume) { return "dm:" + volume.dm_uuid(); }
 
@@ -39,14 +36,27 @@ VolumeSource::VolumeSource(const Options& options, const std::string& name)
     : options_(options), volume_(find_thin_volume(lvm_, name)) {
   place_ = place_of(options_, identity_of(volume_.origin), StateDirectory::kCreate);
   lock_place(place_);
-  volume_ = find_thin_volume(lvm_, name);  // whoever had the lock has changed it
+  look_again();  // whoever had the lock has changed it
   changes_ = read_changes(*place_.directory, place_.name).value_or(SystemChanges{});
   if (changes_.vg.empty()) name_record(changes_);
-  // After a reboot the pool is active or not because somebody wants it so.
-  if (changes_.boot != boot_id()) changes_.pool_was_active = true;
+  // The lock is ours, so what is writable was left so, by a run that was killed.
+  if (changes_.origin_marked) make_nodes_read_only(volume_.origin);
+  // After a reboot what is active is so because somebody wants it so.
+  if (changes_.boot != boot_id()) {
+    changes_.pool_was_active = true;
+    changes_.thin_was_active = changes_.origin_activated = false;
+  }
   try {
+    settle_other_pool();
+    settle_activation();
     activate_pool();
-    has_reclaimed_ = reclaim_metadata_snapshot(pool_, changes_, [this] { note(); });
+    has_reclaimed_ |= reclaim_metadata_snapshot(changes_, [this] { note(); });
+  } catch (const Error& error) {
+    if (options_.command != Command::kAbort) {
+      put_back_activation();
+      throw;
+    }
+    pool_failure_ = error;
   } catch (...) {
     put_back_activation();
     throw;
@@ -59,23 +69,17 @@ VolumeSource::~VolumeSource() {
   put_back_activation();
 }
 
-void VolumeSource::put_back_activation() {
-  try {
-    if (was_activated_) {
-      lvm_.run({"lvchange", "-an", origin_name()}, "deactivate it by hand");
-    }
-    if (finishing_) release_thin();
-    if (was_deactivated_) {
-      lvm_.run({"lvchange", "-ay", "-K", thin_name()}, "activate it by hand");
-    }
-    if (!changes_.pool_was_active) {
-      lvm_.run({"lvchange", "-an", volume_.pool.full_name()}, "deactivate it by hand");
-      changes_.pool_was_active = true;
-      note();
-    }
-  } catch (const std::exception& error) {
-    spdlog::warn("{}", printable(error.what()));
+void VolumeSource::look_again() {
+  std::vector<LogicalVolume> volumes = lvm_.volumes(volume_.snap.vg);
+  const auto now = std::find_if(volumes.begin(), volumes.end(), [&](const LogicalVolume& volume) {
+    return volume.uuid == volume_.snap.uuid;
+  });
+  if (now == volumes.end()) {
+    throw Error(MessageId::kNotFound, thin_name() + " was removed",
+                "see lvs -a " + volume_.snap.vg + " and extmerge status");
   }
+  const std::string name = now->name;
+  volume_ = find_thin_volume(lvm_, std::move(volumes), name);
 }
 
 void VolumeSource::name_record(SystemChanges& changes) const {
@@ -86,7 +90,9 @@ void VolumeSource::name_record(SystemChanges& changes) const {
   changes.origin_uuid = volume_.origin.uuid;
 }
 
-void VolumeSource::note() const { write_changes(*place_.directory, place_.name, changes_); }
+void VolumeSource::note() const {
+  if (!is_forgotten_) write_changes(*place_.directory, place_.name, changes_);
+}
 
 std::optional<VolumeSource::Begun> VolumeSource::journal_state() const {
   const auto journal = Journal::open(*place_.directory, place_.name, false, false);
@@ -96,8 +102,7 @@ std::optional<VolumeSource::Begun> VolumeSource::journal_state() const {
 }
 
 bool VolumeSource::is_ours() const {
-  const bool is_its_freeze = !changes_.freeze.empty() && volume_.snap.name == changes_.freeze;
-  return changes_.thin_uuid == volume_.snap.uuid || is_its_freeze;
+  return changes_.thin_uuid == volume_.snap.uuid || is_freeze();
 }
 
 std::optional<VolumeSource::ThinName> VolumeSource::merged_thin() const {
@@ -120,35 +125,6 @@ bool VolumeSource::is_unfinished() const {
 bool VolumeSource::must_begin_anew() const {
   const auto begun = journal_state();
   return is_ours() && begun && begun->state == JournalState::kCopying && !is_unfinished();
-}
-
-// Also where thins of it are active already: LVM takes the pool down with the last one.
-void VolumeSource::activate_pool() {
-  const std::string uuid = volume_.pool.dm_uuid("-tpool");
-  if (!volume_.pool.is_active()) {
-    changes_.pool_was_active = false;
-    changes_.boot = boot_id();
-    note();
-    lvm_.run({"lvchange", "-ay", volume_.pool.full_name()},
-             "see lvs -a and the kernel's log (thin_check may have found damage)");
-  }
-  const auto device = find_dm_device(uuid);
-  if (!device) {
-    throw Error(MessageId::kUnfitPool, "the pool " + volume_.pool.full_name() + " has no device",
-                "activate it (lvchange -ay " + volume_.pool.full_name() + ")");
-  }
-  pool_ = find_pool(*device);
-  const PoolStatus status = pool_status(pool_.device_number);
-  check_pool(pool_, status);
-  if (volume_.pool.transaction_id && *volume_.pool.transaction_id != status.transaction_id) {
-    throw Error(MessageId::kTransactionMismatch,
-                "LVM expects the pool " + volume_.pool.full_name() + " at transaction " +
-                    std::to_string(*volume_.pool.transaction_id) + ", the pool is at " +
-                    std::to_string(status.transaction_id),
-                "an operation of LVM was interrupted: restore the metadata that fits "
-                "(vgcfgrestore --list " +
-                    volume_.snap.vg + ") or run any lvs/lvchange of the pool that completes it");
-  }
 }
 
 void VolumeSource::reserve() {
@@ -180,7 +156,9 @@ MergeTarget VolumeSource::base_target(ThinId id, const std::string& origin_path)
   target.data_path = path_of_device(pool_.data);
   target.origin_path = origin_path;
   target.thin_id = id;
-  target.thin_size = volume_.snap.size;
+  const LogicalVolume* const frozen = find_volume(volume_.volumes, changes_.freeze);
+  const bool is_frozen_one = frozen && frozen->thin_id == value(id);
+  target.thin_size = is_frozen_one ? frozen->size : volume_.snap.size;
   target.root_choice = options_.root_choice;
   target.root_block = options_.root_block;
   look_at_devices(target, target.metadata_path, target.data_path, target.origin_path);
@@ -191,6 +169,7 @@ MergeTarget VolumeSource::base_target(ThinId id, const std::string& origin_path)
     target.merged_as = static_cast<ThinId>(*changes_.freeze_id);
   }
   if (hold_) target.mappings_read = [this] { hold_.reset(); };
+  target.can_be_resumed = is_frozen();
   target.journal = place_;
   return target;
 }
@@ -202,7 +181,12 @@ MergeTarget VolumeSource::plan_target() {
   const DeviceFacts origin = origin_facts();
   MergeTarget target = base_target(id, origin.path);
   target.origin = origin;
-  if (target.origin_is_inactive()) target.origin_thins.clear();
+  if (target.origin_is_inactive()) {
+    target.origin_thins.clear();
+    if (const auto layer = find_dm_device(volume_.origin.dm_uuid("-real"))) {
+      target.origin_below = inspect(path_of_device(*layer));
+    }
+  }
   target.origin_made_writable = true;
   target.will_be_frozen = !goes_on && is_in_use() && !uses_held_snapshot();
 
@@ -235,8 +219,10 @@ MergeTarget VolumeSource::verify_target() {
   auto node = find_dm_device(volume_.origin.dm_uuid());
   if (!node) node = find_dm_device(volume_.origin.dm_uuid("-real"));
   if (!node) {
+    changes_.origin_activated = true;
+    changes_.boot = boot_id();
+    note();
     lvm_.run({"lvchange", "-ay", "-K", origin_name()}, "see lvs -a");
-    was_activated_ = true;
     node = find_dm_device(volume_.origin.dm_uuid());
   }
   if (!node) {
@@ -249,14 +235,11 @@ MergeTarget VolumeSource::verify_target() {
   return target;
 }
 
-// Of all merges in the journal's directory.
+// Of all merges in the state directory, and this one.
 std::set<std::string> VolumeSource::recorded_freezes() const {
-  std::set<std::string> freezes;
-  constexpr std::string_view kEnd = ".lvm";
-  for (const std::string& file : place_.directory->names()) {
-    if (!file.ends_with(kEnd)) continue;
-    const auto changes = read_changes(*place_.directory, file.substr(0, file.size() - kEnd.size()));
-    if (changes) freezes.insert(changes->freeze);
+  std::set<std::string> freezes = {changes_.freeze};
+  for (const RecordedChanges& recorded : all_recorded(options_)) {
+    freezes.insert(recorded.changes.freeze);
   }
   return freezes;
 }
@@ -332,6 +315,12 @@ MergeTarget VolumeSource::prepare(ThinId id) {
   writable_ = std::make_unique<WritableOrigin>(lvm_, volume_.origin, changes_.origin_was_active);
   reserve();
   MergeTarget target = base_target(id, writable_->path());
+  target.open = [this, open = target.open](const DeviceFacts& facts, OpenMode mode,
+                                           Bytes ends) -> std::shared_ptr<BlockDevice> {
+    const bool is_origin = facts.device_number == writable_->device_number();
+    if (is_origin && mode == OpenMode::kClaim) return writable_->open(facts);
+    return open(facts, mode, ends);
+  };
   target.check_origin = [this] { check_during_merge(); };
   target.look_again = [this, look = target.look_again](MergeTarget& again) {
     writable_->check();
@@ -351,10 +340,20 @@ MergeTarget VolumeSource::prepare(ThinId id) {
 
 MergeTarget VolumeSource::merge_target() {
   hold_.reset();
-  drop_freeze();  // of a merge that is begun anew
-  begin_record();
+  const bool has_frozen = is_freeze();
+  if (!has_frozen) {
+    drop_freeze();  // of a merge that is begun anew
+    begin_record();
+  }
   try {
-    freeze();
+    if (has_frozen) {
+      changes_.freeze_id = volume_.snap.thin_id;
+      changes_.freeze_transaction = volume_.snap.transaction_id.value_or(0);
+      changes_.origin_marked = true;
+      note();
+    } else {
+      freeze();
+    }
     mark_origin();
     return prepare(merged_thin()->id);
   } catch (const Error& error) {

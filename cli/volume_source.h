@@ -41,6 +41,7 @@ class VolumeSource final : public NamedSource {
 
   MergeTarget plan_target() override;
   MergeTarget verify_target() override;
+  void planned() override { hold_.reset(); }
   void complete_plan(PlanReport& report) const override;
   MergeTarget merge_target() override;
   MergeTarget resume_target() override;
@@ -76,12 +77,22 @@ class VolumeSource final : public NamedSource {
   // The thin that the record says is being merged; nothing if that is not known.
   std::optional<ThinName> merged_thin() const;
   void note() const;
+  // The volume, its pool and its origin as they are now; it may have been renamed.
+  void look_again();
+  // What a killed run left that does not need the pool.
+  void settle_other_pool();
+  void settle_activation();
   void activate_pool();
+  void check_transaction(const PoolStatus& status) const;
   void put_back_activation();
   void reserve();
   MergeTarget base_target(ThinId id, const std::string& origin_path);
   DeviceFacts origin_facts() const;
   bool is_in_use() const { return volume_.snap.is_active(); }
+  // SNAP was removed, and what is named is what was frozen of it.
+  bool is_freeze() const {
+    return !changes_.freeze.empty() && volume_.snap.name == changes_.freeze;
+  }
   bool uses_held_snapshot() const { return options_.has("metadata-snap"); }
   void check_layer() const;
   std::set<std::string> recorded_freezes() const;
@@ -105,9 +116,10 @@ class VolumeSource final : public NamedSource {
   ThinPool pool_;
   std::unique_ptr<MetadataHold> hold_;
   std::unique_ptr<WritableOrigin> writable_;
-  bool finishing_ = false;        // SNAP is kept inactive until it is removed
-  bool was_activated_ = false;    // the origin, to be read by verify
-  bool was_deactivated_ = false;  // to be activated again if that fails
+  bool finishing_ = false;     // SNAP is kept inactive until it is removed
+  bool is_forgotten_ = false;  // given up: the record is removed, and not written again
+  // abort: why the pool could not be worked with.
+  std::optional<Error> pool_failure_;
 };
 
 // Completes a --finish that was killed after SNAP had been removed; nothing if there is
@@ -119,6 +131,10 @@ std::optional<CompletedRemoval> complete_removal(const Options& options, const s
 
 // Puts back what the record says was changed, where neither the volume nor its freeze is
 // there any more, and removes the journal.
-void abort_recorded(const RecordedChanges& recorded);
+// Takes its lock. Throws kNothingToResume where all is merged and only --finish is not complete.
+void abort_recorded(RecordedChanges& recorded);
+
+// Of this boot; an activation of another boot is nothing of ours.
+std::string boot_id();
 
 }  // namespace extmerge

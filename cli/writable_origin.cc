@@ -2,8 +2,10 @@
 
 #include "cli/writable_origin.h"
 
+#include <fcntl.h>
 #include <spdlog/spdlog.h>
 
+#include <cerrno>
 #include <optional>
 
 #include "cli/device_mapper.h"
@@ -38,6 +40,12 @@ WritableOrigin::WritableOrigin(const Lvm& lvm, const LogicalVolume& origin, bool
   top_ = *top;
   layer_ = find_dm_device(origin_.dm_uuid("-real")).value_or(0);
   path_ = dm_path(*read_dm_table(top_));
+  claim_ = FileDescriptor(::open(path_.c_str(), O_RDWR | O_EXCL | O_DIRECT | O_CLOEXEC));
+  if (!claim_) {
+    const int error_number = errno;
+    put_back();
+    throw system_error("claim", path_, error_number, MessageId::kInUse);
+  }
   try {
     if (layer_ != 0) reload_dm_table(layer_, false);
     reload_dm_table(top_, false);
@@ -49,8 +57,16 @@ WritableOrigin::WritableOrigin(const Lvm& lvm, const LogicalVolume& origin, bool
 
 WritableOrigin::~WritableOrigin() { put_back(); }
 
+std::unique_ptr<FileDevice> WritableOrigin::open(const DeviceFacts& facts) const {
+  FileDescriptor file(::fcntl(claim_.get(), F_DUPFD_CLOEXEC, 0));
+  if (!file) throw system_error("open", facts.path, errno, MessageId::kInUse);
+  return FileDevice::adopt(std::move(file), facts);
+}
+
 void WritableOrigin::put_back() {
   try {
+    make_nodes_read_only(origin_);
+    claim_ = FileDescriptor();
     make_origin_read_only(lvm_, origin_, was_active_);
   } catch (const std::exception& error) {
     spdlog::error("{} could not be made read-only again: {}", printable(origin_.full_name()),
@@ -74,11 +90,14 @@ void WritableOrigin::check() const {
   reload_dm_table(layer_, false);
 }
 
-void make_origin_read_only(const Lvm& lvm, const LogicalVolume& origin, bool was_active) {
-  const auto top = find_dm_device(origin.dm_uuid());
-  make_read_only(top);
+void make_nodes_read_only(const LogicalVolume& origin) {
+  make_read_only(find_dm_device(origin.dm_uuid()));
   make_read_only(find_dm_device(origin.dm_uuid("-real")));
-  if (!top || was_active) return;
+}
+
+void make_origin_read_only(const Lvm& lvm, const LogicalVolume& origin, bool was_active) {
+  make_nodes_read_only(origin);
+  if (!find_dm_device(origin.dm_uuid()) || was_active) return;
   try {
     lvm.run({"lvchange", "-an", origin.full_name()}, "");
   } catch (const Error& error) {

@@ -8,15 +8,18 @@
 
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "cli/lvm.h"
+#include "io/file_device.h"
 
 namespace extmerge {
 
 class WritableOrigin {
  public:
-  // Activates the volume and makes both nodes writable.
+  // Activates the volume, claims it, and only then makes both nodes writable: nobody
+  // else can mount it meanwhile. Throws kInUse if it cannot be claimed.
   WritableOrigin(const Lvm& lvm, const LogicalVolume& origin, bool was_active);
   // Read-only again, and inactive if it was.
   ~WritableOrigin();
@@ -24,6 +27,10 @@ class WritableOrigin {
   WritableOrigin& operator=(const WritableOrigin&) = delete;
 
   const std::string& path() const { return path_; }
+
+  uint64_t device_number() const { return top_; }
+  // To write through, under that claim, which stays until both nodes are read-only again.
+  std::unique_ptr<FileDevice> open(const DeviceFacts& facts) const;
 
   // The layer below read-only again: made writable once more. The volume itself:
   // throws kOriginTakenBack.
@@ -38,8 +45,11 @@ class WritableOrigin {
   uint64_t top_ = 0;
   uint64_t layer_ = 0;  // 0 if there is none
   std::string path_;
+  FileDescriptor claim_;
 };
 
+// Both nodes read-only, where a run that was killed left them writable.
+void make_nodes_read_only(const LogicalVolume& origin);
 // Puts back what a run that was killed left writable: both nodes read-only, and the
 // volume inactive if it was.
 void make_origin_read_only(const Lvm& lvm, const LogicalVolume& origin, bool was_active);

@@ -325,4 +325,14 @@ std::unique_ptr<FileDevice> FileDevice::open(const DeviceFacts& facts, OpenMode 
                         : open_image(std::move(file), facts, ends_multiple_of);
 }
 
+std::unique_ptr<FileDevice> FileDevice::adopt(FileDescriptor file, const DeviceFacts& facts) {
+  const struct statx status = status_of(file, facts.path);
+  if (!S_ISBLK(status.stx_mode) ||
+      facts.device_number != gnu_dev_makedev(status.stx_rdev_major, status.stx_rdev_minor)) {
+    throw path_changed(facts.path);
+  }
+  claim(file, facts.path, LOCK_EX);
+  return open_block_device(std::move(file), facts, OpenMode::kClaim);
+}
+
 }  // namespace extmerge

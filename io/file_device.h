@@ -13,6 +13,7 @@
 
 #include "io/block_device.h"
 #include "io/device_facts.h"
+#include "io/file_descriptor.h"
 
 namespace extmerge {
 
@@ -36,6 +37,10 @@ class FileDevice : public BlockDevice {
   // fcntl(), kLocked where the flock is taken.
   static std::unique_ptr<FileDevice> open(const DeviceFacts& facts, OpenMode mode,
                                           Bytes ends_multiple_of);
+
+  // A device that the caller has opened already, read-write, with O_EXCL and O_DIRECT, and
+  // keeps open: as with kClaim, without a moment in which another could claim it.
+  static std::unique_ptr<FileDevice> adopt(FileDescriptor file, const DeviceFacts& facts);
 
   // False for a file that is read and written through the page cache.
   virtual bool is_direct() const = 0;

@@ -27,9 +27,15 @@ PlanLimits limits_of(const MergeTarget& target, const Source& source, BeyondOrig
 
 // After a failure in the middle the administrator should know two things: the
 // snapshot's view is as it was, and how to go on.
-Error with_way_back(const Error& error, const std::string& journal) {
-  // A device that differs or a source that changed is not mended by going on.
-  if (error.exit_status() == 4 || error.exit_status() == 8) return error;
+Error with_way_back(const Error& error, const MergeTarget& target, const std::string& journal) {
+  // A device that differs or a source that changed is not mended by going on, and a pool
+  // that fills up makes us give up what it would go on from.
+  if (error.exit_status() == 4 || error.exit_status() == 8 || error.id() == MessageId::kPoolFull)
+    return error;
+  if (!target.can_be_resumed) {
+    return Error(error.id(), error.what(),
+                 error.next() + "; the same command begins anew, and writes only what differs");
+  }
   return Error(error.id(), error.what(),
                error.next() + "; the merge can be resumed: extmerge resume " + journal);
 }
@@ -122,7 +128,7 @@ MergeReport Merger::merge(const Confirm& confirm, const Notice& notice) {
     refuse_new_users(report.plan);
     journal->record_done(fingerprint(*journal, *origin));
   } catch (const Error& error) {
-    throw with_way_back(error, journal->path());
+    throw with_way_back(error, target_, journal->path());
   }
   // Buffered readers of the origin saw the cache until now.
   origin->drop_cache();
@@ -304,9 +310,9 @@ void Merger::verify_merged(Journal& journal, Source& source, BlockDevice& origin
     Bytes skip;
     const std::unique_ptr<RunSource> runs = journal.runs_from(Bytes(0), skip);
     ExtentSource extents(*runs, journal.record().limits(), skip);
-    difference =
-        compare_extents({source.data(), origin, extents, {}}, options_.pipeline, progress_, stop_)
-            .first_difference;
+    difference = compare_extents({source.data(), origin, extents, {}, target_.check_origin},
+                                 options_.pipeline, progress_, stop_)
+                     .first_difference;
   }
   if (!difference) return;
   // What the journal claims is not so: let the next run copy everything again.

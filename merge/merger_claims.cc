@@ -18,9 +18,11 @@ JournalDecision Merger::decide_journal(Source& source, Journal* journal,
                              target_.merged_as, options_.last_round};
   const auto origin_unchanged = [&] {
     // Asked again when it is active and claimed.
-    if (target_.origin_is_inactive()) return true;
+    if (target_.origin_is_inactive() && !target_.origin_below) return true;
+    const DeviceFacts& readable =
+        target_.origin_is_inactive() ? *target_.origin_below : target_.origin;
     const auto origin =
-        target_.open(target_.origin, OpenMode::kReadOnly, alignment_of(target_.origin.size));
+        target_.open(readable, OpenMode::kReadOnly, alignment_of(target_.origin.size));
     // The same image may have been merged into through a loop device, which has no
     // such time.
     return journal->fingerprint() == fingerprint(*journal, *origin) ||

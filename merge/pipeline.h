@@ -16,6 +16,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <stop_token>
 
@@ -52,6 +53,8 @@ struct CopyJob {
   BlockDevice& origin;
   ExtentSource& extents;
   JournalProgress start;  // where `extents` begins, and what was counted before
+  // Called about once a second; what it throws ends the work as a failure of it would.
+  std::function<void()> watch = {};
 };
 
 // Copies everything, then flushes and records the last position. Throws

@@ -32,7 +32,11 @@ PieceShape shape_for(const CopyJob& job, const PipelineOptions& options) {
 
 Pieces::Pieces(const CopyJob& job, const PipelineOptions& options, bool both,
                const std::stop_token& stop)
-    : extents_(job.extents), stop_(stop), when_stopped_(stop, [this] { ending_.request_stop(); }) {
+    : extents_(job.extents),
+      watch_(job.watch),
+      watched_(std::chrono::steady_clock::now()),
+      stop_(stop),
+      when_stopped_(stop, [this] { ending_.request_stop(); }) {
   const PieceShape shape = shape_for(job, options);
   if (options.rate_limit) rate_limit_.emplace(*options.rate_limit, shape.most);
   const size_t pieces = std::max(options.threads, 1u);
@@ -59,6 +63,7 @@ Piece* Pieces::take() {
     free_.pop_back();
   }
   try {
+    watch();
     if (piece->fill(extents_)) {
       const bool may_pass =
           rate_limit_ ? rate_limit_->wait_for(piece->planned(), ending) : !ending.stop_requested();
@@ -70,6 +75,14 @@ Piece* Pieces::take() {
   }
   give_back(*piece);
   return nullptr;
+}
+
+void Pieces::watch() {
+  if (!watch_) return;
+  const auto now = std::chrono::steady_clock::now();
+  if (now - watched_ < std::chrono::seconds(1)) return;
+  watched_ = now;
+  watch_();
 }
 
 void Pieces::give_back(Piece& piece) {

@@ -10,6 +10,7 @@
 
 #pragma once
 
+#include <chrono>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -41,13 +42,17 @@ class Pieces {
   // Nothing more is to be taken: something has failed. Any thread, any time.
   void end() { ending_.request_stop(); }
 
-  // Once take() has returned nothing. What the source of extents threw.
+  // Once take() has returned nothing. What the source of extents or the watch threw.
   std::exception_ptr failure() const { return failure_; }
   // The plan was cut short because a stop was requested, and not at its end.
   bool stopped() const { return stopped_; }
 
  private:
+  void watch();
+
   ExtentSource& extents_;
+  const std::function<void()> watch_;
+  std::chrono::steady_clock::time_point watched_;
   const std::stop_token stop_;
   // Ends a sleep of the rate limit, both for a stop from outside and for a failure.
   std::stop_source ending_;

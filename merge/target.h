@@ -74,6 +74,8 @@ struct MergeTarget {
   bool will_be_frozen = false;
   // plan: it is read-only now and will be made writable for the merge (LVM).
   bool origin_made_writable = false;
+  // plan: where an inactive origin can be read all the same (LVM: the layer below it).
+  std::optional<DeviceFacts> origin_below;
   // Under this id the thin was merged before: a frozen copy that is gone.
   std::optional<ThinId> merged_as;
 
@@ -91,8 +93,11 @@ struct MergeTarget {
   // a metadata snapshot that was reserved for reading them can go. Where it is empty,
   // the metadata snapshot must be held to the end.
   std::function<void()> mappings_read;
-  // Called before progress is recorded. Throws if the origin is not ours any more.
+  // Called before progress is recorded, and about once a second. Throws if the origin is not
+  // ours any more.
   std::function<void()> check_origin;
+  // Whether what is merged is kept as it is for a merge that is interrupted.
+  bool can_be_resumed = true;
 
   // Of an LVM volume that is not active there is a name and a size, and no device yet.
   bool origin_is_inactive() const { return origin.is_block && origin.device_number == 0; }

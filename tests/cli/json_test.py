@@ -35,7 +35,8 @@ STATUS_ONE = {
 STATUS_SOURCE = {"source": (str, type(None))}
 STATUS_OF_VOLUME = {
     "freeze": (str, type(None)), "half_merged": bool, "metadata_snapshot_held": bool,
-    "removing": bool,
+    "removing": bool, "thin_kept_inactive": bool, "pool_activated": bool,
+    "origin_writable": (bool, type(None)),
 }
 ABORT = {"schema": str, "journal": str, "origin": str, "state": str, "durable_bytes": int}
 ERROR = {"id": str, "message": str, "next": str, "exit_status": int}

@@ -28,6 +28,8 @@ SystemChanges all_of_them() {
   changes.freeze = "snap_extmerge_0badcafe";
   changes.freeze_id = 16777215;
   changes.freeze_transaction = UINT64_MAX;
+  changes.pool = "vg-pool-tpool";
+  changes.pool_uuid = "LVM-dIqn9zNw5NdBwibbjZ2Au1mOw9mv8llcdIqn9zNw5NdBwibbjZ2Au1mOw9mv8llc-tpool";
   changes.holding = true;
   changes.held = "81:7:3:40:41";
   changes.origin_marked = true;
@@ -35,7 +37,9 @@ SystemChanges all_of_them() {
   changes.origin_skipped_activation = true;
   changes.pool_was_active = false;
   changes.boot = "5c1c4f2e-8f0e-4c53-9f57-8a2b1f0d6a11\n";
+  changes.origin_activated = true;
   changes.thin_kept_inactive = true;
+  changes.thin_was_active = true;
   changes.removing = true;
   return changes;
 }
@@ -49,6 +53,8 @@ void expect_equal(const SystemChanges& a, const SystemChanges& b) {
   EXPECT_EQ(a.freeze, b.freeze);
   EXPECT_EQ(a.freeze_id, b.freeze_id);
   EXPECT_EQ(a.freeze_transaction, b.freeze_transaction);
+  EXPECT_EQ(a.pool, b.pool);
+  EXPECT_EQ(a.pool_uuid, b.pool_uuid);
   EXPECT_EQ(a.holding, b.holding);
   EXPECT_EQ(a.held, b.held);
   EXPECT_EQ(a.origin_marked, b.origin_marked);
@@ -56,7 +62,9 @@ void expect_equal(const SystemChanges& a, const SystemChanges& b) {
   EXPECT_EQ(a.origin_skipped_activation, b.origin_skipped_activation);
   EXPECT_EQ(a.pool_was_active, b.pool_was_active);
   EXPECT_EQ(a.boot, b.boot);
+  EXPECT_EQ(a.origin_activated, b.origin_activated);
   EXPECT_EQ(a.thin_kept_inactive, b.thin_kept_inactive);
+  EXPECT_EQ(a.thin_was_active, b.thin_was_active);
   EXPECT_EQ(a.removing, b.removing);
 }
 

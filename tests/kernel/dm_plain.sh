@@ -162,7 +162,8 @@ for journal in none done; do
   if [[ $(held) == - ]]; then
     note "$journal: it was released before the kill"
   else
-    again abort $snap || fail "abort: $(< /run/said)"
+    record=$(echo /run/state/*.lvm)
+    again abort "${record%.lvm}" || fail "abort: $(< /run/said)"
     note "$journal: $(head -1 /run/said)"
   fi
   [[ $(held) == - ]] || fail "the metadata snapshot is still held"

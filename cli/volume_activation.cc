@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// What has to be active for the length of a command, and is put back afterwards, or by
+// the next command after a kill: the pool, and for a comparison the origin.
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include "cli/printable.h"
+#include "cli/volume_source.h"
+#include "io/sysfs.h"
+
+namespace extmerge {
+
+std::string boot_id() { return read_text("/proc/sys/kernel/random/boot_id"); }
+
+// Also where thins of it are active already: LVM takes the pool down with the last one.
+void VolumeSource::activate_pool() {
+  const std::string uuid = volume_.pool.dm_uuid("-tpool");
+  if (!volume_.pool.is_active()) {
+    changes_.pool_was_active = false;
+    changes_.pool_uuid = uuid;
+    changes_.boot = boot_id();
+    note();
+    lvm_.run({"lvchange", "-ay", volume_.pool.full_name()},
+             "see lvs -a and the kernel's log (thin_check may have found damage)");
+  }
+  const auto device = find_dm_device(uuid);
+  if (!device) {
+    throw Error(MessageId::kUnfitPool, "the pool " + volume_.pool.full_name() + " has no device",
+                "activate it (lvchange -ay " + volume_.pool.full_name() + ")");
+  }
+  pool_ = find_pool(*device);
+  const PoolStatus status = pool_status(pool_.device_number);
+  check_pool(pool_, status);
+  check_transaction(status);
+}
+
+void VolumeSource::check_transaction(const PoolStatus& status) const {
+  if (volume_.pool.transaction_id && *volume_.pool.transaction_id != status.transaction_id) {
+    throw Error(MessageId::kTransactionMismatch,
+                "LVM expects the pool " + volume_.pool.full_name() + " at transaction " +
+                    std::to_string(*volume_.pool.transaction_id) + ", the pool is at " +
+                    std::to_string(status.transaction_id),
+                "an operation of LVM was interrupted: restore the metadata that fits "
+                "(vgcfgrestore --list " +
+                    volume_.snap.vg + ") or run any lvs/lvchange of the pool that completes it");
+  }
+}
+
+// The record is one an origin; the run that was killed may have been of a snapshot in
+// another pool.
+void VolumeSource::settle_other_pool() {
+  if (changes_.pool_uuid.empty() || changes_.pool_uuid == volume_.pool.dm_uuid("-tpool")) return;
+  const auto other = std::find_if(
+      volume_.volumes.begin(), volume_.volumes.end(),
+      [&](const LogicalVolume& volume) { return volume.dm_uuid("-tpool") == changes_.pool_uuid; });
+  if (other != volume_.volumes.end()) {
+    has_reclaimed_ = reclaim_metadata_snapshot(changes_, [this] { note(); });
+    if (!changes_.pool_was_active) {
+      lvm_.run({"lvchange", "-an", other->full_name()}, "deactivate it by hand");
+    }
+  }
+  changes_.holding = false;  // with a pool that is gone went its metadata snapshot
+  changes_.pool_was_active = true;
+  changes_.pool_uuid.clear();
+  note();
+}
+
+void VolumeSource::settle_activation() {
+  if (!changes_.origin_activated) return;
+  if (find_dm_device(volume_.origin.dm_uuid())) {
+    lvm_.run({"lvchange", "-an", origin_name()}, "deactivate it by hand");
+  }
+  changes_.origin_activated = false;
+  note();
+}
+
+void VolumeSource::put_back_activation() {
+  try {
+    settle_activation();
+    if (finishing_) release_thin();
+    if (!changes_.pool_was_active) {
+      lvm_.run({"lvchange", "-an", volume_.pool.full_name()}, "deactivate it by hand");
+      changes_.pool_was_active = true;
+      note();
+    }
+  } catch (const std::exception& error) {
+    spdlog::warn("{}", printable(error.what()));
+  }
+}
+
+}  // namespace extmerge
