@@ -102,7 +102,7 @@ TEST(Siblings, OneThatCannotBeReadCountsAsHarmedThroughout) {
 }
 
 TEST(Siblings, EqualsSetDifferenceForAnyTwoTreesThatShareLeaves) {
-  rc::check([] {
+  EXPECT_TRUE(rc::check([] {
     const auto common = *rc::gen::container<std::set<uint64_t>>(rc::gen::inRange<uint64_t>(0, 300));
     const auto ours_only =
         *rc::gen::container<std::set<uint64_t>>(rc::gen::inRange<uint64_t>(300, 600));
@@ -137,7 +137,7 @@ TEST(Siblings, EqualsSetDifferenceForAnyTwoTreesThatShareLeaves) {
     RC_ASSERT(siblings.size() == 1u);
     RC_ASSERT(!siblings[0].unreadable);
     RC_ASSERT(siblings[0].harmed_blocks == expected);
-  });
+  }));
 }
 
 }  // namespace

@@ -76,5 +76,21 @@ class Pages(unittest.TestCase):
                 self.assertTrue((TREE / name).is_file(), f"{page} mentions {name}")
 
 
+class Properties(unittest.TestCase):
+    def test_the_outcome_of_every_property_is_looked_at(self):
+        checks = 0
+        for folder in TEST_FOLDERS:
+            for path in sources(folder, ".h", ".cc"):
+                text = read(path)
+                for check in re.finditer(r"\brc::check\(", text):
+                    checks += 1
+                    before = text[:check.start()].rstrip()
+                    line = before.count("\n") + 1
+                    # rc::check() reports a failure on stderr and to its caller, not to GoogleTest.
+                    self.assertRegex(before, r"(EXPECT_TRUE\(|ASSERT_TRUE\(|bool \w+ =)$",
+                                     f"{path}:{line}: nobody looks at what rc::check() returns")
+        self.assertGreater(checks, 0, "the pattern fits nothing")
+
+
 if __name__ == "__main__":
     unittest.main()
