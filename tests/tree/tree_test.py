@@ -75,6 +75,14 @@ class Pages(unittest.TestCase):
             for name in re.findall(r"`((?:io|persistent-data|merge|cli)/[a-z_]+\.(?:h|cc))`", read(page)):
                 self.assertTrue((TREE / name).is_file(), f"{page} mentions {name}")
 
+    def test_every_test_that_is_mentioned_exists(self):
+        mentioned = 0
+        for page in self.pages:
+            for name in re.findall(r"\btests/[\w./*-]*\w", read(page)):
+                mentioned += 1
+                self.assertTrue(any(TREE.glob(name)), f"{page} mentions {name}")
+        self.assertGreater(mentioned, 0, "the pattern fits nothing")
+
 
 class Properties(unittest.TestCase):
     def test_the_outcome_of_every_property_is_looked_at(self):
