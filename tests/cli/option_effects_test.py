@@ -10,6 +10,7 @@ import subprocess
 import time
 import unittest
 
+from metadata_image import MetadataImage
 from support import EXTMERGE, PoolTest, environment, run
 
 
@@ -68,6 +69,26 @@ class SourceOptionsTest(PoolTest):
         pool = self.make_pool(thin_id=0)
         self.assert_failed(pool.run("plan"), 4, "EXM-409")
         self.assert_ok(pool.run("plan", "--allow-stale"))
+
+    def test_allow_stale_lets_resume_finish_an_old_plan(self):
+        # The mappings of the metadata snapshot stay as they were, those of the live tree do not.
+        for options in ([], ["--live-root"]):
+            with self.subTest(options=options):
+                pool = self.make_pool()
+                journal = self.unfinished(pool, *options)
+                plan = self.plan(*options, pool=pool)
+                MetadataImage(pool.metadata).give(1, 0)  # thin 1 is written to
+                before = pool.origin_bytes()
+                self.assert_failed(pool.run("merge", "--yes", *options), 4, "EXM-409")
+                self.assert_failed(run("resume", journal), 4, "EXM-409")
+                self.assertEqual(pool.origin_bytes(), before)
+
+                result = self.assert_ok(run("resume", "-J", "--allow-stale", journal))
+                report = json.loads(result.stdout)
+                self.assertGreater(report["resumed_from"], 0)
+                self.assertEqual(report["plan_id"], plan["plan_id"])
+                self.assertEqual(pool.status()["state"], "done")
+                self.assertEqual(pool.origin_bytes(), pool.merged())
 
     def test_allow_shared_origin_is_no_bar_where_nothing_is_shared(self):
         self.assertEqual(self.plan("--allow-shared-origin"), self.plan())

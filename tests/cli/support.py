@@ -156,12 +156,12 @@ class PoolTest(unittest.TestCase):
         self.assertEqual(result.returncode, 0, result.stderr)
         return result
 
-    def unfinished(self, pool=None):
+    def unfinished(self, pool=None, *options):
         """Leaves a merge stopped in its middle and returns its journal."""
         pool = pool or self.pool
         process = pool.start(*pool.command("merge", "--yes", "--rate-limit", "2M",
                                            "--checkpoint-interval", "256k",
-                                           "--buffer-size", "64k"))
+                                           "--buffer-size", "64k", *options))
         pool.wait_for_copying(process)
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=10)

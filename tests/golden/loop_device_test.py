@@ -11,7 +11,7 @@ import sys
 import tempfile
 import unittest
 
-from pools import LARGER_THAN_ORIGIN, GoldenTest, Pool, each_pool
+from pools import LARGER_THAN_ORIGIN, SECTOR, GoldenTest, Pool, each_pool
 
 
 def losetup(*arguments):
@@ -56,6 +56,26 @@ class LoopDevice(GoldenTest):
         device = self.loop(origin, "--sector-size", "4096")
         self.extmerge("merge", "--yes", *self.source(pool, 1, device))
         self.assert_merged(pool, 1, origin)
+
+    def test_a_thin_that_ends_inside_a_sector_of_4096_bytes_is_refused(self):
+        pool = Pool("block-192k")
+        origin = self.copy_of_origin(pool)
+        source = self.source(pool, 1, self.loop(origin, "--sector-size", "4096"))
+        size = source.index("--thin-size") + 1
+        # Inside the last mapped block, so that the last write would end there too.
+        block = max(pool.mappings(1)) * pool.block_size
+        for end in (block + SECTOR, block + 4096 + 7 * SECTOR):
+            source[size] = f"{end}b"
+            self.assert_refused("EXM-407", "plan", *source)
+            self.assert_refused("EXM-407", "merge", "--yes", *source)
+            self.assert_equal_bytes(origin, pool.origin)
+        self.assertEqual(os.listdir(self.state_dir), [])
+
+        end = block + 4096
+        source[size] = f"{end}b"
+        self.extmerge("merge", "--yes", *source)
+        self.assert_equal_bytes(origin, pool.expected(1), 0, end)
+        self.assert_equal_bytes(origin, pool.origin, end)
 
     def test_a_device_cannot_be_extended(self):
         pool = Pool("thin-larger-64k")

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""With every limit on open files that is too low the program says so, and nothing is done.
+
+Not run under sanitizers: they open files of their own where they look around.
+"""
+
+import resource
+import unittest
+
+from support import PoolTest
+
+
+class OpenFilesTest(PoolTest):
+    def run_with_files(self, limit, *words):
+        """With at most `limit` files open at a time, the three standard streams among them."""
+        return self.pool.run(*words, preexec_fn=lambda: resource.setrlimit(
+            resource.RLIMIT_NOFILE, (limit, limit)))
+
+    def assert_nothing_was_done(self):
+        self.assertTrue(self.pool.untouched())
+        self.assertIsNone(self.pool.journal())
+
+    def test_a_plan_is_refused(self):
+        limit = 4  # with fewer, it cannot even be loaded
+        while (result := self.run_with_files(limit, "plan")).returncode != 0:
+            self.assert_failed(result, 3, "EXM-302")
+            self.assertIn("ulimit -n", result.stderr)
+            limit += 1
+        self.assertGreater(limit, 5, "one file is not enough to plan")
+        self.assert_nothing_was_done()
+
+    def test_a_merge_is_refused_before_it_begins(self):
+        limit = 4
+        while (result := self.run_with_files(limit, "merge", "--yes")).returncode != 0:
+            # 612 where it is the journal that cannot be made.
+            self.assertRegex(result.stderr, "EXM-(302|612): .*Too many open files")
+            self.assertIn(result.returncode, (3, 6))
+            self.assert_nothing_was_done()
+            limit += 1
+        self.assertGreater(limit, 5)
+        self.assertEqual(self.pool.origin_bytes(), self.pool.merged())
+
+
+if __name__ == "__main__":
+    unittest.main()
