@@ -2,19 +2,30 @@
 
 #include "io/sysfs.h"
 
+#include <fcntl.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
-#include <fstream>
-#include <iterator>
 #include <system_error>
+
+#include "io/error.h"
+#include "io/file_descriptor.h"
 
 namespace extmerge {
 
 namespace fs = std::filesystem;
 
 namespace {
+
+// What is missing is nothing; what is there and cannot be looked at must not pass for that.
+void check_looked(const fs::path& path, int error_number) {
+  if (error_number == EMFILE || error_number == ENFILE || error_number == ENOMEM) {
+    throw system_error("read", path.string(), error_number, MessageId::kTooManyFiles);
+  }
+}
 
 // "253:300". Minors have 20 bits: there are hosts with more than 256 dm devices.
 std::optional<uint64_t> device_number_of(const fs::path& folder) {
@@ -32,6 +43,7 @@ std::vector<fs::path> entries_of(const fs::path& folder) {
   for (fs::directory_iterator i(folder, error), end; !error && i != end; i.increment(error)) {
     entries.push_back(i->path());
   }
+  check_looked(folder, error.value());
   std::sort(entries.begin(), entries.end());
   return entries;
 }
@@ -39,8 +51,16 @@ std::vector<fs::path> entries_of(const fs::path& folder) {
 }  // namespace
 
 std::string read_text(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return std::string(std::istreambuf_iterator<char>(file), {});
+  const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file) check_looked(path, errno);
+  std::string text;
+  char piece[4096];
+  for (ssize_t length = 1; file && length > 0;) {
+    length = ::read(file.get(), piece, sizeof piece);
+    if (length > 0) text.append(piece, static_cast<size_t>(length));
+    if (length < 0) check_looked(path, errno);
+  }
+  return text;
 }
 
 std::vector<uint64_t> device_numbers_in(const fs::path& folder) {

@@ -49,7 +49,8 @@ class SysfsBlock {
 // The device numbers of all folders (or links to them) in `folder`.
 std::vector<uint64_t> device_numbers_in(const std::filesystem::path& folder);
 
-// A small file's contents; empty if it cannot be read.
+// A small file's contents; empty if there is none or it is not for us. Throws kTooManyFiles
+// and kNoMemory, and so does all of the above: what could not be looked at is not nothing.
 std::string read_text(const std::filesystem::path& path);
 
 }  // namespace extmerge

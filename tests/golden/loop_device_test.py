@@ -6,12 +6,14 @@ back when its test ends; no other one is ever touched.
 """
 
 import os
+import resource
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
-from pools import LARGER_THAN_ORIGIN, SECTOR, GoldenTest, Pool, each_pool
+from pools import EXTMERGE, LARGER_THAN_ORIGIN, SECTOR, GoldenTest, Pool, each_pool
 
 
 def losetup(*arguments):
@@ -97,6 +99,26 @@ class LoopDevice(GoldenTest):
         self.loop(origin)
         self.extmerge("merge", "--yes", *pool.source(1, origin), status=5)
         self.assert_equal_bytes(origin, pool.origin)
+
+    def test_an_origin_that_comes_into_use_is_noticed_however_few_files_may_be_open(self):
+        for limit in (1024, 8, 9, 10):
+            with self.subTest(limit=limit):
+                pool = Pool("equal-64k")
+                origin = self.copy_of_origin(pool)
+                merge = subprocess.Popen(
+                    [EXTMERGE, "merge", "--yes", "--again", "--restart", "--rate-limit=4M",
+                     "--checkpoint-interval=64k", "--buffer-size=64k", *pool.source(1, origin)],
+                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                    env=self.environment(), preexec_fn=lambda: resource.setrlimit(
+                        resource.RLIMIT_NOFILE, (limit, limit)))
+                time.sleep(0.5)
+                if merge.poll() is None:
+                    self.loop(origin)
+                    self.assertNotEqual(merge.wait(timeout=60), 0, "said to be done")
+                else:
+                    self.assertNotEqual(merge.returncode, 0)
+                self.doCleanups()
+                self.setUp()
 
     def test_an_origin_that_lies_on_the_pools_data_is_refused(self):
         pool = Pool("equal-64k")

@@ -2,11 +2,15 @@
 
 #include "io/mount_table.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include <algorithm>
 
+#include "io/error.h"
 #include "tests/io/scratch.h"
 
 namespace extmerge {
@@ -44,6 +48,28 @@ TEST(MountTable, PassesOverLinesItDoesNotUnderstand) {
   const std::vector<Mount> mounts = read_mounts(system.root());
   ASSERT_EQ(mounts.size(), 1u);
   EXPECT_EQ(mounts[0].mount_point, "/b");
+}
+
+// As long as it lives, no further file can be opened.
+class NoMoreFiles {
+ public:
+  NoMoreFiles() {
+    getrlimit(RLIMIT_NOFILE, &before_);
+    const int lowest_free = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+    ::close(lowest_free);
+    const rlimit none{static_cast<rlim_t>(lowest_free), before_.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &none);
+  }
+  ~NoMoreFiles() { setrlimit(RLIMIT_NOFILE, &before_); }
+
+ private:
+  rlimit before_{};
+};
+
+TEST(MountTable, ThatCannotBeOpenedIsAFailureAndNotEmpty) {
+  const NoMoreFiles none;
+  EXPECT_THROW(read_mounts(SystemRoot{}), Error);
+  EXPECT_THROW(swap_paths(SystemRoot{}), Error);
 }
 
 TEST(MountTable, ReadsThisMachinesOwn) {
