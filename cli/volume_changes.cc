@@ -305,6 +305,8 @@ std::string VolumeSource::next_steps() const {
 
 void VolumeSource::abort() {
   if (is_ours() || !find_volume(volume_.volumes, changes_.thin)) {
+    const LogicalVolume* const frozen = find_volume(volume_.volumes, changes_.freeze);
+    if (frozen && frozen->has_tag(kFreezeTag)) check_not_only_copy(*frozen);
     // First what needs no pool, which may be why the merge is given up.
     unmark_origin();
     release_thin();
