@@ -49,6 +49,9 @@ struct MergeRecord {
   ThinId thin_id{};
   uint32_t creation_time = 0;   // of the device, from its details
   uint64_t transaction_id = 0;  // likewise
+  // Of the superblock that was read: they tell a thin that was there then from a later one.
+  uint32_t pool_time = 0;
+  uint64_t pool_transaction_id = 0;
   RootChoice root_choice = RootChoice::kHeld;
   MetadataBlock root_block;    // kBlock: the superblock copy to read
   MetadataBlock mapping_root;  // the device's

@@ -92,6 +92,12 @@ bool is_same_source(const MergeRecord& done, const MergeRecord& wanted,
   return same_pool(done, wanted) && (same_device(done, wanted) || done.thin_id == merged_as);
 }
 
+// The pool's time rises with each snapshot, its transaction with each change by LVM.
+bool is_later(const MergeRecord& wanted, const MergeRecord& done) {
+  if (wanted.creation_time != done.pool_time) return wanted.creation_time > done.pool_time;
+  return done.pool_transaction_id > 0 && wanted.transaction_id >= done.pool_transaction_id;
+}
+
 JournalDecision decide(const Journal* journal, const MergeRecord& wanted,
                        const JournalWishes& wishes, const std::function<bool()>& origin_unchanged) {
   if (!journal) {

@@ -35,6 +35,11 @@ struct JournalWishes {
 bool is_same_source(const MergeRecord& done, const MergeRecord& wanted,
                     std::optional<ThinId> merged_as);
 
+// Whether the thin of `wanted` was made when the mappings for `done` had been read already.
+// False where that cannot be told: a pool whose user sets no transactions, and no snapshot
+// was taken since.
+bool is_later(const MergeRecord& wanted, const MergeRecord& done);
+
 struct JournalDecision {
   bool go_on = false;
   Refusal refusal;

@@ -55,7 +55,7 @@ struct DiskJournalHeader {
   le64 logical_block_size;
   le64 thin_size;
   le32 thin_size_known;  // 0 or 1
-  le32 unused;           // 0
+  le32 pool_time;
   le64 origin_size_before;
   le64 origin_size_after;
   le64 plan_end;
@@ -66,8 +66,9 @@ struct DiskJournalHeader {
   le64 created_at;
   le64 plan_pages;
   le64 fingerprint;
+  le64 pool_transaction_id;
 };
-static_assert(sizeof(DiskJournalHeader) == 192);
+static_assert(sizeof(DiskJournalHeader) == 200);
 static_assert(offsetof(DiskJournalHeader, sequence) == 16);
 static_assert(offsetof(DiskJournalHeader, thin_id) == 32);
 static_assert(offsetof(DiskJournalHeader, root_choice) == 48);

@@ -80,6 +80,8 @@ DiskJournalHeader to_disk(const JournalHeader& header) {
   disk.created_at.set(record.created_at);
   disk.plan_pages.set(header.plan_pages);
   disk.fingerprint.set(header.fingerprint);
+  disk.pool_time.set(record.pool_time);
+  disk.pool_transaction_id.set(record.pool_transaction_id);
   return disk;
 }
 
@@ -109,6 +111,8 @@ JournalHeader from_disk(const DiskJournalHeader& disk) {
   record.copy_bytes = Bytes(disk.copy_bytes.get());
   std::memcpy(record.digest.bytes.data(), disk.digest, sizeof disk.digest);
   record.created_at = disk.created_at.get();
+  record.pool_time = disk.pool_time.get();
+  record.pool_transaction_id = disk.pool_transaction_id.get();
   return header;
 }
 

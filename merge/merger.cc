@@ -266,6 +266,8 @@ MergeRecord Merger::record_of(const Source& source, const PlanReport& plan) cons
   record.thin_id = target_.thin_id;
   record.creation_time = source.device().creation_time;
   record.transaction_id = source.device().transaction_id;
+  record.pool_time = source.superblock().time;
+  record.pool_transaction_id = source.superblock().transaction_id;
   record.root_choice = target_.root_choice;
   record.root_block = target_.root_block;
   record.mapping_root = source.device().mapping_root;

@@ -61,10 +61,24 @@ while not is_leaf(node):
 assert levels == 3, levels
 CHECK
 
-note "merging the first GiB of it, as if the thin ended there"
+note "merging the first GiB of it, as if the thin ended there, while it is active and another thin is written"
 end_block=16384
-source_of 1 $((end_block * block_sectors))
+end_sectors=$((end_block * block_sectors))
+message "create_thin 2"
+thin other 2 2097152
+python3 -B "$here/stamp.py" forever /dev/mapper/other 3 9 /run/writes &
+writer=$!
+dmsetup create view --readonly --table "0 $end_sectors thin /dev/mapper/pool 1 $origin"
+gib_of() { dd if="$1" bs=1M count=1024 iflag=direct status=none | sha256sum; }
+kernel_reads=$(gib_of /dev/mapper/view)
+source_of 1 $end_sectors
 "$EXTMERGE" merge --yes --batch-mode --compare=always "${source[@]}"
+[[ -s /run/writes ]] || fail "the other thin was not written"
+kill $writer
+wait $writer || true
+[[ $(gib_of $origin) == "$kernel_reads" ]] || fail "the origin is not what the kernel reads from the thin"
+[[ $(gib_of /dev/mapper/view) == "$kernel_reads" ]] || fail "the thin reads differently"
+dmsetup remove view
 python3 - $origin $end_block $((2 * blocks)) <<'CHECK' || fail "the origin is not what was written"
 import os, struct, sys
 end, beyond = int(sys.argv[2]), int(sys.argv[3])

@@ -1,11 +1,16 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# A merge while the pool is alive: the snapshot's parent, over the same origin,
-# is written all the time. The origin ends inside a data block, and the thin was
+# A merge while the pool is alive: the snapshot's parent, over the same origin, and
+# another thin are written all the time. The origin ends inside a data block, and the thin was
 # longer once, so that it has mappings past its end.
 source "$(dirname "$0")/guest.sh"
 
+# All three are devices of device-mapper, as on a machine with LVM.
+for device in metadata data origin; do
+  dmsetup create $device --table "0 $(sectors "${!device}") linear ${!device} 0"
+  printf -v $device /dev/mapper/$device
+done
 origin_sectors=$(sectors $origin)
 ((origin_sectors % block_sectors != 0)) || fail "the origin should end inside a block"
 
@@ -36,6 +41,10 @@ kernel_reads 2 "$origin_sectors" $origin /run/before2
 
 python3 -B "$here/stamp.py" forever /dev/mapper/parent 3 9 /run/writes &
 writer=$!
+message "create_thin 3"
+thin other 3 16384
+python3 -B "$here/stamp.py" forever /dev/mapper/other 4 10 /run/other_writes &
+other_writer=$!
 message reserve_metadata_snap
 while [[ ! -s /run/writes ]]; do sleep 0.05; done
 source_of 1 "$origin_sectors"
@@ -49,11 +58,18 @@ assert plan["copy_bytes"] % 65536 != 0, plan
 CHECK
 
 note "merging while the parent is written"
-writes=$(</run/writes)
+# writes_so_far: the file is empty for a moment whenever it is written.
+writes_so_far() {
+  local count
+  until count=$(<"/run/$1") && [[ -n $count ]]; do :; done
+  echo "$count"
+}
+writes=$(writes_so_far writes)
 "$EXTMERGE" merge --yes --batch-mode --rate-limit 2M "${source[@]}"
-(($(</run/writes) > writes)) || fail "the parent was not written meanwhile"
-kill $writer
-wait $writer || true
+(($(writes_so_far writes) > writes)) || fail "the parent was not written meanwhile"
+(($(writes_so_far other_writes) > 1)) || fail "the other thin was not written"
+kill $writer $other_writer
+wait $writer $other_writer || true
 
 note "the origin is what the kernel read from the snapshot, and both snapshots read as before"
 same "the origin is not what the snapshot was" /run/before1 $origin
@@ -67,5 +83,6 @@ note "without its snapshots and its pool the origin is still that"
 message release_metadata_snap
 [[ $(dmsetup status pool | cut -d' ' -f7) == - ]] || fail "the metadata snapshot is still held"
 dmsetup remove parent
+dmsetup remove other
 dmsetup remove pool
 same "the origin changed" /run/before1 $origin

@@ -51,6 +51,8 @@ MergeRecord any_record() {
   record.thin_id = ThinId{static_cast<uint32_t>(any_up_to(kMaxThinId))};
   record.creation_time = static_cast<uint32_t>(any_number());
   record.transaction_id = any_number();
+  record.pool_time = static_cast<uint32_t>(any_number());
+  record.pool_transaction_id = any_number();
   record.root_choice = any_choice<RootChoice>();
   record.root_block = MetadataBlock(any_below(kMaxMetadataBlocks));
   record.mapping_root = MetadataBlock(any_below(kMaxMetadataBlocks));
@@ -93,15 +95,15 @@ auto members_of(const JournalDevice& device) {
   return std::tuple(path, identity);
 }
 auto members_of(const MergeRecord& record) {
-  const auto& [metadata, data, origin, thin_id, creation_time, transaction_id, root_choice,
-               root_block, mapping_root, block_size, logical_block_size, thin_size, beyond_origin,
-               origin_size_before, origin_size_after, plan_end, mapped_blocks, runs, copy_bytes,
-               digest, created_at] = record;
+  const auto& [metadata, data, origin, thin_id, creation_time, transaction_id, pool_time,
+               pool_transaction_id, root_choice, root_block, mapping_root, block_size,
+               logical_block_size, thin_size, beyond_origin, origin_size_before, origin_size_after,
+               plan_end, mapped_blocks, runs, copy_bytes, digest, created_at] = record;
   return std::tuple(members_of(metadata), members_of(data), members_of(origin), thin_id,
-                    creation_time, transaction_id, root_choice, root_block, mapping_root,
-                    block_size.bytes(), logical_block_size, thin_size, beyond_origin,
-                    origin_size_before, origin_size_after, plan_end, mapped_blocks, runs,
-                    copy_bytes, digest, created_at);
+                    creation_time, transaction_id, pool_time, pool_transaction_id, root_choice,
+                    root_block, mapping_root, block_size.bytes(), logical_block_size, thin_size,
+                    beyond_origin, origin_size_before, origin_size_after, plan_end, mapped_blocks,
+                    runs, copy_bytes, digest, created_at);
 }
 auto members_of(const JournalHeader& header) {
   const auto& [sequence, nonce, state, plan_pages, fingerprint, record] = header;

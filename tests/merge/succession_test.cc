@@ -53,6 +53,32 @@ TEST_F(Succession, OfOneThatWasChangedIsMergedWhereThatIsAccepted) {
   merge_thin(3);
 }
 
+// The builder's thins are of time 3 and transaction 7.
+TEST_F(Succession, OfOneThatWasMadeAfterTheMergeNeedsNoOverride) {
+  const auto set_superblocks = [&](uint32_t time, uint64_t transaction) {
+    for (const uint64_t block : {uint64_t{0}, builder->held_root()}) {
+      builder->superblock(block).time.set(time);
+      builder->superblock(block).trans_id.set(transaction);
+      builder->fix_checksum(block);
+    }
+    metadata = std::make_shared<SimulatedDisk>(world, "/images/metadata", builder->image());
+  };
+  struct Made {
+    uint32_t time;
+    uint64_t transaction;
+    bool is_later;
+  };
+  for (const Made& made :
+       {Made{2, 9, true}, {3, 7, true}, {3, 8, false}, {3, 0, false}, {4, 7, false}}) {
+    SetUp();
+    options.overrides = {};
+    set_superblocks(made.time, made.transaction);
+    merge_thin(2);
+    target->thin_id = ThinId{1};
+    EXPECT_EQ(merger().plan().refusals.empty(), made.is_later) << made.time << made.transaction;
+  }
+}
+
 TEST_F(Succession, OfTheSameSourceUnderTheIdOfANewFreezeIsAnotherRound) {
   merge_thin(2);
   target->thin_id = ThinId{1};
