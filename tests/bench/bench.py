@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How fast, and at what cost, each figure beside that of a program that does the same job.
 
-usage: bench.py [--folder DIR] [--memory DIR] [--rounds N] [SECTION]...
-
 sections: metadata copy equal shapes cost scale; all of them if none is named.
 DIR holds the pools: --folder on a disk (some 40 GB), --memory in memory (some 8 GB). Peers
 that are not installed are left out, by name. EXTMERGE is the program; THIN_LS_1 and
@@ -10,6 +8,7 @@ THIN_CHECK_1 can name those of thin-provisioning-tools 1.x.
 """
 
 import argparse
+import contextlib
 import os
 import shutil
 import signal
@@ -56,8 +55,7 @@ class Bench:
     def fio(self, pool):
         """The same reads and writes, at once, into buffers of huge pages."""
         shape = pool.shape
-        common = ["--ioengine=libaio", "--direct=1", "--iodepth=32", "--thp=1", "--mem=mmap",
-                  "--mem_align=2M", "--bs=%d" % min(shape.block, MIB), "--end_fsync=1",
+        common = ["--ioengine=libaio", "--direct=1", "--iodepth=32", "--mem=shmhuge", "--bs=%d" % min(shape.block, MIB), "--end_fsync=1",
                   "--io_size=%d" % shape.mapped, "--randrepeat=0"]
         command = ["fio", *common,
                    "--name=read", "--rw=randread" if shape.scattered else "--rw=read",
@@ -66,7 +64,11 @@ class Bench:
                    "--filename=" + pool.path("scratch"), "--size=%d" % shape.origin]
         if not os.path.exists(pool.path("scratch")):
             subprocess.run(["cp", pool.path("origin"), pool.path("scratch")], check=True)
-        return lambda number: run(command)
+
+        def once(number):
+            with huge_pages(64):
+                return run(command)
+        return once
 
     def contest(self, pool, wanted, extra=None):
         commands = {"extmerge": self.merge(pool)}
@@ -296,6 +298,21 @@ def restore(mappings, image):
     os.remove(xml)
 
 
+@contextlib.contextmanager
+def huge_pages(count):
+    """Reserved for fio, which has no other way to them."""
+    path = "/proc/sys/vm/nr_hugepages"
+    with open(path) as file:
+        before = file.read()
+    with open(path, "w") as file:
+        file.write(str(count))
+    try:
+        yield
+    finally:
+        with open(path, "w") as file:
+            file.write(before)
+
+
 def prctl(option, value):
     import ctypes
     if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0) != 0:
@@ -304,12 +321,16 @@ def prctl(option, value):
 
 def main():
     sections = ("metadata", "copy", "equal", "shapes", "cost", "scale")
-    parser = argparse.ArgumentParser(usage=__doc__)
+    parser = argparse.ArgumentParser(prog="./run bench", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", default="/var/tmp/extmerge-bench")
     parser.add_argument("--memory", default="/dev/shm/extmerge-bench")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("sections", nargs="*", choices=(*sections, []), default=[])
+    parser.add_argument("sections", nargs="*", metavar="SECTION", default=[])
     options = parser.parse_args()
+    for section in options.sections:
+        if section not in sections:
+            parser.error("no section " + section)
     for folder in (options.folder, options.memory):
         os.makedirs(folder, exist_ok=True)
     bench = Bench(options)

@@ -51,10 +51,10 @@ TEST(Compare, TheLastUnitEndsWithTheMemory) {
   EXPECT_EQ(differences(memory, changed(memory, {4096})), (Ranges{{4096, 4608}}));
 }
 
-TEST(Compare, AGapOfSixteenKiBIsWrittenAlongAndALongerOneIsNot) {
+TEST(Compare, AGapOfOneUnitIsWrittenAlongAndALongerOneIsNot) {
   const Memory memory(64 << 10);
-  EXPECT_EQ(differences(memory, changed(memory, {0, 20480})), (Ranges{{0, 24576}}));
-  EXPECT_EQ(differences(memory, changed(memory, {0, 24576})), (Ranges{{0, 4096}, {24576, 28672}}));
+  EXPECT_EQ(differences(memory, changed(memory, {0, 8192})), (Ranges{{0, 12288}}));
+  EXPECT_EQ(differences(memory, changed(memory, {0, 12288})), (Ranges{{0, 4096}, {12288, 16384}}));
   EXPECT_EQ(differences(memory, changed(memory, {0, 8192}), 0, 0),
             (Ranges{{0, 4096}, {8192, 12288}}));
 }
