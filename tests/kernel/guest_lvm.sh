@@ -6,6 +6,8 @@
 # that an origin may end inside a data block.
 # The state, for comparison, is taken from below: the origin's data from the extents
 # of its disk, whichever nodes exist, are open or are read-only at the moment.
+# Starting a program costs 15 to 100 ms here, and all that time is taken from the merge:
+# what is asked again and again is asked of /sys, and taken apart by the shell.
 
 source "$(dirname "${BASH_SOURCE[0]}")/guest.sh"
 
@@ -24,7 +26,7 @@ mkdir -p /run/lvm /run/mounted
 lvm_config() {
   cat > /run/lvm/lvm.conf << CONF
 devices { dir="/dev" scan=["/dev"] filter=[${1-}"a|/dev/ubd.*|","r|.*|"] use_devicesfile=0 obtain_device_list_from_udev=0 external_device_info_source="none" types=["ubd",16] }
-activation { udev_sync=0 udev_rules=0 verify_udev_operations=0 monitoring=0 }
+activation { udev_sync=0 udev_rules=0 verify_udev_operations=0 monitoring=0 reserved_memory=64 reserved_stack=64 }
 global { locking_dir="/run/lock/lvm" use_lvmpolld=0 ${2-} }
 backup { backup=0 archive=0 }
 CONF
@@ -43,10 +45,11 @@ quietly() {
 # dm_name LV: its name in /dev/mapper.
 dm_name() { printf '%s-%s' "${vg//-/--}" "${1//-/--}"; }
 # lvs_of FIELDS [LV]: without waiting for whoever has the group locked.
-lvs_of() { lvs -a --nolocking --units b --noheadings -o "$1" "${2:-$vg}" 2> /dev/null | sed 's/ *$//'; }
+lvs_of() { lvs -a --nolocking --units b --noheadings -o "$1" "${2:-$vg}" 2> /dev/null; }
 
 # new_group: an empty volume group, whatever was on the disks.
 new_group() {
+  origin_extents=
   quietly wipefs -qaf "${disks[@]}"
   quietly pvcreate -qq -ff -y "${disks[@]}"
   quietly vgcreate -s 4k $vg "${disks[@]}"
@@ -88,18 +91,22 @@ extents_of() {
   done < <(pvs --segments --nolocking --noheadings --nosuffix --units b -O seg_start_pe \
     -o pv_name,pe_start,vg_extent_size,pvseg_start,pvseg_size -S "vg_name=$vg && lv_name=$1" 2> /dev/null)
 }
-# origin_data: what the origin holds, read from its disk.
+# origin_data: what the origin holds, read from its disk. Where that is stays the same
+# for as long as the group does, and is asked once, by find_origin.
+origin_extents=
+find_origin() { [[ -n $origin_extents ]] || origin_extents=$(extents_of $origin_lv); }
 origin_data() {
   local disk offset length
+  find_origin
   while read -r disk offset length; do
     dd if="$disk" bs=1M iflag=direct,skip_bytes,count_bytes skip="$offset" count="$length" status=none
-  done < <(extents_of $origin_lv)
+  done <<< "$origin_extents"
 }
 
 # kernel_view LV FILE: what the kernel reads of it. An inactive one is inactive after.
 kernel_view() {
   local was_active=yes
-  dmsetup info "$(dm_name "$1")" &> /dev/null || was_active=no
+  is_active "$1" || was_active=no
   [[ $was_active == yes ]] || quietly lvchange -ay -K $vg/"$1"
   dd if=/dev/mapper/"$(dm_name "$1")" of="$2" bs=1M iflag=direct status=none
   [[ $was_active == yes ]] || quietly lvchange -an $vg/"$1"
@@ -107,23 +114,31 @@ kernel_view() {
 
 # held_root: of each active pool, its name and the metadata snapshot held or -.
 held_root() {
-  local pool
-  dmsetup info -c --noheadings -o name,uuid --separator ' ' 2> /dev/null | sort |
-    while read -r pool uuid; do
-      [[ $uuid != *-tpool ]] || printf '%s held %s\n' "$pool" \
-        "$(dmsetup status --noflush "$pool" | cut -d' ' -f7)"
-    done
+  local pool words
+  while read -r pool _ _ words; do
+    read -ra words <<< "$words"
+    ((${#words[@]} < 5)) || printf '%s held %s\n' "${pool%:}" "${words[4]}"
+  done < <(dmsetup status --noflush --target thin-pool 2> /dev/null)
 }
-is_held() { [[ $(held_root) == *'held '[0-9]* ]]; }
+is_held() { [[ $(dmsetup status --noflush --target thin-pool 2> /dev/null) =~ \ thin-pool\ [0-9]+\ [0-9/]+\ [0-9/]+\ [0-9] ]]; }
 
 # state_of_kernel: device-mapper's tables, with names for numbers; which are
 # read-only, suspended, open, or have a table loaded beside the live one.
 state_of_kernel() {
-  local names
-  names=$(dmsetup info -c --noheadings -o major,minor,name --separator ' ' |
-    sed -n 's,^\([0-9]*\) \([0-9]*\) \(.*\)$,s|\\b\1:\2\\b|\3|g,p')
-  dmsetup table | sed -e "$names" | sort
-  dmsetup info -c --noheadings -o name,attr,open | sort
+  local -A name_of
+  local nodes tables number name rest words i
+  nodes=$(dmsetup info -c --noheadings -O name -o name,attr,open,major,minor --separator ' ')
+  tables=$(dmsetup table)
+  while read -r name _ _ number rest; do
+    name_of[$number:$rest]=$name
+  done <<< "$nodes"
+  while read -ra words; do
+    for i in "${!words[@]}"; do
+      words[i]=${name_of[${words[i]}]-${words[i]}}
+    done
+    printf '%s\n' "${words[*]}"
+  done <<< "$tables"
+  while read -r name rest; do printf '%s:%s\n' "$name" "${rest% * *}"; done <<< "$nodes"
   held_root
 }
 # state_of_group [,FIELD]: what LVM's metadata says.
@@ -133,6 +148,7 @@ state_of_group() {
 # state_of_everything: for a refusal nothing at all may differ, not even the
 # pool's transaction, which every thin made or removed moves on.
 state_of_everything() {
+  find_origin
   state_of_group ,transaction_id
   state_of_kernel
   origin_data | sha256sum
@@ -152,6 +168,7 @@ merges() {
 refuses() {
   local expected=$1 pattern=$2 status=0
   shift 2
+  find_origin
   state_of_everything > /run/state_before
   "$EXTMERGE" "$@" > /run/said 2>&1 || status=$?
   state_of_everything > /run/state_after
@@ -166,22 +183,22 @@ refuses() {
   note "refused as it should be: $(grep -o 'EXM-[0-9]*' /run/said | head -1) $*"
 }
 
-# nothing_left: of freeze, tags, activation-skip, metadata snapshot, loaded tables.
+# nothing_left: of freeze, tags, activation-skip, metadata snapshot, loaded tables. Where the
+# state of group and kernel is compared with what it was before, that says as much.
 nothing_left() {
-  local found
-  found=$(
-    lvs_of lv_name,lv_tags | grep extmerge
-    lvs_of lv_name,lv_skip_activation $vg/$origin_lv | grep skip
-    held_root | grep 'held [0-9]'
-    dmsetup info -c --noheadings -o name,attr | grep -E 'extmerge|:.*(I|s)'
-  ) || true
-  [[ -z $found ]] || {
-    printf '%s\n' "$found"
-    fail "left behind"
-  }
+  local line found=
+  while read -r line; do
+    [[ ! $line =~ extmerge|^($origin_lv|$snap_lv)' '.*skip ]] || found+="$line"$'\n'
+  done < <(lvs_of lv_name,lv_tags,lv_skip_activation)
+  while read -r line; do
+    [[ ! $line =~ extmerge|\ .*[Is] ]] || found+="$line"$'\n'
+  done < <(dmsetup info -c --noheadings -o name,attr --separator ' ')
+  ! is_held || found+="a metadata snapshot"
+  [[ -z $found ]] || fail "left behind: $found"
 }
 # origin_is FILE
 origin_is() {
+  find_origin
   cmp "$1" <(origin_data) || fail "the origin is not what it should be"
 }
 
@@ -199,7 +216,7 @@ kill_when() {
       kill -9 $pid 2> /dev/null && killed=yes
       break
     fi
-    sleep 0.01
+    pause 0.005
   done
   wait $pid 2> /dev/null || true
   no_lvm_runs
@@ -212,7 +229,7 @@ kill_all_after() {
   setsid "$EXTMERGE" "$@" > /run/said 2>&1 &
   pid=$!
   killed=no
-  sleep "$seconds"
+  pause "$seconds"
   kill -9 -- -$pid 2> /dev/null && killed=yes
   wait $pid 2> /dev/null || true
   no_lvm_runs
@@ -222,14 +239,30 @@ kill_all_after() {
   done
 }
 no_lvm_runs() {
-  while grep -qsx lvm /proc/[0-9]*/comm; do sleep 0.02; done
+  local file name
+  while :; do
+    for file in /proc/[1-9]*/comm; do
+      if read -r name < "$file" && [[ $name == lvm ]]; then
+        pause 0.02
+        continue 2
+      fi
+    done 2> /dev/null
+    return 0
+  done
 }
-# Conditions for kill_when, in the order of their coming.
+# Conditions for kill_when.
 has_file() { compgen -G "$EXTMERGE_STATE_DIR/$1" > /dev/null; }
-has_freeze() { lvs_of lv_name | grep -q extmerge; }
-has_tag() { lvs_of lv_tags $vg/$origin_lv | grep -q half-merged; }
-is_writable() { [[ $(dmsetup info -c --noheadings -o attr "$(dm_name $origin_lv)$1" 2> /dev/null) == L*w ]]; }
-is_active() { dmsetup info "$(dm_name "$1")" &> /dev/null; }
+has_freeze() { [[ $(lvs_of lv_name) == *extmerge* ]]; }
+has_tag() { [[ $(lvs_of lv_tags $vg/$origin_lv) == *half-merged* ]]; }
+is_active() { find_node "${vg//-/--}-${1//-/--}"; }
+# is_writable SUFFIX: the origin's layer of that name.
+is_writable() {
+  local node readonly size
+  find_node "${vg//-/--}-${origin_lv//-/--}$1" &&
+    { read -r readonly < "$node/ro" && read -r size < "$node/size"; } 2> /dev/null && ((readonly == 0 && size > 0))
+}
+# is_copying: its journal is there, so that there is something to resume.
+is_copying() { is_writable "" && [[ $("$EXTMERGE" status $vg/$snap_lv 2> /dev/null) =~ state\ +copying ]]; }
 is_there() { [[ -n $(lvs_of lv_name $vg/"$1") ]]; }
 
 # write_files FOLDER NAME COUNT: files of 1 to 300 KB with random contents.
