@@ -22,7 +22,7 @@ class ADamagedResume : public MergerTest {
     // Two blocks of three, recorded on the way in all slots.
     const std::vector<std::byte> expected = scene->expected_origin();
     const auto journal = Journal::open(*directory, "journal", true);
-    for (const uint64_t block : {0, 2}) {
+    for (const uint64_t block : {uint64_t{0}, uint64_t{2}}) {
       scene->origin().overwrite(Bytes(block * kBlock),
                                 std::span(expected).subspan(block * kBlock, kBlock));
     }
