@@ -116,7 +116,12 @@ MetadataHold::MetadataHold(ThinPool pool, SystemChanges& changes, Note note)
   changes_.pool_uuid = pool_.uuid;
   changes_.holding = true;
   changes_.held.clear();
-  note_();
+  try {
+    note_();
+  } catch (...) {
+    forget();
+    throw;
+  }
   const int failure = send_pool_message(pool_.device_number, "reserve_metadata_snap");
   if (failure != 0) {
     changes_.holding = false;
@@ -137,10 +142,20 @@ MetadataHold::MetadataHold(ThinPool pool, SystemChanges& changes, Note note)
     note_();
   } catch (...) {
     // Nobody but us knows yet that it is ours.
-    send_pool_message(pool_.device_number, "release_metadata_snap");
+    if (send_pool_message(pool_.device_number, "release_metadata_snap") == 0) forget();
     throw;
   }
   held_ = true;
+}
+
+// After a failure that may be one to note anything at all.
+void MetadataHold::forget() {
+  changes_.holding = false;
+  changes_.held.clear();
+  try {
+    note_();
+  } catch (const std::exception&) {
+  }
 }
 
 MetadataHold::~MetadataHold() {

@@ -40,6 +40,8 @@ class MetadataHold {
   void release();
 
  private:
+  void forget();
+
   const ThinPool pool_;
   SystemChanges& changes_;
   const Note note_;

@@ -99,7 +99,12 @@ std::vector<Error> merge_named(const Options& options, Signals& signals, Termina
   }
   std::unique_ptr<NamedSource> source = open_named_source(options);
   if (options.finish) source->check_finish();
-  const bool was_done = source->settle() && !options.finish && !options.merge.again;
+  const bool is_settled = source->settle();
+  if (is_settled && source->is_gone()) {
+    report_settled(options, *source);
+    return {};
+  }
+  const bool was_done = is_settled && !options.finish && !options.merge.again;
   Progress progress;
   MergeReport report;
   const DeviceNames names{{}, {}, {}, source->thin_name(), source->origin_name()};

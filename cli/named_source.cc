@@ -75,14 +75,12 @@ std::unique_ptr<NamedSource> open_recorded_source(const Options& options,
   return open_path(options, "/dev/mapper/" + changes.thin);
 }
 
-// Empty if there is no such volume, or LVM says nothing.
-std::string uuid_of_volume(const std::string& name) {
+// Of the group that a volume's name names; none if there is no such group.
+std::vector<LogicalVolume> volumes_beside(const std::string& name) {
   const size_t slash = name.find('/');
   if (slash == std::string::npos || is_path(name)) return {};
   try {
-    const auto volumes = Lvm().volumes(name.substr(0, slash));
-    const LogicalVolume* const volume = find_volume(volumes, name.substr(slash + 1));
-    return volume ? volume->uuid : std::string();
+    return Lvm().volumes(name.substr(0, slash));
   } catch (const Error&) {
     return {};
   }
@@ -102,11 +100,18 @@ std::optional<RecordedChanges> find_recorded(const Options& options, const std::
     if (!changes || (!name.empty() && !changes->is_called(name))) return {};
     return RecordedChanges{journal_place(path.directory, path.path), *changes};
   }
+  const std::vector<LogicalVolume> volumes = volumes_beside(name);
+  const auto has = [&](const std::string& uuid) {
+    return std::any_of(volumes.begin(), volumes.end(),
+                       [&](const LogicalVolume& volume) { return volume.uuid == uuid; });
+  };
+  const LogicalVolume* const named = find_volume(volumes, name.substr(name.find('/') + 1));
   std::vector<RecordedChanges> found;
-  const std::string uuid = uuid_of_volume(name);
   for (RecordedChanges& one : all_recorded(options)) {
-    const bool is_it =
-        one.changes.is_called(name) || (!uuid.empty() && one.changes.thin_uuid == uuid);
+    // A name that is a volume's now is not that of another that had it before.
+    const std::string& uuid = one.changes.thin_uuid;
+    const bool is_it = named ? uuid == named->uuid || (one.changes.is_called(name) && !has(uuid))
+                             : one.changes.is_called(name);
     if (is_it) found.push_back(std::move(one));
   }
   // Names are used again.

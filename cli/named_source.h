@@ -39,6 +39,8 @@ class NamedSource {
   virtual bool is_put_back() const { return true; }
   // Whether a metadata snapshot that a killed run left was found, and released, on opening.
   bool has_reclaimed() const { return has_reclaimed_; }
+  // After settle(): whether there is no such source any more.
+  virtual bool is_gone() const { return false; }
   // What a killed run left of a merge that is done, or was never begun, is cleared away.
   // True if it was done: then this was all that remained to do.
   virtual bool settle() { return false; }

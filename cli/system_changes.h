@@ -52,7 +52,9 @@ struct SystemChanges {
   // The thin is about to be removed: the merge is done and verified.
   bool removing = false;
 
-  bool is_put_back() const { return !origin_marked && !thin_kept_inactive && freeze.empty(); }
+  bool is_put_back() const {
+    return !origin_marked && !thin_kept_inactive && !thin_was_active && freeze.empty();
+  }
   bool is_of_lvm() const { return !vg.empty(); }
   // Whether `name` names the thin: VG/LV, or a path of its device.
   bool is_called(const std::string& name) const;

@@ -70,9 +70,7 @@ void VolumeSource::settle_other_pool() {
 
 void VolumeSource::settle_activation() {
   if (!changes_.origin_activated) return;
-  if (find_dm_device(volume_.origin.dm_uuid())) {
-    lvm_.run({"lvchange", "-an", origin_name()}, "deactivate it by hand");
-  }
+  if (find_dm_device(volume_.origin.dm_uuid())) deactivate(volume_.origin);
   changes_.origin_activated = false;
   note();
 }
@@ -81,13 +79,23 @@ void VolumeSource::put_back_activation() {
   try {
     settle_activation();
     if (finishing_) release_thin();
-    if (!changes_.pool_was_active) {
-      lvm_.run({"lvchange", "-an", volume_.pool.full_name()}, "deactivate it by hand");
+    const bool is_this_pool = changes_.pool_uuid == volume_.pool.dm_uuid("-tpool");
+    if (!changes_.pool_was_active && is_this_pool) {
+      deactivate(volume_.pool);
       changes_.pool_was_active = true;
       note();
     }
   } catch (const std::exception& error) {
     spdlog::warn("{}", printable(error.what()));
+  }
+}
+
+// Somebody may use it by now.
+void VolumeSource::deactivate(const LogicalVolume& volume) const {
+  try {
+    lvm_.run({"lvchange", "-an", volume.full_name()}, "");
+  } catch (const Error& error) {
+    spdlog::warn("{} stays active: {}", printable(volume.full_name()), printable(error.what()));
   }
 }
 

@@ -172,7 +172,12 @@ void VolumeSource::release_thin() {
   if (const LogicalVolume* const thin = find_by_uuid(volumes, changes_.thin_uuid)) {
     if (changes_.thin_kept_inactive) lvm_.run({"lvchange", "-kn", thin->full_name()}, "see lvs -a");
     if (changes_.thin_was_active && !thin->is_active()) {
-      lvm_.run({"lvchange", "-ay", "-K", thin->full_name()}, "activate it by hand");
+      try {
+        lvm_.run({"lvchange", "-ay", "-K", thin->full_name()}, "");
+      } catch (const Error& error) {
+        spdlog::warn("{} stays inactive: {}", printable(thin->full_name()),
+                     printable(error.what()));
+      }
     }
   }
   changes_.thin_kept_inactive = changes_.thin_was_active = false;
@@ -189,23 +194,41 @@ void VolumeSource::unmark_origin() {
   note();
 }
 
+// First what needs no pool, which may be what is wrong.
+void VolumeSource::put_back() {
+  const LogicalVolume* const frozen = find_volume(volume_.volumes, changes_.freeze);
+  if (frozen && frozen->has_tag(kFreezeTag)) check_not_only_copy(*frozen);
+  unmark_origin();
+  release_thin();
+  drop_freeze();
+  if (changes_.holding && pool_failure_) throw *pool_failure_;
+}
+
 bool VolumeSource::settle() {
   if (is_put_back()) return false;
   const auto begun = journal_state();
   if (begun && begun->state == JournalState::kCopying) return false;
+  const bool was_freeze = is_freeze();
   // There is nothing else of it any more: it is to be merged, not cleared away.
-  if (is_freeze() && !(begun && begun->thin == merged_thin())) return false;
+  if (was_freeze && !(begun && begun->thin == merged_thin())) {
+    if (options_.command == Command::kAbort) check_not_only_copy(volume_.snap);
+    return false;
+  }
   // The journal of an earlier round is done as well; it is of another freeze.
   const bool was_done = begun && is_ours() && changes_.freeze_id && begun->thin == merged_thin();
   spdlog::info("clearing away what a killed run left of {}", printable(changes_.thin_name()));
-  drop_freeze();
-  unmark_origin();
-  release_thin();
-  if (!is_freeze()) look_again();
+  put_back();
+  is_gone_ = was_freeze;
+  if (!was_freeze) look_again();
   return was_done;
 }
 
 void VolumeSource::check_finish() const {
+  if (is_freeze()) {
+    throw Error(MessageId::kUsage,
+                thin_name() + " is what was frozen of " + changes_.thin_name() + ", which is gone",
+                "merge it without --finish: it is removed when it is merged");
+  }
   if (!volume_.dependents.empty()) {
     throw Error(MessageId::kThinOpen,
                 thin_name() + " is itself an origin, of " + volume_.dependents.front() +
@@ -222,6 +245,13 @@ void VolumeSource::check_finish() const {
 void VolumeSource::begin_finish() {
   look_again();
   check_finish();  // asking took time
+  if (!is_ours()) {
+    // The record is of an earlier merge into the same origin, of another snapshot.
+    drop_freeze();
+    release_thin();
+    name_record(changes_);
+    changes_.freeze_id.reset();
+  }
   finishing_ = true;
   if (volume_.snap.is_active()) {
     changes_.thin_was_active = true;
@@ -286,13 +316,13 @@ std::string VolumeSource::finish() {
 }
 
 std::string VolumeSource::next_steps() const {
-  const std::string name = changes_.thin_name();
   const auto volumes = lvm_.volumes(volume_.snap.vg);
   const LogicalVolume* const thin = find_by_uuid(volumes, changes_.thin_uuid);
   const bool others = !volume_.origin_users.empty();
   if (!thin) {
     return others ? "" : "to make the origin writable: lvchange -prw " + origin_name();
   }
+  const std::string name = thin->full_name();
   const std::string steps =
       "the snapshot is still there; to remove it and make the origin writable: extmerge merge "
       "--finish " +
@@ -305,18 +335,12 @@ std::string VolumeSource::next_steps() const {
 
 void VolumeSource::abort() {
   if (is_ours() || !find_volume(volume_.volumes, changes_.thin)) {
-    const LogicalVolume* const frozen = find_volume(volume_.volumes, changes_.freeze);
-    if (frozen && frozen->has_tag(kFreezeTag)) check_not_only_copy(*frozen);
-    // First what needs no pool, which may be why the merge is given up.
-    unmark_origin();
-    release_thin();
-    drop_freeze();
+    put_back();
   } else if (changes_.origin_marked) {
     throw Error(MessageId::kHalfMerged,
                 "the unfinished merge into " + origin_name() + " is of " + changes_.thin_name(),
                 "extmerge abort " + changes_.thin_name());
   }
-  if (changes_.holding && pool_failure_) throw *pool_failure_;
   put_back_activation();
   remove_journal(place_);
   is_forgotten_ = true;
@@ -332,6 +356,12 @@ std::optional<CompletedRemoval> complete_removal(const Options& options,
   if (find_by_uuid(volumes, changes.thin_uuid)) return {};  // killed before it was removed
   JournalPlace place = found->place;
   lock_place(place);
+  if (!find_by_uuid(volumes, changes.origin_uuid)) {
+    // Nothing is left to be completed, and the names may be others' by now.
+    changes.removing = false;
+    write_changes(*place.directory, place.name, changes);
+    return {};
+  }
   const std::string outcome = make_ordinary(lvm, changes);
   put_back_pool(lvm, changes);
   changes.removing = changes.thin_kept_inactive = changes.thin_was_active = false;
@@ -367,7 +397,11 @@ void abort_recorded(RecordedChanges& recorded) {
              kHalfMergedTag, volume.full_name()},
             "see lvs -a -o +tags");
   }
-  reclaim_metadata_snapshot(changes, note);
+  const auto volumes = lvm.volumes(changes.vg);
+  const bool pool_exists = std::any_of(volumes.begin(), volumes.end(), [&](const auto& volume) {
+    return volume.dm_uuid("-tpool") == changes.pool_uuid;
+  });
+  if (pool_exists) reclaim_metadata_snapshot(changes, note);
   put_back_pool(lvm, changes);
   remove_journal(recorded.place);
 }

@@ -39,6 +39,12 @@ VolumeSource::VolumeSource(const Options& options, const std::string& name)
   look_again();  // whoever had the lock has changed it
   changes_ = read_changes(*place_.directory, place_.name).value_or(SystemChanges{});
   if (changes_.vg.empty()) name_record(changes_);
+  if (changes_.origin_uuid != volume_.origin.uuid) {
+    throw Error(MessageId::kForeignJournal,
+                changes_name(place_.path) + " is the record of a merge into " +
+                    changes_.origin_name() + ", not into " + origin_name(),
+                "name another file with --journal");
+  }
   // The lock is ours, so what is writable was left so, by a run that was killed.
   if (changes_.origin_marked) make_nodes_read_only(volume_.origin);
   // After a reboot what is active is so because somebody wants it so.
@@ -292,6 +298,7 @@ void VolumeSource::complete_plan(PlanReport& report) const {
 
 // Asked at every checkpoint, with transfers in flight: no command is run.
 void VolumeSource::check_during_merge() {
+  const std::lock_guard guard(checking_);
   writable_->check();
   // Inactive, SNAP makes the freeze cost nothing; without one it has to stay so.
   if (!find_dm_device(volume_.snap.dm_uuid())) return;
@@ -384,6 +391,10 @@ void VolumeSource::done() {
 
 Error VolumeSource::failed(const Error& error) {
   hold_.reset();
+  // An older journal may be unfinished still, where a merge was to begin anew.
+  const auto begun = journal_state();
+  const bool unfinished = begun && begun->state == JournalState::kCopying;
+  const bool ours = unfinished && begun->thin == merged_thin();
   Error result = error;
   try {
     if (writable_) writable_->check();
@@ -391,21 +402,23 @@ Error VolumeSource::failed(const Error& error) {
     // What looks like a failed write is explained by that.
     if (taken.id() == MessageId::kOriginTakenBack) {
       result = Error(taken.id(), taken.what(),
-                     taken.next() + "; the merge can be resumed: extmerge resume " + thin_name());
+                     taken.next() + (ours && is_frozen() ? "; extmerge resume " + thin_name() +
+                                                               " goes on with the merge"
+                                                         : "; run the same command again"));
     }
   }
   writable_.reset();
-  try {
-    // An older journal may be unfinished still, where a merge was to begin anew.
-    const auto begun = journal_state();
-    const bool unfinished = begun && begun->state == JournalState::kCopying;
-    const bool ours = unfinished && begun->thin == merged_thin();
-    if (!ours || error.id() == MessageId::kPoolFull) drop_freeze();
-    if (!unfinished) unmark_origin();
-    if (!unfinished) release_thin();
-  } catch (const Error& second) {
-    spdlog::error("{}", printable(second.what()));
-  }
+  const auto attempt = [](const std::function<void()>& deed) {
+    try {
+      deed();
+    } catch (const Error& second) {
+      spdlog::error("{}", printable(second.what()));
+    }
+  };
+  const bool is_of_use = ours && error.id() != MessageId::kPoolFull;
+  if (!is_of_use && !is_freeze()) attempt([this] { drop_freeze(); });
+  if (!unfinished) attempt([this] { unmark_origin(); });
+  if (!unfinished) attempt([this] { release_thin(); });
   return result;
 }
 

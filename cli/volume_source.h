@@ -17,6 +17,7 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <set>
 #include <string>
 
@@ -48,7 +49,8 @@ class VolumeSource final : public NamedSource {
   void done() override;
   Error failed(const Error& error) override;
 
-  bool is_put_back() const override { return changes_.is_put_back(); }
+  bool is_put_back() const override { return changes_.is_put_back() && !changes_.holding; }
+  bool is_gone() const override { return is_gone_; }
   bool settle() override;
   void check_finish() const override;
   void begin_finish() override;
@@ -85,6 +87,7 @@ class VolumeSource final : public NamedSource {
   void activate_pool();
   void check_transaction(const PoolStatus& status) const;
   void put_back_activation();
+  void deactivate(const LogicalVolume& volume) const;
   void reserve();
   MergeTarget base_target(ThinId id, const std::string& origin_path);
   DeviceFacts origin_facts() const;
@@ -105,6 +108,7 @@ class VolumeSource final : public NamedSource {
   void mark_origin();
   void drop_freeze();
   void unmark_origin();
+  void put_back();
   void check_during_merge();
   MergeTarget prepare(ThinId id);
 
@@ -116,6 +120,8 @@ class VolumeSource final : public NamedSource {
   ThinPool pool_;
   std::unique_ptr<MetadataHold> hold_;
   std::unique_ptr<WritableOrigin> writable_;
+  std::mutex checking_;        // check_during_merge() is called from two threads
+  bool is_gone_ = false;       // what was named was a freeze, and is merged and removed
   bool finishing_ = false;     // SNAP is kept inactive until it is removed
   bool is_forgotten_ = false;  // given up: the record is removed, and not written again
   // abort: why the pool could not be worked with.

@@ -22,7 +22,11 @@ bool is_read_only(uint64_t device_number) {
 }
 
 void make_read_only(const std::optional<uint64_t>& device_number) {
-  if (device_number && !is_read_only(*device_number)) reload_dm_table(*device_number, true);
+  if (!device_number) return;
+  if (!is_read_only(*device_number)) return reload_dm_table(*device_number, true);
+  // A kill between loading and resuming leaves one that the next resume would take.
+  const auto table = read_dm_table(*device_number);
+  if (table && table->has_inactive) clear_inactive_table(*device_number);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -22,10 +23,17 @@ bool is_number(const std::string& text) {
                                       [](unsigned char c) { return std::isdigit(c) != 0; });
 }
 
-bool is_what(const struct stat& status, const DeviceFacts& facts) {
-  if (facts.is_block) return S_ISBLK(status.st_mode) && status.st_rdev == facts.device_number;
-  return S_ISREG(status.st_mode) && status.st_dev == facts.file_system &&
-         status.st_ino == facts.inode;
+// Without asking a server that may be gone.
+bool is_what(const fs::path& path, const DeviceFacts& facts) {
+  struct statx status {};
+  constexpr int kFlags = AT_STATX_DONT_SYNC;
+  if (::statx(AT_FDCWD, path.c_str(), kFlags, STATX_TYPE | STATX_INO, &status) != 0) return false;
+  if (facts.is_block) {
+    return S_ISBLK(status.stx_mode) &&
+           gnu_dev_makedev(status.stx_rdev_major, status.stx_rdev_minor) == facts.device_number;
+  }
+  return S_ISREG(status.stx_mode) && status.stx_ino == facts.inode &&
+         gnu_dev_makedev(status.stx_dev_major, status.stx_dev_minor) == facts.file_system;
 }
 
 // "flags:\t0100002", octal, as open(2) was given them.
@@ -40,8 +48,7 @@ bool is_for_writing(const std::string& info) {
 bool writes(const fs::path& process, const DeviceFacts& facts) {
   std::error_code gone;
   for (const auto& file : fs::directory_iterator(process / "fd", gone)) {
-    struct stat status {};
-    if (::stat(file.path().c_str(), &status) != 0 || !is_what(status, facts)) continue;
+    if (!is_what(file.path(), facts)) continue;
     if (is_for_writing(read_text(process / "fdinfo" / file.path().filename()))) return true;
   }
   return false;

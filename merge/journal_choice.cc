@@ -6,10 +6,6 @@ namespace extmerge {
 
 namespace {
 
-bool same_pool(const MergeRecord& a, const MergeRecord& b) {
-  return a.metadata.identity == b.metadata.identity && a.data.identity == b.data.identity;
-}
-
 // An id is used again after a deletion; with the creation it names one device.
 bool same_device(const MergeRecord& a, const MergeRecord& b) {
   return a.thin_id == b.thin_id && a.creation_time == b.creation_time &&
@@ -86,6 +82,10 @@ JournalDecision decide_unfinished(const Journal& journal, const MergeRecord& wan
 }
 
 }  // namespace
+
+bool same_pool(const MergeRecord& a, const MergeRecord& b) {
+  return a.metadata.identity == b.metadata.identity && a.data.identity == b.data.identity;
+}
 
 bool is_same_source(const MergeRecord& done, const MergeRecord& wanted,
                     std::optional<ThinId> merged_as) {

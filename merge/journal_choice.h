@@ -30,6 +30,9 @@ struct JournalWishes {
   bool last_round = false;            // MergeOptions'
 };
 
+// Times, transactions and blocks of two pools cannot be compared.
+bool same_pool(const MergeRecord& a, const MergeRecord& b);
+
 // Whether `wanted` is another round of what `done` records: the same device, or one that is
 // known to have been frozen in it (`merged_as`).
 bool is_same_source(const MergeRecord& done, const MergeRecord& wanted,

@@ -297,8 +297,8 @@ JournalProgress Merger::copy(Journal& journal, Source& source, BlockDevice& orig
   const std::unique_ptr<RunSource> runs = journal.runs_from(start.position, skip);
   ExtentSource extents(*runs, journal.record().limits(), skip);
   JournalCheckpoints checkpoints(journal, target_.check_origin, progress_);
-  return copy_extents({source.data(), origin, extents, start}, options_.pipeline, checkpoints,
-                      progress_, stop_);
+  return copy_extents({source.data(), origin, extents, start, target_.check_origin},
+                      options_.pipeline, checkpoints, progress_, stop_);
 }
 
 void Merger::verify_merged(Journal& journal, Source& source, BlockDevice& origin) {

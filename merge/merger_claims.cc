@@ -29,11 +29,11 @@ JournalDecision Merger::decide_journal(Source& source, Journal* journal,
            journal->fingerprint() == origin_fingerprint(*journal, *origin);
   };
   JournalDecision decision = decide(journal, wanted, wishes, origin_unchanged);
-  const bool follows_another = journal && journal->state() == JournalState::kDone &&
-                               !decision.refusal && !options_.again &&
-                               !options_.overrides.allow_shared_origin &&
-                               !is_same_source(journal->record(), wanted, target_.merged_as) &&
-                               !is_later(wanted, journal->record());
+  const bool follows_another =
+      journal && journal->state() == JournalState::kDone && !decision.refusal && !options_.again &&
+      !options_.overrides.allow_shared_origin && same_pool(journal->record(), wanted) &&
+      !is_same_source(journal->record(), wanted, target_.merged_as) &&
+      !is_later(wanted, journal->record());
   if (!follows_another) return decision;
   // The thin shows what was merged from the other one wherever it maps nothing itself.
   Bytes skip;

@@ -63,7 +63,7 @@ uint32_t keys_up_to(const Node& node, uint64_t key) {
 LeafFinder::LeafFinder(MetadataReader& reader, MetadataBlock root, uint32_t leaf_value_size,
                        const BlockSet* skip, BlockSet* skipped)
     : reader_(reader), skip_(skip), skipped_(skipped), visited_(reader.nr_blocks()) {
-  levels_.push_back({{root_place(reader, root, leaf_value_size)}, 0, {}});
+  levels_.push_back({{root_place(reader, root, leaf_value_size)}, 0, false});
 }
 
 std::optional<NodeExpectation> LeafFinder::next() {
@@ -112,7 +112,10 @@ bool LeafFinder::descend(NodeExpectation& place) {
 std::span<const std::byte> LeafFinder::read_inner_node() {
   Level& level = levels_.back();
   const size_t current = level.next - 1;
-  if (level.blocks.empty()) {
+  if (blocks_.size() < levels_.size()) blocks_.resize(levels_.size());
+  std::vector<std::byte>& blocks = blocks_[levels_.size() - 1];
+  if (!level.is_read) {
+    level.is_read = true;
     std::vector<MetadataBlock> wanted;
     std::vector<size_t> children;
     for (size_t i = current; i < level.children.size(); ++i) {
@@ -122,13 +125,13 @@ std::span<const std::byte> LeafFinder::read_inner_node() {
       wanted.push_back(block);
       children.push_back(i);
     }
-    level.blocks.resize(level.children.size() * kMetadataBlockSize);
+    blocks.resize(level.children.size() * kMetadataBlockSize);
     reader_.sweep(wanted, [&](unsigned, size_t index, std::span<const std::byte> block) {
-      std::memcpy(level.blocks.data() + children[index] * kMetadataBlockSize, block.data(),
+      std::memcpy(blocks.data() + children[index] * kMetadataBlockSize, block.data(),
                   kMetadataBlockSize);
     });
   }
-  return std::span(level.blocks).subspan(current * kMetadataBlockSize, kMetadataBlockSize);
+  return std::span(blocks).subspan(current * kMetadataBlockSize, kMetadataBlockSize);
 }
 
 void LeafFinder::push_children(const Node& node, const NodeExpectation& parent) {

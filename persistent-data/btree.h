@@ -44,7 +44,7 @@ class LeafFinder {
   struct Level {
     std::vector<NodeExpectation> children;
     size_t next = 0;
-    std::vector<std::byte> blocks;  // the children, once they are read
+    bool is_read = false;  // the children are in blocks_
   };
 
   std::optional<NodeExpectation> next_child();
@@ -59,6 +59,7 @@ class LeafFinder {
   const BlockSet* skip_;
   BlockSet* skipped_;
   BlockSet visited_;
+  std::vector<std::vector<std::byte>> blocks_;  // of each level's children, used again
   std::vector<Level> levels_;  // the root's place, then the children of each node on the way down
   std::optional<size_t> leaf_depth_;
   // The deepest inner node met. Matters while no leaf was met: a level with an

@@ -243,7 +243,7 @@ TEST(Pipeline, CheckpointsComeByBytesAndByTime) {
   EXPECT_GT(by_time.records().size(), 1u);
 }
 
-// The units that differ, and the gaps of at most 16 KiB between them, in each
+// The units that differ, and the gaps of at most 4 KiB between them, in each
 // stretch of the plan without a gap on the origin: worked out sector by sector.
 std::vector<std::pair<uint64_t, uint64_t>> differing_ranges(const CopyScene& scene) {
   const FileBytes wanted = scene.expected();
@@ -254,7 +254,7 @@ std::vector<std::pair<uint64_t, uint64_t>> differing_ranges(const CopyScene& sce
     for (uint64_t at = begin; at < end; at += 4096) {
       const uint64_t unit_end = std::min(at + 4096, end);
       if (std::equal(&wanted[at], &wanted[unit_end - 1] + 1, &held[at])) continue;
-      if (ranges.size() > first && at - ranges.back().second <= 16384) {
+      if (ranges.size() > first && at - ranges.back().second <= 4096) {
         ranges.back().second = unit_end;
       } else {
         ranges.emplace_back(at, unit_end);
