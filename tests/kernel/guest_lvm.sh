@@ -145,6 +145,7 @@ state_of_kernel() {
 state_of_group() {
   lvs_of vg_attr,vg_tags,lv_name,lv_attr,lv_size,origin,thin_id,lv_skip_activation,lv_tags"${1-}"
 }
+state() { state_of_group && state_of_kernel; }
 # state_of_everything: for a refusal nothing at all may differ, not even the
 # pool's transaction, which every thin made or removed moves on.
 state_of_everything() {
@@ -154,6 +155,16 @@ state_of_everything() {
   origin_data | sha256sum
 }
 
+# says STATUS PATTERN ARGUMENT...: extmerge ends with that status, or one of those: 3|4.
+says() {
+  local expected=$1 pattern=$2 status=0
+  shift 2
+  "$EXTMERGE" "$@" > /run/said 2>&1 || status=$?
+  [[ $status =~ ^($expected)$ ]] && grep -Eq -- "$pattern" /run/said || {
+    cat /run/said
+    fail "extmerge $* ended with $status, not $expected, or did not say '$pattern'"
+  }
+}
 # merges ARGUMENT...: extmerge does it, without asking.
 merges() {
   local status=0
@@ -191,7 +202,7 @@ nothing_left() {
     [[ ! $line =~ extmerge|^($origin_lv|$snap_lv)' '.*skip ]] || found+="$line"$'\n'
   done < <(lvs_of lv_name,lv_tags,lv_skip_activation)
   while read -r line; do
-    [[ ! $line =~ extmerge|\ .*[Is] ]] || found+="$line"$'\n'
+    [[ $line == "No devices found" || ! $line =~ extmerge|\ .*[Is] ]] || found+="$line"$'\n'
   done < <(dmsetup info -c --noheadings -o name,attr --separator ' ')
   ! is_held || found+="a metadata snapshot"
   [[ -z $found ]] || fail "left behind: $found"
@@ -216,7 +227,7 @@ kill_when() {
       kill -9 $pid 2> /dev/null && killed=yes
       break
     fi
-    pause 0.005
+    pause 0.001
   done
   wait $pid 2> /dev/null || true
   no_lvm_runs
@@ -261,9 +272,31 @@ is_writable() {
   find_node "${vg//-/--}-${origin_lv//-/--}$1" &&
     { read -r readonly < "$node/ro" && read -r size < "$node/size"; } 2> /dev/null && ((readonly == 0 && size > 0))
 }
+# has_noted PATTERN: in the record of what is changed beside the origin's data, JOURNAL.lvm.
+has_noted() {
+  local file text=
+  for file in "$EXTMERGE_STATE_DIR"/*.lvm; do
+    read -rd '' text < "$file" || [[ ! $text =~ $1 ]] || return 0
+  done 2> /dev/null
+  return 1
+}
 # is_copying: its journal is there, so that there is something to resume.
 is_copying() { is_writable "" && [[ $("$EXTMERGE" status $vg/$snap_lv 2> /dev/null) =~ state\ +copying ]]; }
 is_there() { [[ -n $(lvs_of lv_name $vg/"$1") ]]; }
+
+# kill_holding ARGUMENT...: with a metadata snapshot reserved, and noted which. That is
+# over in milliseconds, and may take more than one attempt. What the state directory knows
+# of earlier merges is forgotten.
+kill_holding() {
+  local attempt
+  for attempt in 1 2 3 4 5 6 7 8 9 10; do
+    rm -f "$EXTMERGE_STATE_DIR"/*
+    kill_when "has_noted '\"held\": \"[0-9]' || { is_writable '' && has_file '*.journal'; }" "$@"
+    if is_held && has_noted '"held": "[0-9]'; then return; fi
+    "$EXTMERGE" abort $vg/$snap_lv &> /dev/null || true
+  done
+  fail "it was never killed while it held the metadata snapshot: $(< /run/said)"
+}
 
 # write_files FOLDER NAME COUNT: files of 1 to 300 KB with random contents.
 write_files() {

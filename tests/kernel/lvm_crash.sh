@@ -16,7 +16,6 @@ fresh() {
   stamp scatter /dev/$vg/$snap_lv $round $round 12
   kernel_view $snap_lv /run/view
 }
-state() { state_of_group && state_of_kernel; }
 # status_says: something.
 status_says() {
   local status=0
@@ -110,9 +109,8 @@ case $1 in
     killed_merge "Layer -real writable" kill_when 'is_writable -real'
     killed_merge "Top writable" kill_when 'is_writable ""'
     killed_merge "Copying" kill_when is_copying
-    killed_merge "Copying on" kill_when 'is_copying && pause 0.3'
     killed_merge "Top read-only" kill_when 'seen_and_gone is_writable ""'
-    for tenths in 4 8 16; do
+    for tenths in 5 12; do
       killed_merge "all after $tenths tenths" kill_all_after $((tenths / 10)).$((tenths % 10))
     done
     ;;

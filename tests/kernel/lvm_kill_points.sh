@@ -52,7 +52,6 @@ fresh() {
   [[ $deed != offline ]] || quietly lvchange -an $vg/$snap_lv $vg/$pool_lv
 }
 
-state() { state_of_group && state_of_kernel; }
 # killed COUNT MOMENT: false where there is no such command any more.
 killed() {
   local before status=0
@@ -94,9 +93,12 @@ killed() {
 }
 
 for ((count = 1; count < 30; ++count)); do
-  # In the middle a finish is a merge: freeze, tag, activation and back.
-  [[ $deed != finish ]] || ((count < 3 || count > 6)) || continue
   moments=(before after)
+  # In the middle a finish is a merge: freeze, tag, activation, and all of it back.
+  case $deed-$count in
+    finish-[34568]) continue ;;
+    finish-7) moments=(after) ;;
+  esac
   [[ $deed != offline ]] || moments=("${moments[count % 2]}")
   for moment in "${moments[@]}"; do killed $count $moment || break 2; done
 done

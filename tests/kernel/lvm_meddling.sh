@@ -19,11 +19,10 @@ during() {
   fi
   "$EXTMERGE" merge --yes --batch-mode --rate-limit 3M --checkpoint-interval 256k $vg/$snap_lv > /run/said 2>&1 &
   merger=$!
-  while ! is_writable ""; do
+  while ! is_copying; do
     kill -0 $merger 2> /dev/null || fail "the merge ended too soon: $(< /run/said)"
-    sleep 0.02
+    pause 0.02
   done
-  sleep 0.5
   "$@" > /run/meddler 2>&1 || note "which fails: $(tail -n 1 /run/meddler)"
   kill -0 $merger 2> /dev/null || note "the merge has stopped at once"
   wait $merger || status=$?

@@ -12,11 +12,10 @@ start_slowly() {
   rm -f $EXTMERGE_STATE_DIR/*
   "$EXTMERGE" "${merge[@]}" --rate-limit 300k $vg/$snap_lv > /run/slow_said 2>&1 &
   merger=$!
-  while ! { is_writable "" && has_file '*.journal'; }; do
+  while ! is_copying; do
     kill -0 $merger 2> /dev/null || fail "the merge ended too soon: $(< /run/slow_said)"
-    sleep 0.05
+    pause 0.05
   done
-  sleep 0.5
 }
 stop() {
   status=0
