@@ -6,7 +6,7 @@
 // Method: the inner nodes (one in 126 or more) are read as the walk comes to
 // them; leaves are read in batches, sorted by block number with neighbours
 // joined, one batch in flight while the one before is decoded.
-// Memory: two batches of 256 blocks, one node per level, a bit per metadata block.
+// Memory: two batches of 256 blocks, at most 252 nodes per level, a bit per metadata block.
 
 #pragma once
 

@@ -168,8 +168,9 @@ TEST_P(AWalkOfMillions, NeedsNoMoreMemoryThanItsBatches) {
   EXPECT_EQ(wrong, 0u);
   EXPECT_EQ(walk.delivered(), 5'000'000u);
   ASSERT_GT(most, 0u);
-  // Two batches are 2 MiB; the tree is 79 MiB, its mappings 80.
-  EXPECT_LT(most, before + (8 << 20));
+  // Two batches are 2 MiB, the inner nodes of a level 1 MiB, and reading those takes up to
+  // 4 MiB; the tree is 79 MiB, its mappings 80.
+  EXPECT_LT(most, before + (16 << 20));
 }
 
 INSTANTIATE_TEST_SUITE_P(Leaves, AWalkOfMillions,
