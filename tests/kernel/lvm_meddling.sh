@@ -6,6 +6,7 @@
 source "$(dirname "$0")/guest_lvm.sh"
 
 round=1
+rate=3M arguments=()
 # during EXPECTED COMMAND...: while a slow merge writes the origin. Sets `status`, one of EXPECTED.
 during() {
   local expected=$1 merger
@@ -17,7 +18,7 @@ during() {
     stamp scatter /dev/$vg/$snap_lv $round $round 12
     kernel_view $snap_lv /run/view
   fi
-  "$EXTMERGE" merge --yes --batch-mode --rate-limit 3M --checkpoint-interval 256k $vg/$snap_lv > /run/said 2>&1 &
+  "$EXTMERGE" merge --yes --batch-mode --rate-limit "$rate" --checkpoint-interval 128k "${arguments[@]}" $vg/$snap_lv > /run/said 2>&1 &
   merger=$!
   while ! is_copying; do
     kill -0 $merger 2> /dev/null || fail "the merge ended too soon: $(< /run/said)"
@@ -44,7 +45,21 @@ then_completes() {
 new_everything 64k 8196k
 quietly lvchange --errorwhenfull y $vg/$pool_lv
 
-during 0 lvchange --refresh $vg/$snap_lv
+note "what LVM made read-only below the origin is writable again, and the table it left beside is gone"
+refresh_and_watch() {
+  lvchange --refresh $vg/$snap_lv
+  while kill -0 "$merger"; do
+    if is_writable -real && [[ $(dmsetup info -c --noheadings -o attr "$(dm_name $origin_lv)") == L--w ]]; then
+      mended=yes
+      return
+    fi
+    pause 0.05
+  done
+}
+rate=500k mended=no
+during 0 refresh_and_watch
+[[ $mended == yes ]] || fail "it was left to the end"
+rate=3M
 then_completes
 during '0|4' lvcreate -y -s -n extra $vg/$snap_lv
 then_completes
@@ -58,12 +73,14 @@ then_completes
 during '0|7' lvextend -L +4M $vg/$pool_lv
 then_completes
 
-during '0|7' lvchange --refresh $vg/$origin_lv
-((status == 0)) || grep -q EXM-7 /run/said || fail "no id for being stopped"
+note "LVM takes the origin back: stopped, and resumable"
+rate=500k
+during 7 lvchange --refresh $vg/$origin_lv
+[[ $(< /run/said) == *EXM-705* ]] || fail "no word of why"
 then_completes
 
-during '0|7' lvrename $vg $origin_lv other
-((status == 0)) || grep -q EXM-7 /run/said || fail "no id for being stopped"
+during 7 lvrename $vg $origin_lv other
+[[ $(< /run/said) == *EXM-705* ]] || fail "no word of why"
 quietly lvrename $vg other $origin_lv
 then_completes
 
@@ -73,9 +90,79 @@ then_completes
 
 note "a pool that fills up"
 quietly lvcreate -y -V 100M -n filler --thinpool $vg/$pool_lv $vg
-during '0|3|7' dd if=/dev/zero of=/dev/$vg/filler bs=64k oflag=direct
+rate=300k
+during '3|7' dd if=/dev/zero of=/dev/$vg/filler bs=64k oflag=direct
+rate=3M
+[[ $(< /run/said) == *EXM-307* ]] || fail "no word of the pool"
+! has_freeze || fail "the freeze still costs blocks of the pool"
 quietly lvremove -y $vg/filler
 then_completes
+
+note "SNAP is renamed while it is finished, and another one made by its name: that one stays"
+rename_and_replace() {
+  lvrename $vg $snap_lv old
+  lvcreate -y -s -an --thinpool $vg/$pool_lv -n $snap_lv $vg/$origin_lv
+}
+rate=500k arguments=(--finish --allow-shared-origin)
+during '0|[3-7]' rename_and_replace
+rate=3M arguments=()
+[[ -n $(lvs_of lv_name $vg/$snap_lv) ]] || fail "the new volume was removed: $(lvs_of lv_name)"
+quietly lvremove -y $vg/$snap_lv
+if is_there old; then
+  quietly lvrename $vg old $snap_lv
+  ((status == 0)) || "$EXTMERGE" abort $vg/$snap_lv > /run/said 2>&1 || [[ $? == 6 ]] || fail "abort: $(< /run/said)"
+else
+  ((status == 0)) || fail "SNAP was removed and it failed"
+  new_snapshot
+fi
+quietly lvchange -ay -K $vg/$snap_lv
+
+note "nobody can claim or mount the origin, from the moment it is writable until it is not"
+claim_and_mount() {
+  python3 - "$(dm_name $origin_lv)" << 'CLAIM'
+import ctypes, errno, fcntl, glob, os, struct, sys, time
+BLKROGET, MS_RDONLY = 0x125e, 1
+name, libc = sys.argv[1], ctypes.CDLL(None, use_errno=True)
+def writable():
+    for node in glob.glob("/sys/block/dm-*"):
+        try:
+            if open(node + "/dm/name").read().strip() == name:
+                return open(node + "/ro").read().strip() == "0" and open(node + "/size").read().strip() != "0"
+        except OSError:
+            pass
+    return False
+attempts = 0
+open("/run/claiming", "w").close()
+while not writable():
+    time.sleep(0.0005)
+while writable():
+    attempts += 1
+    try:
+        fd = os.open("/dev/mapper/" + name, os.O_RDONLY | os.O_EXCL)
+        if struct.unpack("i", fcntl.ioctl(fd, BLKROGET, bytes(4)))[0] == 0:
+            sys.exit("claimed at attempt %d" % attempts)
+        os.close(fd)
+    except OSError as error:
+        if error.errno not in (errno.EBUSY, errno.ENOENT):
+            raise
+    if libc.mount(("/dev/mapper/" + name).encode(), b"/run/mounted", b"ext4", MS_RDONLY, None) == 0:
+        sys.exit("mounted at attempt %d" % attempts)
+    if ctypes.get_errno() not in (errno.EBUSY, errno.ENOENT) and writable():
+        sys.exit("mount came to errno %d at attempt %d" % (ctypes.get_errno(), attempts))
+    time.sleep(0.002)
+print(attempts, "attempts")
+CLAIM
+}
+stamp scatter /dev/$vg/$snap_lv 66 66 12
+kernel_view $snap_lv /run/view
+claim_and_mount > /run/claimed 2>&1 &
+claimer=$!
+until [[ -e /run/claiming ]]; do pause 0.05; done
+merges $vg/$snap_lv
+wait $claimer || fail "the origin could be taken: $(< /run/claimed)"
+note "$(< /run/claimed)"
+origin_is /run/view
+nothing_left
 
 note "the freeze is removed: SNAP is still there, and is merged anew"
 remove_freeze() { lvremove -y $vg/"$(lvs_of lv_name | grep extmerge | tr -d ' ')"; }
