@@ -88,6 +88,16 @@ thin again 1 "$thin_sectors"
 refuses 5 again merge --yes $snap
 dmsetup remove again
 
+note "suspended, but its id is open a second time, and there it is not"
+dmsetup remove snap
+thin snap 1 "$thin_sectors" $origin
+thin again 1 "$thin_sectors" $origin
+dmsetup suspend snap
+refuses 5 'EXM-506.*again' plan $snap
+refuses 5 'EXM-506.*again' merge --yes $snap
+dmsetup remove again
+dmsetup resume snap
+
 note "a metadata snapshot of somebody else's: refused, used on request, never released"
 dmsetup remove snap
 thin snap 1 "$thin_sectors" $origin

@@ -181,3 +181,64 @@ merges -m $vg/$snap_lv
 is_held || fail "the metadata snapshot of somebody else was released"
 origin_is /run/view
 dmsetup message "$pool" 0 release_metadata_snap
+no_group
+
+note "a pool whose metadata is nearly full"
+new_group
+new_origin 4100k
+quietly lvcreate -y --type thin-pool -n $pool_lv -L 20M --chunksize 64k --poolmetadatasize 2M $vg "${disks[0]}"
+new_snapshot
+stamp scatter /dev/$vg/$snap_lv 1 7 10
+# Each thin takes a block, also an empty one that LVM does not know.
+python3 - "$pool" << 'FILL'
+import fcntl, struct, sys
+DM_TARGET_MSG = 0xc138fd0e
+with open("/dev/mapper/control", "rb+", buffering=0) as control:
+    for thin in range(1000, 1400):
+        message = struct.pack("=Q", 0) + b"create_thin %d\0" % thin
+        size = 312 + len(message)
+        header = struct.pack("=3I5I", 4, 0, 0, size, 312, 0, 0, 0) + bytes(16) + sys.argv[1].encode().ljust(128, b"\0")
+        fcntl.ioctl(control, DM_TARGET_MSG, bytearray(header.ljust(312, b"\0") + message))
+FILL
+for ((thin = 1400; ; ++thin)); do
+  read -r _ _ _ _ used _ < <(dmsetup status "$pool")
+  (("${used%/*}" * 100 < "${used#*/}" * 92)) || break
+  dmsetup message "$pool" 0 "create_thin $thin"
+done
+refuses 3 EXM-307 plan $vg/$snap_lv
+refuses 3 EXM-307 "${merge[@]}" $vg/$snap_lv
+refuses 3 EXM-307 "${merge[@]}" --finish $vg/$snap_lv
+no_group
+
+note "LVM makes no freeze, since the pool is past a threshold; an inactive SNAP is merged without"
+new_everything 64k 4100k 24M
+quietly lvcreate -y -V 16M -n filler --thinpool $vg/$pool_lv $vg
+dd if=/dev/zero of=/dev/$vg/filler bs=64k count=200 oflag=direct status=none
+echo 'activation/thin_pool_autoextend_threshold=50' >> /run/lvm/lvm.conf
+! lvcreate -s -n refused $vg/$snap_lv &> /run/said || fail "LVM makes a snapshot"
+refuses 4 "deactivate $vg/$snap_lv" "${merge[@]}" $vg/$snap_lv
+[[ $(< /run/said) == *EXM-426* ]] || fail "not as a refusal of LVM's"
+kernel_view $snap_lv /run/view
+quietly lvchange -an $vg/$snap_lv
+before=$(state)
+merges $vg/$snap_lv
+[[ $(< /run/said) == *'no freeze'* ]] || fail "not a word of the freeze: $(< /run/said)"
+diff <(echo "$before") <(state) || fail "not everything was put back"
+origin_is /run/view
+lvm_config
+
+note "--finish, and SNAP is the external origin of another volume"
+quietly lvchange -pr $vg/$snap_lv
+new_pool 64k 8M pool2
+quietly lvcreate -y -an -s --thinpool $vg/pool2 -n upper $vg/$snap_lv
+refuses 5 'EXM-508.*upper' "${merge[@]}" --finish $vg/$snap_lv
+quietly lvremove -y $vg/upper
+
+note "an origin that is an old-style snapshot itself"
+quietly lvcreate -y -Zn -Wn -n old -L 4M $vg
+quietly lvcreate -y -s -n cow -L 1M $vg/old
+quietly lvchange -an $vg/old
+quietly lvchange -pr $vg/cow
+quietly lvcreate -y -s --thinpool $vg/pool2 -n on_cow $vg/cow
+refuses 4 EXM-422 plan $vg/on_cow
+refuses 4 EXM-422 "${merge[@]}" $vg/on_cow
