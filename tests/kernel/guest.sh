@@ -9,10 +9,19 @@ metadata=/dev/ubda data=/dev/ubdb origin=/dev/ubdc
 export EXTMERGE_STATE_DIR=/run/state
 mkdir -m 0700 "$EXTMERGE_STATE_DIR"
 
-# pause SECONDS: and true. No process, each of which costs a guest tens of milliseconds.
-mkfifo /run/never
-exec 8<> /run/never
-pause() { read -rt "$1" -u 8 || true; }
+# pause SECONDS: sleep, which would be a process each time, and that costs a guest tens of
+# milliseconds. (read -t is none, but bash 5.2 comes out of it with SIGCHLD blocked at times.)
+mkfifo /run/pause /run/paused
+python3 -c 'import time
+with open("/run/pause") as asked, open("/run/paused", "w", buffering=1) as answer:
+    for seconds in asked:
+        time.sleep(float(seconds))
+        answer.write("\n")' &
+exec {pause}> /run/pause {paused}< /run/paused
+pause() {
+  echo "$1" >&$pause
+  read -r -u $paused
+}
 # find_node NAME: whether device-mapper has it; sets `node` to its folder in /sys.
 find_node() {
   local name
