@@ -6,9 +6,10 @@
 # something removed or released that is somebody else's.
 source "$(dirname "$0")/guest_lvm.sh"
 
-# slowly ARGUMENT...: extmerge merges in the background, for two seconds or more.
+# slowly ARGUMENT...: extmerge merges in the background, for some ten seconds, in which a slow
+# machine can run several commands of LVM.
 slowly() {
-  setsid "$EXTMERGE" merge --yes --batch-mode --rate-limit 1M --checkpoint-interval 128k "$@" > /run/said 2>&1 &
+  setsid "$EXTMERGE" merge --yes --batch-mode --rate-limit 250k --checkpoint-interval 64k "$@" > /run/said 2>&1 &
   merger=$!
 }
 until_copying() {
@@ -103,7 +104,7 @@ nothing_left
 
 note "the metadata snapshot was released and another one reserved meanwhile: that one stays"
 stamp scatter /dev/$vg/$snap_lv 11 11 20
-setsid "$EXTMERGE" verify --batch-mode --rate-limit 1M $vg/$snap_lv > /run/said 2>&1 &
+setsid "$EXTMERGE" verify --batch-mode --rate-limit 300k $vg/$snap_lv > /run/said 2>&1 &
 merger=$!
 until is_held; do pause 0.01; done
 pool=$(dm_name $pool_lv)-tpool
