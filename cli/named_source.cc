@@ -101,17 +101,14 @@ std::optional<RecordedChanges> find_recorded(const Options& options, const std::
     return RecordedChanges{journal_place(path.directory, path.path), *changes};
   }
   const std::vector<LogicalVolume> volumes = volumes_beside(name);
-  const auto has = [&](const std::string& uuid) {
-    return std::any_of(volumes.begin(), volumes.end(),
-                       [&](const LogicalVolume& volume) { return volume.uuid == uuid; });
-  };
   const LogicalVolume* const named = find_volume(volumes, name.substr(name.find('/') + 1));
   std::vector<RecordedChanges> found;
   for (RecordedChanges& one : all_recorded(options)) {
     // A name that is a volume's now is not that of another that had it before.
     const std::string& uuid = one.changes.thin_uuid;
-    const bool is_it = named ? uuid == named->uuid || (one.changes.is_called(name) && !has(uuid))
-                             : one.changes.is_called(name);
+    const bool is_it =
+        named ? uuid == named->uuid || (one.changes.is_called(name) && !find_by_uuid(volumes, uuid))
+              : one.changes.is_called(name);
     if (is_it) found.push_back(std::move(one));
   }
   // Names are used again.

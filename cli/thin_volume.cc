@@ -60,11 +60,31 @@ const LogicalVolume& volume_called(const std::vector<LogicalVolume>& volumes,
 
 }  // namespace
 
+namespace {
+
+template <typename Predicate>
+const LogicalVolume* find_where(const std::vector<LogicalVolume>& volumes,
+                                const Predicate& predicate) {
+  const auto found = std::find_if(volumes.begin(), volumes.end(), predicate);
+  return found == volumes.end() ? nullptr : &*found;
+}
+
+}  // namespace
+
 const LogicalVolume* find_volume(const std::vector<LogicalVolume>& volumes,
                                  const std::string& name) {
-  const auto found = std::find_if(volumes.begin(), volumes.end(),
-                                  [&](const LogicalVolume& volume) { return volume.name == name; });
-  return found == volumes.end() ? nullptr : &*found;
+  return find_where(volumes, [&](const LogicalVolume& volume) { return volume.name == name; });
+}
+
+const LogicalVolume* find_by_uuid(const std::vector<LogicalVolume>& volumes,
+                                  const std::string& uuid) {
+  return find_where(volumes, [&](const LogicalVolume& volume) { return volume.uuid == uuid; });
+}
+
+const LogicalVolume* find_pool_of(const std::vector<LogicalVolume>& volumes,
+                                  const std::string& dm_uuid) {
+  return find_where(
+      volumes, [&](const LogicalVolume& volume) { return volume.dm_uuid("-tpool") == dm_uuid; });
 }
 
 ThinVolume find_thin_volume(const Lvm& lvm, const std::string& name) {

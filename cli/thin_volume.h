@@ -43,8 +43,12 @@ std::vector<OriginUser> users_of_origin(const std::vector<LogicalVolume>& volume
                                         const std::map<std::string, std::string>& origins,
                                         const std::string& origin, const std::string& pool);
 
-// By name; null if there is none.
+// By name, by LVM's uuid, or a pool by that of its device; null if there is none.
 const LogicalVolume* find_volume(const std::vector<LogicalVolume>& volumes,
                                  const std::string& name);
+const LogicalVolume* find_by_uuid(const std::vector<LogicalVolume>& volumes,
+                                  const std::string& uuid);
+const LogicalVolume* find_pool_of(const std::vector<LogicalVolume>& volumes,
+                                  const std::string& dm_uuid);
 
 }  // namespace extmerge

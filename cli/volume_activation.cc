@@ -5,8 +5,6 @@
 
 #include <spdlog/spdlog.h>
 
-#include <algorithm>
-
 #include "cli/printable.h"
 #include "cli/volume_source.h"
 #include "io/sysfs.h"
@@ -53,10 +51,7 @@ void VolumeSource::check_transaction(const PoolStatus& status) const {
 // another pool.
 void VolumeSource::settle_other_pool() {
   if (changes_.pool_uuid.empty() || changes_.pool_uuid == volume_.pool.dm_uuid("-tpool")) return;
-  const auto other = std::find_if(
-      volume_.volumes.begin(), volume_.volumes.end(),
-      [&](const LogicalVolume& volume) { return volume.dm_uuid("-tpool") == changes_.pool_uuid; });
-  if (other != volume_.volumes.end()) {
+  if (const LogicalVolume* const other = find_pool_of(volume_.volumes, changes_.pool_uuid)) {
     has_reclaimed_ = reclaim_metadata_snapshot(changes_, [this] { note(); });
     if (!changes_.pool_was_active) {
       lvm_.run({"lvchange", "-an", other->full_name()}, "deactivate it by hand");

@@ -21,20 +21,12 @@ namespace extmerge {
 
 namespace {
 
-// Whether the group still has a volume of that uuid.
-const LogicalVolume* find_by_uuid(const std::vector<LogicalVolume>& volumes,
-                                  const std::string& uuid) {
-  const auto found = std::find_if(volumes.begin(), volumes.end(),
-                                  [&](const LogicalVolume& volume) { return volume.uuid == uuid; });
-  return found == volumes.end() ? nullptr : &*found;
-}
-
 // The pool of a run that was killed, inactive again if it was.
-void put_back_pool(const Lvm& lvm, const SystemChanges& changes) {
+void put_back_pool(const Lvm& lvm, const std::vector<LogicalVolume>& volumes,
+                   const SystemChanges& changes) {
   if (changes.pool_was_active || changes.boot != boot_id()) return;
-  for (const LogicalVolume& volume : lvm.volumes(changes.vg)) {
-    if (volume.dm_uuid("-tpool") != changes.pool_uuid) continue;
-    lvm.run({"lvchange", "-an", volume.full_name()}, "deactivate it by hand");
+  if (const LogicalVolume* const pool = find_pool_of(volumes, changes.pool_uuid)) {
+    lvm.run({"lvchange", "-an", pool->full_name()}, "deactivate it by hand");
   }
 }
 
@@ -363,7 +355,7 @@ std::optional<CompletedRemoval> complete_removal(const Options& options,
     return {};
   }
   const std::string outcome = make_ordinary(lvm, changes);
-  put_back_pool(lvm, changes);
+  put_back_pool(lvm, volumes, changes);
   changes.removing = changes.thin_kept_inactive = changes.thin_was_active = false;
   changes.pool_was_active = true;
   write_changes(*place.directory, place.name, changes);
@@ -390,19 +382,16 @@ void abort_recorded(RecordedChanges& recorded) {
                     "--finish " +
                     changes.thin_name());
   }
-  for (const LogicalVolume& volume : lvm.volumes(changes.vg)) {
-    if (volume.uuid != changes.origin_uuid || !changes.origin_marked) continue;
-    make_origin_read_only(lvm, volume, changes.origin_was_active);
+  const auto volumes = lvm.volumes(changes.vg);
+  const LogicalVolume* const origin = find_by_uuid(volumes, changes.origin_uuid);
+  if (origin && changes.origin_marked) {
+    make_origin_read_only(lvm, *origin, changes.origin_was_active);
     lvm.run({"lvchange", changes.origin_skipped_activation ? "-ky" : "-kn", "--deltag",
-             kHalfMergedTag, volume.full_name()},
+             kHalfMergedTag, origin->full_name()},
             "see lvs -a -o +tags");
   }
-  const auto volumes = lvm.volumes(changes.vg);
-  const bool pool_exists = std::any_of(volumes.begin(), volumes.end(), [&](const auto& volume) {
-    return volume.dm_uuid("-tpool") == changes.pool_uuid;
-  });
-  if (pool_exists) reclaim_metadata_snapshot(changes, note);
-  put_back_pool(lvm, changes);
+  if (find_pool_of(volumes, changes.pool_uuid)) reclaim_metadata_snapshot(changes, note);
+  put_back_pool(lvm, volumes, changes);
   remove_journal(recorded.place);
 }
 

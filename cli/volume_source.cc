@@ -77,10 +77,8 @@ VolumeSource::~VolumeSource() {
 
 void VolumeSource::look_again() {
   std::vector<LogicalVolume> volumes = lvm_.volumes(volume_.snap.vg);
-  const auto now = std::find_if(volumes.begin(), volumes.end(), [&](const LogicalVolume& volume) {
-    return volume.uuid == volume_.snap.uuid;
-  });
-  if (now == volumes.end()) {
+  const LogicalVolume* const now = find_by_uuid(volumes, volume_.snap.uuid);
+  if (!now) {
     throw Error(MessageId::kNotFound, thin_name() + " was removed",
                 "see lvs -a " + volume_.snap.vg + " and extmerge status");
   }
