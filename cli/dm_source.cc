@@ -66,6 +66,10 @@ DmSource::DmSource(const Options& options, uint64_t device_number)
 
 void DmSource::note() const { write_changes(*place_.directory, place_.name, changes_); }
 
+void DmSource::reserve() {
+  hold_ = std::make_unique<MetadataHold>(pool_, changes_, [this] { note(); });
+}
+
 void DmSource::check_still() const {
   const auto table = read_dm_table(device_number_);
   if (!table || !(table->suspended || table->read_only)) {
@@ -90,7 +94,7 @@ void DmSource::check_still() const {
 MergeTarget DmSource::target() {
   changes_.thin = thin_.name;
   const bool use_held = options_.has("metadata-snap");
-  if (!use_held) hold_ = std::make_unique<MetadataHold>(pool_, changes_, [this] { note(); });
+  if (!use_held) reserve();
 
   MergeTarget target;
   target.metadata_path = path_of_device(pool_.metadata);
@@ -101,7 +105,10 @@ MergeTarget DmSource::target() {
   target.root_choice = options_.root_choice;
   target.root_block = options_.root_block;
   look_at_devices(target, target.metadata_path, target.data_path, target.origin_path);
-  if (!use_held) target.mappings_read = [this] { hold_.reset(); };
+  if (!use_held) {
+    target.mappings_read = [this] { hold_.reset(); };
+    target.read_mappings_again = [this] { reserve(); };
+  }
   target.can_be_resumed = false;
   target.journal = place_;
   return target;

@@ -42,6 +42,7 @@ class DmSource final : public NamedSource {
   MergeTarget target();
   void check_still() const;
   void note() const;
+  void reserve();
 
   const Options& options_;
   const uint64_t device_number_;

@@ -43,6 +43,7 @@ Json to_json(const SystemChanges& changes) {
   json["origin_uuid"] = changes.origin_uuid;
   json["freeze"] = changes.freeze;
   set(json, "freeze_id", changes.freeze_id);
+  set(json, "merged_id", changes.merged_id);
   json["freeze_transaction"] = changes.freeze_transaction;
   json["pool"] = changes.pool;
   json["pool_uuid"] = changes.pool_uuid;
@@ -69,6 +70,7 @@ SystemChanges from_json(const Json& json) {
   changes.origin_uuid = json.at("origin_uuid").get<std::string>();
   changes.freeze = json.at("freeze").get<std::string>();
   changes.freeze_id = number(json, "freeze_id");
+  changes.merged_id = number(json, "merged_id");
   changes.freeze_transaction = json.at("freeze_transaction").get<uint64_t>();
   changes.pool = json.at("pool").get<std::string>();
   changes.pool_uuid = json.at("pool_uuid").get<std::string>();

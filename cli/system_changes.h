@@ -24,6 +24,8 @@ struct SystemChanges {
   // again, and the journal knows the thin by both.
   std::optional<uint64_t> freeze_id;
   uint64_t freeze_transaction = 0;
+  // The id of the freeze whose merge was done before that one was begun.
+  std::optional<uint64_t> merged_id;
 
   // The pool that was worked in, as device-mapper knows it; what follows is of that one. A
   // pool that is not LVM's may have no uuid.

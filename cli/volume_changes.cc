@@ -3,7 +3,6 @@
 // What a merge changes in the volume group, and how it is put back.
 
 #include <spdlog/spdlog.h>
-#include <sys/random.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -30,14 +29,18 @@ void put_back_pool(const Lvm& lvm, const std::vector<LogicalVolume>& volumes,
   }
 }
 
-std::string random_suffix() {
-  uint32_t nonce = 0;
-  if (getrandom(&nonce, sizeof nonce, 0) != static_cast<ssize_t>(sizeof nonce)) {
-    throw system_error("get random bytes for", "the freeze", errno, MessageId::kInternal);
-  }
-  char text[16];
-  std::snprintf(text, sizeof text, "%08x", nonce);
+// After the journal that is to be begun: the first half of its nonce.
+std::string freeze_name(uint64_t nonce) {
+  char text[32];
+  std::snprintf(text, sizeof text, "extmerge_%08x", static_cast<unsigned>(nonce >> 32));
   return text;
+}
+
+void unmark(const Lvm& lvm, const LogicalVolume& origin, const SystemChanges& changes) {
+  make_origin_read_only(lvm, origin, changes.origin_was_active);
+  lvm.run({"lvchange", changes.origin_skipped_activation ? "-ky" : "-kn", "--deltag",
+           kHalfMergedTag, origin.full_name()},
+          "see lvs -a -o +tags");
 }
 
 // Of an origin whose thin was removed: writable, unless others read it still.
@@ -83,8 +86,10 @@ void VolumeSource::begin_record() {
   next.thin_kept_inactive = changes_.thin_kept_inactive;
   next.thin_was_active = changes_.thin_was_active;
   next.origin_marked = true;
+  if (is_ours()) next.merged_id = merged_id();
   if (!uses_held_snapshot()) {
-    next.freeze = "extmerge_" + random_suffix();
+    place_.nonce = random_nonce();
+    next.freeze = freeze_name(*place_.nonce);
   }
   changes_ = next;
   note();
@@ -178,10 +183,7 @@ void VolumeSource::release_thin() {
 
 void VolumeSource::unmark_origin() {
   if (!changes_.origin_marked) return;
-  make_origin_read_only(lvm_, volume_.origin, changes_.origin_was_active);
-  lvm_.run({"lvchange", changes_.origin_skipped_activation ? "-ky" : "-kn", "--deltag",
-            kHalfMergedTag, origin_name()},
-           "see lvs -a -o +tags");
+  unmark(lvm_, volume_.origin, changes_);
   changes_.origin_marked = false;
   note();
 }
@@ -243,6 +245,7 @@ void VolumeSource::begin_finish() {
     release_thin();
     name_record(changes_);
     changes_.freeze_id.reset();
+    changes_.merged_id.reset();
   }
   finishing_ = true;
   if (volume_.snap.is_active()) {
@@ -384,12 +387,7 @@ void abort_recorded(RecordedChanges& recorded) {
   }
   const auto volumes = lvm.volumes(changes.vg);
   const LogicalVolume* const origin = find_by_uuid(volumes, changes.origin_uuid);
-  if (origin && changes.origin_marked) {
-    make_origin_read_only(lvm, *origin, changes.origin_was_active);
-    lvm.run({"lvchange", changes.origin_skipped_activation ? "-ky" : "-kn", "--deltag",
-             kHalfMergedTag, origin->full_name()},
-            "see lvs -a -o +tags");
-  }
+  if (origin && changes.origin_marked) unmark(lvm, *origin, changes);
   if (find_pool_of(volumes, changes.pool_uuid)) reclaim_metadata_snapshot(changes, note);
   put_back_pool(lvm, volumes, changes);
   remove_journal(recorded.place);

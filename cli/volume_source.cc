@@ -118,6 +118,13 @@ std::optional<VolumeSource::ThinName> VolumeSource::merged_thin() const {
                   volume_.snap.transaction_id.value_or(0)};
 }
 
+std::optional<uint64_t> VolumeSource::merged_id() const {
+  const auto begun = journal_state();
+  const bool is_merged = changes_.freeze_id && begun && begun->state == JournalState::kDone &&
+                         begun->thin == merged_thin();
+  return is_merged ? changes_.freeze_id : changes_.merged_id;
+}
+
 bool VolumeSource::is_unfinished() const {
   // Without a freeze nobody knows whether it was written to meanwhile, in place.
   if (!is_ours() || !changes_.origin_marked || !changes_.freeze_id) return false;
@@ -169,10 +176,13 @@ MergeTarget VolumeSource::base_target(ThinId id, const std::string& origin_path)
   target.origin_users = volume_.origin_users;
   const auto snap_id = static_cast<ThinId>(volume_.snap.thin_id.value_or(0));
   if (id != snap_id) target.frozen_from = snap_id;
-  if (changes_.thin_uuid == volume_.snap.uuid && changes_.freeze_id) {
-    target.merged_as = static_cast<ThinId>(*changes_.freeze_id);
+  if (const auto merged = merged_id(); merged && changes_.thin_uuid == volume_.snap.uuid) {
+    target.merged_as = static_cast<ThinId>(*merged);
   }
-  if (hold_) target.mappings_read = [this] { hold_.reset(); };
+  if (hold_) {
+    target.mappings_read = [this] { hold_.reset(); };
+    target.read_mappings_again = [this] { reserve(); };
+  }
   target.can_be_resumed = is_frozen();
   target.journal = place_;
   return target;

@@ -78,6 +78,8 @@ class VolumeSource final : public NamedSource {
   bool is_ours() const;
   // The thin that the record says is being merged; nothing if that is not known.
   std::optional<ThinName> merged_thin() const;
+  // Of the last freeze whose merge is done.
+  std::optional<uint64_t> merged_id() const;
   void note() const;
   // The volume, its pool and its origin as they are now; it may have been renamed.
   void look_again();

@@ -25,13 +25,6 @@ namespace extmerge {
 
 namespace {
 
-uint64_t random_nonce() {
-  uint64_t nonce = 0;
-  if (getrandom(&nonce, sizeof nonce, 0) != static_cast<ssize_t>(sizeof nonce))
-    throw system_error("get random bytes for", "the journal", errno, MessageId::kInternal);
-  return nonce;
-}
-
 Error misuse(const std::string& happened) {
   return Error(MessageId::kInternal, happened, "please report this");
 }
@@ -52,6 +45,13 @@ void check_size(const DurableFile& file, const JournalHeader& header, const std:
 }
 
 }  // namespace
+
+uint64_t random_nonce() {
+  uint64_t nonce = 0;
+  if (getrandom(&nonce, sizeof nonce, 0) != static_cast<ssize_t>(sizeof nonce))
+    throw system_error("get random bytes for", "the journal", errno, MessageId::kInternal);
+  return nonce;
+}
 
 class Journal::Impl {
  public:
@@ -249,10 +249,10 @@ std::unique_ptr<Journal> Journal::open(DurableDirectory& directory, const std::s
 }
 
 std::unique_ptr<Journal> Journal::begin(DurableDirectory& directory, const std::string& name,
-                                        const MergeRecord& record) {
+                                        const MergeRecord& record, std::optional<uint64_t> nonce) {
   JournalHeader header;
   header.sequence = 1;
-  header.nonce = random_nonce();
+  header.nonce = nonce ? *nonce : random_nonce();
   header.record = record;
   if (const auto why = find_implausible(header)) throw misuse("no merge can be like that: " + *why);
   encode_header(header);  // throws before there is a file if a name is too long

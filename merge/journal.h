@@ -93,9 +93,11 @@ class Journal {
                                        const std::stop_token& stop = {});
 
   // Starts a new one aside (NAME.new) with an intent, synced. `record`'s
-  // counts and digest are what the plan must turn out to have.
+  // counts and digest are what the plan must turn out to have. `nonce` ties its parts
+  // together; it is chosen here if it is not given.
   static std::unique_ptr<Journal> begin(DurableDirectory& directory, const std::string& name,
-                                        const MergeRecord& record);
+                                        const MergeRecord& record,
+                                        std::optional<uint64_t> nonce = {});
   // Writes the plan and puts the journal in place, replacing an older one.
   // Throws kStale if `runs` is not the plan of the record. After it returns, a
   // crash can be resumed.
@@ -135,6 +137,9 @@ class Journal {
   explicit Journal(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
+
+// From the kernel's random numbers. Throws kInternal.
+uint64_t random_nonce();
 
 // The names beside the journal itself.
 std::string unpublished_name(const std::string& name);  // NAME.new

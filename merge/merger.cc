@@ -126,6 +126,7 @@ MergeReport Merger::merge(const Confirm& confirm, const Notice& notice) {
     verify_merged(*journal, source, *origin);
     refuse_changed_source(source, journal->record(), report.plan);
     refuse_new_users(report.plan);
+    refuse_newly_harmed(*journal, report.plan);
     journal->record_done(fingerprint(*journal, *origin));
   } catch (const Error& error) {
     throw with_way_back(error, target_, journal->path());

@@ -105,6 +105,8 @@ class Merger {
   std::shared_ptr<BlockDevice> claim_origin(const PlanReport& plan);
   // Who uses the origin may have changed since it was planned for.
   void refuse_new_users(const PlanReport& plan);
+  // So may what they map.
+  void refuse_newly_harmed(Journal& journal, const PlanReport& plan);
   void refuse_changed_source(Source& source, const MergeRecord& record, const PlanReport& plan);
   std::unique_ptr<Journal> begin_or_go_on(Source& source, BlockDevice& origin,
                                           const MergeRecord& wanted, MergeReport& report);

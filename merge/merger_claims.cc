@@ -98,6 +98,40 @@ void Merger::refuse_new_users(const PlanReport& plan) {
   }
 }
 
+// A sibling that mapped all that is planned may have discarded some of it: it shows the
+// origin there, half of it old and half merged.
+void Merger::refuse_newly_harmed(Journal& journal, const PlanReport& plan) {
+  if (!target_.read_mappings_again || options_.overrides.allow_shared_origin) return;
+  const auto reads_origin = [&](const Sibling& sibling) {
+    return sibling.certain || std::any_of(target_.origin_thins.begin(), target_.origin_thins.end(),
+                                          [&](const ThinHolder& thin) {
+                                            return thin.of_this_pool && thin.id == sibling.id;
+                                          });
+  };
+  if (std::none_of(plan.siblings.begin(), plan.siblings.end(), reads_origin)) return;
+
+  target_.read_mappings_again();
+  Source now(target_);
+  for (const Sibling& sibling : plan.siblings) {
+    if (!reads_origin(sibling)) continue;
+    const auto device = std::find_if(now.devices().begin(), now.devices().end(),
+                                     [&](const ThinDevice& d) { return d.id == sibling.id; });
+    if (device == now.devices().end()) continue;  // removed meanwhile
+    Bytes skip;
+    const uint64_t harmed = count_unmapped(*journal.runs_from(Bytes(0), skip), now.reader(),
+                                           *device, now.end_of_data(), stop_);
+    if (harmed == 0) continue;
+    const std::string name =
+        sibling.name.empty() ? "thin id " + std::to_string(value(sibling.id)) : sibling.name;
+    throw Error(MessageId::kSharedOrigin,
+                name + " discarded " + std::to_string(harmed) +
+                    " blocks during the merge and shows the origin there, which has changed",
+                "remove it, or accept that it changed with --allow-shared-origin");
+  }
+  now.check_still_held();
+  target_.mappings_read();
+}
+
 void Merger::refuse_changed_source(Source& source, const MergeRecord& record,
                                    const PlanReport& plan) {
   if (options_.overrides.allow_stale) return;
@@ -190,7 +224,8 @@ std::unique_ptr<Journal> Merger::begin_journal(Source& source, BlockDevice& orig
                                                const MergeRecord& wanted) {
   DurableDirectory& directory = *target_.journal.directory;
   Journal::discard_unpublished(directory, target_.journal.name);
-  std::unique_ptr<Journal> journal = Journal::begin(directory, target_.journal.name, wanted);
+  std::unique_ptr<Journal> journal =
+      Journal::begin(directory, target_.journal.name, wanted, target_.journal.nonce);
   // The intent says what the size was. Growing a file loses nothing, and if it fails the
   // intent is no journal yet and in nobody's way.
   if (origin.size() < wanted.origin_size_after) origin.extend(wanted.origin_size_after);

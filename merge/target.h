@@ -50,6 +50,7 @@ struct JournalPlace {
   bool is_volatile = false;        // tmpfs and the like
   bool is_writable = true;         // as far as owner and mode of its folder tell
   std::shared_ptr<FileLock> lock;  // NAME.lock, where the caller holds it already
+  std::optional<uint64_t> nonce;   // of the journal to be begun, where the caller has chosen it
 };
 
 struct MergeTarget {
@@ -93,6 +94,9 @@ struct MergeTarget {
   // a metadata snapshot that was reserved for reading them can go. Where it is empty,
   // the metadata snapshot must be held to the end.
   std::function<void()> mappings_read;
+  // Reserves a new one, so that siblings can be counted once more; mappings_read() ends that
+  // too. May be empty: then the mappings cannot have changed, or nothing can be asked.
+  std::function<void()> read_mappings_again;
   // Called before progress is recorded, and about once a second. Throws if the origin is not
   // ours any more.
   std::function<void()> check_origin;

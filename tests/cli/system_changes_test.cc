@@ -28,6 +28,7 @@ SystemChanges all_of_them() {
   changes.freeze = "snap_extmerge_0badcafe";
   changes.freeze_id = 16777215;
   changes.freeze_transaction = UINT64_MAX;
+  changes.merged_id = 16777214;
   changes.pool = "vg-pool-tpool";
   changes.pool_uuid = "LVM-dIqn9zNw5NdBwibbjZ2Au1mOw9mv8llcdIqn9zNw5NdBwibbjZ2Au1mOw9mv8llc-tpool";
   changes.holding = true;
@@ -52,6 +53,7 @@ void expect_equal(const SystemChanges& a, const SystemChanges& b) {
   EXPECT_EQ(a.origin_uuid, b.origin_uuid);
   EXPECT_EQ(a.freeze, b.freeze);
   EXPECT_EQ(a.freeze_id, b.freeze_id);
+  EXPECT_EQ(a.merged_id, b.merged_id);
   EXPECT_EQ(a.freeze_transaction, b.freeze_transaction);
   EXPECT_EQ(a.pool, b.pool);
   EXPECT_EQ(a.pool_uuid, b.pool_uuid);

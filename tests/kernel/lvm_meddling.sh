@@ -64,6 +64,20 @@ then_completes
 during '0|4' lvcreate -y -s -n extra $vg/$snap_lv
 then_completes
 quietly lvremove -y $vg/extra
+
+note "a sibling that maps everything discards it in mid-merge, and so shows the origin"
+new_snapshot other
+stamp range /dev/$vg/other 90 0 "$(sectors /dev/$vg/other)"
+during 4 blkdiscard /dev/$vg/other
+[[ $(< /run/said) == *EXM-417*"$vg/other discarded"* ]] || fail "no word of the sibling: $(< /run/said)"
+merges --allow-shared-origin $vg/$snap_lv
+origin_is /run/view
+nothing_left
+stamp range /dev/$vg/other 91 0 "$(sectors /dev/$vg/other)"
+during 0 true
+then_completes
+quietly lvremove -y $vg/other
+
 during 0 vgchange -ay $vg
 then_completes
 during 0 lvchange -an $vg/$origin_lv

@@ -116,6 +116,14 @@ TEST_F(JournalTest, WhatWasOnlyBegunIsNoJournalAndCanBeDiscarded) {
   Journal::discard_unpublished(directory_, kTestName);
 }
 
+TEST_F(JournalTest, ANonceThatIsGivenIsTheJournals) {
+  constexpr uint64_t kNonce = 0x0badcafe12345678;
+  Journal::begin(directory_, kTestName, record_, kNonce);
+  const auto header = decode_header(directory_.file(unpublished_name(kTestName)), "");
+  ASSERT_TRUE(header);
+  EXPECT_EQ(header->nonce, kNonce);
+}
+
 TEST_F(JournalTest, AnIntentIsDurableWhenBeginReturns) {
   auto journal = Journal::begin(directory_, kTestName, record_);
   const auto writes = writes_since(0);

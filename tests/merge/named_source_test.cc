@@ -166,6 +166,57 @@ TEST_F(NamedSource, AUserThatGoesDuringTheMergeIsNoObstacle) {
   expect_done();
 }
 
+class DiscardingSibling : public NamedSource {
+ protected:
+  // When it is looked at again, thin 2 maps no more than those blocks.
+  void later(const std::vector<uint64_t>& blocks) {
+    use_other(blocks);
+    std::vector<std::byte> image = builder->image();
+    use_other(kAll);
+    target->mappings_read = [this] { ++released; };
+    target->read_mappings_again = [this, image = std::move(image)] {
+      EXPECT_EQ(released, 1);
+      EXPECT_EQ(journal_state(), JournalState::kCopying);
+      metadata->overwrite(Bytes(0), image);
+    };
+  }
+  int released = 0;
+};
+
+TEST_F(DiscardingSibling, ThatReadsTheOriginIsNamedBeforeTheMergeIsDone) {
+  later({0, 4, 6, 7});
+  users({{kOther, "vg/other"}});
+  EXPECT_EQ(merge_failure(), MessageId::kSharedOrigin);
+  EXPECT_EQ(
+      words,
+      "vg/other discarded 2 blocks during the merge and shows the origin there, which has changed");
+  EXPECT_EQ(journal_state(), JournalState::kCopying);
+  options.overrides.allow_shared_origin = true;
+  expect_done();
+  expect_merged();
+}
+
+TEST_F(DiscardingSibling, ThatIsAnActiveThinOfThePoolIsNamedByItsId) {
+  later({});
+  target->origin_thins = {
+      {.device_number = 7, .name = "other", .id = kOther, .of_this_pool = true}};
+  EXPECT_EQ(merge_failure(), MessageId::kSharedOrigin);
+  EXPECT_EQ(words.substr(0, 32), "thin id 2 discarded 6 blocks dur");
+}
+
+TEST_F(DiscardingSibling, ThatMapsAllOfItStillIsNoObstacle) {
+  later(kAll);
+  users({{kOther, "vg/other"}});
+  expect_done();
+  EXPECT_EQ(released, 2);
+}
+
+TEST_F(DiscardingSibling, ThatNobodySaysReadsTheOriginIsNotAsked) {
+  later({});
+  expect_done();
+  EXPECT_EQ(released, 1);
+}
+
 // --- a thin that is in use, and is frozen ------------------------------------
 
 TEST_F(NamedSource, AThinThatWillBeFrozenIsNotCalledStaleByAPlan) {
