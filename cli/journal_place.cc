@@ -3,9 +3,7 @@
 #include "cli/journal_place.h"
 
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -13,6 +11,7 @@
 #include <system_error>
 
 #include "cli/system_changes.h"
+#include "io/file_device.h"
 #include "io/posix_directory.h"
 
 namespace extmerge {
@@ -36,13 +35,6 @@ std::string existing_part(fs::path path) {
   std::error_code ignored;
   while (!fs::exists(path, ignored) && path.has_relative_path()) path = path.parent_path();
   return path.string();
-}
-
-bool in_memory(const std::string& path) {
-  struct statfs file_system {};
-  if (statfs(path.c_str(), &file_system) != 0) return false;
-  const auto type = static_cast<uint64_t>(file_system.f_type);
-  return type == TMPFS_MAGIC || type == RAMFS_MAGIC;
 }
 
 }  // namespace
@@ -71,7 +63,7 @@ JournalPlace journal_place(std::shared_ptr<DurableDirectory> directory, const st
   place.name = fs::path(path).filename().string();
   const std::string existing = existing_part(path);
   place.file_system = devices_under_file_system(existing);
-  place.is_volatile = in_memory(existing);
+  place.is_volatile = is_in_memory(existing);
   const std::string folder = existing_part(fs::path(path).parent_path());
   place.is_writable = faccessat(AT_FDCWD, folder.c_str(), W_OK | X_OK, AT_EACCESS) == 0;
   for (const std::string& name : {path, unpublished_name(path), lock_name(path)}) {

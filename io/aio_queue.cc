@@ -4,12 +4,20 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <mutex>
 
 #include "io/error.h"
 
 namespace extmerge {
 
 namespace {
+
+struct KeptContext {
+  int events = 0;
+  io_context_t context = nullptr;
+};
+std::mutex kept_lock;
+std::vector<KeptContext> kept;
 
 // Sets up `context` for `depth` requests or half of them, a quarter, ... and
 // returns how many it was. EAGAIN means that all programs together have come to
@@ -40,6 +48,25 @@ void prepare(iocb* block, int fd, IoRequest& request) {
 
 }  // namespace
 
+int take_context(int events, io_context_t* context) {
+  {
+    const std::lock_guard guard(kept_lock);
+    const auto found = std::find_if(kept.begin(), kept.end(),
+                                    [&](const KeptContext& k) { return k.events == events; });
+    if (found != kept.end()) {
+      *context = found->context;
+      kept.erase(found);
+      return 0;
+    }
+  }
+  return ::io_setup(events, context);
+}
+
+void keep_context(int events, io_context_t context) {
+  const std::lock_guard guard(kept_lock);
+  kept.push_back({events, context});
+}
+
 AioQueue::AioQueue(std::shared_ptr<const FileDescriptor> file, const std::string& name,
                    unsigned depth, const AioCalls& calls)
     : file_(std::move(file)), calls_(calls) {
@@ -53,10 +80,10 @@ AioQueue::AioQueue(std::shared_ptr<const FileDescriptor> file, const std::string
 AioQueue::~AioQueue() {
   try {
     wait();
-  } catch (const Error&) {
-    // io_destroy() waits for what is in flight, too (Linux 3.18 and later).
+    calls_.keep(static_cast<int>(depth()), context_);
+  } catch (...) {
+    calls_.destroy(context_);  // waits for what is in flight, too (Linux 3.18 and later)
   }
-  calls_.destroy(context_);
 }
 
 void AioQueue::submit(std::span<IoRequest> requests) {

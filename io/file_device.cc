@@ -21,10 +21,12 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 
 #include <algorithm>
 #include <atomic>
@@ -219,6 +221,8 @@ class OpenDevice : public FileDevice {
         logical_block_size_(logical_block_size) {
     const auto all = std::make_shared<const OpenFiles>(std::move(files));
     file_ = std::shared_ptr<const FileDescriptor>(all, &all->file);
+    const std::string path = "/proc/self/fd/" + std::to_string(file_->get());
+    is_synchronous_ = !is_block_ && (logical_block_size_ == Bytes(1) || is_in_memory(path));
   }
 
   const std::string& name() const override { return name_; }
@@ -227,7 +231,7 @@ class OpenDevice : public FileDevice {
   bool is_direct() const override { return logical_block_size_ > Bytes(1); }
 
   std::unique_ptr<AsyncQueue> make_queue(unsigned depth) override {
-    if (depth == 1) return std::make_unique<SyncQueue>(file_);
+    if (depth == 1 || is_synchronous_) return std::make_unique<SyncQueue>(file_);
     return std::make_unique<AioQueue>(file_, name_, depth);
   }
 
@@ -267,6 +271,8 @@ class OpenDevice : public FileDevice {
   std::shared_ptr<const FileDescriptor> file_;  // the queues keep it open, and the locks
   std::string name_;
   bool is_block_;
+  // io_submit() would carry the request out itself: a buffered file, or one in memory.
+  bool is_synchronous_;
   std::atomic<uint64_t> size_;
   Bytes logical_block_size_;
 };
@@ -315,6 +321,13 @@ std::unique_ptr<FileDevice> open_image(FileDescriptor file, const DeviceFacts& f
 }
 
 }  // namespace
+
+bool is_in_memory(const std::string& path) {
+  struct statfs file_system {};
+  if (::statfs(path.c_str(), &file_system) != 0) return false;
+  const auto type = static_cast<uint64_t>(file_system.f_type);
+  return type == TMPFS_MAGIC || type == RAMFS_MAGIC;
+}
 
 std::unique_ptr<FileDevice> FileDevice::open(const DeviceFacts& facts, OpenMode mode,
                                              Bytes ends_multiple_of) {

@@ -46,4 +46,7 @@ class FileDevice : public BlockDevice {
   virtual bool is_direct() const = 0;
 };
 
+// Whether a file lies on a file system in memory: tmpfs and the like.
+bool is_in_memory(const std::string& path);
+
 }  // namespace extmerge

@@ -11,13 +11,6 @@ Bytes alignment_of(Bytes end) {
   return Bytes(end.value() == 0 ? kPage : std::min(kPage, end.value() & -end.value()));
 }
 
-Extent to_extent(const Run& run, const PlanLimits& limits) {
-  const Bytes start = limits.block_size.offset(run.thin);
-  const Bytes end = std::min(limits.block_size.offset(run.thin + run.blocks), limits.end);
-  const Bytes length = end > start ? end - start : Bytes(0);
-  return {start, limits.block_size.offset(run.data), length};
-}
-
 PlannedRuns::PlannedRuns(MetadataReader& reader, const ThinDevice& device, DataBlock end_of_data,
                          const PlanLimits& limits, std::stop_token stop, BeyondOrigin beyond)
     : walk_(reader, device.mapping_root, {.end_of_data = end_of_data}),

@@ -55,14 +55,15 @@ PlanCounter::PlanCounter(const ThinDevice& device, const PlanLimits& limits, Bey
     : device_(device),
       limits_(limits),
       end_block_(limits.block_size.blocks_holding(limits.end)),
+      last_block_(kLastByte / limits.block_size.bytes().value()),
       beyond_(std::move(beyond)) {}
 
 Run PlanCounter::count(const Run& run) {
-  if ((run.thin + run.blocks).value() > kLastByte / limits_.block_size.bytes().value()) {
+  if ((run.thin + run.blocks).value() > last_block_) {
     throw damaged(device_.mapping_root, "thin block " + std::to_string(run.thin.value()) +
                                             " lies beyond what any device can hold");
   }
-  count_past_end(run);
+  if (limits_.block_size.offset(run.thin + run.blocks) > limits_.end) count_past_end(run);
   if (run.thin.value() >= end_block_) return {};
   Run copied = run;
   copied.blocks = std::min(run.blocks, end_block_ - run.thin.value());
@@ -77,7 +78,6 @@ Run PlanCounter::count(const Run& run) {
 
 void PlanCounter::count_past_end(const Run& run) {
   const Bytes run_end = limits_.block_size.offset(run.thin + run.blocks);
-  if (run_end <= limits_.end) return;
   const Bytes run_start = limits_.block_size.offset(run.thin);
   const Bytes start = std::max(run_start, limits_.end);
   // What the thin still shows is the origin's missing end; the rest nobody sees.

@@ -4,6 +4,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <optional>
@@ -40,7 +41,12 @@ struct PlanLimits {
 };
 
 // The part of `run` before the end; its length is 0 if it lies past it.
-Extent to_extent(const Run& run, const PlanLimits& limits);
+inline Extent to_extent(const Run& run, const PlanLimits& limits) {
+  const Bytes start = limits.block_size.offset(run.thin);
+  const Bytes end = std::min(limits.block_size.offset(run.thin + run.blocks), limits.end);
+  const Bytes length = end > start ? end - start : Bytes(0);
+  return {start, limits.block_size.offset(run.data), length};
+}
 
 // What offsets that end at `end` can be relied on to be multiples of: a power of
 // two, at most 4096.

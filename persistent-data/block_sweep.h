@@ -31,7 +31,7 @@ void add_block_read(std::vector<IoRequest>& requests, MetadataBlock block,
 
 class BlockSweep {
  public:
-  static constexpr unsigned kWorkers = 4;
+  static constexpr unsigned kWorkers = 8;
 
   // Of `worker` (below kWorkers) there is one call at a time, of different ones several.
   // `index` is the block's place in what run() was given. May throw.

@@ -2,8 +2,6 @@
 
 #include "persistent-data/node.h"
 
-#include <cstring>
-
 #include "io/checksum.h"
 
 namespace extmerge {
@@ -14,10 +12,6 @@ T load(const std::byte* at) {
   T value;
   std::memcpy(&value, at, sizeof value);
   return value;
-}
-
-uint64_t load64(const std::byte* array, uint32_t i) {
-  return load<le64>(array + sizeof(le64) * i).get();
 }
 
 constexpr uint32_t kInternalValueSize = sizeof(le64);
@@ -73,10 +67,6 @@ std::string fault_in_keys(const Node& node, const NodeExpectation& expected) {
 }
 
 }  // namespace
-
-uint64_t Node::key(uint32_t i) const { return load64(keys_, i); }
-
-uint64_t Node::value64(uint32_t i) const { return load64(values_, i); }
 
 DiskDeviceDetails Node::details(uint32_t i) const {
   return load<DiskDeviceDetails>(values_ + sizeof(DiskDeviceDetails) * i);

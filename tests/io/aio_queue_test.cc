@@ -27,8 +27,10 @@ struct FakeKernel {
   std::vector<size_t> in_flight_before_submit;
   std::deque<iocb*> in_flight;
   size_t most_in_flight = 0;
+  int get_events_error = 0;
+  std::vector<int> kept;  // of how many events each
+  size_t in_flight_when_kept = 0;
   bool destroyed = false;
-  size_t in_flight_when_destroyed = 0;
 };
 FakeKernel* kernel = nullptr;
 
@@ -54,6 +56,7 @@ AioCalls fake_calls() {
     return taken;
   };
   calls.get_events = [](io_context_t, long at_least, long at_most, io_event* events, timespec*) {
+    if (kernel->get_events_error != 0) return -kernel->get_events_error;
     EXPECT_GE(static_cast<long>(kernel->in_flight.size()), at_least) << "would wait for ever";
     const long done = std::min(at_most, static_cast<long>(kernel->in_flight.size()));
     const int count = take_answer(kernel->get_events_answers, done);
@@ -67,9 +70,12 @@ AioCalls fake_calls() {
     }
     return count;
   };
+  calls.keep = [](int events, io_context_t) {
+    kernel->kept.push_back(events);
+    kernel->in_flight_when_kept = kernel->in_flight.size();
+  };
   calls.destroy = [](io_context_t) {
     kernel->destroyed = true;
-    kernel->in_flight_when_destroyed = kernel->in_flight.size();
     return 0;
   };
   return calls;
@@ -191,9 +197,32 @@ TEST_F(AioQueueOnAFakeKernel, IsEmptyBeforeItGoesAway) {
   std::vector<IoRequest> requests = make_requests(6);
   queue->submit(requests);
   queue.reset();
-  EXPECT_TRUE(fake_.destroyed);
-  EXPECT_EQ(fake_.in_flight_when_destroyed, 0u);
+  EXPECT_EQ(fake_.kept, std::vector{8});
+  EXPECT_EQ(fake_.in_flight_when_kept, 0u);
+  EXPECT_FALSE(fake_.destroyed);
   EXPECT_EQ(finished(requests), 6u);
+}
+
+TEST_F(AioQueueOnAFakeKernel, ThatCannotBeEmptiedIsNotKept) {
+  auto queue = make_queue(8);
+  std::vector<IoRequest> requests = make_requests(6);
+  queue->submit(requests);
+  fake_.get_events_error = EINVAL;
+  queue.reset();
+  EXPECT_TRUE(fake_.destroyed);
+  EXPECT_TRUE(fake_.kept.empty());
+}
+
+TEST(AioContext, ThatIsKeptIsTakenAgainForAsManyEvents) {
+  io_context_t first = nullptr, other = nullptr, again = nullptr;
+  ASSERT_EQ(take_context(13, &first), 0);
+  keep_context(13, first);
+  ASSERT_EQ(take_context(14, &other), 0);
+  EXPECT_NE(other, first);
+  ASSERT_EQ(take_context(13, &again), 0);
+  EXPECT_EQ(again, first);
+  keep_context(13, again);
+  keep_context(14, other);
 }
 
 TEST_F(AioQueueOnAFakeKernel, CanBeUsedAgainAndAgain) {
