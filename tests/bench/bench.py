@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How fast, and at what cost, each figure beside that of a program that does the same job.
 
-sections: metadata copy equal shapes cost scale; all of them if none is named.
+sections: metadata copy equal shapes cost resume scale; all of them if none is named.
 DIR holds the pools: --folder on a disk (some 40 GB), --memory in memory (some 8 GB). Peers
 that are not installed are left out, by name. EXTMERGE is the program; THIN_LS_1 and
 THIN_CHECK_1 can name those of thin-provisioning-tools 1.x.
@@ -9,16 +9,17 @@ THIN_CHECK_1 can name those of thin-provisioning-tools 1.x.
 
 import argparse
 import contextlib
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import time
 
 from measure import Contest, Table, run, system_calls
-from pools import GIB, KIB, MIB, Pool, Shape
+from plot import draw
+from pools import GIB, KIB, MIB, Pool, Shape, apart
 
 EXTMERGE = os.environ.get("EXTMERGE", "extmerge")
 METADATA_IMAGE = os.environ.get("EXTMERGE_METADATA_IMAGE", "metadata_image")
@@ -38,26 +39,30 @@ def peers(*names):
 class Bench:
     def __init__(self, options):
         self.folder, self.memory, self.rounds = options.folder, options.memory, options.rounds
+        self.plot = options.plot
 
     # --- merges ---------------------------------------------------------------
 
     def merge(self, pool, *options):
         def once(number):
             with tempfile.TemporaryDirectory(dir=self.folder) as state:
-                return run([EXTMERGE, "merge", "--yes", "--batch-mode", "--verify=none",
-                            "--state-dir", state, *options, *pool.source(1 + number % 2)])
+                result = run([EXTMERGE, "merge", "--yes", "--batch-mode", "--verify=none",
+                              "--state-dir", state, *options, *pool.source(pool.next_thin())])
+                result.journal = sum(entry.stat().st_size for entry in os.scandir(state))
+                return result
         return once
 
     def commit(self, pool):
-        return lambda number: run(["qemu-img", "commit", "-d", "-t", "none",
-                                   pool.overlay(1 + number % 2)])
+        return lambda number: run(["qemu-img", "commit", "-f", "qcow2", "-d", "-t", "none",
+                                   pool.overlay(pool.next_thin())])
 
     def fio(self, pool):
-        """The same reads and writes, at once, into buffers of huge pages."""
+        """The same reads and writes, at once, into buffers of huge pages. By fio's own clock:
+        it takes a third of a second to start and to end."""
         shape = pool.shape
         common = ["--ioengine=libaio", "--direct=1", "--iodepth=32", "--mem=shmhuge", "--bs=%d" % min(shape.block, MIB), "--end_fsync=1",
                   "--io_size=%d" % shape.mapped, "--randrepeat=0"]
-        command = ["fio", *common,
+        command = ["fio", "--output-format=json", *common,
                    "--name=read", "--rw=randread" if shape.scattered else "--rw=read",
                    "--filename=" + pool.path("data"), "--size=%d" % shape.mapped,
                    "--name=write", "--rw=randwrite" if shape.run == 1 else "--rw=write",
@@ -67,7 +72,10 @@ class Bench:
 
         def once(number):
             with huge_pages(64):
-                return run(command)
+                result = run(command)
+            jobs = json.loads(result.said)["jobs"]
+            result.wall = max(job["job_runtime"] for job in jobs) / 1000
+            return result
         return once
 
     def contest(self, pool, wanted, extra=None):
@@ -129,77 +137,109 @@ class Bench:
             self._rows(table, self.contest(pool, peers("qemu-img"), extra))
 
     def shapes(self):
-        table = Table("shapes, on disk: times as fast as qemu-img commit",
+        table = Table("shapes, on disk: how many times as fast as qemu-img commit",
                       ["shape", "extmerge s", "qemu-img s", "times", "one core", "4 KiB pages"])
         if not peers("qemu-img"):
             return
         for label, shape in (
                 ("64 KiB, single, scattered", Shape(mapped=GIB)),
-                ("64 KiB, single, in order", Shape(mapped=GIB, scattered=False)),
+                ("64 KiB, single, in data order", Shape(mapped=GIB, scattered=False)),
                 ("64 KiB, runs of 16", Shape(mapped=GIB, run=16)),
                 ("64 KiB, one run", Shape(mapped=GIB, origin=GIB, run=GIB // (64 * KIB))),
                 ("1 MiB, single, scattered", Shape(block=MIB, mapped=GIB)),
                 ("1 MiB, runs of 4", Shape(block=MIB, mapped=GIB, run=4)),
                 ("64 MiB, scattered", Shape(block=64 * MIB, mapped=GIB)),
                 ("64 MiB, one run", Shape(block=64 * MIB, mapped=GIB, origin=GIB, run=16))):
-            pool = Pool(self.folder, shape)
-            merge, commit = self.merge(pool), self.commit(pool)
-            one_core = self._pinned(merge)
-            ratios = []
-            contest = Contest({"extmerge": merge, "qemu-img": commit}, self.rounds)
-            pinned = Contest({"extmerge": one_core, "qemu-img": self._pinned(commit)}, self.rounds)
-            small = Contest({"extmerge": self._without_huge_pages(pool), "qemu-img": commit},
-                            self.rounds)
-            ratios = [c.times_faster("extmerge", "qemu-img") for c in (contest, pinned, small)]
-            table.row(label, "%.2f" % contest.median("extmerge"),
-                      "%.2f" % contest.median("qemu-img"), *("%.2f" % r for r in ratios))
+            self._shape(table, label, Pool(self.folder, shape))
+        for sector in (512, 4096):
+            pool = Pool(self.folder, Shape(mapped=GIB))
+            with pool.on_loop_devices(sector):
+                self._shape(table, "the first, loop of %d-byte sectors" % sector, pool)
+
+    def _shape(self, table, label, pool):
+        merge, commit = self.merge(pool), self.commit(pool)
+        contests = [Contest({"extmerge": ours, "qemu-img": theirs}, self.rounds)
+                    for ours, theirs in ((merge, commit),
+                                         (self._pinned(merge), self._pinned(commit)),
+                                         (self._without_huge_pages(pool), commit))]
+        table.row(label, "%.2f" % contests[0].median("extmerge"),
+                  "%.2f" % contests[0].median("qemu-img"),
+                  *("%.2f" % c.times_faster("extmerge", "qemu-img") for c in contests))
 
     def cost(self):
         table = Table("cost a GiB, on disk", ["case", "cpu s", "calls", "MiB"])
         for label, shape in (("all different", Shape()), ("90 % equal", Shape(equal=0.9))):
             pool = Pool(self.folder, shape)
-            merge = self.merge(pool)
-            contest = Contest({"extmerge": merge}, self.rounds)
+            contest = Contest({"extmerge": self.merge(pool)}, self.rounds)
             with tempfile.TemporaryDirectory(dir=self.folder) as state:
                 calls = system_calls([EXTMERGE, "merge", "--yes", "--batch-mode", "--verify=none",
-                                      "--state-dir", state,
-                                      *pool.source(1 + (self.rounds + 1) % 2)])
+                                      "--state-dir", state, *pool.source(pool.next_thin())])
             gib = shape.mapped / GIB
             table.row(label, "%.3f" % (contest.median("extmerge", "cpu") / gib),
                       "%d" % (calls / gib), "%.0f" % (contest.median("extmerge", "memory") / MIB))
-        self._resume()
 
-    def _resume(self):
-        pool = Pool(self.folder, Shape())
-        table = Table("a kill at half way", ["case", "wall s", "times"])
-        contest = Contest({"uninterrupted": self.merge(pool),
-                           "killed and resumed": lambda n: self._killed(pool, n)}, self.rounds)
+    def resume(self):
+        """A kill throws away what was copied since the last checkpoint, half of 256 MiB on
+        average, and the program starts twice; so the merge must be a long one."""
+        pool = Pool(self.folder, Shape(mapped=12 * GIB, origin=16 * GIB), with_overlays=False)
+        table = Table("12 GiB, killed with SIGKILL at about half way, and resumed",
+                      ["case", "wall s", "cpu s", "times"])
+        merge = self.merge(pool)
+        half = merge(0).wall / 2
+        contest = Contest({"uninterrupted": merge,
+                           "killed and resumed": lambda n: self._killed(pool, half)}, self.rounds)
         for name in contest.runs:
-            table.row(name, "%.2f" % contest.median(name),
-                      "%.3f" % (1 / contest.times_faster(name, "uninterrupted")
-                                if name != "uninterrupted" else 1))
+            table.row(name, "%.2f" % contest.median(name), "%.2f" % contest.median(name, "cpu"),
+                      "%.3f" % (1 / contest.times_faster(name, "uninterrupted")))
 
     def scale(self):
+        plans = []
         table = Table("scale: plans of single blocks", ["mappings", "wall s", "cpu s", "MiB",
                                                         "ns each"])
-        for millions in (6, 25, 100):
-            image = self._metadata_images(millions * 1_000_000, peers_too=False)["ordered"]
-            contest = Contest({"plan": lambda n: self._plan(image, millions * 1_000_000)},
-                              self.rounds)
-            table.row("%d million" % millions, "%.2f" % contest.median("plan"),
-                      "%.2f" % contest.median("plan", "cpu"),
-                      "%.0f" % (contest.median("plan", "memory") / MIB),
-                      "%.0f" % (contest.median("plan") * 1000 / millions))
+        for millions in (6.25, 25, 100):
+            mappings = int(millions * 1_000_000)
+            image = self._metadata_images(mappings, peers_too=False)["ordered"]
+            contest = Contest({"plan": lambda n: self._plan(image, mappings)}, self.rounds)
+            wall, memory = contest.median("plan"), contest.median("plan", "memory")
+            plans.append((mappings, wall, memory))
+            table.row("%g million" % millions, "%.2f" % wall,
+                      "%.2f" % contest.median("plan", "cpu"), "%.0f" % (memory / MIB),
+                      "%.0f" % (wall / mappings * 1e9))
+        merges = []
         table = Table("scale: copies of single 64 KiB blocks, on disk",
                       ["copied", "wall s", "cpu s", "MiB", "MiB/s"])
         for mapped in (512 * MIB, 2 * GIB, 8 * GIB):
-            pool = Pool(self.folder, Shape(mapped=mapped, origin=16 * GIB))
+            pool = Pool(self.folder, Shape(mapped=mapped, origin=16 * GIB), with_overlays=False)
             contest = Contest({"merge": self.merge(pool)}, self.rounds)
-            wall = contest.median("merge")
+            wall, memory = contest.median("merge"), contest.median("merge", "memory")
+            merges.append((mapped / GIB, wall, memory))
+            journal_bytes = contest.median("merge", "journal") / (mapped // (64 * KIB))
             table.row("%d MiB" % (mapped // MIB), "%.2f" % wall,
-                      "%.2f" % contest.median("merge", "cpu"),
-                      "%.0f" % (contest.median("merge", "memory") / MIB),
+                      "%.2f" % contest.median("merge", "cpu"), "%.0f" % (memory / MIB),
                       "%.0f" % (mapped / MIB / wall))
+        self._of_16_tib(plans, merges[-1], journal_bytes)
+        if self.plot:
+            draw(self.plot, [("plan: seconds and MiB by million mappings",
+                              [(m / 1e6, s, b / MIB) for m, s, b in plans]),
+                             ("merge: seconds and MiB by GiB copied",
+                              [(g, s, b / MIB) for g, s, b in merges])])
+
+    def _of_16_tib(self, plans, merge, journal_bytes):
+        """By calculation from the terms measured: a plan's time and memory by mapping, a
+        journal's bytes by run, a copy's time by GiB."""
+        (fewer, seconds_1, memory_1), (more, seconds_2, memory_2) = plans[-2:]
+        seconds = (seconds_2 - seconds_1) / (more - fewer)
+        memory = (memory_2 - memory_1) / (more - fewer)
+        gib, copying, _ = merge
+        table = Table("16 TiB of single blocks, by calculation",
+                      ["block", "mappings", "plan s", "plan MiB", "journal MiB", "copy h"])
+        for block in (64 * KIB, 256 * KIB, MIB):
+            blocks = 16 * 1024 * GIB // block
+            table.row("%d KiB" % (block // KIB), blocks,
+                      "%.1f" % (seconds_2 + seconds * (blocks - more)),
+                      "%.0f" % ((memory_2 + memory * (blocks - more)) / MIB),
+                      "%.0f" % (blocks * journal_bytes / MIB),
+                      "%.1f" % (copying / gib * 16 * 1024 / 3600))
 
     # --- what they have in common ----------------------------------------------
 
@@ -229,23 +269,17 @@ class Bench:
                 prctl(41, 0)
         return once
 
-    def _killed(self, pool, number):
-        """Killed when half is durable, then resumed; the time of both together."""
+    def _killed(self, pool, seconds):
+        """Killed after so long, then resumed; the time of both together."""
         with tempfile.TemporaryDirectory(dir=self.folder) as state:
             arguments = ["--yes", "--batch-mode", "--verify=none", "--state-dir", state,
-                         *pool.source(1 + number % 2)]
-            begin = time.monotonic()
-            process = subprocess.Popen([EXTMERGE, "merge", *arguments],
-                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            time.sleep(self.half)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            first = time.monotonic() - begin
+                         *pool.source(pool.next_thin())]
+            first = run([EXTMERGE, "merge", *arguments], status=-signal.SIGKILL,
+                        kill_after=seconds)
             second = run([EXTMERGE, "merge", *arguments])
-            second.wall += first
+            second.wall += first.wall
+            second.cpu += first.cpu
             return second
-
-    half = 0.6
 
     def _used(self, image):
         return os.stat(image).st_blocks * 512
@@ -270,7 +304,7 @@ class Bench:
                                 images["ordered"]], check=True)
             return images
         if not os.path.exists(images["shuffled"]):
-            restore(mappings, images["ordered"])
+            apart(restore, mappings, images["ordered"])
             subprocess.run([METADATA_IMAGE, "shuffle", images["ordered"], images["shuffled"]],
                            check=True)
         return images
@@ -320,12 +354,13 @@ def prctl(option, value):
 
 
 def main():
-    sections = ("metadata", "copy", "equal", "shapes", "cost", "scale")
+    sections = ("metadata", "copy", "equal", "shapes", "cost", "resume", "scale")
     parser = argparse.ArgumentParser(prog="./run bench", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", default="/var/tmp/extmerge-bench")
     parser.add_argument("--memory", default="/dev/shm/extmerge-bench")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--plot", metavar="FILE", help="draw the section scale, as SVG")
     parser.add_argument("sections", nargs="*", metavar="SECTION", default=[])
     options = parser.parse_args()
     for section in options.sections:

@@ -14,24 +14,29 @@ import time
 
 
 class Run:
-    def __init__(self, wall, cpu, memory):
+    def __init__(self, wall, cpu, memory, said):
         self.wall, self.cpu, self.memory = wall, cpu, memory  # seconds, seconds, bytes
+        self.said = said
 
 
-def run(command, env=None, status=0):
-    """Runs it to its end, output thrown away; it must end with `status`."""
+def run(command, status=0, kill_after=None):
+    """Runs it to its end; it must end with `status`."""
     with tempfile.TemporaryFile() as said:
         begin = time.monotonic()
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said,
-                                   stderr=subprocess.STDOUT, env=env)
+                                   stderr=subprocess.STDOUT)
+        if kill_after is not None:
+            time.sleep(kill_after)
+            process.kill()
         _, outcome, usage = os.wait4(process.pid, 0)
         wall = time.monotonic() - begin
         process.returncode = os.waitstatus_to_exitcode(outcome)
+        said.seek(0)
+        words = said.read().decode(errors="replace")
         if process.returncode != status:
-            said.seek(0)
             raise RuntimeError("%s ended with %d:\n%s" % (
-                " ".join(command), process.returncode, said.read().decode(errors="replace")))
-        return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+                " ".join(command), process.returncode, words))
+        return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, words)
 
 
 def system_calls(command):

@@ -6,6 +6,8 @@ that merging them in turn finds everything different each time (or as much as wa
 for), however often, without the origin being made anew.
 """
 
+import contextlib
+import multiprocessing
 import os
 import random
 import struct
@@ -23,7 +25,7 @@ class Shape:
     origin     bytes of the origin
     run        blocks that lie together on both devices
     scattered  whether the data lies in another order than the origin's
-    equal      part of the 4 KiB units that the origin holds already
+    equal      part of each block that the origin holds already; the rest is one write's
     """
 
     def __init__(self, block=64 * KIB, mapped=2 * GIB, origin=8 * GIB, run=1, scattered=True,
@@ -48,6 +50,16 @@ class Shape:
         return [(t * self.run, d * self.run, self.run) for t, d in zip(thin, data)]
 
 
+def apart(function, *arguments):
+    """In a process of its own: a program's peak memory, as the kernel counts it, begins with
+    that of whoever started it."""
+    process = multiprocessing.get_context("fork").Process(target=function, args=arguments)
+    process.start()
+    process.join()
+    if process.exitcode != 0:
+        raise RuntimeError("%s ended with %d" % (function.__name__, process.exitcode))
+
+
 def random_file(path, size):
     with open("/dev/urandom", "rb", buffering=0) as source, open(path, "wb") as file:
         seed = source.read(16 * MIB + 4099)  # repeated at an odd length: no two blocks are equal
@@ -59,24 +71,58 @@ def random_file(path, size):
 class Pool:
     """The files of one, made if they are not there yet."""
 
-    def __init__(self, folder, shape):
-        self.folder, self.shape = os.path.join(folder, shape.name()), shape
+    def __init__(self, folder, shape, with_overlays=True):
+        self.folder, self.shape, self.turn = os.path.join(
+            folder, shape.name() + ("" if with_overlays else "-alone")), shape, 0
+        self.with_overlays, self.devices = with_overlays, {}
         done = self.path("complete")
         if not os.path.exists(done):
             os.makedirs(self.folder, exist_ok=True)
-            self._make()
+            apart(self._make)
             open(done, "w").close()
 
     def path(self, name):
         return os.path.join(self.folder, name)
 
+    def next_thin(self):
+        """The one that was not merged last, by whatever program: so what is to be found
+        different is different."""
+        self.turn += 1
+        return 1 + self.turn % 2
+
+    @contextlib.contextmanager
+    def on_loop_devices(self, sector):
+        """Everything that is read or written, of both programs, through loop devices."""
+        names = ["data", "origin"] + ["overlay%d.qcow2" % thin for thin in (1, 2)]
+        try:
+            for name in names:
+                self.devices[name] = subprocess.run(
+                    ["losetup", "--find", "--show", "--direct-io=on", "--sector-size",
+                     str(sector), self.path(name)],
+                    check=True, capture_output=True, text=True).stdout.strip()
+            self._rebase(self.device("origin"))
+            yield
+        finally:
+            for device in self.devices.values():
+                subprocess.run(["losetup", "--detach", device], check=True)
+            self.devices = {}
+            self._rebase(self.path("origin"))
+
+    def _rebase(self, backing):
+        for thin in (1, 2):
+            subprocess.run(["qemu-img", "rebase", "-u", "-f", "qcow2", "-F", "raw", "-b", backing,
+                            self.overlay(thin)], check=True)
+
+    def device(self, name):
+        return self.devices.get(name, self.path(name))
+
     def source(self, thin):
-        return ["--metadata", self.path("metadata"), "--data", self.path("data"),
-                "--thin-id", str(thin), "--origin", self.path("origin"), "--live-root",
+        return ["--metadata", self.path("metadata"), "--data", self.device("data"),
+                "--thin-id", str(thin), "--origin", self.device("origin"), "--live-root",
                 "--thin-size", str(self.shape.origin)]
 
     def overlay(self, thin):
-        return self.path("overlay%d.qcow2" % thin)
+        return self.device("overlay%d.qcow2" % thin)
 
     def _make(self):
         shape = self.shape
@@ -84,7 +130,7 @@ class Pool:
         random_file(self.path("origin"), shape.origin)
         self._make_data(runs)
         self._make_metadata(runs)
-        for thin in (1, 2):
+        for thin in (1, 2) if self.with_overlays else ():
             self._make_overlay(thin, runs)
         subprocess.run(["sync"], check=True)
 
@@ -108,11 +154,20 @@ class Pool:
                 contents = bytearray(origin.read(blocks * shape.block))
                 data.seek(shape.mapped + block * shape.block)
                 data.write(contents)
-                for unit in range(0, len(contents), UNIT):
-                    if chance.random() >= shape.equal:
+                for start in range(0, len(contents), shape.block):
+                    for unit in self._changed(chance, start):
                         contents[unit:unit + 8] = chance.randbytes(8)
                 data.seek(block * shape.block)
                 data.write(contents)
+
+    def _changed(self, chance, start):
+        """The units of a block that differ: neighbours, as one write leaves them, in a random
+        place; on average as many as was asked for."""
+        units = self.shape.block // UNIT
+        wanted = units * (1 - self.shape.equal)
+        count = int(wanted) + (chance.random() < wanted - int(wanted))
+        first = chance.randrange(units - count + 1)
+        return range(start + first * UNIT, start + (first + count) * UNIT, UNIT)
 
     def _make_metadata(self, runs):
         shape = self.shape
