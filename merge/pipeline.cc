@@ -31,6 +31,8 @@ class Copy {
         progress_(progress),
         pieces_(job, options, options.compare != CompareMode::kNever, stop),
         checkpoints_(job, options, sink, progress, [this] { pieces_.end(); }),
+        governor_(Bytes(progress.total_bytes.load()) - job.start.position,
+                  Bytes(pieces_.count() * options.buffer_size.value())),
         reached_(job.start) {}
 
   JournalProgress run() {
@@ -51,12 +53,12 @@ class Copy {
  private:
   Piece* take() {
     Piece* const piece = pieces_.take();
-    if (piece) piece->compare = should_compare(piece->planned());
+    if (piece) piece->compare = should_compare();
     return piece;
   }
 
-  bool should_compare(Bytes length) {
-    if (options_.compare == CompareMode::kAuto) return governor_.should_compare(length);
+  bool should_compare() {
+    if (options_.compare == CompareMode::kAuto) return governor_.should_compare();
     return options_.compare == CompareMode::kAlways;
   }
 
@@ -84,7 +86,8 @@ class Copy {
       counters.bytes_read += piece.planned();
       counters.bytes_written += piece.bytes_written();
       counters.bytes_compared_equal += piece.planned() - piece.bytes_written();
-      if (piece.compare) governor_.compared(piece.planned(), piece.bytes_written());
+      governor_.committed(
+          {piece.compare, piece.planned(), piece.bytes_written(), CompareGovernor::Clock::now()});
       progress_.done_bytes = reached_.position.value();
       checkpoints_.reached(reached_);
     }
