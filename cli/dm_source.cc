@@ -131,7 +131,7 @@ MergeTarget DmSource::resume_target() {
   if (must_begin_anew()) {
     throw Error(MessageId::kStale,
                 "nobody kept " + thin_name() + " still since its merge was interrupted",
-                "extmerge merge " + thin_name() + " begins anew, and writes only what differs");
+                "extmerge merge " + thin_name() + " begins anew");
   }
   throw Error(MessageId::kNothingToResume, "no merge of " + thin_name() + " is unfinished",
               "extmerge merge " + thin_name() + " begins one");

@@ -34,7 +34,7 @@ Error with_way_back(const Error& error, const MergeTarget& target, const std::st
     return error;
   if (!target.can_be_resumed) {
     return Error(error.id(), error.what(),
-                 error.next() + "; the same command begins anew, and writes only what differs");
+                 error.next() + "; the same command begins anew");
   }
   return Error(error.id(), error.what(),
                error.next() + "; the merge can be resumed: extmerge resume " + journal);
