@@ -2,7 +2,7 @@
 """How fast, and at what cost, each figure beside that of a program that does the same job.
 
 sections: metadata copy equal shapes cost resume scale; all of them if none is named.
-DIR holds the pools: --folder on a disk (some 40 GB), --memory in memory (some 8 GB). Peers
+The pools are made in --folder, on a disk (up to 50 GB at a time), and in --memory (some 16 GB). Peers
 that are not installed are left out, by name. EXTMERGE is the program; THIN_LS_1 and
 THIN_CHECK_1 can name those of thin-provisioning-tools 1.x.
 """
@@ -135,6 +135,7 @@ class Bench:
             extra = {"extmerge --compare=never": self.merge(pool, "--compare=never"),
                      "extmerge --compare=always": self.merge(pool, "--compare=always")}
             self._rows(table, self.contest(pool, peers("qemu-img"), extra))
+            pool.remove()
 
     def shapes(self):
         table = Table("shapes, on disk: how many times as fast as qemu-img commit",
@@ -150,7 +151,9 @@ class Bench:
                 ("1 MiB, runs of 4", Shape(block=MIB, mapped=GIB, run=4)),
                 ("64 MiB, scattered", Shape(block=64 * MIB, mapped=GIB)),
                 ("64 MiB, one run", Shape(block=64 * MIB, mapped=GIB, origin=GIB, run=16))):
-            self._shape(table, label, Pool(self.folder, shape))
+            pool = Pool(self.folder, shape)
+            self._shape(table, label, pool)
+            pool.remove()
         for sector in (512, 4096):
             pool = Pool(self.folder, Shape(mapped=GIB))
             with pool.on_loop_devices(sector):
@@ -191,6 +194,7 @@ class Bench:
         for name in contest.runs:
             table.row(name, "%.2f" % contest.median(name), "%.2f" % contest.median(name, "cpu"),
                       "%.3f" % (1 / contest.times_faster(name, "uninterrupted")))
+        pool.remove()
 
     def scale(self):
         plans = []
@@ -208,8 +212,8 @@ class Bench:
         merges = []
         table = Table("scale: copies of single 64 KiB blocks, on disk",
                       ["copied", "wall s", "cpu s", "MiB", "MiB/s"])
-        for mapped in (512 * MIB, 2 * GIB, 8 * GIB):
-            pool = Pool(self.folder, Shape(mapped=mapped, origin=16 * GIB), with_overlays=False)
+        for mapped in (256 * MIB, GIB, 4 * GIB):
+            pool = Pool(self.folder, Shape(mapped=mapped), with_overlays=False)
             contest = Contest({"merge": self.merge(pool)}, self.rounds)
             wall, memory = contest.median("merge"), contest.median("merge", "memory")
             merges.append((mapped / GIB, wall, memory))
@@ -217,6 +221,7 @@ class Bench:
             table.row("%d MiB" % (mapped // MIB), "%.2f" % wall,
                       "%.2f" % contest.median("merge", "cpu"), "%.0f" % (memory / MIB),
                       "%.0f" % (mapped / MIB / wall))
+            pool.remove()
         self._of_16_tib(plans, merges[-1], journal_bytes)
         if self.plot:
             draw(self.plot, [("plan: seconds and MiB by million mappings",

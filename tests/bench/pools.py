@@ -10,6 +10,7 @@ import contextlib
 import multiprocessing
 import os
 import random
+import shutil
 import struct
 import subprocess
 
@@ -80,6 +81,9 @@ class Pool:
             os.makedirs(self.folder, exist_ok=True)
             apart(self._make)
             open(done, "w").close()
+
+    def remove(self):
+        shutil.rmtree(self.folder)
 
     def path(self, name):
         return os.path.join(self.folder, name)
