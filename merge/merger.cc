@@ -33,8 +33,7 @@ Error with_way_back(const Error& error, const MergeTarget& target, const std::st
   if (error.exit_status() == 4 || error.exit_status() == 8 || error.id() == MessageId::kPoolFull)
     return error;
   if (!target.can_be_resumed) {
-    return Error(error.id(), error.what(),
-                 error.next() + "; the same command begins anew");
+    return Error(error.id(), error.what(), error.next() + "; the same command begins anew");
   }
   return Error(error.id(), error.what(),
                error.next() + "; the merge can be resumed: extmerge resume " + journal);
@@ -248,10 +247,8 @@ std::vector<Sibling> Merger::siblings_of(Source& source, const BlockSet& visited
       continue;
     // Of another pool, or younger than the metadata snapshot: nothing is known of its mappings.
     Sibling sibling{user.id, {}, plan.summary.copy_blocks, true};
-    const auto& devices = source.devices();
-    const auto device = std::find_if(devices.begin(), devices.end(),
-                                     [&](const ThinDevice& d) { return d.id == user.id; });
-    if (user.of_this_pool && device != devices.end()) sibling = find({*device}).front();
+    const ThinDevice* const device = source.device_of(user.id);
+    if (user.of_this_pool && device) sibling = find({*device}).front();
     sibling.name = user.name;
     sibling.certain = true;
     siblings.push_back(sibling);

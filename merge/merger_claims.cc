@@ -114,9 +114,8 @@ void Merger::refuse_newly_harmed(Journal& journal, const PlanReport& plan) {
   Source now(target_);
   for (const Sibling& sibling : plan.siblings) {
     if (!reads_origin(sibling)) continue;
-    const auto device = std::find_if(now.devices().begin(), now.devices().end(),
-                                     [&](const ThinDevice& d) { return d.id == sibling.id; });
-    if (device == now.devices().end()) continue;  // removed meanwhile
+    const ThinDevice* const device = now.device_of(sibling.id);
+    if (!device) continue;  // removed meanwhile
     Bytes skip;
     const uint64_t harmed = count_unmapped(*journal.runs_from(Bytes(0), skip), now.reader(),
                                            *device, now.end_of_data(), stop_);

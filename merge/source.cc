@@ -52,6 +52,12 @@ Source::Source(const MergeTarget& target)
   }
 }
 
+const ThinDevice* Source::device_of(ThinId id) const {
+  const auto found = std::find_if(devices_.begin(), devices_.end(),
+                                  [&](const ThinDevice& device) { return device.id == id; });
+  return found == devices_.end() ? nullptr : &*found;
+}
+
 Superblock Source::choose_superblock(const MergeTarget& target) {
   std::optional<Superblock> live;
   try {

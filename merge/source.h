@@ -29,6 +29,8 @@ class Source {
   const Superblock& superblock() const { return superblock_; }
   const ThinDevice& device() const { return device_; }
   const std::vector<ThinDevice>& devices() const { return devices_; }
+  // Of devices(); null if there is none of that id.
+  const ThinDevice* device_of(ThinId id) const;
   DataBlock end_of_data() const { return end_of_data_; }
 
   // As the live superblock says; false if it cannot be read.

@@ -2,8 +2,8 @@
 """How fast, and at what cost, each figure beside that of a program that does the same job.
 
 sections: metadata copy equal shapes cost resume scale; all of them if none is named.
-The pools are made in --folder, on a disk (up to 50 GB at a time), and in --memory (some 16 GB). Peers
-that are not installed are left out, by name. EXTMERGE is the program; THIN_LS_1 and
+The pools are made in --folder, on a disk (up to 50 GB at a time), and in --memory (some 16
+GB). Peers that are not installed are left out, by name. EXTMERGE is the program; THIN_LS_1 and
 THIN_CHECK_1 can name those of thin-provisioning-tools 1.x.
 """
 
@@ -154,10 +154,11 @@ class Bench:
             pool = Pool(self.folder, shape)
             self._shape(table, label, pool)
             pool.remove()
+        pool = Pool(self.folder, Shape(mapped=GIB))
         for sector in (512, 4096):
-            pool = Pool(self.folder, Shape(mapped=GIB))
             with pool.on_loop_devices(sector):
                 self._shape(table, "the first, loop of %d-byte sectors" % sector, pool)
+        pool.remove()
 
     def _shape(self, table, label, pool):
         merge, commit = self.merge(pool), self.commit(pool)
