@@ -17,10 +17,6 @@ namespace extmerge {
 
 namespace {
 
-bool is_path(const std::string& text) {
-  return text.starts_with("/") || text.starts_with("./") || text.starts_with("../");
-}
-
 std::unique_ptr<NamedSource> open_path(const Options& options, const std::string& path) {
   const DeviceFacts facts = inspect(path);
   if (!facts.exists) {

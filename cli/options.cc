@@ -23,10 +23,6 @@ std::string see_help(Command command) {
   return std::string("see extmerge ") + row_of(command).name + " --help";
 }
 
-bool is_path(const std::string& argument) {
-  return argument.starts_with('/') || argument.starts_with("./") || argument.starts_with("../");
-}
-
 std::string command_names() {
   std::string names;
   for (const CommandRow& row : command_table())
@@ -215,6 +211,10 @@ bool Options::has(const std::string& name) const {
 bool asks_for_json(const std::vector<std::string>& arguments) {
   return std::any_of(arguments.begin(), arguments.end(),
                      [](const std::string& a) { return a == "-J" || a == "--json"; });
+}
+
+bool is_path(const std::string& argument) {
+  return argument.starts_with('/') || argument.starts_with("./") || argument.starts_with("../");
 }
 
 Options parse_command_line(const std::vector<std::string>& arguments) {

@@ -65,6 +65,9 @@ struct Options {
   bool has(const std::string& name) const;
 };
 
+// Whether SOURCE or a journal is told by its path: not VG/LV, not a bare name.
+bool is_path(const std::string& argument);
+
 // `arguments` without the program's name. Throws Error(kUsage).
 Options parse_command_line(const std::vector<std::string>& arguments);
 

@@ -16,7 +16,7 @@ namespace extmerge {
 namespace {
 
 constexpr size_t kBatchBlocks = 256;
-constexpr size_t kBatchBytes = kBatchBlocks * kMetadataBlockSize;  // and so the largest request
+constexpr size_t kSweepBatchBytes = kBatchBlocks * kMetadataBlockSize;  // and so the largest request
 constexpr unsigned kQueueDepth = 64;
 // From so many blocks on a queue is worth what it costs to take down.
 constexpr size_t kManyBlocks = 8192;
@@ -118,9 +118,9 @@ struct BlockSweep::Worker {
 
 void BlockSweep::run(std::span<const MetadataBlock> blocks, const Visit& visit) {
   Batches batches(blocks);
-  if (memory_.size() == 0) memory_ = Buffer(kWorkers * kBatchBytes);
+  if (memory_.size() == 0) memory_ = Buffer(kWorkers * kSweepBatchBytes);
   const auto work = [&](unsigned number) {
-    Worker worker{number,  device_, memory_.span().subspan(number * kBatchBytes, kBatchBytes),
+    Worker worker{number,  device_, memory_.span().subspan(number * kSweepBatchBytes, kSweepBatchBytes),
                   nullptr, nullptr, {}};
     worker.work(batches, visit);
   };

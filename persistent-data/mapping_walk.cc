@@ -15,7 +15,7 @@ namespace {
 
 constexpr uint32_t kMappingSize = sizeof(le64);
 constexpr size_t kBatchLeaves = 256;
-constexpr size_t kBatchBytes = kBatchLeaves * kMetadataBlockSize;  // and so the largest request
+constexpr size_t kLeafBatchBytes = kBatchLeaves * kMetadataBlockSize;  // and so the largest request
 
 // Leaves in order of keys; their blocks in memory in order of block number.
 struct Batch {
@@ -128,9 +128,9 @@ void MappingWalk::Impl::gather(Batch& batch) {
 void MappingWalk::Impl::start(Batch& batch) {
   if (batch.leaves.empty()) return;
   if (buffer_.size() == 0) {  // not before it is needed: many walks have no leaf to read
-    buffer_ = Buffer(2 * kBatchBytes);
-    batches_[0].memory = buffer_.span().first(kBatchBytes);
-    batches_[1].memory = buffer_.span().last(kBatchBytes);
+    buffer_ = Buffer(2 * kLeafBatchBytes);
+    batches_[0].memory = buffer_.span().first(kLeafBatchBytes);
+    batches_[1].memory = buffer_.span().last(kLeafBatchBytes);
   }
   lay_out(batch);
   AsyncQueue& queue = reader_.batch_queue();

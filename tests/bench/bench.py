@@ -184,16 +184,18 @@ class Bench:
 
     def resume(self):
         """A kill throws away what was copied since the last checkpoint, half of 256 MiB on
-        average, and the program starts twice; so the merge must be a long one."""
+        average, and the program starts twice; so the merge must be a long one. A disk given
+        that much is uneven; what is written twice can be counted."""
         pool = Pool(self.folder, Shape(mapped=12 * GIB, origin=16 * GIB), with_overlays=False)
         table = Table("12 GiB, killed with SIGKILL at about half way, and resumed",
-                      ["case", "wall s", "cpu s", "times"])
+                      ["case", "wall s", "cpu s", "MiB written", "times"])
         merge = self.merge(pool)
         half = merge(0).wall / 2
         contest = Contest({"uninterrupted": merge,
                            "killed and resumed": lambda n: self._killed(pool, half)}, self.rounds)
         for name in contest.runs:
             table.row(name, "%.2f" % contest.median(name), "%.2f" % contest.median(name, "cpu"),
+                      "%.0f" % (contest.median(name, "written") / MIB),
                       "%.3f" % (1 / contest.times_faster(name, "uninterrupted")))
         pool.remove()
 
@@ -285,6 +287,7 @@ class Bench:
             second = run([EXTMERGE, "merge", *arguments])
             second.wall += first.wall
             second.cpu += first.cpu
+            second.written += first.written
             return second
 
     def _used(self, image):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whole processes: wall and processor seconds, peak memory, system calls.
+"""Whole processes: wall and processor seconds, peak memory, bytes written, system calls.
 
 Machines that are shared are noisy, so nothing is compared with a figure of another day:
 the commands of a table are run in turn, A B C A B C, and ratios are taken pair by pair.
@@ -14,8 +14,9 @@ import time
 
 
 class Run:
-    def __init__(self, wall, cpu, memory, said):
-        self.wall, self.cpu, self.memory = wall, cpu, memory  # seconds, seconds, bytes
+    def __init__(self, wall, cpu, memory, written, said):
+        self.wall, self.cpu = wall, cpu  # seconds
+        self.memory, self.written = memory, written  # bytes
         self.said = said
 
 
@@ -28,6 +29,9 @@ def run(command, status=0, kill_after=None):
         if kill_after is not None:
             time.sleep(kill_after)
             process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        with open("/proc/%d/io" % process.pid) as counters:
+            written = int(re.search(r"^write_bytes: (\d+)", counters.read(), re.M).group(1))
         _, outcome, usage = os.wait4(process.pid, 0)
         wall = time.monotonic() - begin
         process.returncode = os.waitstatus_to_exitcode(outcome)
@@ -36,7 +40,8 @@ def run(command, status=0, kill_after=None):
         if process.returncode != status:
             raise RuntimeError("%s ended with %d:\n%s" % (
                 " ".join(command), process.returncode, words))
-        return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, words)
+        return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024,
+                   written, words)
 
 
 def system_calls(command):

@@ -28,15 +28,6 @@ namespace fs = std::filesystem;
 
 constexpr Bytes kAnyBlock(4096);  // ends that suit every file
 
-std::unique_ptr<FileDevice> open_at(const std::string& path, OpenMode mode,
-                                    Bytes ends_multiple_of = kAnyBlock) {
-  return FileDevice::open(inspect(path), mode, ends_multiple_of);
-}
-
-MessageId opening(const std::string& path, OpenMode mode) {
-  return thrown_by([&] { open_at(path, mode); });
-}
-
 class ImageFile : public testing::Test {
  protected:
   ScratchDirectory scratch_;

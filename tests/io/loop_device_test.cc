@@ -28,18 +28,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr size_t kImageSize = size_t{8} << 20;
-constexpr Bytes kSectorEnds(512);
-
-std::unique_ptr<FileDevice> open_at(const std::string& path, OpenMode mode,
-                                    Bytes ends_multiple_of = kSectorEnds) {
-  return FileDevice::open(inspect(path), mode, ends_multiple_of);
-}
-
-MessageId opening(const std::string& path, OpenMode mode) {
-  return thrown_by([&] { open_at(path, mode); });
-}
-
 std::optional<IoFailure> try_one(BlockDevice& device, Direction direction, uint64_t offset,
                                  std::span<std::byte> memory) {
   const auto queue = device.make_queue(1);
@@ -212,7 +200,7 @@ TEST_F(LoopDeviceTest, ThatWasReplacedAfterItWasInspectedIsNotOpened) {
   const std::string link = scratch_ / "origin";
   fs::create_symlink(loop.path(), link);
   const DeviceFacts facts = inspect(link);
-  const auto open = [&] { FileDevice::open(facts, OpenMode::kReadOnly, kSectorEnds); };
+  const auto open = [&] { FileDevice::open(facts, OpenMode::kReadOnly, Bytes(512)); };
   EXPECT_EQ(thrown_by(open), kNothingThrown);
   fs::remove(link);
   fs::create_symlink(other.path(), link);
@@ -232,7 +220,7 @@ TEST_F(LoopDeviceTest, WhoseNumberWentToAnotherDiskIsNotOpened) {
   const LoopDevice successor(scratch_.make_file("other", kImageSize));
   SKIP_UNLESS(successor);
   if (successor.path() != facts.path) GTEST_SKIP() << "the number went to somebody else";
-  EXPECT_EQ(thrown_by([&] { FileDevice::open(facts, OpenMode::kReadOnly, kSectorEnds); }),
+  EXPECT_EQ(thrown_by([&] { FileDevice::open(facts, OpenMode::kReadOnly, Bytes(512)); }),
             MessageId::kPathChanged);
 }
 
@@ -311,9 +299,9 @@ bool add_partition(const std::string& disk, int number, long long start, long lo
 TEST_F(LoopDeviceTest, WithPartitionsOverlapsThemAndTheyDoNotOverlapEachOther) {
   const LoopDevice loop(image_, "-P");
   SKIP_UNLESS(loop);
-  constexpr long long kMiB = 1 << 20;
-  if (!add_partition(loop.path(), 1, kMiB, kMiB) ||
-      !add_partition(loop.path(), 2, 4 * kMiB, kMiB)) {
+  constexpr long long kPart = 1 << 20;
+  if (!add_partition(loop.path(), 1, kPart, kPart) ||
+      !add_partition(loop.path(), 2, 4 * kPart, kPart)) {
     GTEST_SKIP() << "this kernel's loop devices have no partitions";
   }
   const DeviceFacts disk = inspect(loop.path());

@@ -17,16 +17,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr size_t kImageSize = size_t{8} << 20;
-
-std::unique_ptr<FileDevice> open_at(const std::string& path, OpenMode mode) {
-  return FileDevice::open(inspect(path), mode, Bytes(512));
-}
-
-MessageId opening(const std::string& path, OpenMode mode) {
-  return thrown_by([&] { open_at(path, mode); });
-}
-
 class LoopUsers : public testing::Test {
  protected:
   ScratchDirectory scratch_;

@@ -12,7 +12,9 @@
 #include <string>
 #include <vector>
 
+#include "io/device_facts.h"
 #include "io/error.h"
+#include "io/file_device.h"
 #include "io/sysfs.h"
 
 namespace extmerge {
@@ -110,5 +112,18 @@ MessageId thrown_by(Call call) {
   }
   return kNothingThrown;
 }
+
+// A device opened as its user would, knowing nothing of it but its path; whole blocks of
+// 4096 bytes suit every file and device.
+inline std::unique_ptr<FileDevice> open_at(const std::string& path, OpenMode mode,
+                                           Bytes ends_multiple_of = Bytes(4096)) {
+  return FileDevice::open(inspect(path), mode, ends_multiple_of);
+}
+inline MessageId opening(const std::string& path, OpenMode mode) {
+  return thrown_by([&] { open_at(path, mode); });
+}
+
+// What the loop devices of the tests are made over.
+inline constexpr size_t kImageSize = size_t{8} << 20;
 
 }  // namespace extmerge

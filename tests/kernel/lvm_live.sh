@@ -41,10 +41,12 @@ merge_while_written() {
   start_writing
   "$EXTMERGE" merge --yes --batch-mode --rate-limit 3M $vg/$snap_lv > /run/said 2>&1 &
   merger=$!
-  while ! has_freeze; do
+  # Not as soon as there is a freeze: activated before the merge has claimed the origin, it
+  # is a device over the origin like any other, and refused.
+  while ! is_copying; do
     kill -0 $merger || {
       cat /run/said
-      fail "the merge ended without a freeze"
+      fail "the merge ended without having copied"
     }
     sleep 0.05
   done

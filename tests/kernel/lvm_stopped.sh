@@ -84,8 +84,7 @@ stamp scatter /dev/$vg/$snap_lv 3 3 12
 kernel_view $snap_lv /run/view
 merges $vg/$snap_lv
 diff <(echo "$before") <(state_of_group && state_of_kernel) || fail "not everything was put back"
-is_copying() { "$EXTMERGE" status $vg/$snap_lv 2> /dev/null | grep -q '^  state  *copying'; }
-kill_when 'is_writable "" && is_copying' "${merge[@]}" --again --rate-limit 1M $vg/$snap_lv
+kill_when is_copying "${merge[@]}" --again --rate-limit 1M $vg/$snap_lv
 [[ $killed == yes ]] || fail "it was not killed"
 merges $vg/$snap_lv
 origin_is /run/view

@@ -16,9 +16,9 @@ constexpr Survivors kSurvivors[] = {Survivors::kNone, Survivors::kAll, Survivors
                                     Survivors::kRandom};
 
 // One merge's use of its journal, and how far it is known to have come.
-class Scenario {
+class JournalledMerge {
  public:
-  explicit Scenario(bool replaces_older) {
+  explicit JournalledMerge(bool replaces_older) {
     if (replaces_older) {
       const auto older = publish_journal(directory_, old_runs_);
       older->record_progress({record_for(old_runs_).copy_bytes, {}});
@@ -110,7 +110,7 @@ class Scenario {
 };
 
 uint64_t operations_of_a_whole_run() {
-  Scenario scenario(false);
+  JournalledMerge scenario(false);
   scenario.run();
   const uint64_t operations = scenario.world().operations();
   scenario.check();
@@ -126,7 +126,7 @@ TEST(JournalCrash, APowerCutAtAnyOperationLeavesNoJournalOrTheWholeOne) {
         for (uint64_t seed = 0; seed < 4; ++seed) {
           SCOPED_TRACE(testing::Message() << "cut at " << index << ", survivors "
                                           << static_cast<int>(survivors) << ", seed " << seed);
-          Scenario scenario(replaces_older);
+          JournalledMerge scenario(replaces_older);
           scenario.world().cut_power_at(index);
           scenario.run();
           scenario.world().restart(survivors, seed);
@@ -144,7 +144,7 @@ TEST(JournalCrash, AFailureOfAnyOperationLeavesNoJournalOrTheWholeOne) {
       for (const bool power_goes_too : {false, true}) {
         SCOPED_TRACE(testing::Message()
                      << "failure at " << index << ", power goes " << power_goes_too);
-        Scenario scenario(true);
+        JournalledMerge scenario(true);
         scenario.world().fail_at(index, {kind, EIO, false});
         scenario.run();
         if (power_goes_too) scenario.world().restart(Survivors::kRandom, index);

@@ -13,8 +13,6 @@
 namespace extmerge {
 namespace {
 
-constexpr uint64_t kBlock = 65536;
-
 // Four and a half blocks of origin under a thin of five and a quarter; of block
 // 4 half lies past the origin's end, of block 5 three quarters past the thin's.
 SceneShape ragged() {

@@ -17,8 +17,6 @@
 
 namespace extmerge {
 
-inline constexpr uint64_t kBlock = 65536;
-
 inline SceneShape plain_shape() {
   SceneShape shape;
   shape.thin_size = shape.origin_size = 16 * kBlock;

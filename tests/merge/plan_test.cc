@@ -19,8 +19,7 @@
 namespace extmerge {
 namespace {
 
-constexpr uint64_t kBlock = 65536;
-using Runs = std::vector<extmerge::Run>;
+using RunList = std::vector<Run>;
 
 struct Planned {
   std::vector<Run> runs;
@@ -95,21 +94,21 @@ Run run(uint64_t thin, uint64_t data, uint64_t blocks) {
 
 TEST(Plan, BlocksThatContinueOnBothSidesAreOneRun) {
   const Planned p = plan({{5, 50}, {6, 51}, {7, 52}}, limits(100 * kBlock, 100 * kBlock));
-  EXPECT_EQ(p.runs, (Runs{run(5, 50, 3)}));
+  EXPECT_EQ(p.runs, (RunList{run(5, 50, 3)}));
   EXPECT_EQ(p.summary.copy_bytes, Bytes(3 * kBlock));
   EXPECT_EQ(p.summary.end_of_copy, Bytes(8 * kBlock));
 }
 
 TEST(Plan, ABreakOnEitherSideEndsARun) {
   const Planned p = plan({{5, 50}, {6, 52}, {8, 53}, {9, 54}}, limits(100 * kBlock, 100 * kBlock));
-  EXPECT_EQ(p.runs, (Runs{run(5, 50, 1), run(6, 52, 1), run(8, 53, 2)}));
+  EXPECT_EQ(p.runs, (RunList{run(5, 50, 1), run(6, 52, 1), run(8, 53, 2)}));
 }
 
 TEST(Plan, ARunGoesOnFromLeafToLeaf) {
   std::vector<BuiltMapping> mappings;
   for (uint64_t i = 0; i < 1000; ++i) mappings.push_back({i, i + 7});
   const Planned p = plan(mappings, limits(1000 * kBlock, 1000 * kBlock), {.leaf_fill = 3});
-  EXPECT_EQ(p.runs, (Runs{run(0, 7, 1000)}));
+  EXPECT_EQ(p.runs, (RunList{run(0, 7, 1000)}));
 }
 
 TEST(Plan, OfMoreLeavesThanOneThreadSweepsIsTheSame) {
@@ -130,7 +129,7 @@ TEST(Plan, AnEmptyDeviceIsAnEmptyPlan) {
 TEST(Plan, ATailBlockIsCutAtTheOriginsEndAndTheRestIsBeyondIt) {
   const uint64_t origin = 2 * kBlock + 512;
   const Planned p = plan({{1, 10}, {2, 11}, {3, 12}}, limits(origin, 8 * kBlock));
-  ASSERT_EQ(p.runs, (Runs{run(1, 10, 2)}));
+  ASSERT_EQ(p.runs, (RunList{run(1, 10, 2)}));
   EXPECT_EQ(to_extent(p.runs[0], limits(origin, 8 * kBlock)).length, Bytes(kBlock + 512));
   EXPECT_EQ(p.summary.copy_bytes, Bytes(kBlock + 512));
   EXPECT_EQ(p.summary.end_of_copy, Bytes(origin));
@@ -142,7 +141,7 @@ TEST(Plan, ATailBlockIsCutAtTheOriginsEndAndTheRestIsBeyondIt) {
 
 TEST(Plan, WhatLiesPastTheThinsEndIsCountedAndNotLookedAt) {
   const Planned p = plan({{1, 10}, {2, 11}, {9, 12}}, limits(2 * kBlock, 2 * kBlock));
-  EXPECT_EQ(p.runs, (Runs{run(1, 10, 1)}));
+  EXPECT_EQ(p.runs, (RunList{run(1, 10, 1)}));
   EXPECT_EQ(p.summary.beyond_thin_bytes, Bytes(2 * kBlock));
   EXPECT_EQ(p.summary.beyond_origin_bytes, Bytes(0));
   EXPECT_TRUE(p.beyond.empty());

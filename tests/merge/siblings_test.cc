@@ -14,8 +14,6 @@
 namespace extmerge {
 namespace {
 
-constexpr uint64_t kBlock = 65536;
-
 PlanLimits limits(uint64_t end_block) {
   return {DataBlockSize(Bytes(kBlock)), Bytes(end_block * kBlock), std::nullopt};
 }

@@ -132,27 +132,27 @@ uint64_t MergeScene::thin_end() const {
   return end;
 }
 
+void MergeScene::lay_over(Contents& image, const Contents& data) const {
+  const uint64_t end = std::min<uint64_t>(thin_end(), image.size());
+  for (const auto& [thin, block] : shape_.mappings) {
+    const uint64_t start = std::min(end, thin * shape_.block_size);
+    const uint64_t stop = std::min(end, (thin + 1) * shape_.block_size);
+    std::copy_n(data.begin() + static_cast<ptrdiff_t>(block * shape_.block_size), stop - start,
+                image.begin() + static_cast<ptrdiff_t>(start));
+  }
+}
+
 Contents MergeScene::expected_origin(std::optional<uint64_t> size) const {
   Contents expected = first_origin_;
   if (size) expected.resize(*size);
-  const uint64_t end = std::min<uint64_t>(thin_end(), expected.size());
-  for (const auto& [thin, data] : shape_.mappings)
-    for (uint64_t i = 0; i < shape_.block_size; ++i) {
-      const uint64_t at = thin * shape_.block_size + i;
-      if (at < end) expected[at] = first_data_[data * shape_.block_size + i];
-    }
+  lay_over(expected, first_data_);
   return expected;
 }
 
 Contents MergeScene::snapshot_view() const {
   Contents view = origin_->contents();
-  const Contents data = data_->contents();
   view.resize(thin_end());
-  for (const auto& [thin, block] : shape_.mappings)
-    for (uint64_t i = 0; i < shape_.block_size; ++i) {
-      const uint64_t at = thin * shape_.block_size + i;
-      if (at < view.size()) view[at] = data[block * shape_.block_size + i];
-    }
+  lay_over(view, data_->contents());
   return view;
 }
 

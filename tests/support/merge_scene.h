@@ -71,6 +71,8 @@ class MergeScene {
 
  private:
   uint64_t thin_end() const;
+  // Puts the mapped blocks of `data` into an image of the thin, as far as that reaches.
+  void lay_over(Contents& image, const Contents& data) const;
 
   const SceneShape shape_;
   std::shared_ptr<SimulatedDisk> metadata_;

@@ -20,6 +20,9 @@
 
 namespace extmerge {
 
+// The data block size of nearly every pool in these tests.
+inline constexpr uint64_t kBlock = 65536;
+
 struct BuiltMapping {
   uint64_t thin = 0;
   uint64_t data = 0;
