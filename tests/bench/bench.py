@@ -186,8 +186,8 @@ class Bench:
         """A kill throws away what was copied since the last checkpoint, half of 256 MiB on
         average, and the program starts twice; so the merge must be a long one. A disk given
         that much is uneven; what is written twice can be counted."""
-        pool = Pool(self.folder, Shape(mapped=12 * GIB, origin=16 * GIB), with_overlays=False)
-        table = Table("12 GiB, killed with SIGKILL at about half way, and resumed",
+        pool = Pool(self.folder, Shape(mapped=6 * GIB, origin=8 * GIB), with_overlays=False)
+        table = Table("6 GiB, killed with SIGKILL at about half way, and resumed",
                       ["case", "wall s", "cpu s", "MiB written", "times"])
         merge = self.merge(pool)
         half = merge(0).wall / 2
