@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// Writes the inputs that fuzzing begins with: make_corpus FOLDER. What is kept in corpus/ was
+// made by it; make it anew when a format changes.
+
+#include <fstream>
+#include <iterator>
+
+#include "merge/journal_format.h"
+#include "tests/merge/journal_fixture.h"
+#include "tests/support/metadata_builder.h"
+
+namespace extmerge {
+namespace {
+
+using Input = std::vector<std::byte>;
+
+void write(const std::string& path, const Input& input) {
+  std::ofstream(path, std::ios::binary)
+      .write(reinterpret_cast<const char*>(input.data()),
+             static_cast<std::streamsize>(input.size()));
+}
+
+void append(Input& input, std::span<const std::byte> part) {
+  input.insert(input.end(), part.begin(), part.end());
+}
+
+// Even: as it is. Odd: checksums made right.
+Input begin_with(int flag) { return {std::byte(flag)}; }
+
+void metadata(const std::string& folder) {
+  for (const bool hold : {true, false}) {
+    MetadataBuilder pool(12);
+    const TreeShape small{.leaf_fill = 2, .inner_fill = 2};
+    pool.add_device(1, pool.add_tree({{0, 10}, {1, 11}, {5, 3}, {9, 0}}, small));
+    pool.add_device(7, pool.add_tree({{2, 4}}));
+    pool.finish(hold);
+    for (const int flag : {0, 1}) {
+      Input input = begin_with(flag);
+      append(input, pool.image());
+      write(folder + "/metadata/" + (hold ? "held-" : "live-") + std::to_string(flag), input);
+    }
+  }
+}
+
+void journal(const std::string& folder) {
+  SimulatedWorld world;
+  SimulatedDirectory directory(world);
+  const Runs runs = {{ThinBlock(0), DataBlock(10), 2}, {ThinBlock(5), DataBlock(3), 1}};
+  const auto journal = publish_journal(directory, runs);
+  const auto as_input = [&](const std::string& name) {
+    const FileBytes file = directory.file(kTestName);
+    const std::span<const std::byte> bytes(file);
+    for (const int flag : {0, 1}) {
+      Input input = begin_with(flag);
+      append(input, bytes.first(600));
+      for (size_t i = 0; i < kSlots; ++i)
+        append(input, bytes.subspan(kSlotsOffset + i * kSlotDistance, sizeof(DiskProgressSlot)));
+      append(input, bytes.subspan(kPlanOffset));
+      write(folder + "/journal/" + name + std::to_string(flag), input);
+    }
+  };
+  as_input("published-");
+  journal->record_progress({Bytes(kTestBlock), {}});
+  as_input("copying-");
+  journal->record_progress({journal->record().copy_bytes, {}});
+  journal->record_done(42);
+  as_input("done-");
+}
+
+}  // namespace
+}  // namespace extmerge
+
+int main(int argc, char** argv) {
+  if (argc != 2) return 1;
+  extmerge::metadata(argv[1]);
+  extmerge::journal(argv[1]);
+  return 0;
+}
