@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Do the tests see? Plants one bug at a time and runs the tests of its folder.
+
+    ./run soak [NAME...]
+
+Each bug is one replacement in one source of a copy of the tree. Only the library's own test
+program is built anew and run; the bug is killed if a test fails, and has survived if none
+does, or if it cannot be planted any more. Ends with 1 if any survived.
+"""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+TREE = pathlib.Path(__file__).resolve().parents[2]
+PROGRAMS = {"merge": "tests/merge/merge_test", "io": "tests/io/io_test",
+            "persistent-data": "tests/persistent-data/persistent_data_test"}
+
+# name, source, what is there, what is put in its place
+BUGS = [
+    ("no flush before progress", "merge/pipeline_checkpoint.cc",
+     "const int error_number = origin_.flush()", "const int error_number = 0"),
+    ("a failed flush is tried again", "merge/pipeline_checkpoint.cc",
+     "const int error_number = origin_.flush()",
+     "const int error_number = origin_.flush() == 0 ? 0 : origin_.flush()"),
+    ("progress before completion", "merge/pipeline.cc",
+     "    if (piece) piece->compare = should_compare();",
+     "    if (piece) piece->compare = should_compare();\n"
+     "    if (piece) checkpoints_.reached({reached_.position + piece->planned(), {}});"),
+    ("a failed piece is counted", "merge/pipeline.cc",
+     "    if (!failure_) failure_ = piece.failure;\n    if (!failure_) {\n      reached_.position",
+     "    if (!failure_) failure_ = piece.failure;\n    {\n      reached_.position"),
+    ("DONE before the last checkpoint", "merge/pipeline.cc",
+     "    checkpoints_.finish(reached_);\n", ""),
+    ("the last block's length is not cut", "merge/pipeline_piece.cc",
+     "on_origin_.push_back({extent->origin_offset, used, length});",
+     "on_origin_.push_back({extent->origin_offset, used, round_up(length, shape_.unit)});"),
+    ("joined without looking at the memory", "merge/pipeline_piece.cc",
+     "    if (next.offset == last.offset + Bytes(last.length) &&\n"
+     "        next.memory == last.memory + last.length) {",
+     "    if (next.offset == last.offset + Bytes(last.length)) {"),
+    ("a difference is searched in the wrong place", "merge/compare.cc",
+     "if (std::memcmp(a.data() + begin, b.data() + begin, end - begin) == 0) continue;",
+     "if (std::memcmp(a.data() + begin, b.data() + begin, (end - begin) / 2) == 0) continue;"),
+    ("a short write is taken for a whole one", "io/transfer.cc",
+     "    const bool complete = request.result == static_cast<int64_t>(request.memory.size());",
+     "    const bool complete = request.result > 0;"),
+    ("EINTR is for ever", "io/transfer.cc",
+     "return passing && ++unfinished.fruitless < kPatience ? 0 : error_number;",
+     "return passing ? 0 : error_number;"),
+    ("a write's error is a read's end", "io/transfer.cc",
+     "if (transferred == 0) return rest.direction == Direction::kRead ? ENODATA : ENOSPC;",
+     "if (transferred == 0) return 0;"),
+    ("BLKROGET is ignored", "io/file_device.cc",
+     "if (wants_writing(mode) && read_only != 0) {", "if (false && read_only != 0) {"),
+    ("no clip at the plan's end", "merge/run.h",
+     "std::min(limits.block_size.offset(run.thin + run.blocks), limits.end)",
+     "limits.block_size.offset(run.thin + run.blocks)"),
+    ("no clip at the thin's end", "merge/merger.cc",
+     "                                                : std::min(end, *target.thin_size);",
+     "                                                : end;"),
+    ("runs are joined across a gap of the data", "merge/run.h",
+     "if (blocks == 0 || next.thin != thin + blocks || next.data != data + blocks) return false;",
+     "if (blocks == 0 || next.thin != thin + blocks) return false;"),
+    ("a foreign origin's journal is accepted", "merge/journal_choice.cc",
+     "if (record.origin.identity != wanted.origin.identity) {", "if (false) {"),
+    ("another pool's journal is accepted", "merge/journal_choice.cc",
+     "  if (!same_pool(begun, wanted) || begun.thin_id != wanted.thin_id) {",
+     "  if (begun.thin_id != wanted.thin_id) {"),
+    ("an id used again is the same thin", "merge/journal_choice.cc",
+     "  return a.thin_id == b.thin_id && a.creation_time == b.creation_time &&\n"
+     "         a.transaction_id == b.transaction_id;",
+     "  return a.thin_id == b.thin_id;"),
+    ("an old plan is finished unasked", "merge/journal_choice.cc",
+     "  if (!same_plan(begun, wanted) && !(wishes.must_resume && wishes.allow_stale)) {",
+     "  if (false) {"),
+    ("the sibling rule is inverted", "merge/siblings.cc",
+     "if (theirs.at_end() || theirs.key() != ours.key()) ++harmed;",
+     "if (!theirs.at_end() && theirs.key() == ours.key()) ++harmed;"),
+    ("siblings are not counted again", "merge/merger.cc",
+     "    refuse_newly_harmed(*journal, report.plan);\n", ""),
+    ("the source is not looked at again", "merge/merger.cc",
+     "    refuse_changed_source(source, journal->record(), report.plan);\n", ""),
+    ("a difference is not taken back", "merge/merger.cc",
+     "  journal.record_progress({});\n", ""),
+    ("nothing is verified", "merge/merger.cc",
+     "    verify_merged(*journal, source, *origin);\n", ""),
+    ("progress is not synced", "merge/journal.cc",
+     "  write_slot(next);\n  file_->sync();\n  if (highest", "  write_slot(next);\n  if (highest"),
+    ("higher claims are left in the slots", "merge/journal.cc",
+     "  if (highest_claim_ > progress.position) {", "  if (false) {"),
+    ("the newer header is overwritten", "merge/journal.cc",
+     "const size_t copy = 1 - newest_copy_;", "const size_t copy = newest_copy_;"),
+    ("a journal's end is not synced", "merge/journal.cc",
+     "encode_header(next));\n  file_->sync();\n  newest", "encode_header(next));\n  newest"),
+    ("the plan is not checked when opened", "merge/journal.cc",
+     "  if (pages) impl->pages()", "  if (false) impl->pages()"),
+    ("a node's checksum is not looked at", "persistent-data/node.cc",
+     "  if (header.csum.get() != checksum)\n", "  if (false)\n"),
+    ("a node's own number is not looked at", "persistent-data/node.cc",
+     "  if (header.blocknr.get() != expected.location.value())\n", "  if (false)\n"),
+    ("values are behind the keys in use", "persistent-data/node.cc",
+     "sizeof(le64) * header.max_entries.get();", "sizeof(le64) * header.nr_entries.get();"),
+    ("keys out of order", "persistent-data/node.cc",
+     "    if (node.key(i) <= node.key(i - 1))\n", "    if (false)\n"),
+    ("a cycle is walked", "persistent-data/btree.cc",
+     "    if (!visited_.insert(place->location))\n",
+     "    visited_.insert(place->location);\n    if (false)\n"),
+]
+
+
+def build(folder, program):
+    return subprocess.run(["cmake", "--build", folder, "--target", pathlib.Path(program).name],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def passes(folder, program):
+    """Whether all tests of the program pass; those with a loop device or seconds of waiting
+    included."""
+    command = ["timeout", "300", folder / program, "--gtest_brief=1", "--gtest_fail_fast"]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True)
+
+
+def first_failed(output):
+    for line in output.splitlines():
+        if line.startswith("[  FAILED  ]"):
+            return line.split("]", 1)[1].split(" (")[0].split(", where")[0].strip()
+    return "it did not end well"
+
+
+def main():
+    bugs = [bug for bug in BUGS if not sys.argv[1:] or bug[0] in sys.argv[1:]]
+    with tempfile.TemporaryDirectory(prefix="extmerge-mutants.") as scratch:
+        tree, folder = pathlib.Path(scratch) / "tree", pathlib.Path(scratch) / "build"
+        shutil.copytree(TREE, tree, ignore=shutil.ignore_patterns("build*", ".git"))
+        subprocess.run(["cmake", "-S", tree, "-B", folder, "-G", "Ninja",
+                        "-DCMAKE_BUILD_TYPE=RelWithDebInfo"], check=True,
+                       stdout=subprocess.DEVNULL)
+        programs = sorted({PROGRAMS[bug[1].split("/")[0]] for bug in bugs})
+        for program in programs:
+            built = build(folder, program)
+            if built.returncode != 0:
+                sys.exit(built.stdout)
+            whole = passes(folder, program)
+            if whole.returncode != 0:
+                sys.exit("without any bug %s fails:\n%s" % (program, whole.stdout))
+        survived = 0
+        for name, source, old, new in bugs:
+            began = time.monotonic()
+            path = tree / source
+            text = path.read_text()
+            if text.count(old) != 1:
+                outcome = "SURVIVED: its place is there %d times" % text.count(old)
+            else:
+                path.write_text(text.replace(old, new))
+                program = PROGRAMS[source.split("/")[0]]
+                built = build(folder, program)
+                if built.returncode != 0:
+                    outcome = "SURVIVED: it does not compile\n" + built.stdout
+                else:
+                    ran = passes(folder, program)
+                    outcome = "SURVIVED" if ran.returncode == 0 else \
+                        "killed by " + first_failed(ran.stdout)
+                path.write_text(text)
+            survived += outcome.startswith("SURVIVED")
+            print("%-48s %-32s %4.0f s  %s" % (name, source, time.monotonic() - began, outcome),
+                  flush=True)
+        print("%d bugs planted, %d killed, %d survived" % (len(bugs), len(bugs) - survived,
+                                                           survived))
+        return 1 if survived else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
