@@ -389,7 +389,7 @@ TEST_F(Loops, WithPartitionsSideBySideDoNotOverlapButThoseOfATwinDo) {
 }
 
 TEST_F(Loops, OverADeviceLieOnItAndHoldIt) {
-  const LoopDevice below(image_);
+  const ScratchLoopDevice below(image_);
   SKIP_UNLESS(below);
   const uint64_t lower =
       system_.add_device("lower", gnu_dev_major(below.number()), gnu_dev_minor(below.number()));

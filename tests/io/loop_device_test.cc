@@ -43,7 +43,7 @@ class LoopDeviceTest : public testing::Test {
 
 TEST_F(LoopDeviceTest, HasTheSizeAndSectorsItWasGiven) {
   for (const unsigned sector : {512u, 4096u}) {
-    const LoopDevice loop(image_, "-b " + std::to_string(sector));
+    const ScratchLoopDevice loop(image_, "-b " + std::to_string(sector));
     SKIP_UNLESS(loop);
     const DeviceFacts facts = inspect(loop.path());
     EXPECT_TRUE(facts.exists && facts.is_block && !facts.is_regular);
@@ -59,7 +59,7 @@ TEST_F(LoopDeviceTest, HasTheSizeAndSectorsItWasGiven) {
 }
 
 TEST_F(LoopDeviceTest, ReadsAndWritesWhereItIsTold) {
-  const LoopDevice loop(image_);
+  const ScratchLoopDevice loop(image_);
   SKIP_UNLESS(loop);
   const auto device = open_at(loop.path(), OpenMode::kClaim);
   const auto queue = device->make_queue(2);
@@ -78,7 +78,7 @@ TEST_F(LoopDeviceTest, ReadsAndWritesWhereItIsTold) {
 }
 
 TEST_F(LoopDeviceTest, ClaimedOnceIsInUseForAllOthers) {
-  const LoopDevice loop(image_);
+  const ScratchLoopDevice loop(image_);
   SKIP_UNLESS(loop);
   const auto claim = open_at(loop.path(), OpenMode::kClaim);
   EXPECT_EQ(opening(loop.path(), OpenMode::kClaim), MessageId::kInUse);
@@ -88,7 +88,7 @@ TEST_F(LoopDeviceTest, ClaimedOnceIsInUseForAllOthers) {
 }
 
 TEST_F(LoopDeviceTest, SharedIsStillLockedAgainstTheNextOne) {
-  const LoopDevice loop(image_);
+  const ScratchLoopDevice loop(image_);
   SKIP_UNLESS(loop);
   // As a dm table would: exclusive, without the lock.
   const FileDescriptor holder(::open(loop.path().c_str(), O_RDONLY | O_EXCL | O_CLOEXEC));
@@ -100,7 +100,7 @@ TEST_F(LoopDeviceTest, SharedIsStillLockedAgainstTheNextOne) {
 }
 
 TEST_F(LoopDeviceTest, ProbedIsFreeAfterwardsAndWasNotWritable) {
-  const LoopDevice loop(image_);
+  const ScratchLoopDevice loop(image_);
   SKIP_UNLESS(loop);
   {
     const auto probe = open_at(loop.path(), OpenMode::kProbe);
@@ -113,7 +113,7 @@ TEST_F(LoopDeviceTest, ProbedIsFreeAfterwardsAndWasNotWritable) {
 }
 
 TEST_F(LoopDeviceTest, ThatIsReadOnlyIsReadAndNotWritten) {
-  const LoopDevice loop(image_, "-r");
+  const ScratchLoopDevice loop(image_, "-r");
   SKIP_UNLESS(loop);
   EXPECT_TRUE(inspect(loop.path()).read_only);
   for (const OpenMode mode : {OpenMode::kClaim, OpenMode::kShare, OpenMode::kProbe}) {
@@ -123,7 +123,7 @@ TEST_F(LoopDeviceTest, ThatIsReadOnlyIsReadAndNotWritten) {
 }
 
 TEST_F(LoopDeviceTest, ThatWasMadeReadOnlyWithBlkrosetIsSeenAsThat) {
-  const LoopDevice loop(image_);
+  const ScratchLoopDevice loop(image_);
   SKIP_UNLESS(loop);
   const FileDescriptor file(::open(loop.path().c_str(), O_RDONLY | O_CLOEXEC));
   const auto set_read_only = [&](int read_only) {
@@ -138,7 +138,7 @@ TEST_F(LoopDeviceTest, ThatWasMadeReadOnlyWithBlkrosetIsSeenAsThat) {
 
 // Linux takes the part that fits and calls it a success.
 TEST_F(LoopDeviceTest, EndsInAFailureThatSaysWhere) {
-  const LoopDevice loop(image_);
+  const ScratchLoopDevice loop(image_);
   SKIP_UNLESS(loop);
   const auto device = open_at(loop.path(), OpenMode::kClaim);
   const Buffer buffer(65536);
@@ -156,7 +156,7 @@ TEST_F(LoopDeviceTest, EndsInAFailureThatSaysWhere) {
 }
 
 TEST_F(LoopDeviceTest, WithSectorsOf4096RefusesSmallerRequests) {
-  const LoopDevice loop(image_, "-b 4096");
+  const ScratchLoopDevice loop(image_, "-b 4096");
   SKIP_UNLESS(loop);
   const auto device = open_at(loop.path(), OpenMode::kClaim);
   const Buffer buffer(8192);
@@ -167,7 +167,7 @@ TEST_F(LoopDeviceTest, WithSectorsOf4096RefusesSmallerRequests) {
 }
 
 TEST_F(LoopDeviceTest, CannotBeExtended) {
-  const LoopDevice loop(image_);
+  const ScratchLoopDevice loop(image_);
   SKIP_UNLESS(loop);
   const auto device = open_at(loop.path(), OpenMode::kClaim);
   EXPECT_EQ(thrown_by([&] { device->extend(Bytes(2 * kImageSize)); }), MessageId::kCannotExtend);
@@ -175,7 +175,7 @@ TEST_F(LoopDeviceTest, CannotBeExtended) {
 }
 
 TEST_F(LoopDeviceTest, LeavesTheCacheWhenTold) {
-  const LoopDevice loop(image_);
+  const ScratchLoopDevice loop(image_);
   SKIP_UNLESS(loop);
   const auto device = open_at(loop.path(), OpenMode::kClaim);
   const FileDescriptor reader(::open(loop.path().c_str(), O_RDONLY | O_CLOEXEC));
@@ -193,8 +193,8 @@ TEST_F(LoopDeviceTest, LeavesTheCacheWhenTold) {
 }
 
 TEST_F(LoopDeviceTest, ThatWasReplacedAfterItWasInspectedIsNotOpened) {
-  const LoopDevice loop(image_);
-  const LoopDevice other(scratch_.make_file("other", kImageSize));
+  const ScratchLoopDevice loop(image_);
+  const ScratchLoopDevice other(scratch_.make_file("other", kImageSize));
   SKIP_UNLESS(loop);
   SKIP_UNLESS(other);
   const std::string link = scratch_ / "origin";
@@ -213,11 +213,11 @@ TEST_F(LoopDeviceTest, ThatWasReplacedAfterItWasInspectedIsNotOpened) {
 TEST_F(LoopDeviceTest, WhoseNumberWentToAnotherDiskIsNotOpened) {
   DeviceFacts facts;
   {
-    const LoopDevice loop(image_);
+    const ScratchLoopDevice loop(image_);
     SKIP_UNLESS(loop);
     facts = inspect(loop.path());
   }
-  const LoopDevice successor(scratch_.make_file("other", kImageSize));
+  const ScratchLoopDevice successor(scratch_.make_file("other", kImageSize));
   SKIP_UNLESS(successor);
   if (successor.path() != facts.path) GTEST_SKIP() << "the number went to somebody else";
   EXPECT_EQ(thrown_by([&] { FileDevice::open(facts, OpenMode::kReadOnly, Bytes(512)); }),
@@ -225,7 +225,7 @@ TEST_F(LoopDeviceTest, WhoseNumberWentToAnotherDiskIsNotOpened) {
 }
 
 TEST_F(LoopDeviceTest, IsKnownByItsFile) {
-  const LoopDevice loop(image_, "-o 1048576");
+  const ScratchLoopDevice loop(image_, "-o 1048576");
   SKIP_UNLESS(loop);
   const DeviceFacts image = inspect(image_);
   const DeviceFacts facts = inspect(loop.path());
@@ -241,7 +241,7 @@ TEST_F(LoopDeviceTest, IsKnownByItsFile) {
 TEST_F(LoopDeviceTest, IsKnownByItsFileEvenIfThatHasNoNameAnyMore) {
   const std::string twin = scratch_ / "twin";
   fs::create_hard_link(image_, twin);
-  const LoopDevice loop(image_);
+  const ScratchLoopDevice loop(image_);
   SKIP_UNLESS(loop);
   fs::remove(image_);
   EXPECT_EQ(inspect(twin).holders.size(), 1u);
@@ -249,7 +249,8 @@ TEST_F(LoopDeviceTest, IsKnownByItsFileEvenIfThatHasNoNameAnyMore) {
 }
 
 TEST_F(LoopDeviceTest, OverlapsATwinOverTheSameFile) {
-  const LoopDevice first(image_), second(image_), other(scratch_.make_file("other", kImageSize));
+  const ScratchLoopDevice first(image_), second(image_),
+      other(scratch_.make_file("other", kImageSize));
   SKIP_UNLESS(first);
   SKIP_UNLESS(second);
   SKIP_UNLESS(other);
@@ -259,9 +260,9 @@ TEST_F(LoopDeviceTest, OverlapsATwinOverTheSameFile) {
 }
 
 TEST_F(LoopDeviceTest, OverAnotherOneHoldsItAndOverlapsIt) {
-  const LoopDevice lower(image_);
+  const ScratchLoopDevice lower(image_);
   SKIP_UNLESS(lower);
-  const LoopDevice upper(lower.path());
+  const ScratchLoopDevice upper(lower.path());
   SKIP_UNLESS(upper);
   const DeviceFacts facts = inspect(lower.path());
   ASSERT_EQ(facts.holders.size(), 1u);
@@ -275,7 +276,7 @@ TEST_F(LoopDeviceTest, OverAWholeFileIsTheSameAsTheFileAndOverAPartOfItIsNot) {
   for (const auto& [options, identity] : {std::pair{"", file}, std::pair{"-b 4096", file},
                                           std::pair{"-o 4096", "loop:" + file + "+4096"},
                                           std::pair{"--sizelimit 4096", "loop:" + file + "+0"}}) {
-    const LoopDevice loop(image_, options);
+    const ScratchLoopDevice loop(image_, options);
     SKIP_UNLESS(loop);
     EXPECT_EQ(inspect(loop.path()).identity, identity) << options;
   }
@@ -297,7 +298,7 @@ bool add_partition(const std::string& disk, int number, long long start, long lo
 }
 
 TEST_F(LoopDeviceTest, WithPartitionsOverlapsThemAndTheyDoNotOverlapEachOther) {
-  const LoopDevice loop(image_, "-P");
+  const ScratchLoopDevice loop(image_, "-P");
   SKIP_UNLESS(loop);
   constexpr long long kPart = 1 << 20;
   if (!add_partition(loop.path(), 1, kPart, kPart) ||
@@ -321,7 +322,7 @@ TEST_F(LoopDeviceTest, WithPartitionsOverlapsThemAndTheyDoNotOverlapEachOther) {
 }
 
 TEST_F(LoopDeviceTest, OfLargeSectorsMakesAnImageOnItBufferedUnlessItsEndsAreLargeToo) {
-  const LoopDevice loop(image_, "-b 4096");
+  const ScratchLoopDevice loop(image_, "-b 4096");
   SKIP_UNLESS(loop);
   const Mounted mounted(loop.path(), scratch_ / "mnt");
   if (!mounted.works()) GTEST_SKIP() << "cannot make and mount an ext4 here";
@@ -340,7 +341,7 @@ TEST_F(LoopDeviceTest, OfLargeSectorsMakesAnImageOnItBufferedUnlessItsEndsAreLar
 
 // A file with no room under its file system: the kernel cuts the write short.
 TEST_F(LoopDeviceTest, ThatIsFullFailsTheWriteOfAnImageOnIt) {
-  const LoopDevice loop(image_);
+  const ScratchLoopDevice loop(image_);
   SKIP_UNLESS(loop);
   const Mounted mounted(loop.path(), scratch_ / "mnt");
   if (!mounted.works()) GTEST_SKIP() << "cannot make and mount an ext4 here";
@@ -357,7 +358,7 @@ TEST_F(LoopDeviceTest, ThatIsFullFailsTheWriteOfAnImageOnIt) {
 }
 
 TEST_F(LoopDeviceTest, WithoutPermissionCannotBeInspected) {
-  const LoopDevice loop(image_);
+  const ScratchLoopDevice loop(image_);
   SKIP_UNLESS(loop);
   ASSERT_EQ(::seteuid(65534), 0);
   const MessageId thrown = thrown_by([&] { inspect(loop.path()); });

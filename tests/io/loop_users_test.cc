@@ -24,7 +24,8 @@ class LoopUsers : public testing::Test {
 };
 
 TEST_F(LoopUsers, IsHeldByATwinOverTheSameFile) {
-  const LoopDevice first(image_), second(image_), other(scratch_.make_file("other", kImageSize));
+  const ScratchLoopDevice first(image_), second(image_),
+      other(scratch_.make_file("other", kImageSize));
   SKIP_UNLESS(first);
   SKIP_UNLESS(second);
   SKIP_UNLESS(other);
@@ -37,7 +38,7 @@ TEST_F(LoopUsers, IsHeldByATwinOverTheSameFile) {
 }
 
 TEST_F(LoopUsers, WhoseTwinIsClaimedCannotBe) {
-  const LoopDevice first(image_), second(image_);
+  const ScratchLoopDevice first(image_), second(image_);
   SKIP_UNLESS(first);
   SKIP_UNLESS(second);
   {
@@ -52,16 +53,16 @@ TEST_F(LoopUsers, WhoseTwinIsClaimedCannotBe) {
 
 TEST_F(LoopUsers, AndItsFileAreNotBothClaimed) {
   const auto image = open_at(image_, OpenMode::kClaim);
-  const LoopDevice loop(image_);
+  const ScratchLoopDevice loop(image_);
   SKIP_UNLESS(loop);
-  const LoopDevice upper(loop.path());
+  const ScratchLoopDevice upper(loop.path());
   SKIP_UNLESS(upper);
   EXPECT_EQ(opening(loop.path(), OpenMode::kClaim), MessageId::kLocked);
   EXPECT_EQ(opening(upper.path(), OpenMode::kClaim), MessageId::kLocked);
 }
 
 TEST_F(LoopUsers, ThatIsClaimedKeepsItsFileFromBeingClaimed) {
-  const LoopDevice loop(image_, "-o 4096");
+  const ScratchLoopDevice loop(image_, "-o 4096");
   SKIP_UNLESS(loop);
   auto claim = open_at(loop.path(), OpenMode::kShare);
   EXPECT_EQ(opening(image_, OpenMode::kClaim), MessageId::kLocked);
@@ -71,7 +72,7 @@ TEST_F(LoopUsers, ThatIsClaimedKeepsItsFileFromBeingClaimed) {
 }
 
 TEST_F(LoopUsers, WithoutANameForItsFileIsClaimedWithoutIt) {
-  const LoopDevice loop(image_);
+  const ScratchLoopDevice loop(image_);
   SKIP_UNLESS(loop);
   fs::rename(image_, scratch_ / "aside");
   EXPECT_EQ(opening(loop.path(), OpenMode::kClaim), kNothingThrown);
@@ -80,7 +81,7 @@ TEST_F(LoopUsers, WithoutANameForItsFileIsClaimedWithoutIt) {
 }
 
 TEST_F(LoopUsers, WhoseFileAVirtualMachineHasLockedIsInUse) {
-  const LoopDevice loop(image_);
+  const ScratchLoopDevice loop(image_);
   SKIP_UNLESS(loop);
   const FileDescriptor machine(::open(image_.c_str(), O_RDONLY | O_CLOEXEC));
   struct flock range {};
@@ -93,7 +94,7 @@ TEST_F(LoopUsers, WhoseFileAVirtualMachineHasLockedIsInUse) {
 }
 
 TEST_F(LoopUsers, WhoseTwinIsMountedIsMounted) {
-  const LoopDevice mounted_one(image_), other(image_);
+  const ScratchLoopDevice mounted_one(image_), other(image_);
   SKIP_UNLESS(mounted_one);
   SKIP_UNLESS(other);
   const std::string where = scratch_ / "mnt";
@@ -103,9 +104,9 @@ TEST_F(LoopUsers, WhoseTwinIsMountedIsMounted) {
 }
 
 TEST_F(LoopUsers, OverAMountedDeviceIsMounted) {
-  const LoopDevice lower(image_);
+  const ScratchLoopDevice lower(image_);
   SKIP_UNLESS(lower);
-  const LoopDevice upper(lower.path());
+  const ScratchLoopDevice upper(lower.path());
   SKIP_UNLESS(upper);
   const std::string where = scratch_ / "mnt";
   const Mounted mounted(lower.path(), where);
@@ -114,7 +115,7 @@ TEST_F(LoopUsers, OverAMountedDeviceIsMounted) {
 }
 
 TEST_F(LoopUsers, ThatIsMountedIsSeenAndCannotBeClaimed) {
-  const LoopDevice loop(image_);
+  const ScratchLoopDevice loop(image_);
   SKIP_UNLESS(loop);
   const std::string where = scratch_ / "mounted here";
   const Mounted mounted(loop.path(), where);

@@ -98,7 +98,7 @@ TEST(MountTable, KnowsTheDeviceOfAFileSystemByItsNumber) {
 
 TEST(MountTable, KnowsAllDevicesOfABtrfsByTheOneThatIsNamed) {
   const ScratchDirectory scratch;
-  const LoopDevice loop(scratch.make_file("image", 1 << 20));
+  const ScratchLoopDevice loop(scratch.make_file("image", 1 << 20));
   SKIP_UNLESS(loop);
   FakeSystem system;
   const Mount mount{1, gnu_dev_makedev(0, 50), "/srv", loop.path()};

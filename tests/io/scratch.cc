@@ -41,7 +41,7 @@ std::vector<std::byte> pattern(size_t size, unsigned char seed) {
   return contents;
 }
 
-LoopDevice::LoopDevice(const std::string& file, const std::string& options) {
+ScratchLoopDevice::ScratchLoopDevice(const std::string& file, const std::string& options) {
   const std::string command = "losetup -f --show " + options + " '" + file + "' 2>/dev/null";
   const std::unique_ptr<FILE, int (*)(FILE*)> pipe(::popen(command.c_str(), "re"), ::pclose);
   std::array<char, 64> line{};
@@ -50,14 +50,14 @@ LoopDevice::LoopDevice(const std::string& file, const std::string& options) {
   path_.pop_back();
 }
 
-LoopDevice::~LoopDevice() {
+ScratchLoopDevice::~ScratchLoopDevice() {
   if (!works()) return;
   if (std::system(("losetup -d " + path_).c_str()) != 0) {
     std::fprintf(stderr, "could not detach %s\n", path_.c_str());
   }
 }
 
-uint64_t LoopDevice::number() const {
+uint64_t ScratchLoopDevice::number() const {
   struct stat status;
   if (::stat(path_.c_str(), &status) != 0) throw std::runtime_error("no " + path_);
   return status.st_rdev;

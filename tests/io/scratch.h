@@ -41,13 +41,13 @@ std::vector<std::byte> pattern(size_t size, unsigned char seed = 0);
 
 // A loop device over `file`, made with losetup. Detached by the destructor, and
 // nothing but it: other programs have loop devices of their own.
-class LoopDevice {
+class ScratchLoopDevice {
  public:
   // `options` go to losetup: "-r", "-b 4096", "-P".
-  explicit LoopDevice(const std::string& file, const std::string& options = "");
-  ~LoopDevice();
-  LoopDevice(const LoopDevice&) = delete;
-  LoopDevice& operator=(const LoopDevice&) = delete;
+  explicit ScratchLoopDevice(const std::string& file, const std::string& options = "");
+  ~ScratchLoopDevice();
+  ScratchLoopDevice(const ScratchLoopDevice&) = delete;
+  ScratchLoopDevice& operator=(const ScratchLoopDevice&) = delete;
 
   // False where this machine has none to give.
   bool works() const { return !path_.empty(); }
