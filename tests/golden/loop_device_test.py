@@ -20,7 +20,7 @@ def losetup(*arguments):
     return subprocess.run(["losetup", *arguments], capture_output=True, text=True, check=False)
 
 
-class ScratchLoopDevice(GoldenTest):
+class LoopDevice(GoldenTest):
     def loop(self, path, *options):
         made = losetup("--find", "--show", *options, path)
         self.assertEqual(made.returncode, 0, made.stderr)
