@@ -7,6 +7,7 @@ the commands of a table are run in turn, A B C A B C, and ratios are taken pair 
 
 import os
 import re
+import signal
 import statistics
 import subprocess
 import tempfile
@@ -28,7 +29,7 @@ def run(command, status=0, kill_after=None):
                                    stderr=subprocess.STDOUT)
         if kill_after is not None:
             time.sleep(kill_after)
-            process.kill()
+            os.kill(process.pid, signal.SIGKILL)  # Popen's would reap one that has ended
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         with open("/proc/%d/io" % process.pid) as counters:
             written = int(re.search(r"^write_bytes: (\d+)", counters.read(), re.M).group(1))
