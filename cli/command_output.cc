@@ -52,4 +52,20 @@ bool confirm(const Options& options, PlanReport report, const DeviceNames& names
   return yes;
 }
 
+void print_undo_report(const Options& options, const UndoReport& report) {
+  print_report(options, undo_text(report, options.sizes), undo_json(report));
+}
+
+bool confirm_undo(const Options& options, const UndoReport& report, ProgressDisplay& display,
+                  Signals& signals, TerminalLine& terminal) {
+  if (options.yes) return true;
+  display.pause();
+  terminal.end_bar();
+  const bool yes = ask("Put back " + format_size(report.saved_bytes, options.sizes) + " of " +
+                           printable(report.origin) + " as they were before the merge? [y/N] ",
+                       signals.stop_token());
+  display.go_on();
+  return yes;
+}
+
 }  // namespace extmerge

@@ -27,5 +27,9 @@ void say(const std::string& notice);
 // Shows the plan and asks; true at once with --yes. Its notes have been said already.
 bool confirm(const Options& options, PlanReport report, const DeviceNames& names,
              ProgressDisplay& display, Signals& signals, TerminalLine& terminal);
+// The same for undo: what would be put back.
+bool confirm_undo(const Options& options, const UndoReport& report, ProgressDisplay& display,
+                  Signals& signals, TerminalLine& terminal);
+void print_undo_report(const Options& options, const UndoReport& report);
 
 }  // namespace extmerge

@@ -74,13 +74,17 @@ std::vector<Error> plan(const Options& options, Signals& signals, TerminalLine& 
   return report.refusals;
 }
 
+// Before anything is looked at, let alone made.
+void check_can_ask(const Options& options) {
+  if (options.yes || can_ask()) return;
+  throw Error(MessageId::kNotConfirmed,
+              "not confirmed: there is no terminal to ask on, and nothing was done",
+              "see what would be done with extmerge plan, then give --yes");
+}
+
 std::vector<Error> merge(const Options& options, Signals& signals, TerminalLine& terminal) {
   if (options.dry_run) return plan(options, signals, terminal);
-  // Before anything is looked at, let alone made.
-  if (!options.yes && !can_ask())
-    throw Error(MessageId::kNotConfirmed,
-                "not confirmed: there is no terminal to ask on, and nothing was done",
-                "see what would be done with extmerge plan, then give --yes");
+  check_can_ask(options);
   if (!options.source.empty()) return merge_named(options, signals, terminal);
   MergeTarget target = open_target(options, StateDirectory::kCreate);
   const DeviceNames names = names_of(target);
@@ -114,6 +118,35 @@ std::vector<Error> resume(const Options& options, Signals& signals, TerminalLine
     report = merger.resume(say);
   }
   print_merge_report(options, report, names);
+  return {};
+}
+
+std::vector<Error> undo(const Options& options, Signals& signals, TerminalLine& terminal) {
+  check_can_ask(options);
+  std::optional<RecordedMerge> recorded;
+  try {
+    if (const std::unique_ptr<NamedSource> source = open_named_source(options))
+      return undo_named(options, *source, signals, terminal);
+    recorded = open_recorded(*options.journal);
+  } catch (const Error& error) {
+    // After `merge --finish` the snapshot is gone, and its origin a device like any other.
+    const auto found = find_recorded(options, options.source);
+    if (error.id() != MessageId::kNotFound || !found || !found->changes.is_put_back()) throw;
+    recorded = open_recorded(found->place.path);
+  }
+  Progress progress;
+  UndoReport report;
+  {
+    ProgressDisplay display(progress, signals, terminal,
+                            display_settings(options, names_of(recorded->target)));
+    Merger merger(std::move(recorded->target), options.merge, progress, signals.stop_token());
+    report = merger.undo(
+        [&](const UndoReport& found) {
+          return confirm_undo(options, found, display, signals, terminal);
+        },
+        say);
+  }
+  print_undo_report(options, report);
   return {};
 }
 
@@ -199,7 +232,7 @@ std::vector<Error> run_command(const Options& options, Signals& signals, Termina
   if (options.command == Command::kStatus) return status(options);
   // Whoever reads what they say may go away, and they go on.
   if (options.command == Command::kMerge || options.command == Command::kResume ||
-      options.command == Command::kAbort)
+      options.command == Command::kUndo || options.command == Command::kAbort)
     ignore_closed_pipes();
   if (options.command == Command::kAbort) return abort_merge(options);
   signals.start();
@@ -210,6 +243,8 @@ std::vector<Error> run_command(const Options& options, Signals& signals, Termina
       return merge(options, signals, terminal);
     case Command::kResume:
       return resume(options, signals, terminal);
+    case Command::kUndo:
+      return undo(options, signals, terminal);
     default:
       return verify(options, signals, terminal);
   }

@@ -111,6 +111,7 @@ MergeTarget DmSource::target() {
   }
   target.can_be_resumed = false;
   target.journal = place_;
+  place_undo_log(target, options_);
   return target;
 }
 

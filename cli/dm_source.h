@@ -32,6 +32,9 @@ class DmSource final : public NamedSource {
   void complete_plan(PlanReport& report) const override;
   MergeTarget merge_target() override;
   MergeTarget resume_target() override;
+  // What its data is meanwhile does not matter.
+  MergeTarget undo_target() override { return target(); }
+  void undone() override { hold_.reset(); }
   void planned() override { hold_.reset(); }
   void done() override {}
   Error failed(const Error& error) override { return error; }

@@ -24,8 +24,6 @@ const char* heading(OptionGroup group) {
       return "Work:";
     case OptionGroup::kOutput:
       return "Output:";
-    case OptionGroup::kOther:
-      return "Other:";
   }
   return "";
 }

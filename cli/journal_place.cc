@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -85,6 +86,15 @@ JournalPlace place_of(const Options& options, const std::string& origin_identity
   return journal_place(state == StateDirectory::kCreate ? open_directory(directory.string(), true)
                                                         : open_if_there(directory.string()),
                        path.string());
+}
+
+JournalPlace undo_log_place(const std::string& path) {
+  const JournalPath found = open_journal_path(path);
+  JournalPlace place = journal_place(found.directory, found.path);
+  struct statvfs room {};
+  if (found.directory && statvfs(found.directory->path().c_str(), &room) == 0)
+    place.free_space = Bytes(uint64_t{room.f_bavail} * room.f_frsize);
+  return place;
 }
 
 void lock_place(JournalPlace& place) {

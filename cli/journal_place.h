@@ -25,6 +25,10 @@ JournalPlace place_of(const Options& options, const std::string& origin_identity
                       StateDirectory state);
 JournalPlace journal_place(std::shared_ptr<DurableDirectory> directory, const std::string& path);
 
+// Where --undo-log FILE, or the undo log that a journal names, lies. The directory is null if there
+// is none.
+JournalPlace undo_log_place(const std::string& path);
+
 // Takes the journal's lock, for as long as the place lives. Throws kJournalLocked.
 void lock_place(JournalPlace& place);
 

@@ -21,6 +21,8 @@ Json optional_bytes(const std::optional<Bytes>& bytes) {
   return bytes ? Json(bytes->value()) : Json(nullptr);
 }
 
+Json optional_text(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
+
 Json describe(const Error& error) {
   return {{"id", to_string(error.id())}, {"message", error.what()}, {"next", error.next()}};
 }
@@ -58,6 +60,12 @@ void add_plan(Json& json, const PlanReport& report, const DeviceNames& names) {
                                 {"name", sibling.name.empty() ? Json(nullptr) : Json(sibling.name)},
                                 {"harmed_blocks", sibling.harmed_blocks},
                                 {"unreadable", sibling.unreadable}});
+  }
+  json["undo_log_estimate"] = nullptr;
+  if (report.undo_log) {
+    json["undo_log_estimate"] = {{"path", report.undo_log->path},
+                                 {"expected_bytes", optional_bytes(report.undo_log->expected)},
+                                 {"most_bytes", report.undo_log->most.value()}};
   }
   json["notes"] = report.notes;
 }
@@ -102,6 +110,7 @@ Json status_members(const MergeStatus& status) {
   json["total_bytes"] = record.copy_bytes.value();
   json["durable_bytes"] = status.progress.position.value();
   add_counters(json, status.progress.counters);
+  json["undo_log"] = optional_text(record.undo_log);
   json["created_at"] = record.created_at;
   return json;
 }
@@ -126,6 +135,7 @@ std::string merge_json(const MergeReport& report, const DeviceNames& names) {
   json["resumed_from"] = report.resumed_from.value();
   json["verified"] = verified_text(report.verified);
   json["journal"] = report.journal;
+  json["undo_log"] = optional_text(report.undo_log);
   json["state"] = state_text(report.state);
   json["total_bytes"] = report.total_bytes.value();
   json["durable_bytes"] = report.durable_bytes.value();
@@ -139,6 +149,20 @@ std::string verify_json(const VerifyReport& report, const DeviceNames& names) {
   json["bytes_compared"] = report.result.bytes_compared.value();
   json["bytes_different"] = report.result.bytes_different.value();
   json["first_difference"] = optional_bytes(report.result.first_difference);
+  json["seconds"] = report.seconds;
+  return text_of(json);
+}
+
+std::string undo_json(const UndoReport& report) {
+  Json json = document();
+  json["journal"] = report.journal;
+  json["origin"] = report.origin;
+  json["undo_log"] = optional_text(report.undo_log);
+  json["state"] = "undone";
+  json["undone_before"] = report.was_undone;
+  json["ranges"] = report.ranges;
+  json["bytes_put_back"] = report.saved_bytes.value();
+  json["origin_bytes"] = report.origin_bytes.value();
   json["seconds"] = report.seconds;
   return text_of(json);
 }

@@ -16,6 +16,7 @@ namespace extmerge {
 std::string plan_json(const PlanReport& report, const DeviceNames& names);
 std::string merge_json(const MergeReport& report, const DeviceNames& names);
 std::string verify_json(const VerifyReport& report, const DeviceNames& names);
+std::string undo_json(const UndoReport& report);
 std::string abort_json(const std::string& journal, const std::string& origin, Bytes copied);
 std::string status_json(const MergeStatus& status, const std::optional<SystemChanges>& changes);
 // Of a merge that has changed something and has no journal yet.

@@ -26,7 +26,16 @@ std::optional<MergeStatus> read(DurableDirectory& directory, const std::string& 
 }  // namespace
 
 std::string state_text(JournalState state) {
-  return state == JournalState::kDone ? "done" : "copying";
+  switch (state) {
+    case JournalState::kDone:
+      return "done";
+    case JournalState::kUndoing:
+      return "undoing";
+    case JournalState::kUndone:
+      return "undone";
+    default:
+      return "copying";
+  }
 }
 
 MergeStatus read_status(const std::string& path) {

@@ -39,6 +39,22 @@ void report_settled(const Options& options, const NamedSource& source) {
   print_report(options, status_text(status, options.sizes, {}), status_json(status, {}));
 }
 
+// Without its journal nobody could put back what an undo log has saved.
+void refuse_to_lose_undo(const Journal& journal) {
+  const std::string& log = journal.record().undo_log;
+  const bool is_open =
+      journal.state() == JournalState::kCopying || journal.state() == JournalState::kUndoing;
+  if (!is_open || log.empty()) return;
+  const JournalPlace place = undo_log_place(log);
+  if (!place.directory || !place.directory->open(place.name, false)) return;
+  throw Error(MessageId::kUndoFirst,
+              "the merge in " + journal.path() + " has the undo log " + log +
+                  ", which would be of no use any more",
+              "extmerge undo " + journal.path() +
+                  " puts the origin back and gives up; to leave it half merged, move that file "
+                  "away first");
+}
+
 // One round of a named source: what is frozen is merged, and everything put back. With
 // `confirmation` a new merge may be begun, else only an unfinished one is gone on with.
 MergeReport merge_round(const Options& options, NamedSource& source, const Confirm& confirmation,
@@ -160,6 +176,29 @@ std::vector<Error> resume_named(const Options& options, NamedSource& source, Sig
   return {};
 }
 
+std::vector<Error> undo_named(const Options& options, NamedSource& source, Signals& signals,
+                              TerminalLine& terminal) {
+  source.settle();
+  Progress progress;
+  UndoReport report;
+  const DeviceNames names{{}, {}, {}, source.thin_name(), source.origin_name()};
+  try {
+    ProgressDisplay display(progress, signals, terminal, display_settings(options, names));
+    Merger merger(source.undo_target(), options.merge, progress, signals.stop_token());
+    report = merger.undo(
+        [&](const UndoReport& found) {
+          return confirm_undo(options, found, display, signals, terminal);
+        },
+        say);
+    source.undone();
+  } catch (const Error& error) {
+    throw source.failed(error);
+  }
+  report.origin = source.origin_name();
+  print_undo_report(options, report);
+  return {};
+}
+
 // What was copied stays, and whether that leaves the origin half merged is said.
 std::vector<Error> abort_merge(const Options& options) {
   std::unique_ptr<NamedSource> source;
@@ -201,16 +240,21 @@ std::vector<Error> abort_merge(const Options& options) {
         "extmerge status lists those that are; where the origin is tagged " +
             std::string(kHalfMergedTag) + ", its journal is elsewhere (--state-dir)");
   if (source) source->settle();
-  if (journal && journal->state() == JournalState::kDone && !was_put_back) {
+  const bool is_over = journal && (journal->state() == JournalState::kDone ||
+                                   journal->state() == JournalState::kUndone);
+  const std::string outcome =
+      is_over && journal->state() == JournalState::kDone ? "is done" : "was undone";
+  if (is_over && !was_put_back) {
     print_report(options,
                  "Given up: what a later merge had begun is put back. The last one, in " +
-                     printable(place.path) + ", is done.\n",
+                     printable(place.path) + ", " + outcome + ".\n",
                  abort_json(place.path, source->origin_name(), Bytes(0)));
     return {};
   }
-  if (journal && journal->state() == JournalState::kDone)
-    throw Error(MessageId::kNothingToResume, "the merge in " + place.path + " is done",
+  if (is_over)
+    throw Error(MessageId::kNothingToResume, "the merge in " + place.path + " " + outcome,
                 "there is nothing to give up");
+  if (journal) refuse_to_lose_undo(*journal);
   const Bytes copied = journal ? journal->progress().position : Bytes(0);
   const std::string origin = source    ? source->origin_name()
                              : journal ? journal->record().origin.path

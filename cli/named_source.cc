@@ -141,7 +141,8 @@ std::vector<RecordedChanges> all_recorded(const Options& options) {
 }
 
 std::unique_ptr<NamedSource> open_named_source(const Options& options) {
-  const bool of_record = options.command == Command::kResume || options.command == Command::kAbort;
+  const bool of_record = options.command == Command::kResume || options.command == Command::kUndo ||
+                         options.command == Command::kAbort;
   if (!options.source.empty()) {
     if (is_path(options.source)) return open_path(options, options.source);
     if (of_record) {

@@ -8,6 +8,7 @@
 //   plan, verify   plan_target() or verify_target()
 //   merge          plan_target(); then, confirmed, merge_target(); then done() or failed()
 //   resume         resume_target(); then the same
+//   undo           undo_target(); then undone() or failed()
 
 #pragma once
 
@@ -57,7 +58,12 @@ class NamedSource {
   virtual MergeTarget merge_target() = 0;
   virtual MergeTarget resume_target() = 0;
 
+  // The origin writable; of the thin only the mappings are read, to see who would be harmed.
+  virtual MergeTarget undo_target() = 0;
+
   virtual void done() = 0;
+  // Puts back what abort() does, but for the journal.
+  virtual void undone() = 0;
   // After an exception from the merge: puts back what is not needed for a resume.
   // Returns the error to report instead.
   virtual Error failed(const Error& error) = 0;
@@ -85,7 +91,7 @@ class NamedSource {
   bool has_reclaimed_ = false;
 };
 
-// What `options.source` or, for resume and abort, the journal names. Null if that is a
+// What `options.source` or, for resume, undo and abort, the journal names. Null if that is a
 // merge of plain devices.
 std::unique_ptr<NamedSource> open_named_source(const Options& options);
 

@@ -44,6 +44,7 @@ void look_at_devices(MergeTarget& target, const std::string& metadata, const std
     again.origin_modified = again.origin.is_regular ? modified(origin) : 0;
   };
   target.look_again(target);
+  target.undo_log_at = undo_log_place;
   log_facts("origin", target.origin);
   target.origin_writers = writers_of(target.origin);
   const auto told = std::make_shared<std::set<std::string>>();
@@ -60,6 +61,10 @@ void look_at_devices(MergeTarget& target, const std::string& metadata, const std
   };
 }
 
+void place_undo_log(MergeTarget& target, const Options& options) {
+  if (options.undo_log) target.undo_log = undo_log_place(*options.undo_log);
+}
+
 MergeTarget open_target(const Options& options, StateDirectory state_directory) {
   MergeTarget target;
   target.metadata_path = absolute_path(options.metadata);
@@ -73,6 +78,7 @@ MergeTarget open_target(const Options& options, StateDirectory state_directory) 
   if (options.command != Command::kVerify)
     target.journal = place_of(options, target.origin.identity,
                               target.origin.exists ? state_directory : StateDirectory::kAsItIs);
+  place_undo_log(target, options);
   return target;
 }
 

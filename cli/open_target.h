@@ -18,11 +18,14 @@ namespace extmerge {
 void look_at_devices(MergeTarget& target, const std::string& metadata, const std::string& data,
                      const std::string& origin);
 
+// --undo-log, if it was given.
+void place_undo_log(MergeTarget& target, const Options& options);
+
 // For plan, merge and verify. The state directory is made for merge only; a
 // journal's own folder (--journal) never is.
 MergeTarget open_target(const Options& options, StateDirectory state_directory);
 
-// For resume: what the journal at `path` records. Throws Error(kNoJournal) and
+// For resume and undo: what the journal at `path` records. Throws Error(kNoJournal) and
 // what Journal::open() throws.
 struct RecordedMerge {
   MergeTarget target;

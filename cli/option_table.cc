@@ -14,11 +14,12 @@ constexpr unsigned kMerge = bit(Command::kMerge);
 constexpr unsigned kResume = bit(Command::kResume);
 constexpr unsigned kVerify = bit(Command::kVerify);
 constexpr unsigned kStatus = bit(Command::kStatus);
+constexpr unsigned kUndo = bit(Command::kUndo);
 constexpr unsigned kAbort = bit(Command::kAbort);
 constexpr unsigned kWithSource = kPlan | kMerge | kVerify;
 constexpr unsigned kWriting = kMerge | kResume;
-constexpr unsigned kMoving = kWriting | kVerify;  // reads or writes data
-constexpr unsigned kLong = kMoving | kPlan;       // shows progress
+constexpr unsigned kMoving = kWriting | kVerify;     // reads or writes data
+constexpr unsigned kLong = kMoving | kPlan | kUndo;  // shows progress
 constexpr unsigned kAll = kLong | kStatus | kAbort;
 
 constexpr uint64_t kKiB = 1024, kMiB = 1024 * kKiB, kGiB = 1024 * kMiB;
@@ -136,11 +137,14 @@ constexpr OptionRow kOptions[] = {
     {G::kSource, "beyond-origin", 0, "WHAT", kWithSource, "data past the end: refuse, drop, extend",
      [](Options& o, V v) { o.merge.beyond_origin = beyond_choice(v); }},
 
-    {G::kPlan, "allow-stale", 0, nullptr, kLong, "merge although the thin has changed",
+    {G::kPlan, "allow-stale", 0, nullptr, kLong, "although the thin (undo: origin) has changed",
      [](Options& o, V) { o.merge.overrides.allow_stale = true; }},
-    {G::kPlan, "allow-shared-origin", 0, nullptr, kPlan | kWriting,
-     "merge although another thin changes",
+    {G::kPlan, "allow-shared-origin", 0, nullptr, kPlan | kWriting | kUndo,
+     "although another thin changes",
      [](Options& o, V) { o.merge.overrides.allow_shared_origin = true; }},
+    {G::kPlan, "allow-removed-snapshot", 0, nullptr, kUndo,
+     "although nothing else holds that state",
+     [](Options& o, V) { o.merge.overrides.allow_removed_snapshot = true; }},
     {G::kPlan, "restart", 0, nullptr, kPlan | kMerge, "discard an unfinished journal, begin anew",
      [](Options& o, V) { o.merge.restart = true; }},
     {G::kPlan, "again", 0, nullptr, kPlan | kMerge, "merge what is merged already",
@@ -149,7 +153,7 @@ constexpr OptionRow kOptions[] = {
      [](Options& o, V) { o.finish = true; }},
     {G::kPlan, "dry-run", 'n', nullptr, kMerge, "only plan, with all guards",
      [](Options& o, V) { o.dry_run = true; }},
-    {G::kPlan, "yes", 'y', nullptr, kMerge | kResume, "do not ask",
+    {G::kPlan, "yes", 'y', nullptr, kMerge | kResume | kUndo, "do not ask",
      [](Options& o, V) { o.yes = true; }},
     {G::kPlan, "batch-mode", 0, nullptr, kLong, "never ask, show no progress",
      [](Options& o, V) { o.batch_mode = true; }},
@@ -158,6 +162,8 @@ constexpr OptionRow kOptions[] = {
      [](Options& o, V v) { o.journal = not_empty(v, "--journal"); }},
     {G::kJournal, "state-dir", 0, "DIR", kAll & ~kVerify, "journals (/var/lib/extmerge)",
      [](Options& o, V v) { o.state_dir = not_empty(v, "--state-dir"); }},
+    {G::kJournal, "undo-log", 0, "FILE", kPlan | kMerge, "save what is overwritten, for undo",
+     [](Options& o, V v) { o.undo_log = not_empty(v, "--undo-log"); }},
 
     {G::kCopy, "compare", 0, "WHEN", kWriting, "write only what differs: auto, always, never",
      [](Options& o, V v) { o.merge.pipeline.compare = compare_choice(v); }},
@@ -208,9 +214,8 @@ constexpr OptionRow kOptions[] = {
      [](Options& o, V v) { o.log_file = not_empty(v, "--log-file"); }},
     {G::kOutput, "log-level", 0, "LEVEL", kAll, "of it: error, warn, info, debug, trace",
      [](Options& o, V v) { o.log_level = level_choice(v); }},
-
-    {G::kOther, "version", 'V', nullptr, kAll, "print the version", [](Options&, V) {}},
-    {G::kOther, "help", 'h', nullptr, kAll, "print this text", [](Options&, V) {}},
+    {G::kOutput, "version", 'V', nullptr, kAll, "print the version", [](Options&, V) {}},
+    {G::kOutput, "help", 'h', nullptr, kAll, "print this text", [](Options&, V) {}},
 };
 
 constexpr CommandRow kCommands[] = {
@@ -221,6 +226,7 @@ constexpr CommandRow kCommands[] = {
     {Command::kVerify, "verify", "SOURCE", "Compare the origin with the thin. Changes nothing."},
     {Command::kStatus, "status", "[JOURNAL|VG/SNAP]",
      "Show how far a merge is, or all that are known. Only reads."},
+    {Command::kUndo, "undo", "JOURNAL|VG/SNAP", "Put back what a merge with --undo-log overwrote."},
     {Command::kAbort, "abort", "JOURNAL|VG/SNAP",
      "Give an unfinished merge up. What was copied stays."},
 };

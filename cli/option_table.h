@@ -17,7 +17,7 @@ namespace extmerge {
 // Sets of commands.
 constexpr unsigned bit(Command command) { return 1u << static_cast<unsigned>(command); }
 
-enum class OptionGroup { kSource, kPlan, kJournal, kCopy, kOutput, kOther };
+enum class OptionGroup { kSource, kPlan, kJournal, kCopy, kOutput };
 
 struct OptionRow {
   OptionGroup group;

@@ -146,6 +146,9 @@ void check_combinations(const Options& o) {
            "leave out --verify, or --finish");
   if (o.command == Command::kVerify && o.merge.beyond_origin == BeyondOriginChoice::kExtend)
     refuse("--beyond-origin=extend: verify changes nothing", "use refuse or drop");
+  if (o.undo_log && o.has("compare") && o.merge.pipeline.compare != CompareMode::kAlways)
+    refuse("--undo-log saves what differs, so everything is compared",
+           "leave out --compare, or --undo-log");
   if (o.merge.pipeline.io_size > o.merge.pipeline.buffer_size && o.has("io-size"))
     refuse("--io-size is larger than --buffer-size", "raise --buffer-size as well");
 }
@@ -254,7 +257,7 @@ Options parse_command_line(const std::vector<std::string>& arguments) {
   if (options.has("version")) return text_only(version_text());
 
   if (command.command == Command::kResume || command.command == Command::kStatus ||
-      command.command == Command::kAbort)
+      command.command == Command::kUndo || command.command == Command::kAbort)
     check_journal_argument(options, positional);
   else
     check_source(options, positional);

@@ -14,7 +14,7 @@
 
 namespace extmerge {
 
-enum class Command { kPlan, kMerge, kResume, kVerify, kStatus, kAbort };
+enum class Command { kPlan, kMerge, kResume, kVerify, kStatus, kUndo, kAbort };
 
 enum class ProgressKind { kAuto, kBar, kLine, kJson, kNone };
 
@@ -27,7 +27,7 @@ struct Options {
 
   Command command = Command::kPlan;
 
-  // SOURCE by name: VG/SNAP or a thin's path. Also of resume, status and abort, where
+  // SOURCE by name: VG/SNAP or a thin's path. Also of resume, status, undo and abort, where
   // it can only be VG/SNAP. Empty where the devices are given.
   std::string source;
   // SOURCE by its devices
@@ -42,6 +42,7 @@ struct Options {
   // Where journals are
   std::optional<std::string> journal;    // --journal, or the JOURNAL argument
   std::optional<std::string> state_dir;  // --state-dir
+  std::optional<std::string> undo_log;
 
   MergeOptions merge;
   bool dry_run = false;

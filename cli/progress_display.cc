@@ -33,12 +33,16 @@ std::string clock_text(milliseconds time) {
   return text.data();
 }
 
+bool has_durable(Phase phase) { return phase == Phase::kCopying || phase == Phase::kUndoing; }
+
 const char* phase_text(Phase phase) {
   switch (phase) {
     case Phase::kPlanning:
       return "reading metadata";
     case Phase::kCopying:
       return "copying";
+    case Phase::kUndoing:
+      return "undoing";
     case Phase::kVerifying:
       return "verifying";
     case Phase::kFinished:
@@ -57,7 +61,7 @@ std::string numbers(const ProgressView& view, const SizeFormat& sizes, bool with
                      " / " + format_size(Bytes(view.total), sizes) + "  " +
                      format_size(Bytes(view.bytes_per_second()), sizes) + "/s  ETA " +
                      (left ? clock_text(*left) : "unknown");
-  if (with_durable && view.phase == Phase::kCopying)
+  if (with_durable && has_durable(view.phase))
     text += "  durable " + format_size(Bytes(view.durable), sizes);
   return text;
 }
@@ -69,7 +73,7 @@ std::string cells(const ProgressView& view, size_t width) {
     return static_cast<size_t>(cut * static_cast<double>(width));
   };
   const size_t done = part(view.done);
-  const size_t sure = view.phase == Phase::kCopying ? std::min(part(view.durable), done) : done;
+  const size_t sure = has_durable(view.phase) ? std::min(part(view.durable), done) : done;
   return "[" + std::string(sure, '#') + std::string(done - sure, '+') +
          std::string(width - done, '-') + "]";
 }
@@ -200,7 +204,7 @@ ProgressView ProgressDisplay::look() {
 }
 
 void ProgressDisplay::show(const ProgressView& view) {
-  const bool has_bytes = view.phase == Phase::kCopying || view.phase == Phase::kVerifying;
+  const bool has_bytes = has_durable(view.phase) || view.phase == Phase::kVerifying;
   switch (settings_.kind) {
     case ProgressKind::kBar:
       terminal_.draw(progress_bar(view, settings_.sizes, terminal_.width() - 1));

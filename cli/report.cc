@@ -104,6 +104,12 @@ std::string plan_text(const PlanReport& report, const DeviceNames& names, const 
   text += line("beyond the origin", size(sum.beyond_origin_bytes));
   if (report.limits.thin_end) text += line("beyond the thin", size(sum.beyond_thin_bytes));
   text += sibling_lines(report.siblings, report.siblings_are_known);
+  if (report.undo_log) {
+    const UndoLogEstimate& log = *report.undo_log;
+    text += line("undo log", log.path + ", " +
+                                 (log.expected ? "about " + size(*log.expected) + ", " : "") +
+                                 "at most " + size(log.most));
+  }
   if (report.resumable_from)
     text += line("done already", size(*report.resumable_from) + ", a merge would go on from there");
   text += line("plan", to_string(sum.digest));
@@ -127,6 +133,7 @@ std::string merge_text(const MergeReport& report, const DeviceNames& names,
       line("time", time_and_rate(report.seconds, report.total_bytes - report.resumed_from, sizes));
   if (report.resumed_from > Bytes(0)) text += line("resumed from", size(report.resumed_from));
   text += line("verified", verified_text(report.verified));
+  if (!report.undo_log.empty()) text += line("undo log", report.undo_log);
   return text + line("journal", report.journal);
 }
 
@@ -144,6 +151,20 @@ std::string verify_text(const VerifyReport& report, const DeviceNames& names,
   return text + line("result", result.first_difference ? "they differ" : "equal");
 }
 
+std::string undo_text(const UndoReport& report, const SizeFormat& sizes) {
+  const auto size = [&](Bytes bytes) { return format_size(bytes, sizes); };
+  if (report.was_undone) {
+    return "The merge in " + printable(report.journal) + " was undone before; nothing was done\n";
+  }
+  std::string text = "Undone: " + printable(report.origin) + " is as it was before the merge\n";
+  text += line("put back", size(report.saved_bytes) + " in " + plural(report.ranges, "range"));
+  text += line("origin", size(report.origin_bytes));
+  text += line("time", time_and_rate(report.seconds, report.saved_bytes, sizes));
+  text += line("verified", "full");
+  text += line("undo log", report.undo_log);
+  return text + line("journal", report.journal);
+}
+
 std::string status_text(const MergeStatus& status, const SizeFormat& sizes,
                         const std::optional<SystemChanges>& changes) {
   const MergeRecord& record = status.record;
@@ -158,8 +179,12 @@ std::string status_text(const MergeStatus& status, const SizeFormat& sizes,
   text += line("metadata", record.metadata.path);
   text += line("data", record.data.path);
   text += line("plan", to_string(record.digest));
+  if (!record.undo_log.empty()) text += line("undo log", record.undo_log);
   text += line("journal", status.journal);
-  if (status.state == JournalState::kDone || status.running) return text;
+  const bool is_over = status.state == JournalState::kDone || status.state == JournalState::kUndone;
+  if (is_over || status.running) return text;
+  if (status.state == JournalState::kUndoing)
+    return text + line("next", "extmerge undo " + shell_word(status.journal));
   if (!changes) return text + line("next", "extmerge resume " + shell_word(status.journal));
   // Of what nobody keeps as it was a merge begins anew.
   const std::string name =

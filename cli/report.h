@@ -29,6 +29,7 @@ std::string merge_text(const MergeReport& report, const DeviceNames& names,
                        const SizeFormat& sizes);
 std::string verify_text(const VerifyReport& report, const DeviceNames& names,
                         const SizeFormat& sizes);
+std::string undo_text(const UndoReport& report, const SizeFormat& sizes);
 std::string status_text(const MergeStatus& status, const SizeFormat& sizes,
                         const std::optional<SystemChanges>& changes);
 // What a merge of a named source has changed, a fact a line; nothing if all is put back.

@@ -75,16 +75,9 @@ void VolumeSource::begin_record() {
   next.pool_uuid = changes_.pool_uuid;
   next.pool_was_active = changes_.pool_was_active;
   next.boot = changes_.boot;
-  // What a killed run has changed is not how it was.
-  next.origin_was_active =
-      changes_.origin_marked ? changes_.origin_was_active : volume_.origin.is_active();
-  next.origin_skipped_activation =
-      changes_.origin_marked
-          ? changes_.origin_skipped_activation
-          : volume_.origin.skips_activation && !volume_.origin.has_tag(kHalfMergedTag);
+  note_origin(next);
   next.thin_kept_inactive = changes_.thin_kept_inactive;
   next.thin_was_active = changes_.thin_was_active;
-  next.origin_marked = true;
   if (is_ours()) next.merged_id = merged_id();
   if (!uses_held_snapshot()) {
     place_.nonce = random_nonce();
@@ -92,6 +85,17 @@ void VolumeSource::begin_record() {
   }
   changes_ = next;
   note();
+}
+
+// That it is marked, and how it was before. What a killed run has changed is not how it was.
+void VolumeSource::note_origin(SystemChanges& changes) const {
+  const LogicalVolume& origin = volume_.origin;
+  const bool marked = changes_.origin_marked;
+  changes.origin_was_active = marked ? changes_.origin_was_active : origin.is_active();
+  changes.origin_skipped_activation =
+      marked ? changes_.origin_skipped_activation
+             : origin.skips_activation && !origin.has_tag(kHalfMergedTag);
+  changes.origin_marked = true;
 }
 
 void VolumeSource::freeze() {
@@ -200,7 +204,8 @@ void VolumeSource::put_back() {
 bool VolumeSource::settle() {
   if (is_put_back()) return false;
   const auto begun = journal_state();
-  if (begun && begun->state == JournalState::kCopying) return false;
+  if (begun && (begun->state == JournalState::kCopying || begun->state == JournalState::kUndoing))
+    return false;
   const bool was_freeze = is_freeze();
   // There is nothing else of it any more: it is to be merged, not cleared away.
   if (was_freeze && !(begun && begun->thin == merged_thin())) {
@@ -208,7 +213,8 @@ bool VolumeSource::settle() {
     return false;
   }
   // The journal of an earlier round is done as well; it is of another freeze.
-  const bool was_done = begun && is_ours() && changes_.freeze_id && begun->thin == merged_thin();
+  const bool was_done = begun && begun->state == JournalState::kDone && is_ours() &&
+                        changes_.freeze_id && begun->thin == merged_thin();
   spdlog::info("clearing away what a killed run left of {}", printable(changes_.thin_name()));
   put_back();
   is_gone_ = was_freeze;

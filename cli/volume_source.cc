@@ -185,6 +185,7 @@ MergeTarget VolumeSource::base_target(ThinId id, const std::string& origin_path)
   }
   target.can_be_resumed = is_frozen();
   target.journal = place_;
+  place_undo_log(target, options_);
   return target;
 }
 
@@ -389,6 +390,41 @@ MergeTarget VolumeSource::resume_target() {
   return prepare(merged_thin()->id);
 }
 
+MergeTarget VolumeSource::undo_target() {
+  const auto begun = journal_state();
+  if (!begun || !is_ours()) {
+    throw Error(MessageId::kNoJournal,
+                "the last merge into " + origin_name() +
+                    (begun ? " was of " + changes_.thin_name() : " is not known") + ", not of " +
+                    thin_name(),
+                "extmerge status lists those that are known");
+  }
+  if (!changes_.origin_marked) {
+    note_origin(changes_);
+    note();
+  }
+  try {
+    if (!volume_.origin.has_tag(kHalfMergedTag)) mark_origin();
+    MergeTarget target = prepare(static_cast<ThinId>(*volume_.snap.thin_id));
+    // The thin may be in use: what it maps of its own, it does not read from the origin.
+    target.check_origin = [this] {
+      const std::lock_guard guard(checking_);
+      writable_->check();
+    };
+    return target;
+  } catch (const Error& error) {
+    throw failed(error);
+  }
+}
+
+void VolumeSource::undone() {
+  hold_.reset();
+  writable_.reset();
+  unmark_origin();
+  release_thin();
+  if (!is_freeze()) drop_freeze();
+}
+
 void VolumeSource::done() {
   hold_.reset();
   writable_.reset();
@@ -401,7 +437,8 @@ Error VolumeSource::failed(const Error& error) {
   hold_.reset();
   // An older journal may be unfinished still, where a merge was to begin anew.
   const auto begun = journal_state();
-  const bool unfinished = begun && begun->state == JournalState::kCopying;
+  const bool unfinished =
+      begun && (begun->state == JournalState::kCopying || begun->state == JournalState::kUndoing);
   const bool ours = unfinished && begun->thin == merged_thin();
   Error result = error;
   try {
@@ -409,10 +446,11 @@ Error VolumeSource::failed(const Error& error) {
   } catch (const Error& taken) {
     // What looks like a failed write is explained by that.
     if (taken.id() == MessageId::kOriginTakenBack) {
-      result = Error(taken.id(), taken.what(),
-                     taken.next() + (ours && is_frozen() ? "; extmerge resume " + thin_name() +
-                                                               " goes on with the merge"
-                                                         : "; run the same command again"));
+      result =
+          Error(taken.id(), taken.what(),
+                taken.next() + (ours && is_frozen() && options_.command != Command::kUndo
+                                    ? "; extmerge resume " + thin_name() + " goes on with the merge"
+                                    : "; run the same command again"));
     }
   }
   writable_.reset();

@@ -10,6 +10,7 @@
 //   merge                 freeze named; lvcreate; origin marked: activation-skip and tag;
 //                         activated, both nodes read-write; then as for plan, and copied
 //   done                  origin read-only and inactive again; freeze removed; mark removed
+//   undo                  origin marked and writable, as for a merge; then the same
 //
 // A killed run leaves any prefix of that. The next one, of whatever command, first puts
 // right what can be told from the record (see the constructor and settle()).
@@ -46,7 +47,9 @@ class VolumeSource final : public NamedSource {
   void complete_plan(PlanReport& report) const override;
   MergeTarget merge_target() override;
   MergeTarget resume_target() override;
+  MergeTarget undo_target() override;
   void done() override;
+  void undone() override;
   Error failed(const Error& error) override;
 
   bool is_put_back() const override { return changes_.is_put_back() && !changes_.holding; }
@@ -107,6 +110,7 @@ class VolumeSource final : public NamedSource {
   void keep_inactive();
   void release_thin();
   void check_not_only_copy(const LogicalVolume& freeze) const;
+  void note_origin(SystemChanges& changes) const;
   void mark_origin();
   void drop_freeze();
   void unmark_origin();

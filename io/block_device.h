@@ -10,12 +10,14 @@
 
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
+#include <thread>
 
 #include "io/error.h"
 #include "io/units.h"
@@ -46,6 +48,8 @@ class AsyncQueue {
   // Returns when every request submitted since the last wait() is complete,
   // also the failed ones.
   virtual void wait() = 0;
+  // Before a request is tried again.
+  virtual void pause(std::chrono::milliseconds time) { std::this_thread::sleep_for(time); }
 };
 
 class BlockDevice {
@@ -67,8 +71,8 @@ class BlockDevice {
   // called again after it has failed: what the device still holds is unknown.
   virtual int flush() = 0;
 
-  // Grows an image file to `size`, durably. Throws Error(kCannotExtend) on devices.
-  virtual void extend(Bytes size) = 0;
+  // Makes an image file `size` long, durably. Throws Error(kCannotExtend) on devices.
+  virtual void resize(Bytes size) = 0;
 
   // Drops what the page cache holds of this device, so that buffered readers
   // of it see what was written around the cache. Best effort.

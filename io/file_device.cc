@@ -239,20 +239,15 @@ class OpenDevice : public FileDevice {
   // neither repeated here nor to be called again.
   int flush() override { return ::fdatasync(file_->get()) == 0 ? 0 : errno; }
 
-  void extend(Bytes size) override {
+  void resize(Bytes size) override {
     if (is_block_) {
-      throw Error(MessageId::kCannotExtend, "cannot extend " + name_ + ": it is a device",
-                  "extend it with the tool that made it, for example lvextend");
-    }
-    if (size < this->size()) {
-      throw Error(MessageId::kInternal,
-                  "asked to shrink " + name_ + " to " + std::to_string(size.value()) + " bytes",
-                  "report this with the command line");
+      throw Error(MessageId::kCannotExtend, "cannot resize " + name_ + ": it is a device",
+                  "use the tool that made it, for example lvextend");
     }
     // Also synced if the size is right already: it may be so in memory only.
     if (::ftruncate(file_->get(), static_cast<off_t>(size.value())) != 0 ||
         ::fsync(file_->get()) != 0) {
-      throw system_error("extend", name_, errno, MessageId::kWriteFailed);
+      throw system_error("resize", name_, errno, MessageId::kWriteFailed);
     }
     size_ = size.value();
   }

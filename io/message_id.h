@@ -57,6 +57,7 @@ enum class MessageId : int {
   kTransactionMismatch = 424,
   kUnfitPool = 425,
   kLvmRefused = 426,
+  kSnapshotGone = 427,
 
   // 5xx: in use
   kInUse = 501,
@@ -82,6 +83,10 @@ enum class MessageId : int {
   kNothingToResume = 611,
   kJournalIo = 612,
   kNotAJournal = 613,
+  kNoUndoLog = 614,
+  kDamagedUndoLog = 615,
+  kUndoLogInTheWay = 616,
+  kUndoFirst = 617,
 
   // 7xx: I/O error or stopped, resumable
   kReadFailed = 701,

@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <thread>
 #include <vector>
 
 namespace extmerge {
@@ -54,10 +53,10 @@ void note(std::optional<IoFailure>& found, const IoFailure& failure) {
   if (!found || failure.offset < found->offset) found = failure;
 }
 
-void pause_before_retry(const std::vector<Unfinished>& unfinished) {
+void pause_before_retry(AsyncQueue& queue, const std::vector<Unfinished>& unfinished) {
   unsigned fruitless = 0;
   for (const Unfinished& u : unfinished) fruitless = std::max(fruitless, u.fruitless);
-  if (fruitless > 0) std::this_thread::sleep_for(std::chrono::milliseconds(1u << fruitless));
+  if (fruitless > 0) queue.pause(std::chrono::milliseconds(1u << fruitless));
 }
 
 }  // namespace
@@ -84,7 +83,7 @@ std::optional<IoFailure> settle(BlockDevice& device, AsyncQueue& queue,
       return u.rest.memory.empty();
     });
     if (unfinished.empty()) break;
-    pause_before_retry(unfinished);
+    pause_before_retry(queue, unfinished);
     round.clear();
     for (const Unfinished& u : unfinished) round.push_back(u.rest);
     queue.submit(round);

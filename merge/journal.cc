@@ -62,7 +62,7 @@ class Journal::Impl {
   void build(RunSource& runs);
   void load(std::span<const std::byte> front, size_t newest_copy);
   void record_progress(const JournalProgress& progress);
-  void record_done(uint64_t fingerprint);
+  void record_state(JournalState state, uint64_t fingerprint);
 
   const std::string& path() const { return path_; }
   const JournalHeader& header() const { return header_; }
@@ -79,7 +79,7 @@ class Journal::Impl {
   void write_slot(const SequencedProgress& progress);
   void write_next_header(JournalHeader& next);
   void open_plan();
-  void begin_record(const std::string& deed);
+  void begin_record();
 
   std::unique_ptr<DurableFile> file_;
   const std::string path_;
@@ -175,7 +175,9 @@ void Journal::Impl::record_progress(const JournalProgress& progress) {
   if (progress.position > header_.record.copy_bytes)
     throw misuse("position " + std::to_string(progress.position.value()) +
                  " lies past the end of the plan in " + path_);
-  begin_record("record progress in");
+  if (header_.state != JournalState::kCopying && header_.state != JournalState::kUndoing)
+    throw misuse("cannot record progress in the journal " + path_ + ": nothing is under way");
+  begin_record();
   SequencedProgress next{progress_.sequence + 1, progress};
   write_slot(next);
   file_->sync();
@@ -197,12 +199,17 @@ void Journal::Impl::write_slot(const SequencedProgress& progress) {
                encode_slot(header_.nonce, progress));
 }
 
-void Journal::Impl::record_done(uint64_t fingerprint) {
-  if (progress_.progress.position != header_.record.copy_bytes)
+void Journal::Impl::record_state(JournalState state, uint64_t fingerprint) {
+  const bool follows = state > header_.state &&
+                       (header_.state == JournalState::kCopying || state != JournalState::kDone) &&
+                       (header_.state == JournalState::kUndoing || state != JournalState::kUndone);
+  if (!follows || header_.state == JournalState::kIntent)
+    throw misuse("the journal " + path_ + " cannot get into another state like that");
+  if (state == JournalState::kDone && progress_.progress.position != header_.record.copy_bytes)
     throw misuse("the plan in the journal " + path_ + " is not copied to its end");
-  begin_record("record the end in");
+  begin_record();
   JournalHeader next = header_;
-  next.state = JournalState::kDone;
+  next.state = state;
   next.fingerprint = fingerprint;
   for (size_t copy = 0; copy < kHeaderCopies; ++copy) write_next_header(next);
   header_ = next;
@@ -218,12 +225,10 @@ void Journal::Impl::write_next_header(JournalHeader& next) {
   newest_copy_ = copy;
 }
 
-void Journal::Impl::begin_record(const std::string& deed) {
-  if (header_.state != JournalState::kCopying)
-    throw misuse("cannot " + deed + " the journal " + path_ + ": it is not of a merge under way");
+void Journal::Impl::begin_record() {
   if (in_doubt_)
     throw Error(MessageId::kJournalIo,
-                "cannot " + deed + " the journal " + path_ + ": writing to it has failed before",
+                "cannot write to the journal " + path_ + ": that has failed before",
                 "see the kernel's log, mend the file system, and resume");
   in_doubt_ = true;
 }
@@ -315,13 +320,18 @@ void Journal::discard_unpublished(DurableDirectory& directory, const std::string
 }
 
 const std::string& Journal::path() const { return impl_->path(); }
+uint64_t Journal::nonce() const { return impl_->header().nonce; }
 JournalState Journal::state() const { return impl_->header().state; }
 const MergeRecord& Journal::record() const { return impl_->header().record; }
 const JournalProgress& Journal::progress() const { return impl_->progress(); }
 uint64_t Journal::fingerprint() const { return impl_->header().fingerprint; }
 
 void Journal::record_progress(const JournalProgress& progress) { impl_->record_progress(progress); }
-void Journal::record_done(uint64_t fingerprint) { impl_->record_done(fingerprint); }
+void Journal::record_done(uint64_t fingerprint) {
+  impl_->record_state(JournalState::kDone, fingerprint);
+}
+void Journal::record_undoing() { impl_->record_state(JournalState::kUndoing, fingerprint()); }
+void Journal::record_undone() { impl_->record_state(JournalState::kUndone, fingerprint()); }
 
 std::unique_ptr<RunSource> Journal::runs_from(Bytes position, Bytes& skip) {
   return impl_->pages().runs_from(position, skip);

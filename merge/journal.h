@@ -28,7 +28,13 @@
 
 namespace extmerge {
 
-enum class JournalState : uint32_t { kIntent = 1, kCopying = 2, kDone = 3 };
+enum class JournalState : uint32_t {
+  kIntent = 1,
+  kCopying = 2,
+  kDone = 3,
+  kUndoing = 4,
+  kUndone = 5
+};
 
 // Where the mappings were read from, so that a resume can look there again.
 enum class RootChoice : uint32_t { kHeld = 1, kBlock = 2, kLive = 3 };
@@ -67,6 +73,7 @@ struct MergeRecord {
   Bytes copy_bytes;
   PlanDigest digest;
   uint64_t created_at = 0;  // seconds since the epoch; for people only
+  std::string undo_log;     // its absolute path; empty if there is none
 
   PlanLimits limits() const { return {block_size, plan_end, thin_size}; }
 };
@@ -80,6 +87,10 @@ struct CopyCounters {
 struct JournalProgress {
   Bytes position;  // every planned byte below it is durable
   CopyCounters counters;
+  // The undo log has saved, durably, at least what was overwritten below the position.
+  Bytes undo_log_bytes{};
+  // Of the undo log: every record below it is put back, durably.
+  Bytes undone_bytes{};
 };
 
 class Journal {
@@ -111,17 +122,22 @@ class Journal {
   static void discard_unpublished(DurableDirectory& directory, const std::string& name);
 
   const std::string& path() const;  // for messages
+  uint64_t nonce() const;
   JournalState state() const;
   const MergeRecord& record() const;
   const JournalProgress& progress() const;
 
   // Durable when it returns. The caller has flushed the origin. A position below
-  // the last one takes back what was claimed, from every slot.
+  // the last one takes back what was claimed, from every slot. While copying or undoing.
   void record_progress(const JournalProgress& progress);
   // Likewise; the last position must be recorded before. `fingerprint` describes
   // the merged origin (merge/sample.h).
   void record_done(uint64_t fingerprint);
   uint64_t fingerprint() const;  // kDone only
+  // From kCopying or kDone to kUndoing, before the first byte is put back; and from there to
+  // kUndone, after the last. Durable when it returns.
+  void record_undoing();
+  void record_undone();
 
   // The runs from the one on that holds `position`, none at the end; `skip` is how
   // far into it the position lies. May be read while another thread records

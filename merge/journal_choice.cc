@@ -27,7 +27,15 @@ JournalDecision refuse(MessageId id, const std::string& happened, const std::str
 JournalDecision decide_unfinished(const Journal& journal, const MergeRecord& wanted,
                                   const JournalWishes& wishes) {
   const MergeRecord& begun = journal.record();
-  if (wishes.restart) return {};
+  if (wishes.restart) {
+    if (begun.undo_log.empty() || !wishes.undo_log_exists) return {};
+    return refuse(MessageId::kUndoFirst,
+                  "the unfinished merge in " + journal.path() + " has the undo log " +
+                      begun.undo_log + ", which would be lost",
+                  "extmerge undo " + journal.path() +
+                      " puts the origin back; to begin anew without the way back, move that file "
+                      "away");
+  }
   if (!same_pool(begun, wanted) || begun.thin_id != wanted.thin_id) {
     if (wishes.must_resume) {
       return refuse(
@@ -78,6 +86,13 @@ JournalDecision decide_unfinished(const Journal& journal, const MergeRecord& wan
                                  "resume --allow-stale " +
                                      journal.path());
   }
+  if (wishes.undo_log && *wishes.undo_log != begun.undo_log) {
+    const std::string with =
+        begun.undo_log.empty() ? "without an undo log" : "with the undo log " + begun.undo_log;
+    return refuse(MessageId::kUndoLogInTheWay,
+                  "the unfinished merge in " + journal.path() + " was begun " + with,
+                  "leave out --undo-log, or begin anew with --restart");
+  }
   return {true, {}};
 }
 
@@ -114,6 +129,15 @@ JournalDecision decide(const Journal* journal, const MergeRecord& wanted,
   }
   if (journal->state() == JournalState::kCopying)
     return decide_unfinished(*journal, wanted, wishes);
+  if (journal->state() == JournalState::kUndoing) {
+    return refuse(MessageId::kUndoFirst, "the merge in " + journal->path() + " is being undone",
+                  "finish that: extmerge undo " + journal->path());
+  }
+  if (journal->state() == JournalState::kUndone) {
+    if (!wishes.must_resume) return {};
+    return refuse(MessageId::kNothingToResume, "the merge in " + journal->path() + " was undone",
+                  "extmerge merge begins another one");
+  }
   if (wishes.must_resume) {
     return refuse(MessageId::kNothingToResume, "the merge in " + journal->path() + " is done",
                   "nothing is left to do; extmerge verify compares the origin with the snapshot");

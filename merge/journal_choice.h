@@ -11,6 +11,9 @@
 //   done, same plan                          refuse (done already);       --again: new
 //   done, another plan (written since)       new, if the origin is as the merge left it; --again:
 //   new
+//   unfinished, with an undo log             --restart: refuse (undo it first)
+//   being undone                             refuse
+//   undone                                   new
 
 #pragma once
 
@@ -26,8 +29,10 @@ struct JournalWishes {
   bool restart = false;
   bool again = false;
   bool allow_stale = false;
-  std::optional<ThinId> merged_as{};  // MergeTarget's
-  bool last_round = false;            // MergeOptions'
+  std::optional<ThinId> merged_as{};      // MergeTarget's
+  bool last_round = false;                // MergeOptions'
+  std::optional<std::string> undo_log{};  // where to save what is overwritten
+  bool undo_log_exists = false;           // that of the journal
 };
 
 // Times, transactions and blocks of two pools cannot be compared.

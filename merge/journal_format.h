@@ -33,11 +33,15 @@ inline constexpr size_t kPlanPageSize = 4096;
 inline constexpr size_t kPlanOffset = kSlotsOffset + kSlots * kSlotDistance;
 static_assert(kPlanOffset == 65536);
 
+inline constexpr size_t kChecksumSize = 4;
+
 inline constexpr size_t kMaxPath = 4095;     // PATH_MAX without the final zero
 inline constexpr size_t kMaxIdentity = 255;  // of a device
+inline constexpr size_t kMaxUndoLogPath = 3072;
 
-// Followed by six strings, each a le16 length and its bytes: path and identity
-// of metadata, data and origin; then zeroes up to the checksum.
+// Followed by seven strings, each a le16 length and its bytes: path and identity
+// of metadata, data and origin, path of the undo log (empty: none); then zeroes up to
+// the checksum.
 struct DiskJournalHeader {
   char magic[8];
   le32 version;
@@ -77,7 +81,9 @@ static_assert(offsetof(DiskJournalHeader, thin_size_known) == 96);
 static_assert(offsetof(DiskJournalHeader, plan_end) == 120);
 static_assert(offsetof(DiskJournalHeader, digest) == 152);
 static_assert(offsetof(DiskJournalHeader, fingerprint) == 184);
-static_assert(sizeof(DiskJournalHeader) + 3 * (2 + kMaxPath + 2 + kMaxIdentity) + 4 <= kHeaderSize);
+static_assert(sizeof(DiskJournalHeader) + 3 * (2 + kMaxPath + 2 + kMaxIdentity) + 2 +
+                  kMaxUndoLogPath + kChecksumSize <=
+              kHeaderSize);
 
 struct DiskProgressSlot {
   char magic[8];
@@ -87,8 +93,10 @@ struct DiskProgressSlot {
   le64 bytes_read;
   le64 bytes_compared_equal;
   le64 bytes_written;
+  le64 undo_log_bytes;
+  le64 undone_bytes;
 };
-static_assert(sizeof(DiskProgressSlot) == 56);
+static_assert(sizeof(DiskProgressSlot) == 72);
 static_assert(offsetof(DiskProgressSlot, position) == 24);
 
 // Followed by the runs; then zeroes up to the checksum.
@@ -100,8 +108,6 @@ struct DiskPlanPage {
 };
 static_assert(sizeof(DiskPlanPage) == 28);
 static_assert(offsetof(DiskPlanPage, run_count) == 24);
-
-inline constexpr size_t kChecksumSize = 4;
 
 // The CRC-32C of RFC 3720, with its final inversion.
 inline le32 part_checksum(std::span<const std::byte> part) {

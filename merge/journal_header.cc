@@ -185,9 +185,11 @@ Error damaged_journal(const std::string& path, const std::string& why) {
 }
 
 std::optional<std::string> find_implausible(const JournalHeader& header) {
-  if (!is_between(header.state, JournalState::kIntent, JournalState::kDone))
+  if (!is_between(header.state, JournalState::kIntent, JournalState::kUndone))
     return "the state is unknown";
-  if (header.state != JournalState::kDone && header.fingerprint != 0)
+  if (header.state >= JournalState::kUndoing && header.record.undo_log.empty())
+    return "it was undone without an undo log";
+  if (header.state < JournalState::kDone && header.fingerprint != 0)
     return "there is a fingerprint of a merge that is not done";
   if (auto why = find_implausible_choice(header.record)) return why;
   if (auto why = find_implausible_size(header.record)) return why;
@@ -205,6 +207,7 @@ std::vector<std::byte> encode_header(const JournalHeader& header) {
     append_string(copy, at, device.identity, kMaxIdentity,
                   "identity of the " + std::string(named.name));
   }
+  append_string(copy, at, header.record.undo_log, kMaxUndoLogPath, "path of the undo log");
   seal_part(copy);
   return copy;
 }
@@ -230,6 +233,8 @@ std::optional<JournalHeader> decode_header(std::span<const std::byte> copy,
       throw damaged_journal(path,
                             "the header's " + std::string(named.name) + " has no proper name");
   }
+  if (!take_string(copy, at, kMaxUndoLogPath, header.record.undo_log))
+    throw damaged_journal(path, "the header's undo log has no proper name");
   if (auto why = find_implausible(header))
     throw damaged_journal(path, "the header is implausible: " + *why);
   return header;

@@ -41,17 +41,20 @@ Error with_way_back(const Error& error, const MergeTarget& target, const std::st
 
 class JournalCheckpoints : public CheckpointSink {
  public:
-  JournalCheckpoints(Journal& journal, const std::function<void()>& check_origin,
-                     Progress& progress)
-      : journal_(journal), check_origin_(check_origin), progress_(progress) {}
+  JournalCheckpoints(Journal& journal, const UndoLog* undo_log,
+                     const std::function<void()>& check_origin, Progress& progress)
+      : journal_(journal), undo_log_(undo_log), check_origin_(check_origin), progress_(progress) {}
   void record(const JournalProgress& progress) override {
     if (check_origin_) check_origin_();
-    journal_.record_progress(progress);
+    JournalProgress recorded = progress;
+    if (undo_log_) recorded.undo_log_bytes = undo_log_->durable_bytes();
+    journal_.record_progress(recorded);
     progress_.durable_bytes = progress.position.value();
   }
 
  private:
   Journal& journal_;
+  const UndoLog* const undo_log_;
   const std::function<void()>& check_origin_;
   Progress& progress_;
 };
@@ -138,6 +141,7 @@ MergeReport Merger::merge(const Confirm& confirm, const Notice& notice) {
       std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   report.verified = options_.verify;
   report.journal = journal->path();
+  report.undo_log = journal->record().undo_log;
   report.state = journal->state();
   report.total_bytes = journal->record().copy_bytes;
   report.durable_bytes = journal->progress().position;
@@ -230,6 +234,9 @@ PlanReport Merger::make_plan(Source& source, Purpose purpose, const RunListener&
     if (decision.refusal) report.refusals.push_back(*decision.refusal);
     if (decision.go_on) report.resumable_from = journal->progress().position;
   }
+  if (purpose == Purpose::kMerge && target_.undo_log && !report.resumable_from) {
+    plan_undo_log(source, report);
+  }
   return report;
 }
 
@@ -281,6 +288,7 @@ MergeRecord Merger::record_of(const Source& source, const PlanReport& plan) cons
   record.copy_bytes = plan.summary.copy_bytes;
   record.digest = plan.summary.digest;
   record.created_at = static_cast<uint64_t>(std::time(nullptr));
+  if (target_.undo_log) record.undo_log = target_.undo_log->path;
   return record;
 }
 
@@ -294,8 +302,9 @@ JournalProgress Merger::copy(Journal& journal, Source& source, BlockDevice& orig
   Bytes skip;
   const std::unique_ptr<RunSource> runs = journal.runs_from(start.position, skip);
   ExtentSource extents(*runs, journal.record().limits(), skip);
-  JournalCheckpoints checkpoints(journal, target_.check_origin, progress_);
-  return copy_extents({source.data(), origin, extents, start, target_.check_origin},
+  const std::unique_ptr<UndoLog> undo_log = open_undo_log(journal);
+  JournalCheckpoints checkpoints(journal, undo_log.get(), target_.check_origin, progress_);
+  return copy_extents({source.data(), origin, extents, start, target_.check_origin, undo_log.get()},
                       options_.pipeline, checkpoints, progress_, stop_);
 }
 
@@ -315,8 +324,11 @@ void Merger::verify_merged(Journal& journal, Source& source, BlockDevice& origin
                      .first_difference;
   }
   if (!difference) return;
-  // What the journal claims is not so: let the next run copy everything again.
-  journal.record_progress({});
+  // What the journal claims is not so: let the next run copy everything again. What was saved
+  // stays saved.
+  JournalProgress nothing;
+  nothing.undo_log_bytes = journal.progress().undo_log_bytes;
+  journal.record_progress(nothing);
   throw Error(MessageId::kDiffers,
               "the origin " + target_.origin.path + " differs from the snapshot at byte " +
                   std::to_string(difference->value()) + " after the merge",

@@ -34,6 +34,13 @@ struct MergeOptions {
   VerifyChoice verify = VerifyChoice::kSample;
 };
 
+// What an undo log would take; a sample of what is planned was compared.
+struct UndoLogEstimate {
+  std::string path;
+  std::optional<Bytes> expected;  // not known where the origin cannot be read yet
+  Bytes most;
+};
+
 // What `plan` found, also the first half of every other report.
 struct PlanReport {
   PlanSummary summary;
@@ -46,8 +53,9 @@ struct PlanReport {
   bool live_tree_unreadable = false;    // whether the thin has changed is not known
   std::vector<Sibling> siblings;
   bool siblings_are_known = false;  // else they are possible ones
-  std::vector<std::string> notes;   // worth knowing, no reason to refuse
-  std::vector<Error> refusals;      // a merge would not start; the first one tells the exit status
+  std::optional<UndoLogEstimate> undo_log;
+  std::vector<std::string> notes;  // worth knowing, no reason to refuse
+  std::vector<Error> refusals;     // a merge would not start; the first one tells the exit status
 };
 
 struct MergeReport {
@@ -57,9 +65,21 @@ struct MergeReport {
   Bytes resumed_from;
   VerifyChoice verified = VerifyChoice::kNone;
   std::string journal;
+  std::string undo_log;  // empty if there is none
   JournalState state = JournalState::kIntent;
   Bytes total_bytes;
   Bytes durable_bytes;
+};
+
+struct UndoReport {
+  std::string journal;
+  std::string undo_log;
+  std::string origin;
+  bool was_undone = false;  // before; nothing was done
+  uint64_t ranges = 0;      // of the origin, that were saved
+  Bytes saved_bytes;        // what the origin held in them
+  Bytes origin_bytes;       // its size afterwards
+  double seconds = 0;
 };
 
 struct VerifyReport {
@@ -72,6 +92,7 @@ struct VerifyReport {
 using RunListener = std::function<void(const Run&)>;
 // Asked before anything is written; false ends the merge with kNotConfirmed.
 using Confirm = std::function<bool(const PlanReport&)>;
+using ConfirmUndo = std::function<bool(const UndoReport&)>;
 // Told of something that happened during the work and is worth a line.
 using Notice = std::function<void(const std::string&)>;
 
@@ -94,6 +115,11 @@ class Merger {
   // Throws nothing for a difference: it is in the result.
   VerifyReport verify();
 
+  // Puts back what the merge in the target's journal overwrote, done or not; goes on with an
+  // undo that was interrupted. kNoJournal, kNoUndoLog, kDamagedUndoLog, kOriginChanged,
+  // kSnapshotGone, kSharedOrigin; kDiffers if the origin does not hold afterwards what was saved.
+  UndoReport undo(const ConfirmUndo& confirm, const Notice& notice = {});
+
  private:
   PlanReport make_plan(Source& source, Purpose purpose, const RunListener& each_run);
   MergeRecord record_of(const Source& source, const PlanReport& plan) const;
@@ -110,9 +136,14 @@ class Merger {
   void refuse_changed_source(Source& source, const MergeRecord& record, const PlanReport& plan);
   std::unique_ptr<Journal> begin_or_go_on(Source& source, BlockDevice& origin,
                                           const MergeRecord& wanted, MergeReport& report);
-  std::unique_ptr<Journal> begin_journal(Source& source, BlockDevice& origin,
-                                         const MergeRecord& wanted);
+  std::unique_ptr<Journal> begin_journal(Source& source, const MergeRecord& wanted);
+  static void grow_origin(const Journal& journal, BlockDevice& origin);
   uint64_t fingerprint(Journal& journal, BlockDevice& origin) const;
+  std::unique_ptr<UndoLog> open_undo_log(Journal& journal);
+  bool undo_log_exists(const Journal* journal) const;
+  UndoLogEstimate estimate_undo_log(Source& source, const PlanReport& plan) const;
+  void plan_undo_log(Source& source, PlanReport& report) const;
+  void refuse_undo(Journal& journal);
   JournalProgress copy(Journal& journal, Source& source, BlockDevice& origin);
   void verify_merged(Journal& journal, Source& source, BlockDevice& origin);
 

@@ -13,9 +13,11 @@ namespace extmerge {
 
 JournalDecision Merger::decide_journal(Source& source, Journal* journal,
                                        const MergeRecord& wanted) {
-  const JournalWishes wishes{must_resume_,      options_.restart,
-                             options_.again,    options_.overrides.allow_stale,
-                             target_.merged_as, options_.last_round};
+  JournalWishes wishes{must_resume_,      options_.restart,
+                       options_.again,    options_.overrides.allow_stale,
+                       target_.merged_as, options_.last_round};
+  if (target_.undo_log) wishes.undo_log = target_.undo_log->path;
+  wishes.undo_log_exists = undo_log_exists(journal);
   const auto origin_unchanged = [&] {
     // Asked again when it is active and claimed.
     if (target_.origin_is_inactive() && !target_.origin_below) return true;
@@ -180,13 +182,24 @@ std::unique_ptr<Journal> Merger::begin_or_go_on(Source& source, BlockDevice& ori
   const JournalDecision decision = decide_journal(source, journal.get(), wanted);
   if (decision.refusal) throw *decision.refusal;
   if (!decision.go_on) {
+    const bool replaces_another = journal != nullptr;
     journal.reset();
-    return begin_journal(source, origin, wanted);
+    journal = begin_journal(source, wanted);
+    try {
+      // What the size was is durable now.
+      grow_origin(*journal, origin);
+    } catch (const Error&) {
+      // Nothing has begun, and nothing should be in the way of another attempt. But what is
+      // replaced may have said that all is merged already.
+      if (!replaces_another && origin.size() == wanted.origin_size_before) {
+        target_.journal.directory->remove(target_.journal.name);
+      }
+      throw;
+    }
+    return journal;
   }
   // A power cut may have taken the growth back.
-  if (origin.size() < journal->record().origin_size_after) {
-    origin.extend(journal->record().origin_size_after);
-  }
+  grow_origin(*journal, origin);
 
   // A watermark is believed only if a sample of what it claims is on the origin.
   if (const auto difference =
@@ -219,15 +232,20 @@ std::unique_ptr<Journal> Merger::begin_or_go_on(Source& source, BlockDevice& ori
   return journal;
 }
 
-std::unique_ptr<Journal> Merger::begin_journal(Source& source, BlockDevice& origin,
-                                               const MergeRecord& wanted) {
+void Merger::grow_origin(const Journal& journal, BlockDevice& origin) {
+  const Bytes size = journal.record().origin_size_after;
+  if (origin.size() < size) origin.resize(size);
+}
+
+std::unique_ptr<Journal> Merger::begin_journal(Source& source, const MergeRecord& wanted) {
   DurableDirectory& directory = *target_.journal.directory;
   Journal::discard_unpublished(directory, target_.journal.name);
-  std::unique_ptr<Journal> journal =
-      Journal::begin(directory, target_.journal.name, wanted, target_.journal.nonce);
-  // The intent says what the size was. Growing a file loses nothing, and if it fails the
-  // intent is no journal yet and in nobody's way.
-  if (origin.size() < wanted.origin_size_after) origin.extend(wanted.origin_size_after);
+  const uint64_t nonce = target_.journal.nonce ? *target_.journal.nonce : random_nonce();
+  // It is there when the journal names it.
+  if (target_.undo_log) {
+    UndoLog::create(*target_.undo_log->directory, target_.undo_log->name, nonce);
+  }
+  std::unique_ptr<Journal> journal = Journal::begin(directory, target_.journal.name, wanted, nonce);
   // The metadata is walked a second time instead of being kept in memory; the
   // journal checks that it is still the same plan.
   PlannedRuns runs(source.reader(), source.device(), source.end_of_data(), wanted.limits(), stop_);

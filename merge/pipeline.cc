@@ -29,7 +29,8 @@ class Copy {
        const std::stop_token& stop)
       : options_(options),
         progress_(progress),
-        pieces_(job, options, options.compare != CompareMode::kNever, stop),
+        undo_log_(job.undo_log),
+        pieces_(job, options, undo_log_ || options.compare != CompareMode::kNever, stop),
         checkpoints_(job, options, sink, progress, [this] { pieces_.end(); }),
         governor_(Bytes(progress.total_bytes.load()) - job.start.position,
                   Bytes(pieces_.count() * options.buffer_size.value())),
@@ -58,6 +59,7 @@ class Copy {
   }
 
   bool should_compare() {
+    if (undo_log_) return true;
     if (options_.compare == CompareMode::kAuto) return governor_.should_compare();
     return options_.compare == CompareMode::kAlways;
   }
@@ -65,7 +67,9 @@ class Copy {
   void work(Piece& piece) {
     try {
       piece.read(piece.compare);
-      if (piece.compare) {
+      if (undo_log_) {
+        piece.save_and_write_differences(*undo_log_);
+      } else if (piece.compare) {
         piece.write_differences();
       } else {
         piece.write();
@@ -96,6 +100,7 @@ class Copy {
 
   const PipelineOptions& options_;
   Progress& progress_;
+  UndoLog* const undo_log_;
   Pieces pieces_;
   Checkpoints checkpoints_;
   CompareGovernor governor_;

@@ -3,7 +3,8 @@
 // The copy: a oneTBB pipeline of pieces, each at most one buffer long.
 //
 //   take     serial, in plan order: the next extents, up to a buffer full; rate limit
-//   copy     parallel: read in data order | read the origin and compare | write in origin order
+//   copy     parallel: read in data order | read the origin and compare | save what differs to
+//            the undo log, synced | write in origin order
 //   commit   serial, in plan order: the position moves; now and then a checkpoint of it, in
 //            a thread of its own so that the others go on:
 //            origin flushed, result checked -> progress recorded -> journal synced
@@ -24,6 +25,7 @@
 #include "merge/journal.h"
 #include "merge/plan.h"
 #include "merge/progress.h"
+#include "merge/undo_log.h"
 
 namespace extmerge {
 
@@ -55,6 +57,9 @@ struct CopyJob {
   JournalProgress start;  // where `extents` begins, and what was counted before
   // Called about once a second; what it throws ends the work as a failure of it would.
   std::function<void()> watch = {};
+  // What is overwritten is saved there first. Then everything is compared, whatever the options
+  // say, and written in pieces of 4 KiB exactly where it differs.
+  UndoLog* undo_log = nullptr;
 };
 
 // Copies everything, then flushes and records the last position. Throws

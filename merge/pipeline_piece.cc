@@ -123,6 +123,17 @@ void Piece::write_differences() {
   write_places(dirty_);
 }
 
+void Piece::save_and_write_differences(UndoLog& log) {
+  find_dirty(shape_.unit, 0);
+  overwrites_.clear();
+  for (const Place& place : dirty_) {
+    overwrites_.push_back({place.offset, origin_memory_.subspan(place.memory, place.length),
+                           data_memory_.subspan(place.memory, place.length)});
+  }
+  log.save(end, overwrites_);
+  write_places(dirty_);
+}
+
 void Piece::find_differences() {
   find_dirty(kCompareUnit, 0);
   for (const Place& place : dirty_) bytes_different_ += Bytes(place.length);

@@ -32,6 +32,7 @@
 #include "io/transfer.h"
 #include "merge/compare.h"
 #include "merge/plan.h"
+#include "merge/undo_log.h"
 
 namespace extmerge {
 
@@ -67,6 +68,8 @@ class Piece {
   void write();
   // After read(true): writes where the origin differs.
   void write_differences();
+  // The same, but saves what is overwritten first, and overwrites nothing that is equal.
+  void save_and_write_differences(UndoLog& log);
   Bytes bytes_written() const { return bytes_written_; }
 
   // After read(true): compares and writes nothing.
@@ -76,6 +79,7 @@ class Piece {
 
   // For the stages that come after the one that knows.
   bool compare = false;        // it is to be compared
+  Bytes end;                   // the position in the plan after it
   std::exception_ptr failure;  // what became of it, if it is not complete
 
  private:
@@ -108,6 +112,7 @@ class Piece {
   std::vector<Place> on_origin_;  // joined
   std::vector<Place> dirty_;      // where the origin differs
   std::vector<ByteRange> differences_;
+  std::vector<Overwrite> overwrites_;
   std::vector<IoRequest> data_requests_;
   std::vector<IoRequest> origin_requests_;
 };

@@ -33,6 +33,7 @@ PieceShape shape_for(const CopyJob& job, const PipelineOptions& options) {
 Pieces::Pieces(const CopyJob& job, const PipelineOptions& options, bool both,
                const std::stop_token& stop)
     : extents_(job.extents),
+      taken_(job.start.position),
       watch_(job.watch),
       watched_(std::chrono::steady_clock::now()),
       stop_(stop),
@@ -65,6 +66,7 @@ Piece* Pieces::take() {
   try {
     watch();
     if (piece->fill(extents_)) {
+      piece->end = taken_ += piece->planned();
       const bool may_pass =
           rate_limit_ ? rate_limit_->wait_for(piece->planned(), ending) : !ending.stop_requested();
       if (may_pass) return piece;

@@ -51,6 +51,7 @@ class Pieces {
   void watch();
 
   ExtentSource& extents_;
+  Bytes taken_;  // of the plan; take's
   const std::function<void()> watch_;
   std::chrono::steady_clock::time_point watched_;
   const std::stop_token stop_;

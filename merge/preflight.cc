@@ -28,6 +28,33 @@ const ThinHolder* thin_of(const MergeTarget& target, const Holder& holder) {
   return nullptr;
 }
 
+// A file that a merge writes must not lie on what it merges.
+Refusal check_place(const MergeTarget& target, const JournalPlace& place, const std::string& what,
+                    const std::string& next) {
+  const DeviceFacts& origin = target.origin;
+  for (const DeviceFacts* facts : {&target.metadata, &target.data, &origin}) {
+    for (const DeviceFacts::File& file : place.files) {
+      const auto& under = facts->underlying_files;
+      if (std::find(under.begin(), under.end(), file) == under.end()) continue;
+      return Error(MessageId::kJournalOnOrigin,
+                   what + place.path + ", or a file beside it that belongs to it, is " +
+                       facts->path + " itself",
+                   next);
+    }
+  }
+  if (origin.is_block && contains(place.file_system, origin.device_number)) {
+    return Error(MessageId::kJournalOnOrigin,
+                 what + place.path + " would lie on the origin " + origin.path, next);
+  }
+  for (const DeviceFacts* pool : {&target.metadata, &target.data}) {
+    if (pool->is_block && contains(place.file_system, pool->device_number)) {
+      return Error(MessageId::kJournalOnOrigin,
+                   what + place.path + " would lie on the pool's own " + pool->path, next);
+    }
+  }
+  return {};
+}
+
 void keep(std::vector<Error>& refusals, Refusal refusal) {
   if (refusal) refusals.push_back(std::move(*refusal));
 }
@@ -137,31 +164,21 @@ Refusal check_pool_inactive(const MergeTarget& target) {
 }
 
 Refusal check_journal_place(const MergeTarget& target) {
-  const JournalPlace& journal = target.journal;
-  const DeviceFacts& origin = target.origin;
-  const std::string next = "put it elsewhere with --journal or --state-dir";
-  for (const DeviceFacts* facts : {&target.metadata, &target.data, &origin}) {
-    for (const DeviceFacts::File& file : journal.files) {
-      const auto& under = facts->underlying_files;
-      if (std::find(under.begin(), under.end(), file) == under.end()) continue;
-      return Error(MessageId::kJournalOnOrigin,
-                   "the journal " + journal.path + ", or a file beside it that belongs to it, is " +
-                       facts->path + " itself",
-                   next);
-    }
+  return check_place(target, target.journal, "the journal ",
+                     "put it elsewhere with --journal or --state-dir");
+}
+
+Refusal check_undo_log_place(const MergeTarget& target) {
+  const JournalPlace& log = *target.undo_log;
+  const std::string next = "name another file with --undo-log";
+  if (!log.directory) {
+    return Error(MessageId::kNotFound, "there is no folder for the undo log " + log.path,
+                 "make it, or " + next);
   }
-  if (origin.is_block && contains(journal.file_system, origin.device_number)) {
-    return Error(MessageId::kJournalOnOrigin,
-                 "the journal " + journal.path + " would lie on the origin " + origin.path, next);
+  if (log.path == target.journal.path) {
+    return Error(MessageId::kUndoLogInTheWay, log.path + " is where the journal goes", next);
   }
-  for (const DeviceFacts* pool : {&target.metadata, &target.data}) {
-    if (pool->is_block && contains(journal.file_system, pool->device_number)) {
-      return Error(MessageId::kJournalOnOrigin,
-                   "the journal " + journal.path + " would lie on the pool's own " + pool->path,
-                   next);
-    }
-  }
-  return {};
+  return check_place(target, log, "the undo log ", next);
 }
 
 std::vector<Error> refuse_devices(const MergeTarget& target, BeyondOriginChoice beyond,
@@ -186,7 +203,30 @@ std::vector<Error> refuse_devices(const MergeTarget& target, BeyondOriginChoice 
   keep(refusals, check_not_swap(target.origin));
   keep(refusals, check_journal_place(target));
   keep(refusals, check_journal_writable(target.journal));
+  if (target.undo_log) {
+    keep(refusals, check_undo_log_place(target));
+    keep(refusals, check_undo_log_writable(*target.undo_log));
+  }
   return refusals;
+}
+
+std::vector<Error> refuse_origin(const MergeTarget& target) {
+  std::vector<Error> refusals;
+  keep(refusals, check_exists(target.origin, "origin"));
+  keep(refusals, check_kind(target.origin, "origin"));
+  keep(refusals, check_not_stacked(target.origin, target.metadata, "metadata"));
+  keep(refusals, check_not_stacked(target.origin, target.data, "data"));
+  keep(refusals, check_writable(target.origin));
+  keep(refusals, check_not_mounted(target.origin));
+  keep(refusals, check_not_swap(target.origin));
+  return refusals;
+}
+
+Refusal check_undo_log_writable(const JournalPlace& undo_log) {
+  if (undo_log.is_writable) return {};
+  return Error(MessageId::kPermission,
+               "the undo log " + undo_log.path + " cannot be made: no permission for its folder",
+               "run as root, or name another file with --undo-log");
 }
 
 Refusal check_journal_writable(const JournalPlace& journal) {

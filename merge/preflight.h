@@ -23,6 +23,7 @@ using Refusal = std::optional<Error>;
 struct Overrides {
   bool allow_stale = false;
   bool allow_shared_origin = false;
+  bool allow_removed_snapshot = false;  // undo
 };
 
 // --- what the devices tell -------------------------------------------------
@@ -41,12 +42,16 @@ Refusal check_not_mounted(const DeviceFacts& origin);
 Refusal check_not_swap(const DeviceFacts& origin);
 Refusal check_pool_inactive(const MergeTarget& target);  // for --live-root
 Refusal check_journal_place(const MergeTarget& target);
+Refusal check_undo_log_place(const MergeTarget& target);
 Refusal check_journal_writable(const JournalPlace& journal);
+Refusal check_undo_log_writable(const JournalPlace& undo_log);
 
 // For reading only (verify) the ones about writing and use are left out.
 enum class Purpose { kMerge, kVerify };
 std::vector<Error> refuse_devices(const MergeTarget& target, BeyondOriginChoice beyond,
                                   Purpose purpose);
+// To undo: the pool may be gone.
+std::vector<Error> refuse_origin(const MergeTarget& target);
 
 // --- what the plan tells ---------------------------------------------------
 

@@ -18,6 +18,8 @@ ProgressSlot encode_slot(uint64_t nonce, const SequencedProgress& progress) {
   disk.bytes_read.set(counters.bytes_read.value());
   disk.bytes_compared_equal.set(counters.bytes_compared_equal.value());
   disk.bytes_written.set(counters.bytes_written.value());
+  disk.undo_log_bytes.set(progress.progress.undo_log_bytes.value());
+  disk.undone_bytes.set(progress.progress.undone_bytes.value());
 
   ProgressSlot sector{};
   std::memcpy(sector.data(), &disk, sizeof disk);
@@ -35,7 +37,9 @@ std::optional<SequencedProgress> decode_slot(std::span<const std::byte> sector, 
   return SequencedProgress{disk.sequence.get(),
                            {Bytes(disk.position.get()),
                             {Bytes(disk.bytes_read.get()), Bytes(disk.bytes_compared_equal.get()),
-                             Bytes(disk.bytes_written.get())}}};
+                             Bytes(disk.bytes_written.get())},
+                            Bytes(disk.undo_log_bytes.get()),
+                            Bytes(disk.undone_bytes.get())}};
 }
 
 std::optional<FoundProgress> find_progress(std::span<const std::byte> area, uint64_t nonce,

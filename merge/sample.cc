@@ -106,6 +106,45 @@ std::optional<SampleDifference> compare_sample(Journal& journal, BlockDevice& da
   return std::nullopt;
 }
 
+double sample_difference(ExtentSource& extents, Bytes all, BlockDevice& data, BlockDevice& origin) {
+  if (all == Bytes(0)) return 0;
+  const uint64_t data_block = data.logical_block_size().value();
+  std::vector<Place> on_data;
+  std::vector<Place> on_origin;
+  const std::vector<uint64_t> numbers = draw(round_up(all.value(), kPieceSize) / kPieceSize);
+  auto wanted = numbers.begin();
+  Bytes position;
+  while (wanted != numbers.end()) {
+    // Up to where the next wanted piece begins, or of it.
+    const Bytes start(*wanted * kPieceSize);
+    const bool is_wanted = position >= start;
+    const std::optional<Extent> extent =
+        extents.next(is_wanted ? start + Bytes(kPieceSize) - position : start - position);
+    if (!extent) break;
+    position += extent->length;
+    if (is_wanted && extent->origin_offset + extent->length <= origin.size()) {
+      on_data.push_back({extent->data_offset, round_up(extent->length.value(), data_block)});
+      on_origin.push_back({extent->origin_offset, extent->length.value()});
+    }
+    if (position >= start + Bytes(kPieceSize)) ++wanted;
+  }
+  const uint64_t slot = round_up(kPieceSize, data_block);
+  const Buffer is = read_places(origin, on_origin, slot);
+  const Buffer should_be = read_places(data, on_data, slot);
+  uint64_t compared = 0, different = 0;
+  for (size_t i = 0; i < on_origin.size(); ++i) {
+    const size_t length = on_origin[i].length;
+    std::vector<ByteRange> differences;
+    find_differences(should_be.span().subspan(i * slot, length),
+                     is.span().subspan(i * slot, length), on_origin[i].offset, kCompareUnit, 0,
+                     differences);
+    for (const ByteRange& range : differences) different += range.end - range.begin;
+    compared += length;
+  }
+  // Past the origin's end, where it is to be extended, all is new.
+  return compared == 0 ? 1 : static_cast<double>(different) / static_cast<double>(compared);
+}
+
 uint64_t origin_fingerprint(Journal& journal, BlockDevice& origin) {
   const uint64_t size = origin.size().value();
   const uint64_t unit = std::max<uint64_t>(kCompareUnit, origin.logical_block_size().value());

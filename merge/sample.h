@@ -24,6 +24,10 @@ struct SampleDifference {
 std::optional<SampleDifference> compare_sample(Journal& journal, BlockDevice& data,
                                                BlockDevice& origin, Bytes position);
 
+// How much of what is planned, `all` bytes, differs: a share from 0 to 1, from the first, the
+// last and 64 random pieces of at most 64 KiB, compared in units of 4 KiB.
+double sample_difference(ExtentSource& extents, Bytes all, BlockDevice& data, BlockDevice& origin);
+
 // XXH3 of 4 KiB blocks of the origin: the first 16, where file systems keep what
 // they change on every mount, the last, 64 spread over it by a fixed rule, and
 // of the plan's first, last and 64 spread over it.

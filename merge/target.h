@@ -39,7 +39,7 @@ struct OriginUser {
   bool of_this_pool = true;
 };
 
-// Where the journal goes. `directory` is null where there is none yet (plan).
+// Where the journal goes, or the undo log. `directory` is null where there is none yet (plan).
 struct JournalPlace {
   std::shared_ptr<DurableDirectory> directory;
   std::string name;
@@ -47,10 +47,11 @@ struct JournalPlace {
   std::vector<uint64_t> file_system;  // device numbers under its file system
   // What there is of NAME, NAME.new and NAME.lock.
   std::vector<DeviceFacts::File> files;
-  bool is_volatile = false;        // tmpfs and the like
-  bool is_writable = true;         // as far as owner and mode of its folder tell
-  std::shared_ptr<FileLock> lock;  // NAME.lock, where the caller holds it already
-  std::optional<uint64_t> nonce;   // of the journal to be begun, where the caller has chosen it
+  bool is_volatile = false;         // tmpfs and the like
+  bool is_writable = true;          // as far as owner and mode of its folder tell
+  std::shared_ptr<FileLock> lock;   // NAME.lock, where the caller holds it already
+  std::optional<uint64_t> nonce;    // of the journal to be begun, where the caller has chosen it
+  std::optional<Bytes> free_space;  // on its file system, where that is known
 };
 
 struct MergeTarget {
@@ -81,12 +82,16 @@ struct MergeTarget {
   std::optional<ThinId> merged_as;
 
   JournalPlace journal;
+  // Where to save what is overwritten (--undo-log).
+  std::optional<JournalPlace> undo_log;
 
   // Absolute paths for the journal; device facts have what the user typed.
   std::string metadata_path, data_path, origin_path;
 
   std::function<std::shared_ptr<BlockDevice>(const DeviceFacts&, OpenMode, Bytes ends_multiple_of)>
       open;
+  // Where the undo log of an unfinished merge lies, by its path.
+  std::function<JournalPlace(const std::string&)> undo_log_at;
   // Looks at the origin again: fills in `origin`, `origin_thins` and
   // `origin_modified` as they are now. May be empty.
   std::function<void(MergeTarget&)> look_again;

@@ -13,13 +13,13 @@ PLAN = {
     "mapped_bytes": int, "runs": int, "copy_blocks": int, "copy_bytes": int,
     "beyond_origin_bytes": int, "beyond_thin_bytes": int, "origin_bytes": int,
     "thin_bytes": (int, type(None)), "source": (str, type(None)), "siblings_known": bool,
-    "siblings": list, "notes": list,
+    "siblings": list, "undo_log_estimate": (dict, type(None)), "notes": list,
 }
 PLAN_ONLY = {"state": str, "resumable_from": (int, type(None)), "refusals": list}
 COUNTERS = {"bytes_read": int, "bytes_compared_equal": int, "bytes_written": int}
 MERGE_ONLY = {
     **COUNTERS, "seconds": float, "resumed_from": int, "verified": str, "journal": str,
-    "state": str, "total_bytes": int, "durable_bytes": int,
+    "undo_log": (str, type(None)), "state": str, "total_bytes": int, "durable_bytes": int,
 }
 VERIFY_ONLY = {
     "equal": bool, "bytes_compared": int, "bytes_different": int,
@@ -30,6 +30,7 @@ STATUS_ONE = {
     "metadata": str, "data": str, "origin": str, "data_block_size": int, "mapped_blocks": int,
     "runs": int, "origin_bytes": int, "thin_bytes": (int, type(None)), "total_bytes": int,
     "durable_bytes": int, **COUNTERS, "created_at": int,
+    "undo_log": (str, type(None)),
 }
 # Of one merge, not in a list of several; more of a volume of LVM (docs/lvm.md).
 STATUS_SOURCE = {"source": (str, type(None))}
@@ -39,6 +40,11 @@ STATUS_OF_VOLUME = {
     "origin_writable": (bool, type(None)),
 }
 ABORT = {"schema": str, "journal": str, "origin": str, "state": str, "durable_bytes": int}
+UNDO = {
+    "schema": str, "journal": str, "origin": str, "undo_log": (str, type(None)), "state": str,
+    "undone_before": bool, "ranges": int, "bytes_put_back": int, "origin_bytes": int,
+    "seconds": (int, float),
+}
 ERROR = {"id": str, "message": str, "next": str, "exit_status": int}
 
 
@@ -54,6 +60,18 @@ class JsonTest(PoolTest):
         result = self.assert_ok(run(*words))
         self.assertTrue(result.stdout.endswith("}\n"))
         return json.loads(result.stdout)
+
+    def test_undo(self):
+        log = self.pool.path("undo")
+        plan = self.run_json(*self.pool.command("plan", "--json", "--undo-log", log))
+        self.assert_members(plan["undo_log_estimate"],
+                            {"path": str, "expected_bytes": int, "most_bytes": int})
+        merged = self.run_json(*self.pool.command("merge", "--yes", "--json", "--undo-log", log))
+        self.assertEqual(merged["undo_log"], log)
+        for before in (False, True):
+            undone = self.run_json("undo", "--yes", "--json", self.pool.journal())
+            self.assert_members(undone, UNDO)
+            self.assertEqual(undone["undone_before"], before)
 
     def test_plan(self):
         plan = self.run_json(*self.pool.command("plan", "--json", "--thin-size=32M"))

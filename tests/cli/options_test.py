@@ -13,19 +13,20 @@ from support import COMMANDS, PoolTest, run
 # Takers of every option that takes part in a command line without a value of its own.
 FLAGS = {
     "--live-root": {"plan", "merge", "verify"},
-    "--allow-stale": {"plan", "merge", "resume", "verify"},
-    "--allow-shared-origin": {"plan", "merge", "resume"},
+    "--allow-stale": {"plan", "merge", "resume", "verify", "undo"},
+    "--allow-shared-origin": {"plan", "merge", "resume", "undo"},
+    "--allow-removed-snapshot": {"undo"},
     "--restart": {"plan", "merge"},
     "--again": {"plan", "merge"},
     "--dry-run": {"merge"},
-    "--yes": {"merge", "resume"},
+    "--yes": {"merge", "resume", "undo"},
     "--finish": {"merge"},
-    "--batch-mode": {"plan", "merge", "resume", "verify"},
+    "--batch-mode": {"plan", "merge", "resume", "verify", "undo"},
     "--json": set(COMMANDS),
     "--ranges": {"plan"},
     "--noheadings": {"plan", "status"},
     "--nosuffix": set(COMMANDS),
-    "--progress-json": {"plan", "merge", "resume", "verify"},
+    "--progress-json": {"plan", "merge", "resume", "verify", "undo"},
     "--verbose": set(COMMANDS),
     "--quiet": set(COMMANDS),
     "--metadata-snap": {"plan", "merge", "verify"},
@@ -38,7 +39,8 @@ VALUES = {
     "--thin-size": ("1M", {"plan", "merge", "verify"}),
     "--beyond-origin": ("drop", {"plan", "merge", "verify"}),
     "--journal": ("x", {"plan", "merge"}),
-    "--state-dir": ("x", {"plan", "merge", "resume", "status", "abort"}),
+    "--state-dir": ("x", {"plan", "merge", "resume", "status", "undo", "abort"}),
+    "--undo-log": ("x", {"plan", "merge"}),
     "--compare": ("auto", {"merge", "resume"}),
     "--verify": ("full", {"merge", "resume"}),
     "--checkpoint-interval": ("1M", {"merge", "resume"}),
@@ -48,8 +50,8 @@ VALUES = {
     "--buffer-size": ("1M", {"merge", "resume", "verify"}),
     "--threads": ("1", {"merge", "resume", "verify"}),
     "--units": ("k", set(COMMANDS)),
-    "--progress": ("none", {"plan", "merge", "resume", "verify"}),
-    "--progress-frequency": ("1", {"plan", "merge", "resume", "verify"}),
+    "--progress": ("none", {"plan", "merge", "resume", "verify", "undo"}),
+    "--progress-frequency": ("1", {"plan", "merge", "resume", "verify", "undo"}),
     "--log-file": ("/dev/null", set(COMMANDS)),
     "--log-level": ("info", set(COMMANDS)),
 }
@@ -58,9 +60,8 @@ VALUES = {
 class CommandLineTest(PoolTest):
     def test_the_command_comes_first_and_must_exist(self):
         self.assert_usage_error(run(), "which command",
-                                "plan, merge, resume, verify, status, abort")
+                                "plan, merge, resume, verify, status, undo, abort")
         self.assert_usage_error(run("mrege"), "unknown command 'mrege'", "'merge'")
-        self.assert_usage_error(run("undo", "/x"), "unknown command 'undo'")
         self.assert_usage_error(run("--json", "plan"), "stands before the command")
         self.assert_usage_error(run("help", "nonsense"), "unknown command 'nonsense'")
 
@@ -101,7 +102,6 @@ class CommandLineTest(PoolTest):
                                 "did you mean '--thin-size'")
         self.assert_usage_error(self.pool.run("merge", "--jouranl=x"), "'--journal'")
         self.assert_usage_error(self.pool.run("merge", "-Z"), "-Z")
-        self.assert_usage_error(self.pool.run("merge", "--undo-log=x"), "unknown option")
         self.assert_usage_error(self.pool.run("plan", "--map", "-"), "unknown option")
         self.assert_usage_error(self.pool.run("merge", "--force"), "unknown option")
 

@@ -7,6 +7,8 @@
 #include <iterator>
 
 #include "merge/journal_format.h"
+#include "merge/undo_log.h"
+#include "merge/undo_log_format.h"
 #include "tests/merge/journal_fixture.h"
 #include "tests/support/metadata_builder.h"
 
@@ -68,6 +70,24 @@ void journal(const std::string& folder) {
   as_input("done-");
 }
 
+void undo_log(const std::string& folder) {
+  SimulatedWorld world;
+  SimulatedDirectory directory(world);
+  const auto log = UndoLog::create(directory, "log", 42);
+  const std::vector<std::byte> old_bytes(512, std::byte{1}), zeros(512), new_bytes(512);
+  const Overwrite overwrites[] = {{Bytes(0), old_bytes, new_bytes},
+                                  {Bytes(4096), zeros, old_bytes}};
+  log->save(Bytes(65536), overwrites);
+  log->save(Bytes(131072), overwrites);
+  const std::vector<std::byte> file = directory.file("log");
+  for (const int flag : {0, 1}) {
+    Input input = begin_with(flag);
+    input.push_back(std::byte{0});
+    append(input, std::span(file).subspan(kUndoHeaderSize));
+    write(folder + "/undo_log/saved-" + std::to_string(flag), input);
+  }
+}
+
 }  // namespace
 }  // namespace extmerge
 
@@ -75,5 +95,6 @@ int main(int argc, char** argv) {
   if (argc != 2) return 1;
   extmerge::metadata(argv[1]);
   extmerge::journal(argv[1]);
+  extmerge::undo_log(argv[1]);
   return 0;
 }

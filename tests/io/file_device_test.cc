@@ -89,17 +89,19 @@ TEST_F(ImageFile, EndsInAFailureThatSaysWhere) {
   }
 }
 
-TEST_F(ImageFile, CanBeExtended) {
+TEST_F(ImageFile, CanBeResized) {
   const auto device = open_at(path_, OpenMode::kClaim);
-  device->extend(Bytes(131072));
+  device->resize(Bytes(131072));
   EXPECT_EQ(device->size(), Bytes(131072));
   EXPECT_EQ(fs::file_size(path_), 131072u);
-  device->extend(Bytes(131072));
-  EXPECT_EQ(thrown_by([&] { device->extend(Bytes(512)); }), MessageId::kInternal);
+  device->resize(Bytes(131072));
   EXPECT_EQ(fs::file_size(path_), 131072u);
   const auto queue = device->make_queue(1);
   const Buffer buffer(4096);
   write_fully(*device, *queue, Bytes(131072 - 4096), buffer.span());
+  device->resize(Bytes(512));
+  EXPECT_EQ(device->size(), Bytes(512));
+  EXPECT_EQ(fs::file_size(path_), 512u);
 }
 
 TEST_F(ImageFile, ClaimedTwiceIsLocked) {

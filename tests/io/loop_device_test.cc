@@ -170,7 +170,7 @@ TEST_F(LoopDeviceTest, CannotBeExtended) {
   const ScratchLoopDevice loop(image_);
   SKIP_UNLESS(loop);
   const auto device = open_at(loop.path(), OpenMode::kClaim);
-  EXPECT_EQ(thrown_by([&] { device->extend(Bytes(2 * kImageSize)); }), MessageId::kCannotExtend);
+  EXPECT_EQ(thrown_by([&] { device->resize(Bytes(2 * kImageSize)); }), MessageId::kCannotExtend);
   EXPECT_EQ(fs::file_size(image_), kImageSize);
 }
 
@@ -349,7 +349,7 @@ TEST_F(LoopDeviceTest, ThatIsFullFailsTheWriteOfAnImageOnIt) {
   const std::string path = inside.make_file("image", 4096);
   for (const Bytes ends : {Bytes(4096), Bytes(1)}) {
     const auto device = open_at(path, OpenMode::kClaim, ends);
-    device->extend(Bytes(2 * kImageSize));
+    device->resize(Bytes(2 * kImageSize));
     const Buffer buffer(2 * kImageSize);
     const auto failure = try_one(*device, Direction::kWrite, 0, buffer.span());
     ASSERT_TRUE(failure) << ends.value();

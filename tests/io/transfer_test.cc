@@ -22,7 +22,7 @@ class ScriptedDevice : public BlockDevice {
   Bytes logical_block_size() const override { return Bytes(block_size_); }
   std::unique_ptr<AsyncQueue> make_queue(unsigned) override { return nullptr; }
   int flush() override { return 0; }
-  void extend(Bytes) override {}
+  void resize(Bytes) override {}
   void drop_cache() override {}
 
  private:

@@ -89,7 +89,7 @@ TEST_F(JournalChoice, AnotherOriginsJournalIsRefusedWhateverIsWished) {
     begin(done);
     MergeRecord wanted = wanted_record();
     wanted.origin.identity = "file:4";
-    for (const JournalWishes wishes :
+    for (const JournalWishes& wishes :
          {JournalWishes{}, JournalWishes{.restart = true, .again = true, .allow_stale = true}}) {
       expect_refused(choose(wanted, wishes), MessageId::kForeignJournal, 6);
     }

@@ -28,8 +28,8 @@ uint64_t any_number() { return any_below(0); }
 uint64_t any_up_to(uint64_t most) { return any_below(most + 1); }
 
 template <typename Enum>
-Enum any_choice() {
-  return Enum{*rc::gen::inRange<uint32_t>(1, 4)};  // all enumerations of the header: 1, 2, 3
+Enum any_choice(uint32_t choices = 3) {
+  return Enum{*rc::gen::inRange<uint32_t>(1, choices + 1)};  // all enumerations of the header
 }
 
 // Bytes of any value but zero, now and then as many as there is room for.
@@ -74,6 +74,7 @@ MergeRecord any_record() {
   record.runs = blocks == 0 ? 0 : 1 + any_below(blocks);
   for (uint8_t& byte : record.digest.bytes) byte = *rc::gen::arbitrary<uint8_t>();
   record.created_at = any_number();
+  record.undo_log = any_text(kMaxUndoLogPath);
   return record;
 }
 
@@ -82,10 +83,12 @@ JournalHeader any_header() {
   header.record = any_record();
   header.sequence = any_number();
   header.nonce = any_number();
-  header.state = any_choice<JournalState>();
+  header.state = any_choice<JournalState>(5);
+  // Nothing is undone without a log.
+  if (header.record.undo_log.empty()) header.state = std::min(header.state, JournalState::kDone);
   const uint64_t runs = header.record.runs;
   if (header.state != JournalState::kIntent && runs > 0) header.plan_pages = 1 + any_below(runs);
-  if (header.state == JournalState::kDone) header.fingerprint = any_number();
+  if (header.state >= JournalState::kDone) header.fingerprint = any_number();
   return header;
 }
 
@@ -98,12 +101,12 @@ auto members_of(const MergeRecord& record) {
   const auto& [metadata, data, origin, thin_id, creation_time, transaction_id, pool_time,
                pool_transaction_id, root_choice, root_block, mapping_root, block_size,
                logical_block_size, thin_size, beyond_origin, origin_size_before, origin_size_after,
-               plan_end, mapped_blocks, runs, copy_bytes, digest, created_at] = record;
+               plan_end, mapped_blocks, runs, copy_bytes, digest, created_at, undo_log] = record;
   return std::tuple(members_of(metadata), members_of(data), members_of(origin), thin_id,
                     creation_time, transaction_id, pool_time, pool_transaction_id, root_choice,
                     root_block, mapping_root, block_size.bytes(), logical_block_size, thin_size,
                     beyond_origin, origin_size_before, origin_size_after, plan_end, mapped_blocks,
-                    runs, copy_bytes, digest, created_at);
+                    runs, copy_bytes, digest, created_at, undo_log);
 }
 auto members_of(const JournalHeader& header) {
   const auto& [sequence, nonce, state, plan_pages, fingerprint, record] = header;
@@ -111,14 +114,18 @@ auto members_of(const JournalHeader& header) {
 }
 auto members_of(const SequencedProgress& progress) {
   const auto& [sequence, recorded] = progress;
-  const auto& [position, counters] = recorded;
+  const auto& [position, counters, undo_log_bytes, undone_bytes] = recorded;
   const auto& [read, compared_equal, written] = counters;
-  return std::tuple(sequence, position, read, compared_equal, written);
+  return std::tuple(sequence, position, read, compared_equal, written, undo_log_bytes,
+                    undone_bytes);
 }
 
 SequencedProgress any_progress() {
   return {any_number(),
-          {Bytes(any_number()), {Bytes(any_number()), Bytes(any_number()), Bytes(any_number())}}};
+          {Bytes(any_number()),
+           {Bytes(any_number()), Bytes(any_number()), Bytes(any_number())},
+           Bytes(any_number()),
+           Bytes(any_number())}};
 }
 
 TEST(JournalRoundTrip, AnyHeaderComesBackUnchanged) {

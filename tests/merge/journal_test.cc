@@ -54,6 +54,7 @@ TEST_F(JournalTest, EveryFieldOfTheRecordReachesTheDisk) {
       [](MergeRecord& r) { r.data.identity = "d"; },
       [](MergeRecord& r) { r.origin.path = "/o"; },
       [](MergeRecord& r) { r.origin.identity = ""; },
+      [](MergeRecord& r) { r.undo_log = "/srv/undo"; },
       [](MergeRecord& r) { r.thin_id = ThinId{kMaxThinId}; },
       [](MergeRecord& r) { r.creation_time = 0xffffffff; },
       [](MergeRecord& r) { r.transaction_id = ~uint64_t{0}; },
@@ -117,11 +118,11 @@ TEST_F(JournalTest, WhatWasOnlyBegunIsNoJournalAndCanBeDiscarded) {
 }
 
 TEST_F(JournalTest, ANonceThatIsGivenIsTheJournals) {
-  constexpr uint64_t kNonce = 0x0badcafe12345678;
-  Journal::begin(directory_, kTestName, record_, kNonce);
+  constexpr uint64_t kChosenNonce = 0x0badcafe12345678;
+  Journal::begin(directory_, kTestName, record_, kChosenNonce);
   const auto header = decode_header(directory_.file(unpublished_name(kTestName)), "");
   ASSERT_TRUE(header);
-  EXPECT_EQ(header->nonce, kNonce);
+  EXPECT_EQ(header->nonce, kChosenNonce);
 }
 
 TEST_F(JournalTest, AnIntentIsDurableWhenBeginReturns) {

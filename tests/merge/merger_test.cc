@@ -240,7 +240,7 @@ TEST_F(MergerTest, AFailedExtensionLeavesNoJournalInTheWay) {
   set_up(shape);
   options.beyond_origin = BeyondOriginChoice::kExtend;
   world.on_operation([&](const Operation& op) {
-    if (op.kind == OperationKind::kExtend)
+    if (op.kind == OperationKind::kResize)
       world.fail_at(world.operations(), {.error_number = EFBIG});
   });
   merge_failure();

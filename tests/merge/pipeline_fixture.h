@@ -131,7 +131,7 @@ class DeviceInFront : public BlockDevice {
     before_flush();
     return behind_.flush();
   }
-  void extend(Bytes size) override { behind_.extend(size); }
+  void resize(Bytes size) override { behind_.resize(size); }
   void drop_cache() override { behind_.drop_cache(); }
 
  private:

@@ -260,7 +260,7 @@ class EndlessDisk : public BlockDevice {
     return std::make_unique<Queue>(*this);
   }
   int flush() override { return 0; }
-  void extend(Bytes) override {}
+  void resize(Bytes) override {}
   void drop_cache() override {}
 
   std::atomic<uint64_t> written = 0;

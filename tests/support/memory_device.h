@@ -47,7 +47,7 @@ class MemoryDevice : public BlockDevice {
   Bytes logical_block_size() const override { return logical_block_size_; }
   std::unique_ptr<AsyncQueue> make_queue(unsigned depth) override;
   int flush() override;
-  void extend(Bytes size) override { contents_.resize(size.value()); }
+  void resize(Bytes size) override { contents_.resize(size.value()); }
   void drop_cache() override {}
 
  private:

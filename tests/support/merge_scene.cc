@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <map>
 
 #include "tests/support/metadata_builder.h"
 
@@ -95,6 +96,13 @@ MergeScene::MergeScene(SimulatedWorld& world, SceneShape shape) : shape_(std::mo
   data_ = std::make_shared<SimulatedDisk>(world, "/images/data", first_data_, unit);
   origin_ = std::make_shared<SimulatedDisk>(world, "/images/origin", first_origin_, unit);
   first_view_ = snapshot_view();
+  std::map<uint64_t, uint64_t> mapped(shape_.mappings.begin(), shape_.mappings.end());
+  uint64_t at = 0;
+  for (const auto& [thin, data] : mapped) {
+    unmapped_.push_back({at, thin * shape_.block_size});
+    at = (thin + 1) * shape_.block_size;
+  }
+  unmapped_.push_back({at, UINT64_MAX});
 }
 
 MergeTarget MergeScene::target(std::shared_ptr<DurableDirectory> directory,
@@ -110,6 +118,13 @@ MergeTarget MergeScene::target(std::shared_ptr<DurableDirectory> directory,
   if (shape_.thin_size) target.thin_size = Bytes(*shape_.thin_size);
   target.journal.path = directory->path() + "/" + journal;
   target.journal.name = journal;
+  target.undo_log_at = [directory](const std::string& path) {
+    JournalPlace place;
+    place.directory = directory;
+    place.path = path;
+    place.name = path.substr(path.rfind('/') + 1);
+    return place;
+  };
   target.journal.directory = std::move(directory);
   target.open = [metadata = metadata_, data = data_, origin = origin_](
                     const DeviceFacts& facts, OpenMode mode,
@@ -156,7 +171,49 @@ Contents MergeScene::snapshot_view() const {
   return view;
 }
 
+std::string MergeScene::view_damage() const {
+  bool is_equal = true;
+  const auto compare = [&](std::span<const std::byte> now, uint64_t at, uint64_t begin,
+                           uint64_t end) {
+    end = std::min<uint64_t>(end, first_view_.size());
+    begin = std::min(begin, end);
+    const auto seen = std::span(first_view_).subspan(begin, end - begin);
+    // Past the origin's end a thin reads zeros.
+    const size_t there = now.size() < at ? 0 : std::min<size_t>(seen.size(), now.size() - at);
+    is_equal = is_equal && (there == 0 || std::memcmp(&now[at], seen.data(), there) == 0) &&
+               std::all_of(seen.begin() + static_cast<ptrdiff_t>(there), seen.end(),
+                           [](std::byte b) { return b == std::byte{0}; });
+  };
+  data_->look([&](std::span<const std::byte> data) {
+    for (const auto& [thin, block] : shape_.mappings)
+      compare(data, block * shape_.block_size, thin * shape_.block_size,
+              (thin + 1) * shape_.block_size);
+  });
+  origin_->look([&](std::span<const std::byte> origin) {
+    for (const auto& [begin, end] : unmapped_) compare(origin, begin, begin, end);
+  });
+  return is_equal ? "" : first_difference(snapshot_view(), first_view_);
+}
+
 std::string MergeScene::damage() const {
+  bool is_equal = true;
+  const auto compare = [&](const SimulatedDisk& disk, const Contents& first) {
+    disk.look([&](std::span<const std::byte> now) {
+      is_equal = is_equal && now.size() == first.size() &&
+                 std::memcmp(now.data(), first.data(), now.size()) == 0;
+    });
+  };
+  compare(*metadata_, first_metadata_);
+  compare(*data_, first_data_);
+  origin_->look([&](std::span<const std::byte> now) {
+    for (auto [begin, end] : unmapped_) {
+      end = std::min({end, uint64_t{now.size()}, uint64_t{first_origin_.size()}});
+      is_equal = is_equal && (begin >= end ||
+                              std::memcmp(&now[begin], &first_origin_[begin], end - begin) == 0);
+    }
+    is_equal = is_equal && now.size() == first_origin_.size();
+  });
+  if (is_equal) return {};
   const Contents origin = origin_->contents();
   Contents expected = first_origin_;
   // Whatever a mapped block hides may be anything.

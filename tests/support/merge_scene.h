@@ -51,7 +51,7 @@ class MergeScene {
   static constexpr ThinId kThinId{1};
 
   // The three as images that are in nobody's way, thin size and root choice
-  // (held) set. Opening metadata or data for writing throws.
+  // (held) set. Undo logs are in the same directory. Opening metadata or data for writing throws.
   MergeTarget target(std::shared_ptr<DurableDirectory> directory,
                      const std::string& journal = "journal") const;
 
@@ -64,6 +64,11 @@ class MergeScene {
   // is not known, as the higher of the origin's first end and the last mapped block's.
   Contents snapshot_view() const;
   const Contents& first_view() const { return first_view_; }
+  const Contents& first_origin() const { return first_origin_; }
+
+  // Complains, in words, if a reader of the thin does not see what it saw first. Says no more
+  // than snapshot_view() compared with first_view(), in a tenth of the time.
+  std::string view_damage() const;
 
   // Complains, in words, of any change to the metadata or data disk, or to a
   // byte of the origin that no mapped block covers; empty if there is none.
@@ -82,6 +87,8 @@ class MergeScene {
   Contents first_data_;
   Contents first_origin_;
   Contents first_view_;
+  // Of the origin and of the thin, begin and end: what no mapped block covers.
+  std::vector<std::pair<uint64_t, uint64_t>> unmapped_;
 };
 
 // Where two contents differ first, in words, with what each sector says it is;

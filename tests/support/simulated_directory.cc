@@ -59,6 +59,34 @@ struct SimulatedDirectory::State : SimulatedPart {
     locked.clear();
   }
 
+  // Files have several names in time; each is copied once.
+  struct Contents {
+    Names visible, durable;
+    std::vector<NameChange> pending;
+  };
+  static Contents copy(const Contents& from) {
+    std::map<std::shared_ptr<Inode>, std::shared_ptr<Inode>> copies;
+    const auto copy_of = [&](const std::shared_ptr<Inode>& inode) -> std::shared_ptr<Inode> {
+      if (!inode) return nullptr;
+      std::shared_ptr<Inode>& made = copies[inode];
+      if (!made) made = std::make_shared<Inode>(*inode);
+      return made;
+    };
+    Contents to = from;
+    for (Names* names : {&to.visible, &to.durable})
+      for (auto& [name, inode] : *names) inode = copy_of(inode);
+    for (NameChange& change : to.pending) change.inode = copy_of(change.inode);
+    return to;
+  }
+  std::function<void()> save() override {
+    return [this, saved = copy({visible, durable, pending})] {
+      Contents now = copy(saved);
+      visible = std::move(now.visible);
+      durable = std::move(now.durable);
+      pending = std::move(now.pending);
+    };
+  }
+
   [[noreturn]] void fail(const std::string& deed, const std::string& name, int error_number) {
     throw system_error(deed, full(name), error_number, MessageId::kJournalIo);
   }

@@ -19,6 +19,12 @@ struct SimulatedDisk::State : SimulatedPart {
     medium.restart(survivors, random);
   }
 
+  std::function<void()> save() override {
+    return [this, saved = medium] {
+      if (saved.version() != medium.version()) medium = saved;
+    };
+  }
+
   bool aligned(const IoRequest& request) const {
     const uint64_t unit = logical_block_size.value();
     return request.offset.value() % unit == 0 && request.memory.size() % unit == 0 &&
@@ -77,6 +83,8 @@ class SimulatedDisk::Queue : public AsyncQueue {
     }
   }
 
+  void pause(std::chrono::milliseconds) override {}
+
   void wait() override {
     const std::lock_guard guard(disk_->world->lock);
     for (const InFlight& finished : in_flight_) {
@@ -112,6 +120,11 @@ SimulatedDisk::~SimulatedDisk() = default;
 std::vector<std::byte> SimulatedDisk::contents() const {
   const std::lock_guard guard(state_->world->lock);
   return state_->medium.visible();
+}
+
+void SimulatedDisk::look(const std::function<void(std::span<const std::byte>)>& at) const {
+  const std::lock_guard guard(state_->world->lock);
+  at(state_->medium.visible());
 }
 
 std::vector<std::byte> SimulatedDisk::durable_contents() const {
@@ -156,16 +169,16 @@ int SimulatedDisk::flush() {
   return outcome.error_number;
 }
 
-void SimulatedDisk::extend(Bytes size) {
+void SimulatedDisk::resize(Bytes size) {
   const std::lock_guard guard(state_->world->lock);
   const SimulatedOutcome outcome =
-      state_->world->begin({OperationKind::kExtend, state_->name, size, {}});
+      state_->world->begin({OperationKind::kResize, state_->name, size, {}});
   if (outcome.done()) {
-    state_->medium.grow(size);
+    state_->medium.resize(size);
     return;
   }
-  if (outcome.kind == SimulatedOutcome::Kind::kPowerGoes) state_->medium.grow_in_doubt(size);
-  throw system_error("extend", state_->name, outcome.error_number, MessageId::kWriteFailed);
+  if (outcome.kind == SimulatedOutcome::Kind::kPowerGoes) state_->medium.resize_in_doubt(size);
+  throw system_error("resize", state_->name, outcome.error_number, MessageId::kWriteFailed);
 }
 
 void SimulatedDisk::drop_cache() {}

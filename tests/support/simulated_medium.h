@@ -21,7 +21,9 @@ enum class Survivors {
   kNone,
   kAll,
   kPrefix,  // the first few, the last of them perhaps torn
-  kRandom   // any, each perhaps torn
+  kSuffix,  // the last few, the first of them perhaps torn
+  kRandom,  // any, each perhaps torn
+  kGarbage  // any, each perhaps torn, and a sector where it is torn holds neither old nor new
 };
 
 using SimulatedRandom = std::mt19937_64;
@@ -38,6 +40,8 @@ class SimulatedMedium {
   explicit SimulatedMedium(Contents contents = {});
 
   const Contents& visible() const { return visible_; }
+  // Another one after each change of anything it holds; no two media share one.
+  uint64_t version() const { return version_; }
   const Contents& durable() const { return durable_; }
   bool dirty() const { return !pending_.empty(); }
 
@@ -53,9 +57,9 @@ class SimulatedMedium {
   void overwrite(Bytes offset, std::span<const std::byte> bytes);
 
   // Durable at once.
-  void grow(Bytes size);
-  // The power went while it grew: survives like an unflushed write.
-  void grow_in_doubt(Bytes size);
+  void resize(Bytes size);
+  // The power went meanwhile: survives like an unflushed write.
+  void resize_in_doubt(Bytes size);
 
   // Makes durable what is complete.
   void flush();
@@ -71,16 +75,21 @@ class SimulatedMedium {
     WriteId id = 0;
     bool complete = false;
     Bytes offset;
-    Contents bytes;  // empty: only grows to `offset`
+    Contents bytes;
+    bool resizes = false;  // to `offset`
   };
 
   static void apply(Contents& image, const Change& change);
   // The change cut at multiples of a sector, each part kept by chance.
   static std::vector<Change> tear(const Change& change, SimulatedRandom& random);
-  void apply_torn(const Change& change, SimulatedRandom& random);
+  void apply_torn(const Change& change, bool garbage, SimulatedRandom& random);
+
+  void changed();
 
   Contents durable_;
   Contents visible_;
+  bool is_deceptive_ = false;  // what is seen is neither durable nor pending
+  uint64_t version_ = 0;
   std::vector<Change> pending_;  // in order of id
   WriteId next_id_ = 0;
 };

@@ -20,6 +20,8 @@ class SimulatedPart {
  public:
   virtual ~SimulatedPart() = default;
   virtual void restart(Survivors survivors, SimulatedRandom& random) = 0;
+  // What it holds, durable or not; a function that makes it so again.
+  virtual std::function<void()> save() = 0;
 };
 
 struct SimulatedOutcome {

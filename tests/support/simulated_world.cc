@@ -67,6 +67,19 @@ void SimulatedWorld::on_operation(std::function<void(const Operation&)> observer
   state_->observer = std::move(observer);
 }
 
+SimulatedWorld::Saved SimulatedWorld::save() const {
+  const std::lock_guard guard(state_->lock);
+  Saved saved;
+  for (const auto& weak : state_->parts)
+    if (const auto part = weak.lock()) saved.push_back(part->save());
+  return saved;
+}
+
+void SimulatedWorld::put_back(const Saved& saved) {
+  const std::lock_guard guard(state_->lock);
+  for (const auto& put_back : saved) put_back();
+}
+
 void SimulatedWorld::restart(Survivors survivors, uint64_t seed) {
   const std::lock_guard guard(state_->lock);
   state_->random.seed(seed);

@@ -30,7 +30,7 @@ enum class OperationKind {
   kRead,    // one IoRequest of a disk
   kWrite,   // likewise
   kFlush,   // a disk
-  kExtend,  // a disk; the new size is in `offset`
+  kResize,  // a disk; the new size is in `offset`
   kFileRead,
   kFileWrite,
   kFileSync,
@@ -93,6 +93,12 @@ class SimulatedWorld {
   // the cut, counts from 0. No operation may be under way.
   void restart(Survivors survivors, uint64_t seed);
 
+  // What all parts hold and what was not flushed, to be put back as often as wanted, each
+  // time followed by a restart(). No operation may be under way; the parts must still be there.
+  using Saved = std::vector<std::function<void()>>;
+  Saved save() const;
+  void put_back(const Saved& saved);
+
  private:
   friend class SimulatedDisk;
   friend class SimulatedDirectory;
@@ -109,6 +115,8 @@ class SimulatedDisk : public BlockDevice {
 
   // What a reader would see now.
   std::vector<std::byte> contents() const;
+  // The same, not copied; with all operations kept waiting.
+  void look(const std::function<void(std::span<const std::byte>)>& at) const;
   // What a power cut would leave for certain.
   std::vector<std::byte> durable_contents() const;
   // True if any write was not flushed yet.
@@ -123,7 +131,7 @@ class SimulatedDisk : public BlockDevice {
   // is a short success, one at the end -ENOSPC, a read across the end short.
   std::unique_ptr<AsyncQueue> make_queue(unsigned depth) override;
   int flush() override;
-  void extend(Bytes size) override;
+  void resize(Bytes size) override;
   void drop_cache() override;
 
  private:

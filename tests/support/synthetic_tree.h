@@ -42,7 +42,7 @@ class SyntheticTree : public BlockDevice {
   // Requests for anything but whole blocks inside the device fail with EINVAL.
   std::unique_ptr<AsyncQueue> make_queue(unsigned depth) override;
   int flush() override { return 0; }
-  void extend(Bytes) override;
+  void resize(Bytes) override;
   void drop_cache() override {}
 
  private:

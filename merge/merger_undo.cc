@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// Taking a merge back, and what a merge does so that this is possible. The
+// bytes are put back by merge/undo_work; here are the reasons not to.
+
+#include "merge/merger.h"
+
+#include <algorithm>
+
+#include "merge/sample.h"
+#include "merge/undo_work.h"
+
+namespace extmerge {
+
+namespace {
+
+// Of another thin, or of none any more.
+std::optional<Error> not_there(const Source& source, const MergeRecord& record) {
+  const ThinDevice& device = source.device();
+  if (device.id == record.thin_id && device.creation_time == record.creation_time &&
+      device.transaction_id == record.transaction_id)
+    return {};
+  return Error(MessageId::kThinIdAbsent,
+               "thin id " + std::to_string(value(record.thin_id)) + " is another thin now", "");
+}
+
+}  // namespace
+
+bool Merger::undo_log_exists(const Journal* journal) const {
+  if (!journal || journal->record().undo_log.empty() || !target_.undo_log_at) return false;
+  const JournalPlace place = target_.undo_log_at(journal->record().undo_log);
+  return place.directory && place.directory->open(place.name, false) != nullptr;
+}
+
+std::unique_ptr<UndoLog> Merger::open_undo_log(Journal& journal) {
+  const std::string& path = journal.record().undo_log;
+  if (path.empty()) return nullptr;
+  const JournalPlace place = target_.undo_log_at(path);
+  if (!place.directory) {
+    throw Error(MessageId::kNoUndoLog, "the undo log " + path + " is missing",
+                "bring it back to where it was; without it this merge cannot go on, since it could "
+                "not be undone");
+  }
+  const JournalProgress& progress = journal.progress();
+  return UndoLog::open(*place.directory, place.name, journal.nonce(), progress.undo_log_bytes,
+                       progress.position, stop_);
+}
+
+UndoLogEstimate Merger::estimate_undo_log(Source& source, const PlanReport& plan) const {
+  const Bytes all = plan.summary.copy_bytes;
+  UndoLogEstimate estimate{target_.undo_log->path, {}, undo_log_size(all)};
+  if (target_.origin_is_inactive() && !target_.origin_below) return estimate;
+  const DeviceFacts& readable =
+      target_.origin_is_inactive() ? *target_.origin_below : target_.origin;
+  const auto origin = target_.open(readable, OpenMode::kReadOnly, alignment_of(readable.size));
+  PlannedRuns runs(source.reader(), source.device(), source.end_of_data(), plan.limits, stop_);
+  ExtentSource extents(runs, plan.limits);
+  const double different = sample_difference(extents, all, source.data(), *origin);
+  const auto changed = static_cast<uint64_t>(static_cast<double>(all.value()) * different);
+  estimate.expected = undo_log_size(Bytes(changed));
+  return estimate;
+}
+
+void Merger::plan_undo_log(Source& source, PlanReport& report) const {
+  const JournalPlace& place = *target_.undo_log;
+  try {
+    UndoLog::check_free(*place.directory, place.name);
+  } catch (const Error& error) {
+    report.refusals.push_back(error);
+  }
+  report.undo_log = estimate_undo_log(source, report);
+  const UndoLogEstimate& estimate = *report.undo_log;
+  if (place.is_volatile) {
+    report.notes.push_back("the undo log " + place.path +
+                           " is on a file system in memory: after a power cut the merge cannot be "
+                           "undone");
+  }
+  if (!place.free_space || *place.free_space >= estimate.most) return;
+  const std::string room =
+      "the undo log " + place.path + " takes " +
+      (estimate.expected ? "about " + std::to_string(estimate.expected->value()) + ", " : "") +
+      "at most " + std::to_string(estimate.most.value()) + " bytes, and " +
+      std::to_string(place.free_space->value()) + " are free there";
+  if (estimate.expected.value_or(estimate.most) <= *place.free_space) {
+    report.notes.push_back(room + "; if that is not enough, the merge stops and can be resumed");
+    return;
+  }
+  report.refusals.push_back(
+      Error(MessageId::kNoSpace, room, "make room, or name a file elsewhere with --undo-log"));
+}
+
+// An undo changes what others read from the origin as a merge does, and where the merged
+// state is nowhere else any more it destroys that.
+void Merger::refuse_undo(Journal& journal) {
+  const MergeRecord& record = journal.record();
+  const Overrides& overrides = options_.overrides;
+  std::unique_ptr<Source> source;
+  std::optional<Error> gone;
+  try {
+    source = std::make_unique<Source>(target_);
+    if (!target_.origin_users) gone = not_there(*source, record);
+  } catch (const Error& error) {
+    gone = error;
+  }
+  if (gone && !overrides.allow_removed_snapshot) {
+    throw Error(MessageId::kSnapshotGone,
+                "the snapshot that was merged is not to be found, so what it showed is nowhere "
+                "but on the origin: " +
+                    std::string(gone->what()),
+                "make it readable again; to give that state up, --allow-removed-snapshot");
+  }
+  const auto users = target_.origin_users.value_or(std::vector<OriginUser>{});
+  PlanFacts facts;
+  for (const ThinDevice& device : source ? source->devices() : std::vector<ThinDevice>{}) {
+    const bool is_merged_one = device.id == target_.thin_id || device.id == target_.frozen_from;
+    const auto user = std::find_if(users.begin(), users.end(), [&](const OriginUser& each) {
+      return each.of_this_pool && each.id == device.id;
+    });
+    const bool holds = std::any_of(
+        target_.origin_thins.begin(), target_.origin_thins.end(),
+        [&](const ThinHolder& thin) { return thin.of_this_pool && thin.id == device.id; });
+    if ((is_merged_one && gone) || (!is_merged_one && user == users.end() && !holds)) continue;
+    Bytes skip;
+    Sibling sibling{device.id, user != users.end() ? user->name : "", 0, false, true};
+    if (sibling.name.empty()) sibling.name = "thin id " + std::to_string(value(device.id));
+    sibling.harmed_blocks = count_unmapped(*journal.runs_from(Bytes(0), skip), source->reader(),
+                                           device, source->end_of_data(), stop_);
+    facts.siblings.push_back(sibling);
+  }
+  for (const OriginUser& user : users) {
+    const bool is_known = std::any_of(
+        facts.siblings.begin(), facts.siblings.end(),
+        [&](const Sibling& sibling) { return user.of_this_pool && sibling.id == user.id; });
+    if (is_known) continue;
+    facts.siblings.push_back(
+        {user.id, user.name, record.block_size.blocks_holding(record.copy_bytes), true, true});
+  }
+  if (const Refusal refusal = check_siblings(facts, overrides)) throw *refusal;
+  if (const Refusal refusal = check_holders(facts, target_, overrides)) throw *refusal;
+  if (source) source->check_still_held();
+}
+
+UndoReport Merger::undo(const ConfirmUndo& confirm, const Notice& notice) {
+  const std::shared_ptr<FileLock> lock = lock_journal();
+  const std::unique_ptr<Journal> journal = open_journal(true);
+  if (!journal) {
+    throw Error(MessageId::kNoJournal, "there is no journal " + target_.journal.path,
+                "extmerge status lists the known ones");
+  }
+  const MergeRecord& record = journal->record();
+  UndoReport report{journal->path(), record.undo_log, record.origin.path, false, 0, {}, {}, 0};
+  if (journal->state() == JournalState::kUndone) {
+    report.was_undone = true;
+    report.origin_bytes = record.origin_size_before;
+    return report;
+  }
+  if (record.undo_log.empty()) {
+    throw Error(MessageId::kNoUndoLog,
+                "the merge in " + journal->path() + " was begun without an undo log",
+                "nobody knows what the origin held before; merge --undo-log saves it");
+  }
+
+  // The origin, and whether it is the one that was merged into.
+  refuse_any(refuse_origin(target_));
+  if (target_.origin.identity != record.origin.identity) {
+    throw Error(MessageId::kOtherSource,
+                target_.origin.path + " is not the origin that " + journal->path() + " is about",
+                "make that one available under this path");
+  }
+  const Bytes size = target_.origin.size;
+  const bool may_be_cut = journal->state() != JournalState::kDone;
+  if (size != record.origin_size_after && !(may_be_cut && size == record.origin_size_before)) {
+    throw Error(MessageId::kSizeChanged,
+                "the origin " + target_.origin.path + " has " + std::to_string(size.value()) +
+                    " bytes, the merge left " + std::to_string(record.origin_size_after.value()),
+                "make it as long as it was");
+  }
+
+  // The log, and that it is the merge's own.
+  const JournalPlace place = target_.undo_log_at(record.undo_log);
+  if (!place.directory) {
+    throw Error(MessageId::kNoUndoLog, "the undo log " + record.undo_log + " is missing",
+                "bring it back to where it was");
+  }
+  const std::unique_ptr<DurableFile> log =
+      extmerge::open_undo_log(*place.directory, place.name, false);
+  const UndoSize found = size_of_undo(*log, record.undo_log, *journal, stop_);
+  report.ranges = found.ranges;
+  report.saved_bytes = found.saved_bytes;
+
+  // Who else would see it.
+  refuse_undo(*journal);
+  if (!confirm(report)) {
+    throw Error(MessageId::kNotConfirmed, "not confirmed: nothing was done",
+                "run it again and answer y, or give --yes");
+  }
+  const Bytes ends =
+      std::min(alignment_of(record.plan_end),
+               std::min(alignment_of(size), alignment_of(record.origin_size_before)));
+  const std::shared_ptr<BlockDevice> origin =
+      target_.open(target_.origin, claim_mode(target_), ends);
+
+  // Beyond this point an undo that is interrupted is gone on with by the same command.
+  const auto started = std::chrono::steady_clock::now();
+  progress_.total_bytes = found.saved_bytes.value();
+  UndoWork work(*log, record.undo_log, *journal, *origin, target_.check_origin, progress_, stop_);
+  work.check(options_.overrides.allow_stale);
+  if (journal->state() != JournalState::kUndoing) journal->record_undoing();
+  work.put_back();
+  work.verify();
+  journal->record_undone();
+  origin->drop_cache();
+
+  progress_.phase = Phase::kFinished;
+  report.origin_bytes = origin->size();
+  report.seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  if (notice) {
+    notice("what was saved is in " + record.undo_log + " still; it is not needed any more");
+  }
+  return report;
+}
+
+}  // namespace extmerge

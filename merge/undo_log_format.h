@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// The undo log as it lies on disk, version 1; docs/journal-format.md explains it.
+//
+//   header, record, record, ...
+//
+// Everything carries the journal's nonce, and each record the checksum of the
+// one before, so that records of another log, or of another end of this one, are
+// not taken for the next.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "io/endian.h"
+
+namespace extmerge {
+
+inline constexpr char kUndoMagic[8] = {'e', 'x', 'm', '-', 'u', 'n', 'd', 'o'};
+inline constexpr char kSavedMagic[8] = {'e', 'x', 'm', '-', 's', 'a', 'v', 'e'};
+inline constexpr uint32_t kUndoFormatVersion = 1;
+
+inline constexpr size_t kUndoHeaderSize = 4096;
+// Of one record, so that a reader needs no more memory than that.
+inline constexpr uint64_t kMostSavedBytes = 4 << 20;
+inline constexpr uint32_t kMostSavedRanges = kMostSavedBytes / 512;
+
+// Zeroes up to the checksum at its end.
+struct DiskUndoHeader {
+  char magic[8];
+  le32 version;
+  le32 reserved;
+  le64 nonce;
+};
+static_assert(sizeof(DiskUndoHeader) == 24);
+
+// Followed by the ranges, a checksum of all that, and the old bytes.
+struct DiskUndoRecord {
+  char magic[8];
+  le64 nonce;
+  le64 sequence;     // 0 for the first
+  le64 position;     // of the plan, after the last byte that this belongs to
+  le64 saved_bytes;  // that follow
+  le32 ranges;
+  le32 previous;  // checksum of the record before, of the header for the first
+  le32 saved_checksum;
+  le32 reserved;
+};
+static_assert(sizeof(DiskUndoRecord) == 56);
+static_assert(offsetof(DiskUndoRecord, saved_bytes) == 32);
+static_assert(offsetof(DiskUndoRecord, saved_checksum) == 48);
+
+inline constexpr uint32_t kRangeIsZero = 1;
+
+struct DiskSavedRange {
+  le64 offset;  // on the origin
+  le32 length;
+  le32 flags;
+  unsigned char digest[16];
+};
+static_assert(sizeof(DiskSavedRange) == 32);
+
+}  // namespace extmerge

@@ -1,0 +1,94 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Merges by LVM with an undo log, taken back by name: finished, killed in the middle, with SNAP
+# in use, killed while it is undone, and after the snapshot was removed. The
+# origin is byte for byte what it was, SNAP reads as before, and the group is as it was.
+source "$(dirname "$0")/guest_lvm.sh"
+
+log=/run/saved/undo
+mkdir -m 700 /run/saved
+undo=(undo --yes --batch-mode)
+undoes() {
+  local status=0
+  "$EXTMERGE" "${undo[@]}" "$@" > /run/said 2>&1 || status=$?
+  ((status == 0)) || {
+    cat /run/said
+    fail "extmerge undo $* ended with $status"
+  }
+}
+snap_is() {
+  kernel_view $snap_lv /run/view_now
+  cmp "$1" /run/view_now || fail "the snapshot reads differently"
+}
+everything_is_back() {
+  origin_is /run/origin_before
+  snap_is /run/view
+  nothing_left
+  diff <(echo "$before") <(state_of_group && state_of_kernel) || fail "not everything was put back"
+}
+
+new_everything 64k 8196k
+kernel_view $snap_lv /run/view
+find_origin
+origin_data > /run/origin_before
+before=$(state_of_group && state_of_kernel)
+
+note "a finished merge is undone, and merged again"
+merges --undo-log $log $vg/$snap_lv
+origin_is /run/view
+undoes $vg/$snap_lv
+everything_is_back
+undoes $vg/$snap_lv
+grep -q "undone before" /run/said || fail "it does not say that nothing was to do: $(< /run/said)"
+everything_is_back
+
+note "SNAP is active and open, and written to since: what it maps it does not read from the origin"
+rm -f $log
+merges --undo-log $log $vg/$snap_lv
+quietly lvchange -ay -K $vg/$snap_lv
+exec 5< /dev/$vg/$snap_lv
+stamp scatter /dev/$vg/$snap_lv 3 2 9
+undoes $vg/$snap_lv
+exec 5<&-
+origin_is /run/origin_before
+nothing_left
+kernel_view $snap_lv /run/view
+before=$(state_of_group && state_of_kernel)
+
+note "a merge killed in its middle, undone instead of resumed"
+rm -f $log
+kill_when is_copying merge --yes --batch-mode --rate-limit 300k --undo-log $log $vg/$snap_lv
+[[ $killed == yes ]] || fail "the merge ended too soon"
+has_tag || fail "the origin has no tag"
+says 6 EXM-617 abort $vg/$snap_lv
+undoes $vg/$snap_lv
+everything_is_back
+
+note "killed while it is undone, at any time, and gone on with"
+rm -f $log
+merges --undo-log $log $vg/$snap_lv
+for delay in 0.1 0.3 0.6; do
+  kill_all_after $delay "${undo[@]}" $vg/$snap_lv
+done
+undoes $vg/$snap_lv
+everything_is_back
+
+note "another thin reads what would change"
+rm -f $log
+merges --undo-log $log $vg/$snap_lv
+new_snapshot other
+refuses 4 other "${undo[@]}" $vg/$snap_lv
+quietly lvremove -y $vg/other
+
+undoes $vg/$snap_lv
+everything_is_back
+
+note "--finish removed the snapshot: what it showed is nowhere else"
+rm -f $log
+merges --finish --undo-log $log $vg/$snap_lv
+origin_is /run/view
+quietly lvchange -ay $vg/$origin_lv
+refuses 4 allow-removed-snapshot "${undo[@]}" $vg/$snap_lv
+undoes --allow-removed-snapshot $vg/$snap_lv
+origin_is /run/origin_before

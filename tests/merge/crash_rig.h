@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// The whole program on simulated disks, for tests that cut its power or fail its I/O: merges
+// of several shapes, and undoing them.
+
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+
+#include "merge/merger.h"
+#include "tests/support/merge_scene.h"
+
+namespace extmerge {
+
+struct Scenario {
+  const char* name;
+  SceneShape shape;
+  BeyondOriginChoice beyond = BeyondOriginChoice::kRefuse;
+  CompareMode compare = CompareMode::kAuto;
+  uint64_t grown_to = 0;  // the origin's size afterwards, if it grows
+  VerifyChoice verify = VerifyChoice::kSample;
+  bool undo_log = false;
+  // What is tried, where there is an undo log: the merge, which is undone when it is done; or
+  // undoing one that was done, or that was cut off at half of its operations.
+  enum class Tried { kMerge, kUndo, kUndoOfHalf } tried = Tried::kMerge;
+};
+
+Scenario whole_blocks();
+Scenario whole_blocks_of_4096();
+Scenario tail();
+Scenario large_blocks();
+Scenario growing();
+Scenario verified();
+Scenario saved();
+Scenario saved_and_growing();
+Scenario undone();
+Scenario undone_and_growing();
+Scenario undone_half();
+Scenario undone_of_4096();
+
+// The scenario's name as GoogleTest takes it: letters, digits and underscores.
+std::string test_name(const testing::TestParamInfo<Scenario (*)()>& info);
+
+// What one run of the program came to.
+struct Attempt {
+  bool done = false;
+  MessageId failed_with{};
+  std::string words;
+};
+
+class CrashRig {
+ public:
+  explicit CrashRig(const Scenario& scenario);
+
+  Attempt plan();
+  Attempt merge();
+  Attempt undo();
+  // Whichever is tried.
+  Attempt run();
+
+  void expect_unharmed(const std::string& where);
+  // What must hold once run() says that it is done.
+  void expect_done(const std::string& where);
+  // Runs again, after a cut, until it is done, and says what it came to; and undoes it,
+  // where there is an undo log.
+  void finish(const std::string& where);
+
+ private:
+  Attempt attempt(const std::function<bool(Merger&)>& deed);
+  void expect_merged(const std::string& where);
+  void expect_undone(const std::string& where);
+
+  const Scenario scenario_;
+
+ public:
+  SimulatedWorld world;
+  MergeScene scene;
+  std::shared_ptr<SimulatedDirectory> directory;
+};
+
+}  // namespace extmerge
