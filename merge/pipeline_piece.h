@@ -101,9 +101,6 @@ class Piece {
   const PieceShape shape_;
   const std::span<std::byte> data_memory_;
   const std::span<std::byte> origin_memory_;
-  const std::unique_ptr<AsyncQueue> data_queue_;
-  const std::unique_ptr<AsyncQueue> origin_queue_;
-
   Bytes planned_;
   Bytes bytes_written_;
   Bytes bytes_different_;
@@ -115,6 +112,9 @@ class Piece {
   std::vector<Overwrite> overwrites_;
   std::vector<IoRequest> data_requests_;
   std::vector<IoRequest> origin_requests_;
+  // Declared last: they wait, at the end, for what is in flight, and tell the requests.
+  const std::unique_ptr<AsyncQueue> data_queue_;
+  const std::unique_ptr<AsyncQueue> origin_queue_;
 };
 
 }  // namespace extmerge

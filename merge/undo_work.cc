@@ -60,8 +60,8 @@ UndoWork::UndoWork(DurableFile& log, std::string path, Journal& journal, BlockDe
       check_origin_(check_origin),
       progress_(progress),
       stop_(std::move(stop)),
-      queue_(origin.make_queue(kDepth)),
-      watched_(Clock::now()) {}
+      watched_(Clock::now()),
+      queue_(origin.make_queue(kDepth)) {}
 
 void UndoWork::begin_phase(Phase phase) {
   progress_.done_bytes = 0;

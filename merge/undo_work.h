@@ -79,12 +79,13 @@ class UndoWork {
   const std::function<void()>& check_origin_;
   Progress& progress_;
   const std::stop_token stop_;
-  const std::unique_ptr<AsyncQueue> queue_;
   std::chrono::steady_clock::time_point watched_;
 
   std::vector<Place> places_;
   std::vector<IoRequest> requests_;
   Buffer memory_;
+  // Declared last: it waits, at the end, for transfers into the memory.
+  const std::unique_ptr<AsyncQueue> queue_;
 };
 
 }  // namespace extmerge

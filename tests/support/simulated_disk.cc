@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <new>
 #include <optional>
 #include <utility>
 
@@ -76,10 +77,15 @@ class SimulatedDisk::Queue : public AsyncQueue {
   void submit(std::span<IoRequest> requests) override {
     for (IoRequest& request : requests) {
       const std::lock_guard guard(disk_->world->lock);
-      InFlight started{&request, 0, {}};
-      started.result = disk_->carry_out(request, started.write);
-      request.result = -EINPROGRESS;
-      in_flight_.push_back(started);
+      try {
+        in_flight_.push_back({&request, 0, {}});
+        in_flight_.back().result = disk_->carry_out(request, in_flight_.back().write);
+        request.result = -EINPROGRESS;
+      } catch (const std::bad_alloc&) {
+        // As the kernel would, the queue says that it could not be started.
+        if (!in_flight_.empty() && in_flight_.back().request == &request) in_flight_.pop_back();
+        request.result = -ENOMEM;
+      }
     }
   }
 
