@@ -8,7 +8,7 @@
 # does not know of anyway: nothing is copied up, and the data device stays sparse.
 source "$(dirname "$0")/guest.sh"
 
-blocks=$1
+blocks=66000
 thin_sectors=$((2 * blocks * block_sectors))
 make_pool
 message "create_thin 0"
