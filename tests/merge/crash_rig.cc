@@ -83,6 +83,14 @@ Scenario saved() {
   return scenario;
 }
 
+Scenario saved_large_blocks() {
+  Scenario scenario = large_blocks();
+  scenario.name = "large blocks with an undo log";
+  scenario.compare = CompareMode::kAuto;
+  scenario.undo_log = true;
+  return scenario;
+}
+
 Scenario saved_and_growing() {
   Scenario scenario = growing();
   scenario.name = "growing with an undo log";

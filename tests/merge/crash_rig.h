@@ -35,6 +35,7 @@ Scenario large_blocks();
 Scenario growing();
 Scenario verified();
 Scenario saved();
+Scenario saved_large_blocks();
 Scenario saved_and_growing();
 Scenario undone();
 Scenario undone_and_growing();

@@ -22,7 +22,7 @@ constexpr uint64_t kStride = 16;
 constexpr uint64_t kSecondCuts = 20;
 #else
 constexpr uint64_t kStride = 1;
-constexpr uint64_t kSecondCuts = 512;
+constexpr uint64_t kSecondCuts = 416;
 #endif
 
 struct Outcome {
@@ -128,8 +128,9 @@ TEST_P(Crash, DuringAResumeIsMendedTheSameWay) {
 
 INSTANTIATE_TEST_SUITE_P(Scenarios, Crash,
                          testing::Values(whole_blocks, whole_blocks_of_4096, tail, large_blocks,
-                                         growing, verified, saved, saved_and_growing, undone,
-                                         undone_and_growing, undone_half, undone_of_4096),
+                                         growing, verified, saved, saved_large_blocks,
+                                         saved_and_growing, undone, undone_and_growing, undone_half,
+                                         undone_of_4096),
                          test_name);
 
 }  // namespace

@@ -73,8 +73,9 @@ TEST_P(Faults, AtAnyOperationEndInAnErrorOrTheRightBytesAndNeverInAFalseDone) {
 
 INSTANTIATE_TEST_SUITE_P(Scenarios, Faults,
                          testing::Values(whole_blocks, whole_blocks_of_4096, tail, large_blocks,
-                                         growing, verified, saved, saved_and_growing, undone,
-                                         undone_and_growing, undone_half),
+                                         growing, verified, saved, saved_large_blocks,
+                                         saved_and_growing, undone, undone_and_growing,
+                                         undone_half),
                          test_name);
 
 }  // namespace
