@@ -390,41 +390,6 @@ MergeTarget VolumeSource::resume_target() {
   return prepare(merged_thin()->id);
 }
 
-MergeTarget VolumeSource::undo_target() {
-  const auto begun = journal_state();
-  if (!begun || !is_ours()) {
-    throw Error(MessageId::kNoJournal,
-                "the last merge into " + origin_name() +
-                    (begun ? " was of " + changes_.thin_name() : " is not known") + ", not of " +
-                    thin_name(),
-                "extmerge status lists those that are known");
-  }
-  if (!changes_.origin_marked) {
-    note_origin(changes_);
-    note();
-  }
-  try {
-    if (!volume_.origin.has_tag(kHalfMergedTag)) mark_origin();
-    MergeTarget target = prepare(static_cast<ThinId>(*volume_.snap.thin_id));
-    // The thin may be in use: what it maps of its own, it does not read from the origin.
-    target.check_origin = [this] {
-      const std::lock_guard guard(checking_);
-      writable_->check();
-    };
-    return target;
-  } catch (const Error& error) {
-    throw failed(error);
-  }
-}
-
-void VolumeSource::undone() {
-  hold_.reset();
-  writable_.reset();
-  unmark_origin();
-  release_thin();
-  if (!is_freeze()) drop_freeze();
-}
-
 void VolumeSource::done() {
   hold_.reset();
   writable_.reset();

@@ -233,6 +233,12 @@ PlanReport Merger::make_plan(Source& source, Purpose purpose, const RunListener&
     JournalDecision decision = decide_journal(source, journal.get(), record_of(source, report));
     if (decision.refusal) report.refusals.push_back(*decision.refusal);
     if (decision.go_on) report.resumable_from = journal->progress().position;
+    const bool replaces_done = journal && journal->state() == JournalState::kDone &&
+                               !decision.refusal && undo_log_exists(journal.get());
+    if (replaces_done) {
+      report.notes.push_back("the merge before can be undone now, with " +
+                             journal->record().undo_log + ", and no longer when this one begins");
+    }
   }
   if (purpose == Purpose::kMerge && target_.undo_log && !report.resumable_from) {
     plan_undo_log(source, report);

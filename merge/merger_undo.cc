@@ -107,7 +107,8 @@ void Merger::refuse_undo(Journal& journal) {
                 "the snapshot that was merged is not to be found, so what it showed is nowhere "
                 "but on the origin: " +
                     std::string(gone->what()),
-                "make it readable again; to give that state up, --allow-removed-snapshot");
+                (gone->next().empty() ? "look for it in the pool" : gone->next()) +
+                    "; to give that state up, --allow-removed-snapshot");
   }
   const auto users = target_.origin_users.value_or(std::vector<OriginUser>{});
   PlanFacts facts;

@@ -43,6 +43,13 @@ UndoSize size_of_undo(DurableFile& log, const std::string& path, const Journal& 
   UndoSize size;
   UndoLogReader reader = read_log(log, path, journal);
   for (UndoRecord record; reader.next(record, What::kRanges);) {
+    for (const SavedRange& range : record.ranges) {
+      if (range.offset + range.length > journal.record().plan_end) {
+        throw Error(MessageId::kDamagedUndoLog,
+                    "the undo log " + path + " has saved what lies past the plan's end",
+                    "nothing of it was put back; restore the file from a copy");
+      }
+    }
     size.ranges += record.ranges.size();
     size.saved_bytes += length_of(record);
     if (stop.stop_requested()) throw stopped("nothing was put back");

@@ -27,6 +27,16 @@ class UndoTest : public MergerTest {
   MessageId undo_failure() {
     return failure([&] { undo(); });
   }
+  // Stopped at its third write.
+  void undo_in_part() {
+    std::stop_source stop;
+    uint64_t writes = 0;
+    world.on_operation([&](const Operation& op) {
+      if (op.kind == OperationKind::kWrite && ++writes == 3) stop.request_stop();
+    });
+    EXPECT_EQ(failure([&] { undo(stop.get_token()); }), MessageId::kStopped);
+    world.on_operation({});
+  }
   void expect_undone() { expect_untouched(scene->first_origin()); }
   void overwrite_origin(uint64_t offset, std::byte value) {
     scene->origin().overwrite(Bytes(offset), std::vector<std::byte>(512, value));
@@ -93,6 +103,39 @@ TEST_F(UndoTest, WhatIsUndoneCanBeMergedAgain) {
   expect_merged();
   undo();
   expect_undone();
+}
+
+TEST_F(UndoTest, TheNextMergeSaysThatItIsTheEndOfThat) {
+  merge();
+  target.reset();
+  options.again = true;
+  const auto says_so = [](const PlanReport& plan) {
+    return std::ranges::any_of(plan.notes, [](const std::string& note) {
+      return note.find("no longer when this one begins") != std::string::npos;
+    });
+  };
+  EXPECT_TRUE(says_so(merger().plan()));
+  directory->remove("undo");
+  EXPECT_FALSE(says_so(merger().plan()));
+}
+
+// The journal's nonce and all checksums are right: nothing but the plan tells.
+TEST_F(UndoTest, WritesNothingPastThePlansEnd) {
+  SceneShape shape = plain_shape();
+  shape.thin_size = 12 * kBlock;
+  set_up(shape);
+  save_to("/state/undo");
+  merge();
+  const uint64_t nonce = Journal::open(*directory, "journal", false)->nonce();
+  const std::vector<std::byte> old_bytes(512, std::byte{1}), now = scene->origin().contents();
+  directory->remove("undo");
+  const auto forged = UndoLog::create(*directory, "undo", nonce);
+  const Overwrite past{Bytes(12 * kBlock), old_bytes,
+                       std::span(now).subspan(12 * kBlock, old_bytes.size())};
+  forged->save(Bytes(kBlock), {&past, 1});
+  EXPECT_EQ(undo_failure(), MessageId::kDamagedUndoLog);
+  EXPECT_NE(words.find("past the plan's end"), std::string::npos) << words;
+  expect_untouched(now);
 }
 
 TEST_F(UndoTest, RefusesWhereTheOriginWasWrittenToSince) {
@@ -196,13 +239,7 @@ TEST_F(UndoTest, NothingIsDoneWithoutConsent) {
 
 TEST_F(UndoTest, AStopLeavesItToBeGoneOnWith) {
   merge();
-  std::stop_source stop;
-  uint64_t writes = 0;
-  world.on_operation([&](const Operation& op) {
-    if (op.kind == OperationKind::kWrite && ++writes == 3) stop.request_stop();
-  });
-  EXPECT_EQ(failure([&] { undo(stop.get_token()); }), MessageId::kStopped);
-  world.on_operation({});
+  undo_in_part();
   EXPECT_EQ(merge_failure(), MessageId::kUndoFirst);
   options.restart = options.again = true;
   EXPECT_EQ(merge_failure(), MessageId::kUndoFirst);
@@ -212,13 +249,7 @@ TEST_F(UndoTest, AStopLeavesItToBeGoneOnWith) {
 
 TEST_F(UndoTest, GoneOnWithItRefusesWhatWasWrittenOverWhatIsPutBack) {
   merge();
-  std::stop_source stop;
-  uint64_t writes = 0;
-  world.on_operation([&](const Operation& op) {
-    if (op.kind == OperationKind::kWrite && ++writes == 3) stop.request_stop();
-  });
-  EXPECT_EQ(failure([&] { undo(stop.get_token()); }), MessageId::kStopped);
-  world.on_operation({});
+  undo_in_part();
   overwrite_origin(0, std::byte{7});
   EXPECT_EQ(undo_failure(), MessageId::kOriginChanged);
 }
@@ -313,6 +344,17 @@ TEST_F(UndoTest, ItsPlaceIsJudgedAsTheJournalsIs) {
   EXPECT_EQ(merge_failure(), MessageId::kPermission);
   target->undo_log->directory.reset();
   EXPECT_EQ(merge_failure(), MessageId::kNotFound);
+}
+
+TEST_F(UndoTest, AJournalOrALogOnAFileSystemInMemoryIsWorthANote) {
+  const auto notes = [&] {
+    return std::ranges::count_if(merger().plan().notes, [](const std::string& note) {
+      return note.find("on a file system in memory") != std::string::npos;
+    });
+  };
+  EXPECT_EQ(notes(), 0);
+  target->journal.is_volatile = target->undo_log->is_volatile = true;
+  EXPECT_EQ(notes(), 2);
 }
 
 TEST_F(UndoTest, AFailedVerificationKeepsWhatWasSaved) {

@@ -83,6 +83,12 @@ class Pages(unittest.TestCase):
                 self.assertTrue(any(TREE.glob(name)), f"{page} mentions {name}")
         self.assertGreater(mentioned, 0, "the pattern fits nothing")
 
+    def test_every_guard_is_staged_where_the_page_says(self):
+        staged = re.findall(r"`(tests/[^`]+)`: `([^`]+)`", read(TREE / "docs/guards.md"))
+        self.assertGreater(len(staged), 40)
+        for path, words in staged:
+            self.assertIn(words, read(TREE / path), path)
+
 
 class Properties(unittest.TestCase):
     def test_the_outcome_of_every_property_is_looked_at(self):
