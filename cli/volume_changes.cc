@@ -207,6 +207,12 @@ bool VolumeSource::settle() {
   if (begun && (begun->state == JournalState::kCopying || begun->state == JournalState::kUndoing))
     return false;
   const bool was_freeze = is_freeze();
+  if (was_freeze && begun && begun->state == JournalState::kUndone) {
+    unmark_origin();
+    release_thin();
+    if (options_.command == Command::kAbort) check_not_only_copy(volume_.snap);
+    return false;
+  }
   // There is nothing else of it any more: it is to be merged, not cleared away.
   if (was_freeze && !(begun && begun->thin == merged_thin())) {
     if (options_.command == Command::kAbort) check_not_only_copy(volume_.snap);

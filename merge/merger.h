@@ -141,6 +141,8 @@ class Merger {
   uint64_t fingerprint(Journal& journal, BlockDevice& origin) const;
   std::unique_ptr<UndoLog> open_undo_log(Journal& journal);
   bool undo_log_exists(const Journal* journal) const;
+  // --restart, and the plan in the journal cannot be read.
+  void refuse_to_lose_undo() const;
   UndoLogEstimate estimate_undo_log(Source& source, const PlanReport& plan) const;
   void plan_undo_log(Source& source, PlanReport& report) const;
   void refuse_undo(Journal& journal);

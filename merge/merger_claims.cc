@@ -17,7 +17,7 @@ JournalDecision Merger::decide_journal(Source& source, Journal* journal,
                        options_.again,    options_.overrides.allow_stale,
                        target_.merged_as, options_.last_round};
   if (target_.undo_log) wishes.undo_log = target_.undo_log->path;
-  wishes.undo_log_exists = undo_log_exists(journal);
+  wishes.undo_log_exists = options_.restart && undo_log_exists(journal);
   const auto origin_unchanged = [&] {
     // Asked again when it is active and claimed.
     if (target_.origin_is_inactive() && !target_.origin_below) return true;
@@ -169,6 +169,7 @@ std::unique_ptr<Journal> Merger::open_journal(bool writable) {
     const bool unreadable =
         error.id() == MessageId::kDamagedJournal || error.id() == MessageId::kJournalVersion;
     if (!unreadable || !options_.restart) throw;
+    refuse_to_lose_undo();
     if (Journal::is_ours(directory, target_.journal.name)) return nullptr;
     throw Error(MessageId::kNotAJournal, target_.journal.path + " is not a journal of extmerge",
                 "name another file with --journal; nothing overrides this");
@@ -243,7 +244,8 @@ std::unique_ptr<Journal> Merger::begin_journal(Source& source, const MergeRecord
   const uint64_t nonce = target_.journal.nonce ? *target_.journal.nonce : random_nonce();
   // It is there when the journal names it.
   if (target_.undo_log) {
-    UndoLog::create(*target_.undo_log->directory, target_.undo_log->name, nonce);
+    UndoLog::create(*target_.undo_log->directory, target_.undo_log->name, nonce,
+                    undo_log_owner(wanted.origin.identity));
   }
   std::unique_ptr<Journal> journal = Journal::begin(directory, target_.journal.name, wanted, nonce);
   // The metadata is walked a second time instead of being kept in memory; the

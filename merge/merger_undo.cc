@@ -15,8 +15,15 @@ namespace extmerge {
 namespace {
 
 // Of another thin, or of none any more.
-std::optional<Error> not_there(const Source& source, const MergeRecord& record) {
+std::optional<Error> not_there(const Source& source, const MergeTarget& target,
+                               const MergeRecord& record) {
   const ThinDevice& device = source.device();
+  if (target.metadata.identity != record.metadata.identity ||
+      target.data.identity != record.data.identity) {
+    return Error(MessageId::kOtherSource,
+                 target.metadata.path + " and " + target.data.path + " are another pool's now",
+                 "make the pool's own devices available under these paths");
+  }
   if (device.id == record.thin_id && device.creation_time == record.creation_time &&
       device.transaction_id == record.transaction_id)
     return {};
@@ -28,8 +35,29 @@ std::optional<Error> not_there(const Source& source, const MergeRecord& record) 
 
 bool Merger::undo_log_exists(const Journal* journal) const {
   if (!journal || journal->record().undo_log.empty() || !target_.undo_log_at) return false;
-  const JournalPlace place = target_.undo_log_at(journal->record().undo_log);
-  return place.directory && place.directory->open(place.name, false) != nullptr;
+  try {
+    const JournalPlace place = target_.undo_log_at(journal->record().undo_log);
+    return place.directory && place.directory->open(place.name, false) != nullptr;
+  } catch (const Error&) {
+    return true;  // something is there, whatever is wrong with it
+  }
+}
+
+void Merger::refuse_to_lose_undo() const {
+  std::unique_ptr<Journal> journal;
+  try {
+    journal = Journal::open(*target_.journal.directory, target_.journal.name, false, false);
+  } catch (const Error&) {
+    return;  // its header cannot be read either: nobody knows of an undo log
+  }
+  const bool is_open = journal && (journal->state() == JournalState::kCopying ||
+                                   journal->state() == JournalState::kUndoing);
+  if (!is_open || !undo_log_exists(journal.get())) return;
+  throw Error(MessageId::kUndoFirst,
+              "the plan in " + journal->path() + " is damaged, and it has the undo log " +
+                  journal->record().undo_log + ", which would be lost",
+              "restore the journal from a copy; to begin anew without the way back, move the undo "
+              "log away");
 }
 
 std::unique_ptr<UndoLog> Merger::open_undo_log(Journal& journal) {
@@ -64,7 +92,7 @@ UndoLogEstimate Merger::estimate_undo_log(Source& source, const PlanReport& plan
 void Merger::plan_undo_log(Source& source, PlanReport& report) const {
   const JournalPlace& place = *target_.undo_log;
   try {
-    UndoLog::check_free(*place.directory, place.name);
+    UndoLog::check_free(*place.directory, place.name, undo_log_owner(target_.origin.identity));
   } catch (const Error& error) {
     report.refusals.push_back(error);
   }
@@ -98,7 +126,7 @@ void Merger::refuse_undo(Journal& journal) {
   std::optional<Error> gone;
   try {
     source = std::make_unique<Source>(target_);
-    if (!target_.origin_users) gone = not_there(*source, record);
+    if (!target_.origin_users) gone = not_there(*source, target_, record);
   } catch (const Error& error) {
     gone = error;
   }
@@ -207,7 +235,7 @@ UndoReport Merger::undo(const ConfirmUndo& confirm, const Notice& notice) {
   UndoWork work(*log, record.undo_log, *journal, *origin, target_.check_origin, progress_, stop_);
   work.check(options_.overrides.allow_stale);
   if (journal->state() != JournalState::kUndoing) journal->record_undoing();
-  work.put_back();
+  work.put_back(options_.overrides.allow_stale);
   work.verify();
   journal->record_undone();
   origin->drop_cache();

@@ -175,8 +175,10 @@ Refusal check_undo_log_place(const MergeTarget& target) {
     return Error(MessageId::kNotFound, "there is no folder for the undo log " + log.path,
                  "make it, or " + next);
   }
-  if (log.path == target.journal.path) {
-    return Error(MessageId::kUndoLogInTheWay, log.path + " is where the journal goes", next);
+  for (const char* const ending : {".journal", ".new", ".lock", ".lvm"}) {
+    if (log.path != target.journal.path && !log.name.ends_with(ending)) continue;
+    return Error(MessageId::kUndoLogInTheWay,
+                 log.path + " is named like a journal, or a file that belongs to one", next);
   }
   return check_place(target, log, "the undo log ", next);
 }

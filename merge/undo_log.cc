@@ -35,11 +35,12 @@ Error in_the_way(const std::string& path) {
                "name another file with --undo-log, or move that one away");
 }
 
-std::vector<std::byte> encode_header(uint64_t nonce) {
+std::vector<std::byte> encode_header(uint64_t nonce, uint64_t owner) {
   DiskUndoHeader disk{};
   std::memcpy(disk.magic, kUndoMagic, sizeof disk.magic);
   disk.version.set(kUndoFormatVersion);
   disk.nonce.set(nonce);
+  disk.owner.set(owner);
   std::vector<std::byte> header(kUndoHeaderSize);
   std::memcpy(header.data(), &disk, sizeof disk);
   seal_part(header);
@@ -101,23 +102,28 @@ std::unique_ptr<DurableFile> open_undo_log(DurableDirectory& directory, const st
               "bring it back to where it was: without it nobody knows what the origin held before");
 }
 
-void UndoLog::check_free(DurableDirectory& directory, const std::string& name) {
+uint64_t undo_log_owner(const std::string& origin_identity) {
+  return XXH3_64bits(origin_identity.data(), origin_identity.size());
+}
+
+void UndoLog::check_free(DurableDirectory& directory, const std::string& name, uint64_t owner) {
   const auto file = directory.open(name, false);
-  // A power cut can leave it without its contents.
+  // Made beforehand by mktemp(1), for example.
   if (!file || file->size() == Bytes(0)) return;
-  if (file->size() == kFirstRecord && read_header(*file)) return;
+  const auto header = read_header(*file);
+  if (file->size() == kFirstRecord && header && header->owner.get() == owner) return;
   throw in_the_way(path_in(directory, name));
 }
 
 std::unique_ptr<UndoLog> UndoLog::create(DurableDirectory& directory, const std::string& name,
-                                         uint64_t nonce) {
-  check_free(directory, name);
+                                         uint64_t nonce, uint64_t owner) {
+  check_free(directory, name, owner);
   // A name that nobody else has: what a power cut leaves of it is in nobody's way.
   char suffix[32];
   std::snprintf(suffix, sizeof suffix, ".%016llx", static_cast<unsigned long long>(nonce));
   const std::string unpublished = name + suffix;
   auto file = directory.create(unpublished);
-  const std::vector<std::byte> header = encode_header(nonce);
+  const std::vector<std::byte> header = encode_header(nonce, owner);
   file->write(Bytes(0), header);
   file->sync();
   directory.rename(unpublished, name);
@@ -252,6 +258,7 @@ void UndoLog::append(Bytes position, std::span<const Overwrite> overwrites) {
   if (failure_) std::rethrow_exception(failure_);
   disk.sequence.set(sequence_);
   disk.previous.set(previous_);
+  disk.durable.set(durable_.value());
   std::memcpy(record.data(), &disk, sizeof disk);
   seal_part(std::span(record).first(head));
   try {
@@ -315,18 +322,52 @@ UndoLogReader::UndoLogReader(DurableFile& file, std::string path, uint64_t nonce
     throw Error(MessageId::kNoUndoLog, path_ + " is the undo log of another merge",
                 "bring the one of this merge back to where it was");
   }
-  previous_ = checksum_at_end(encode_header(nonce_));
+  previous_ = checksum_at_end(encode_header(nonce_, header->owner.get()));
 }
 
-// What is not there was not needed yet, unless progress says that it was durable.
+// What is not there was not needed yet, unless progress, or a later record, says that it was
+// durable.
 bool UndoLogReader::end(const std::string& why) const {
   if (at_ < durable_)
     throw damaged_log(path_, why + " at byte " + std::to_string(at_.value()) + " of " +
                                  std::to_string(durable_.value()) + " that were durable");
+  if (goes_on_later())
+    throw damaged_log(path_, why + " at byte " + std::to_string(at_.value()) +
+                                 ", and what comes after it says that it was durable");
   return false;
 }
 
-bool UndoLogReader::read_exactly(Bytes offset, std::span<std::byte> memory) {
+// Records that were appended together may survive a power cut that tears the first of them; one
+// that was appended after a sync of this place may not.
+bool UndoLogReader::goes_on_later() const {
+  constexpr size_t kOverlap = sizeof kSavedMagic - 1;
+  std::vector<std::byte> piece(kTailPiece);
+  for (Bytes at = at_ + Bytes(1); at < size_;) {
+    const size_t length = file_.read(at, piece);
+    const auto bytes = std::span<const std::byte>(piece).first(length);
+    const auto* const magic = reinterpret_cast<const std::byte*>(kSavedMagic);
+    for (auto from = bytes.begin();;) {
+      const auto found = std::search(from, bytes.end(), magic, magic + sizeof kSavedMagic);
+      if (found == bytes.end()) break;
+      from = found + 1;
+      const Bytes place = at + Bytes(static_cast<uint64_t>(found - bytes.begin()));
+      std::vector<std::byte> head(sizeof(DiskUndoRecord));
+      if (!read_exactly(place, head)) continue;
+      DiskUndoRecord disk;
+      std::memcpy(&disk, head.data(), sizeof disk);
+      if (disk.nonce.get() != nonce_ || Bytes(disk.durable.get()) <= at_ ||
+          disk.ranges.get() > kMostSavedRanges)
+        continue;
+      head.resize(head_size(disk.ranges.get()));
+      if (read_exactly(place, head) && part_is_intact(head)) return true;
+    }
+    if (length <= kOverlap) break;
+    at += Bytes(length - kOverlap);
+  }
+  return false;
+}
+
+bool UndoLogReader::read_exactly(Bytes offset, std::span<std::byte> memory) const {
   if (offset > size_ || Bytes(memory.size()) > size_ - offset) return false;
   return file_.read(offset, memory) == memory.size();
 }

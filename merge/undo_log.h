@@ -60,9 +60,10 @@ struct UndoRecord {
 class UndoLog {
  public:
   // Makes `name`. Throws kUndoLogInTheWay if there is something of that name but a log in
-  // which nothing was saved. `nonce` is the journal's.
+  // which nothing was saved, of the same `owner`, who has the origin's lock. `nonce` is the
+  // journal's.
   static std::unique_ptr<UndoLog> create(DurableDirectory& directory, const std::string& name,
-                                         uint64_t nonce);
+                                         uint64_t nonce, uint64_t owner = 0);
   // To go on: `durable` bytes of it were synced when progress was recorded at `position`. What lies
   // after them is made durable now, and what was saved past `position` is known from now on.
   // Throws kNoUndoLog, kDamagedUndoLog, kStopped.
@@ -70,7 +71,7 @@ class UndoLog {
                                        uint64_t nonce, Bytes durable, Bytes position,
                                        const std::stop_token& stop);
   // Throws kUndoLogInTheWay as create() does.
-  static void check_free(DurableDirectory& directory, const std::string& name);
+  static void check_free(DurableDirectory& directory, const std::string& name, uint64_t owner = 0);
 
   // Durable when it returns. Any thread; those that wait at once share one sync. After a
   // failure it throws for ever: what is durable is in doubt.
@@ -122,7 +123,8 @@ class UndoLogReader {
 
  private:
   bool end(const std::string& why) const;
-  bool read_exactly(Bytes offset, std::span<std::byte> memory);
+  bool goes_on_later() const;
+  bool read_exactly(Bytes offset, std::span<std::byte> memory) const;
   bool take_ranges(const std::vector<std::byte>& head, UndoRecord& record, uint64_t& saved) const;
 
   DurableFile& file_;
@@ -140,6 +142,9 @@ std::unique_ptr<DurableFile> open_undo_log(DurableDirectory& directory, const st
                                            bool writable);
 
 WriteDigest digest_of(std::span<const std::byte> bytes);
+
+// Of a log: the origin with that identity.
+uint64_t undo_log_owner(const std::string& origin_identity);
 
 // What a log takes, at most, for that many bytes that change.
 Bytes undo_log_size(Bytes changed);

@@ -32,8 +32,9 @@ struct DiskUndoHeader {
   le32 version;
   le32 reserved;
   le64 nonce;
+  le64 owner;  // whose: XXH3 of the origin's identity
 };
-static_assert(sizeof(DiskUndoHeader) == 24);
+static_assert(sizeof(DiskUndoHeader) == 32);
 
 // Followed by the ranges, a checksum of all that, and the old bytes.
 struct DiskUndoRecord {
@@ -42,14 +43,15 @@ struct DiskUndoRecord {
   le64 sequence;     // 0 for the first
   le64 position;     // of the plan, after the last byte that this belongs to
   le64 saved_bytes;  // that follow
+  le64 durable;      // how much of the log was synced when this was appended
   le32 ranges;
   le32 previous;  // checksum of the record before, of the header for the first
   le32 saved_checksum;
   le32 reserved;
 };
-static_assert(sizeof(DiskUndoRecord) == 56);
+static_assert(sizeof(DiskUndoRecord) == 64);
 static_assert(offsetof(DiskUndoRecord, saved_bytes) == 32);
-static_assert(offsetof(DiskUndoRecord, saved_checksum) == 48);
+static_assert(offsetof(DiskUndoRecord, saved_checksum) == 56);
 
 inline constexpr uint32_t kRangeIsZero = 1;
 

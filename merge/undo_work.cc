@@ -153,10 +153,10 @@ void UndoWork::check_record(const UndoRecord& record, bool is_put_back) {
   }
 }
 
-void UndoWork::put_back() {
+void UndoWork::put_back(bool accept_changes) {
   begin_phase(Phase::kUndoing);
   const Bytes end = journal_.record().origin_size_before;
-  const Bytes begun = journal_.progress().undone_bytes;
+  const Bytes begun = accept_changes ? Bytes(0) : journal_.progress().undone_bytes;
   Bytes recorded = begun;
   Clock::time_point recorded_at = Clock::now();
   UndoLogReader reader = read_log(log_, path_, journal_);

@@ -51,7 +51,8 @@ class UndoWork {
   void check(bool accept_changes);
   // The journal must be undoing. Cuts off what the merge has added to the origin's end. Throws
   // kWriteFailed, kFlushFailed, kStopped.
-  void put_back();
+  // With `accept_changes` all of it, also what an interrupted undo had put back.
+  void put_back(bool accept_changes);
   // Throws kDiffers, after taking back what is recorded as put back.
   void verify();
 

@@ -252,10 +252,25 @@ TEST_F(UndoTest, GoneOnWithItRefusesWhatWasWrittenOverWhatIsPutBack) {
   undo_in_part();
   overwrite_origin(0, std::byte{7});
   EXPECT_EQ(undo_failure(), MessageId::kOriginChanged);
+  options.overrides.allow_stale = true;
+  undo();
+  expect_undone();
 }
 
 TEST_F(UndoTest, ABeginningAnewDoesNotLoseTheLog) {
   merge_in_part();
+  options.restart = true;
+  EXPECT_EQ(merge_failure(), MessageId::kUndoFirst);
+  directory->remove("undo");
+  EXPECT_EQ(merge().state, JournalState::kDone);
+}
+
+TEST_F(UndoTest, ABeginningAnewBecauseOfADamagedPlanDoesNotLoseTheLogEither) {
+  merge_in_part();
+  auto journal = directory->file("journal");
+  journal[65536 + 30] ^= std::byte{1};
+  directory->put_file("journal", journal);
+  EXPECT_EQ(merge_failure(), MessageId::kDamagedJournal);
   options.restart = true;
   EXPECT_EQ(merge_failure(), MessageId::kUndoFirst);
   directory->remove("undo");
@@ -337,8 +352,10 @@ TEST_F(UndoTest, AFileThatIsInTheWayIsLeftAlone) {
 TEST_F(UndoTest, ItsPlaceIsJudgedAsTheJournalsIs) {
   target->undo_log->files = {{.file_system = 1, .inode = 3}};  // the origin
   EXPECT_EQ(merge_failure(), MessageId::kJournalOnOrigin);
-  save_to("/state/journal");
-  EXPECT_EQ(merge_failure(), MessageId::kUndoLogInTheWay);
+  for (const char* name : {"journal", "journal.new", "journal.lock", "other.journal.lvm"}) {
+    save_to(std::string("/state/") + name);
+    EXPECT_EQ(merge_failure(), MessageId::kUndoLogInTheWay) << name;
+  }
   save_to("/state/undo");
   target->undo_log->is_writable = false;
   EXPECT_EQ(merge_failure(), MessageId::kPermission);
@@ -406,6 +423,13 @@ TEST_F(UndoOnLivePool, TheLastCopyOfTheMergedStateIsNotDestroyed) {
   options.overrides.allow_removed_snapshot = true;
   merger().undo([](const UndoReport&) { return true; });
   expect_untouched(scene->first_origin());
+}
+
+TEST_F(UndoOnLivePool, AnotherPoolUnderTheSamePathIsNotTheSnapshots) {
+  merge();
+  target->data.identity = "simulated:other";
+  EXPECT_EQ(undo_failure(), MessageId::kSnapshotGone);
+  expect_merged();
 }
 
 TEST_F(UndoOnLivePool, AnotherThinOfTheSameIdIsNotTheSnapshot) {
