@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# deep_tree.sh BLOCKS: a mapping tree of three levels, which takes more leaves than
+# A mapping tree of three levels, which takes more leaves than
 # a root has room for, 252, of up to 252 mappings each. Every other block of the
 # thin is mapped, so that no two mappings join into one run.
 # Blocks are provisioned through the thin without its origin, which the metadata
@@ -68,12 +68,13 @@ message "create_thin 2"
 thin other 2 2097152
 python3 -B "$here/stamp.py" forever /dev/mapper/other 3 9 /run/writes &
 writer=$!
+# The file is empty for a moment whenever it is written.
+while [[ ! -s /run/writes ]]; do pause 0.05; done
 dmsetup create view --readonly --table "0 $end_sectors thin /dev/mapper/pool 1 $origin"
 gib_of() { dd if="$1" bs=1M count=1024 iflag=direct status=none | sha256sum; }
 kernel_reads=$(gib_of /dev/mapper/view)
 source_of 1 $end_sectors
 "$EXTMERGE" merge --yes --batch-mode --compare=always "${source[@]}"
-[[ -s /run/writes ]] || fail "the other thin was not written"
 kill $writer
 wait $writer || true
 [[ $(gib_of $origin) == "$kernel_reads" ]] || fail "the origin is not what the kernel reads from the thin"
