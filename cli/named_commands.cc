@@ -42,9 +42,7 @@ void report_settled(const Options& options, const NamedSource& source) {
 // Without its journal nobody could put back what an undo log has saved.
 void refuse_to_lose_undo(const Journal& journal) {
   const std::string& log = journal.record().undo_log;
-  const bool is_open =
-      journal.state() == JournalState::kCopying || journal.state() == JournalState::kUndoing;
-  if (!is_open || log.empty()) return;
+  if (!is_under_way(journal.state()) || log.empty()) return;
   const JournalPlace place = undo_log_place(log);
   if (!place.directory || !place.directory->open(place.name, false)) return;
   throw Error(MessageId::kUndoFirst,

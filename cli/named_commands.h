@@ -19,8 +19,7 @@ std::vector<Error> resume_named(const Options& options, NamedSource& source, Sig
 // Also of a merge of plain devices: there it removes the journal.
 std::vector<Error> abort_merge(const Options& options);
 
-// `undo` of a named source. Whoever looks it up may find that it is gone: then it is one of plain
-// devices.
+// `undo` of a named source that is there; one that `merge --finish` removed is of plain devices.
 std::vector<Error> undo_named(const Options& options, NamedSource& source, Signals& signals,
                               TerminalLine& terminal);
 

@@ -402,8 +402,7 @@ Error VolumeSource::failed(const Error& error) {
   hold_.reset();
   // An older journal may be unfinished still, where a merge was to begin anew.
   const auto begun = journal_state();
-  const bool unfinished =
-      begun && (begun->state == JournalState::kCopying || begun->state == JournalState::kUndoing);
+  const bool unfinished = begun && is_under_way(begun->state);
   const bool ours = unfinished && begun->thin == merged_thin();
   Error result = error;
   try {

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "io/transfer.h"
+#include "merge/compare.h"
 #include "merge/plan_summary.h"
 
 namespace extmerge {
@@ -13,10 +14,6 @@ namespace {
 
 constexpr size_t kChunk = 1 << 20;
 constexpr uint64_t kAlignment = 4096;  // data blocks are multiples of it, so rounding stays inside
-
-bool all_zero(std::span<const std::byte> bytes) {
-  return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
-}
 
 }  // namespace
 

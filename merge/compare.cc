@@ -28,6 +28,10 @@ Bytes times(uint64_t factor, Bytes length) { return Bytes(factor * length.value(
 
 }  // namespace
 
+bool all_zero(std::span<const std::byte> bytes) {
+  return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
+}
+
 void find_differences(std::span<const std::byte> a, std::span<const std::byte> b, Bytes offset,
                       size_t unit, size_t joined_gap, std::vector<ByteRange>& differences) {
   const size_t before = differences.size();

@@ -175,7 +175,7 @@ void Journal::Impl::record_progress(const JournalProgress& progress) {
   if (progress.position > header_.record.copy_bytes)
     throw misuse("position " + std::to_string(progress.position.value()) +
                  " lies past the end of the plan in " + path_);
-  if (header_.state != JournalState::kCopying && header_.state != JournalState::kUndoing)
+  if (!is_under_way(header_.state))
     throw misuse("cannot record progress in the journal " + path_ + ": nothing is under way");
   begin_record();
   SequencedProgress next{progress_.sequence + 1, progress};

@@ -36,6 +36,11 @@ enum class JournalState : uint32_t {
   kUndone = 5
 };
 
+// Whether there is something to go on with: a merge or an undo that has not come to its end.
+constexpr bool is_under_way(JournalState state) {
+  return state == JournalState::kCopying || state == JournalState::kUndoing;
+}
+
 // Where the mappings were read from, so that a resume can look there again.
 enum class RootChoice : uint32_t { kHeld = 1, kBlock = 2, kLive = 3 };
 

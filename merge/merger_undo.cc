@@ -50,9 +50,7 @@ void Merger::refuse_to_lose_undo() const {
   } catch (const Error&) {
     return;  // its header cannot be read either: nobody knows of an undo log
   }
-  const bool is_open = journal && (journal->state() == JournalState::kCopying ||
-                                   journal->state() == JournalState::kUndoing);
-  if (!is_open || !undo_log_exists(journal.get())) return;
+  if (!journal || !is_under_way(journal->state()) || !undo_log_exists(journal.get())) return;
   throw Error(MessageId::kUndoFirst,
               "the plan in " + journal->path() + " is damaged, and it has the undo log " +
                   journal->record().undo_log + ", which would be lost",

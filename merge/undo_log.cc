@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "io/error.h"
+#include "merge/compare.h"
 #include "merge/journal_format.h"
 #include "merge/undo_log_format.h"
 
@@ -54,10 +55,6 @@ uint32_t checksum_at_end(std::span<const std::byte> part) {
 }
 
 uint32_t checksum_of(std::span<const std::byte> bytes) { return ~crc32c(bytes); }
-
-bool all_zero(std::span<const std::byte> bytes) {
-  return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
-}
 
 size_t head_size(uint32_t ranges) {
   return sizeof(DiskUndoRecord) + ranges * sizeof(DiskSavedRange) + kChecksumSize;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "io/transfer.h"
+#include "merge/compare.h"
 #include "merge/undo_log_format.h"
 
 namespace extmerge {
@@ -117,7 +118,7 @@ void UndoWork::transfer_places(Direction direction) {
 
 bool UndoWork::is_old(const Place& place) const {
   if (!place.range->is_zero) return std::ranges::equal(place.memory, place.old_bytes);
-  return std::ranges::all_of(place.memory, [](std::byte b) { return b == std::byte{0}; });
+  return all_zero(place.memory);
 }
 
 void UndoWork::check(bool accept_changes) {

@@ -7,7 +7,7 @@
 #include <thread>
 
 #include "merge/undo_log_format.h"
-#include "tests/support/simulated_world.h"
+#include "tests/merge/journal_fixture.h"
 
 namespace extmerge {
 namespace {
@@ -17,16 +17,6 @@ constexpr const char* kName = "undo";
 using Contents = std::vector<std::byte>;
 
 Contents repeated(size_t size, int value) { return Contents(size, static_cast<std::byte>(value)); }
-
-template <typename Deed>
-std::optional<MessageId> thrown_by(const Deed& deed) {
-  try {
-    deed();
-  } catch (const Error& error) {
-    return error.id();
-  }
-  return {};
-}
 
 struct Saved {
   uint64_t offset;
@@ -198,11 +188,11 @@ TEST_F(UndoLogTest, DamageBelowWhatIsDurableIsRefusedAndAboveItIsTheEnd) {
   const size_t size = directory.file(kName).size();
   for (size_t at = kUndoHeaderSize; at < size; at += 7) {
     flip(at);
-    EXPECT_EQ(thrown_by([&] { read(Bytes(size)); }), MessageId::kDamagedUndoLog) << at;
+    EXPECT_EQ(refusal([&] { read(Bytes(size)); }), MessageId::kDamagedUndoLog) << at;
     // The second was appended when the first had been synced: that cannot be a torn end.
     const auto claims_less = [&] { return read(Bytes(kUndoHeaderSize)).size(); };
     if (at < first_end) {
-      EXPECT_EQ(thrown_by(claims_less), MessageId::kDamagedUndoLog) << at;
+      EXPECT_EQ(refusal(claims_less), MessageId::kDamagedUndoLog) << at;
     } else {
       EXPECT_EQ(claims_less(), 1u) << at;
     }
@@ -218,26 +208,26 @@ TEST_F(UndoLogTest, CutAtAnyLengthIsNeverBelieved) {
   for (size_t length = 0; length < whole.size(); ++length) {
     directory.put_file(kName,
                        Contents(whole.begin(), whole.begin() + static_cast<ptrdiff_t>(length)));
-    EXPECT_EQ(thrown_by([&] { read(Bytes(whole.size())); }), MessageId::kDamagedUndoLog) << length;
+    EXPECT_EQ(refusal([&] { read(Bytes(whole.size())); }), MessageId::kDamagedUndoLog) << length;
   }
 }
 
 TEST_F(UndoLogTest, TheHeaderSaysWhoseItIs) {
   { UndoLog::create(directory, kName, kLogNonce + 1); }
-  EXPECT_EQ(thrown_by([&] { open(); }), MessageId::kNoUndoLog);
+  EXPECT_EQ(refusal([&] { open(); }), MessageId::kNoUndoLog);
   { UndoLog::create(directory, kName, kLogNonce); }
   for (size_t at = 0; at < kUndoHeaderSize; at += 5) {
     flip(at);
-    EXPECT_EQ(thrown_by([&] { open(); }), MessageId::kDamagedUndoLog) << at;
+    EXPECT_EQ(refusal([&] { open(); }), MessageId::kDamagedUndoLog) << at;
     flip(at);
   }
   directory.remove(kName);
-  EXPECT_EQ(thrown_by([&] { open(); }), MessageId::kNoUndoLog);
+  EXPECT_EQ(refusal([&] { open(); }), MessageId::kNoUndoLog);
 }
 
 TEST_F(UndoLogTest, OfAnotherOriginIsNotTakenOverThoughNothingWasSavedYet) {
   { UndoLog::create(directory, kName, kLogNonce, undo_log_owner("a")); }
-  EXPECT_EQ(thrown_by([&] { UndoLog::create(directory, kName, kLogNonce, undo_log_owner("b")); }),
+  EXPECT_EQ(refusal([&] { UndoLog::create(directory, kName, kLogNonce, undo_log_owner("b")); }),
             MessageId::kUndoLogInTheWay);
   UndoLog::create(directory, kName, kLogNonce + 1, undo_log_owner("a"));
 }
@@ -250,18 +240,18 @@ TEST_F(UndoLogTest, IsNotMadeOverAnythingThatHoldsSomething) {
     const auto log = UndoLog::create(directory, kName, kLogNonce + 1);
     save(*log, 4096, 0, 4096, 1);
   }
-  EXPECT_EQ(thrown_by([&] { UndoLog::create(directory, kName, kLogNonce); }),
+  EXPECT_EQ(refusal([&] { UndoLog::create(directory, kName, kLogNonce); }),
             MessageId::kUndoLogInTheWay);
   directory.put_file(kName, repeated(kUndoHeaderSize, 'x'));
-  EXPECT_EQ(thrown_by([&] { UndoLog::create(directory, kName, kLogNonce); }),
+  EXPECT_EQ(refusal([&] { UndoLog::create(directory, kName, kLogNonce); }),
             MessageId::kUndoLogInTheWay);
 }
 
 TEST_F(UndoLogTest, AfterAFailureNothingIsSavedAnyMore) {
   const auto log = UndoLog::create(directory, kName, kLogNonce);
   world.fail_at(world.operations() + 1, {.error_number = EIO});  // the sync
-  EXPECT_EQ(thrown_by([&] { save(*log, 4096, 0, 4096, 1); }), MessageId::kJournalIo);
-  EXPECT_EQ(thrown_by([&] { save(*log, 8192, 4096, 4096, 1); }), MessageId::kJournalIo);
+  EXPECT_EQ(refusal([&] { save(*log, 4096, 0, 4096, 1); }), MessageId::kJournalIo);
+  EXPECT_EQ(refusal([&] { save(*log, 8192, 4096, 4096, 1); }), MessageId::kJournalIo);
 }
 
 // A sync that failed leaves pages that look written and are not.
@@ -269,7 +259,7 @@ TEST_F(UndoLogTest, WhatAFailedSyncLostIsWrittenAgainByTheNextRun) {
   {
     const auto log = UndoLog::create(directory, kName, kLogNonce);
     world.fail_at(world.operations() + 1, {.error_number = EIO});
-    EXPECT_EQ(thrown_by([&] { save(*log, 4096, 0, 4096, 1); }), MessageId::kJournalIo);
+    EXPECT_EQ(refusal([&] { save(*log, 4096, 0, 4096, 1); }), MessageId::kJournalIo);
   }
   ASSERT_EQ(read().size(), 1u) << "the page cache has it";
   open(Bytes(kUndoHeaderSize), Bytes(0));
@@ -280,7 +270,7 @@ TEST_F(UndoLogTest, WhatAFailedSyncLostIsWrittenAgainByTheNextRun) {
 TEST_F(UndoLogTest, AFullDiskIsSaidToBeOne) {
   const auto log = UndoLog::create(directory, kName, kLogNonce);
   world.fail_at(world.operations(), {.kind = Fault::Kind::kShort, .error_number = ENOSPC});
-  EXPECT_EQ(thrown_by([&] { save(*log, 4096, 0, 4096, 1); }), MessageId::kNoSpace);
+  EXPECT_EQ(refusal([&] { save(*log, 4096, 0, 4096, 1); }), MessageId::kNoSpace);
   EXPECT_TRUE(read().empty());
 }
 

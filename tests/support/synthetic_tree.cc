@@ -112,7 +112,7 @@ std::unique_ptr<AsyncQueue> SyntheticTree::make_queue(unsigned) {
   return std::make_unique<Queue>(*this);
 }
 
-void SyntheticTree::resize(Bytes) { throw std::logic_error("SyntheticTree::extend"); }
+void SyntheticTree::resize(Bytes) { throw std::logic_error("SyntheticTree::resize"); }
 
 void SyntheticTree::make_block(uint64_t number, std::byte* memory) const {
   if (number == 0)
