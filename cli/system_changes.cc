@@ -131,11 +131,7 @@ void write_changes(DurableDirectory& directory, const std::string& journal_name,
                    const SystemChanges& changes) {
   const std::string name = changes_name(journal_name);
   const std::string text = to_json(changes).dump(1) + "\n";
-  const std::string aside = name + ".new";
-  const auto file = directory.create(aside);
-  file->write(Bytes(0), std::as_bytes(std::span(text)));
-  file->sync();
-  directory.rename(aside, name);
+  create_whole(directory, name, name + ".new", std::as_bytes(std::span(text)));
 }
 
 }  // namespace extmerge

@@ -27,6 +27,9 @@ class DurableFile {
   virtual void write(Bytes offset, std::span<const std::byte> memory) = 0;
   // Makes all writes durable (fdatasync). Must not be called again after it threw.
   virtual void sync() = 0;
+  // Later reads see what the disk has. After a failed sync the page cache may show
+  // what will never be there; only what was not synced since stays.
+  virtual void drop_cache() = 0;
 };
 
 // Held for as long as it lives.
@@ -60,5 +63,15 @@ class DurableDirectory {
   // no hindrance to a try_lock() at the same moment.
   virtual bool is_locked(const std::string& name) = 0;
 };
+
+// Makes `name`, replacing one that is there; after a power cut it is as it was before, or holds
+// all of `contents`. Written under the name `aside`, which a cut may leave with anything in it.
+// Returns the file, open for writing.
+std::unique_ptr<DurableFile> create_whole(DurableDirectory& directory, const std::string& name,
+                                          const std::string& aside,
+                                          std::span<const std::byte> contents);
+
+// For what is of no use any more. That it cannot be removed is no news where a disk fails.
+void remove_if_possible(DurableDirectory& directory, const std::string& name);
 
 }  // namespace extmerge

@@ -58,7 +58,6 @@ class Journal::Impl {
   Impl(std::unique_ptr<DurableFile> file, std::string path, JournalHeader header)
       : file_(std::move(file)), path_(std::move(path)), header_(std::move(header)) {}
 
-  void write_intent();
   void build(RunSource& runs);
   void load(std::span<const std::byte> front, size_t newest_copy);
   void record_progress(const JournalProgress& progress);
@@ -92,11 +91,6 @@ class Journal::Impl {
   // failed sync nobody knows what is durable, and the next may falsely succeed.
   bool in_doubt_ = false;
 };
-
-void Journal::Impl::write_intent() {
-  file_->write(Bytes(0), encode_header(header_));
-  file_->sync();
-}
 
 void Journal::Impl::build(RunSource& runs) {
   const PlanLimits limits = header_.record.limits();
@@ -261,11 +255,14 @@ std::unique_ptr<Journal> Journal::begin(DurableDirectory& directory, const std::
   header.record = record;
   if (const auto why = find_implausible(header)) throw misuse("no merge can be like that: " + *why);
   encode_header(header);  // throws before there is a file if a name is too long
-  auto impl = std::make_unique<Impl>(directory.create(unpublished_name(name)),
-                                     directory.path() + "/" + name, header);
+  // In both copies: whichever sector a power cut tears from now on, one copy has the mark.
+  std::vector<std::byte> intent = encode_header(header);
+  intent.insert(intent.end(), intent.begin(), intent.begin() + kHeaderSize);
+  auto impl = std::make_unique<Impl>(
+      create_whole(directory, unpublished_name(name), unmarked_name(name, header.nonce), intent),
+      directory.path() + "/" + name, header);
   impl->directory_ = &directory;
   impl->name_ = name;
-  impl->write_intent();
   return std::unique_ptr<Journal>(new Journal(std::move(impl)));
 }
 
@@ -277,11 +274,8 @@ void Journal::publish(RunSource& runs) {
     impl_->build(runs);
     directory.rename(unpublished, impl_->name_);
   } catch (...) {
-    // It may be large and the disk full. That it cannot be removed is no news then.
-    try {
-      directory.remove(unpublished);
-    } catch (const Error&) {
-    }
+    // It may be large and the disk full.
+    remove_if_possible(directory, unpublished);
     throw;
   }
 }
@@ -300,13 +294,6 @@ bool Journal::is_ours(DurableDirectory& directory, const std::string& name) {
 void Journal::check_unpublished(DurableDirectory& directory, const std::string& name) {
   const std::string unpublished = unpublished_name(name);
   if (is_ours(directory, unpublished)) return;
-  // A power cut before the intent was synced can leave a header's length of zeroes.
-  const auto file = directory.open(unpublished, false);
-  const std::vector<std::byte> front = read_front(*file);
-  const bool torn_intent = file->size() <= Bytes(kHeaderSize) &&
-                           std::all_of(front.begin(), front.begin() + sizeof kHeaderMagic,
-                                       [](std::byte b) { return b == std::byte{0}; });
-  if (torn_intent) return;
   throw Error(MessageId::kNotAJournal,
               directory.path() + "/" + unpublished +
                   " is in the way: the journal is built under that name, and extmerge did not "

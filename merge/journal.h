@@ -108,7 +108,7 @@ class Journal {
                                        bool writable, bool pages = true,
                                        const std::stop_token& stop = {});
 
-  // Starts a new one aside (NAME.new) with an intent, synced. `record`'s
+  // Starts a new one aside (NAME.new) with an intent, durable. `record`'s
   // counts and digest are what the plan must turn out to have. `nonce` ties its parts
   // together; it is chosen here if it is not given.
   static std::unique_ptr<Journal> begin(DurableDirectory& directory, const std::string& name,
@@ -164,7 +164,10 @@ uint64_t random_nonce();
 
 // The names beside the journal itself.
 std::string unpublished_name(const std::string& name);  // NAME.new
-std::string lock_name(const std::string& name);         // NAME.lock
+// NAME.0123456789abcdef: a file of a few KiB before its first sync. What a power cut leaves
+// of it bears no mark of ours for certain, but nobody else has the name.
+std::string unmarked_name(const std::string& name, uint64_t nonce);
+std::string lock_name(const std::string& name);  // NAME.lock
 // The journal of an origin in the state directory: 16 hexadecimal digits of the
 // XXH3 of its identity, and ".journal".
 std::string default_journal_name(const std::string& origin_identity);

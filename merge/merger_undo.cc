@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "merge/rate_limit.h"
 #include "merge/sample.h"
 #include "merge/undo_work.h"
 
@@ -74,7 +75,12 @@ std::unique_ptr<UndoLog> Merger::open_undo_log(Journal& journal) {
 
 UndoLogEstimate Merger::estimate_undo_log(Source& source, const PlanReport& plan) const {
   const Bytes all = plan.summary.copy_bytes;
-  UndoLogEstimate estimate{target_.undo_log->path, {}, undo_log_size(all)};
+  Bytes piece = options_.pipeline.buffer_size;
+  if (const auto rate = options_.pipeline.rate_limit) {
+    piece = std::min(piece, largest_piece(*rate, Bytes(kSectorSize)));
+  }
+  const uint64_t pieces = all.value() / piece.value() + 1;
+  UndoLogEstimate estimate{target_.undo_log->path, {}, undo_log_size(all, pieces)};
   if (target_.origin_is_inactive() && !target_.origin_below) return estimate;
   const DeviceFacts& readable =
       target_.origin_is_inactive() ? *target_.origin_below : target_.origin;
@@ -83,7 +89,7 @@ UndoLogEstimate Merger::estimate_undo_log(Source& source, const PlanReport& plan
   ExtentSource extents(runs, plan.limits);
   const double different = sample_difference(extents, all, source.data(), *origin);
   const auto changed = static_cast<uint64_t>(static_cast<double>(all.value()) * different);
-  estimate.expected = undo_log_size(Bytes(changed));
+  estimate.expected = undo_log_size(Bytes(changed), pieces);
   return estimate;
 }
 

@@ -7,12 +7,12 @@
 #include <xxhash.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <cstring>
 #include <utility>
 
 #include "io/error.h"
 #include "merge/compare.h"
+#include "merge/journal.h"
 #include "merge/journal_format.h"
 #include "merge/undo_log_format.h"
 
@@ -22,7 +22,6 @@ namespace {
 
 // What is overwritten in one go, so that a record holds several.
 constexpr size_t kMostOfARange = 1 << 20;
-constexpr size_t kTailPiece = 1 << 20;
 constexpr Bytes kFirstRecord{kUndoHeaderSize};
 
 Error damaged_log(const std::string& path, const std::string& why) {
@@ -56,8 +55,12 @@ uint32_t checksum_at_end(std::span<const std::byte> part) {
 
 uint32_t checksum_of(std::span<const std::byte> bytes) { return ~crc32c(bytes); }
 
-size_t head_size(uint32_t ranges) {
+size_t head_size(uint64_t ranges) {
   return sizeof(DiskUndoRecord) + ranges * sizeof(DiskSavedRange) + kChecksumSize;
+}
+
+uint64_t to_next_page(uint64_t offset) {
+  return (offset + kUndoRecordAlignment - 1) / kUndoRecordAlignment * kUndoRecordAlignment;
 }
 
 // Nothing if it is no intact header of a version that is known.
@@ -85,10 +88,12 @@ WriteDigest digest_of(std::span<const std::byte> bytes) {
   return digest;
 }
 
-Bytes undo_log_size(Bytes changed) {
-  // At worst each range is a piece of 4 KiB, and each record has one.
+Bytes undo_log_size(Bytes changed, uint64_t pieces) {
+  // At worst each range is of 4 KiB.
   const uint64_t ranges = (changed.value() + 4095) / 4096;
-  return Bytes(kUndoHeaderSize + changed.value() + ranges * head_size(1));
+  const uint64_t records = std::min(ranges, pieces + changed.value() / (kMostSavedBytes / 2));
+  return Bytes(kUndoHeaderSize + changed.value() + ranges * sizeof(DiskSavedRange) +
+               records * (head_size(0) + kUndoRecordAlignment - 1));
 }
 
 std::unique_ptr<DurableFile> open_undo_log(DurableDirectory& directory, const std::string& name,
@@ -115,15 +120,8 @@ void UndoLog::check_free(DurableDirectory& directory, const std::string& name, u
 std::unique_ptr<UndoLog> UndoLog::create(DurableDirectory& directory, const std::string& name,
                                          uint64_t nonce, uint64_t owner) {
   check_free(directory, name, owner);
-  // A name that nobody else has: what a power cut leaves of it is in nobody's way.
-  char suffix[32];
-  std::snprintf(suffix, sizeof suffix, ".%016llx", static_cast<unsigned long long>(nonce));
-  const std::string unpublished = name + suffix;
-  auto file = directory.create(unpublished);
   const std::vector<std::byte> header = encode_header(nonce, owner);
-  file->write(Bytes(0), header);
-  file->sync();
-  directory.rename(unpublished, name);
+  auto file = create_whole(directory, name, unmarked_name(name, nonce), header);
   std::unique_ptr<UndoLog> log(new UndoLog(std::move(file), path_in(directory, name), nonce));
   log->previous_ = checksum_at_end(header);
   log->end_ = log->durable_ = kFirstRecord;
@@ -135,6 +133,10 @@ std::unique_ptr<UndoLog> UndoLog::open(DurableDirectory& directory, const std::s
                                        const std::stop_token& stop) {
   std::unique_ptr<UndoLog> log(
       new UndoLog(open_undo_log(directory, name, true), path_in(directory, name), nonce));
+  // What an earlier run wrote and failed to sync is not believed because the page cache has it.
+  // Nor is it written once more: that might tear what was synced, and is needed.
+  log->file_->sync();
+  log->file_->drop_cache();
   UndoLogReader reader(*log->file_, log->path_, nonce, durable);
   UndoRecord record;
   for (auto what = UndoLogReader::What::kRanges;;) {
@@ -148,20 +150,7 @@ std::unique_ptr<UndoLog> UndoLog::open(DurableDirectory& directory, const std::s
   }
   log->sequence_ = reader.records();
   log->previous_ = reader.checksum();
-  log->end_ = reader.offset();
-  // What was written and not synced may be in the page cache alone, after a failed sync for
-  // ever: it is written once more.
-  std::vector<std::byte> piece(kTailPiece);
-  for (Bytes at = std::max(durable, kFirstRecord); at < log->end_;) {
-    const auto part =
-        std::span(piece).first(std::min<uint64_t>(piece.size(), (log->end_ - at).value()));
-    if (log->file_->read(at, part) != part.size())
-      throw damaged_log(log->path_, "it became shorter while it was read");
-    log->file_->write(at, part);
-    at += Bytes(part.size());
-  }
-  log->file_->sync();
-  log->durable_ = log->end_;
+  log->end_ = log->durable_ = reader.offset();
   return log;
 }
 
@@ -249,6 +238,7 @@ void UndoLog::append(Bytes position, std::span<const Overwrite> overwrites) {
   disk.saved_bytes.set(record.size() - head);
   disk.ranges.set(static_cast<uint32_t>(overwrites.size()));
   disk.saved_checksum.set(checksum_of(std::span(record).subspan(head)));
+  record.resize(to_next_page(record.size()));
 
   // Written in the order of their places, so that a sync covers all before them.
   const std::lock_guard guard(lock_);
@@ -337,29 +327,19 @@ bool UndoLogReader::end(const std::string& why) const {
 // Records that were appended together may survive a power cut that tears the first of them; one
 // that was appended after a sync of this place may not.
 bool UndoLogReader::goes_on_later() const {
-  constexpr size_t kOverlap = sizeof kSavedMagic - 1;
-  std::vector<std::byte> piece(kTailPiece);
-  for (Bytes at = at_ + Bytes(1); at < size_;) {
-    const size_t length = file_.read(at, piece);
-    const auto bytes = std::span<const std::byte>(piece).first(length);
-    const auto* const magic = reinterpret_cast<const std::byte*>(kSavedMagic);
-    for (auto from = bytes.begin();;) {
-      const auto found = std::search(from, bytes.end(), magic, magic + sizeof kSavedMagic);
-      if (found == bytes.end()) break;
-      from = found + 1;
-      const Bytes place = at + Bytes(static_cast<uint64_t>(found - bytes.begin()));
-      std::vector<std::byte> head(sizeof(DiskUndoRecord));
-      if (!read_exactly(place, head)) continue;
-      DiskUndoRecord disk;
-      std::memcpy(&disk, head.data(), sizeof disk);
-      if (disk.nonce.get() != nonce_ || Bytes(disk.durable.get()) <= at_ ||
-          disk.ranges.get() > kMostSavedRanges)
-        continue;
-      head.resize(head_size(disk.ranges.get()));
-      if (read_exactly(place, head) && part_is_intact(head)) return true;
-    }
-    if (length <= kOverlap) break;
-    at += Bytes(length - kOverlap);
+  std::vector<std::byte> head;
+  for (Bytes at = at_ + Bytes(kUndoRecordAlignment); at < size_;
+       at += Bytes(kUndoRecordAlignment)) {
+    head.resize(sizeof(DiskUndoRecord));
+    if (!read_exactly(at, head)) return false;
+    DiskUndoRecord disk;
+    std::memcpy(&disk, head.data(), sizeof disk);
+    const bool says_so = std::memcmp(disk.magic, kSavedMagic, sizeof disk.magic) == 0 &&
+                         disk.nonce.get() == nonce_ && Bytes(disk.durable.get()) > at_ &&
+                         disk.ranges.get() <= kMostSavedRanges;
+    if (!says_so) continue;
+    head.resize(head_size(disk.ranges.get()));
+    if (read_exactly(at, head) && part_is_intact(head)) return true;
   }
   return false;
 }
@@ -388,16 +368,16 @@ bool UndoLogReader::next(UndoRecord& record, What what) {
   if (!take_ranges(head, record, saved) || saved != disk.saved_bytes.get())
     return end("a record is impossible");
   const Bytes bytes_at = at_ + Bytes(head.size());
+  const Bytes next(to_next_page((bytes_at + Bytes(saved)).value()));
+  if (next > size_) return end("it ends in a record");
   if (what == What::kAll) {
     record.bytes.resize(saved);
     if (!read_exactly(bytes_at, record.bytes) ||
         checksum_of(record.bytes) != disk.saved_checksum.get())
       return end("what a record saved is damaged");
-  } else if (bytes_at > size_ || Bytes(saved) > size_ - bytes_at) {
-    return end("it ends in a record");
   }
   record.position = Bytes(disk.position.get());
-  at_ = bytes_at + Bytes(saved);
+  at_ = next;
   ++sequence_;
   previous_ = checksum_at_end(head);
   return true;

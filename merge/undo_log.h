@@ -64,8 +64,8 @@ class UndoLog {
   // journal's.
   static std::unique_ptr<UndoLog> create(DurableDirectory& directory, const std::string& name,
                                          uint64_t nonce, uint64_t owner = 0);
-  // To go on: `durable` bytes of it were synced when progress was recorded at `position`. What lies
-  // after them is made durable now, and what was saved past `position` is known from now on.
+  // To go on: `durable` bytes of it were synced when progress was recorded at `position`. What the
+  // disk has after them is kept, and what was saved past `position` is known from now on.
   // Throws kNoUndoLog, kDamagedUndoLog, kStopped.
   static std::unique_ptr<UndoLog> open(DurableDirectory& directory, const std::string& name,
                                        uint64_t nonce, Bytes durable, Bytes position,
@@ -146,7 +146,7 @@ WriteDigest digest_of(std::span<const std::byte> bytes);
 // Of a log: the origin with that identity.
 uint64_t undo_log_owner(const std::string& origin_identity);
 
-// What a log takes, at most, for that many bytes that change.
-Bytes undo_log_size(Bytes changed);
+// What a log takes, at most, for that many bytes that change in as many pieces.
+Bytes undo_log_size(Bytes changed, uint64_t pieces);
 
 }  // namespace extmerge

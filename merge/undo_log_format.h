@@ -6,7 +6,8 @@
 //
 // Everything carries the journal's nonce, and each record the checksum of the
 // one before, so that records of another log, or of another end of this one, are
-// not taken for the next.
+// not taken for the next. Each begins in a page of its own: appending never
+// writes to a sector that was synced, which a power cut might tear.
 
 #pragma once
 
@@ -22,6 +23,7 @@ inline constexpr char kSavedMagic[8] = {'e', 'x', 'm', '-', 's', 'a', 'v', 'e'};
 inline constexpr uint32_t kUndoFormatVersion = 1;
 
 inline constexpr size_t kUndoHeaderSize = 4096;
+inline constexpr uint64_t kUndoRecordAlignment = 4096;
 // Of one record, so that a reader needs no more memory than that.
 inline constexpr uint64_t kMostSavedBytes = 4 << 20;
 inline constexpr uint32_t kMostSavedRanges = kMostSavedBytes / 512;
@@ -36,7 +38,8 @@ struct DiskUndoHeader {
 };
 static_assert(sizeof(DiskUndoHeader) == 32);
 
-// Followed by the ranges, a checksum of all that, and the old bytes.
+// Followed by the ranges, a checksum of all that, the old bytes, and zeroes up to
+// the next page.
 struct DiskUndoRecord {
   char magic[8];
   le64 nonce;

@@ -14,6 +14,7 @@
 #include <new>
 
 #include "tests/merge/crash_rig.h"
+#include "tests/support/stride.h"
 
 namespace {
 
@@ -42,12 +43,6 @@ void operator delete[](void* memory, size_t) noexcept { std::free(memory); }
 
 namespace extmerge {
 namespace {
-
-#ifdef EXTMERGE_FEWER_CUTS
-constexpr uint64_t kStride = 64;
-#else
-constexpr uint64_t kStride = 1;
-#endif
 
 enum class Deed { kPlan, kMerge, kResume, kUndo };
 

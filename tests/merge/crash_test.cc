@@ -13,17 +13,12 @@
 #include <gtest/gtest.h>
 
 #include "tests/merge/crash_rig.h"
+#include "tests/support/stride.h"
 
 namespace extmerge {
 namespace {
 
-#ifdef EXTMERGE_FEWER_CUTS
-constexpr uint64_t kStride = 16;
-constexpr uint64_t kSecondCuts = 20;
-#else
-constexpr uint64_t kStride = 1;
-constexpr uint64_t kSecondCuts = 416;
-#endif
+constexpr uint64_t kSecondCuts = 416 / kStride;
 
 struct Outcome {
   Survivors survivors;

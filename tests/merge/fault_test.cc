@@ -9,15 +9,10 @@
 #include <cerrno>
 
 #include "tests/merge/crash_rig.h"
+#include "tests/support/stride.h"
 
 namespace extmerge {
 namespace {
-
-#ifdef EXTMERGE_FEWER_CUTS
-constexpr uint64_t kFaultStride = 16;
-#else
-constexpr uint64_t kFaultStride = 1;
-#endif
 
 struct Kind {
   const char* name;
@@ -40,7 +35,7 @@ TEST_P(Faults, AtAnyOperationEndInAnErrorOrTheRightBytesAndNeverInAFalseDone) {
   uint64_t faults = 0, survived = 0;
   for (const Kind& kind : kKinds) {
     for (const bool for_ever : {false, true}) {
-      for (uint64_t index = 0;; index += kFaultStride) {
+      for (uint64_t index = 0;; index += kStride) {
         rig.world.put_back(first);
         rig.world.restart(Survivors::kNone, 1);
         const std::string where = std::string(scenario.name) + ", " + kind.name +
@@ -66,7 +61,7 @@ TEST_P(Faults, AtAnyOperationEndInAnErrorOrTheRightBytesAndNeverInAFalseDone) {
       }
     }
   }
-  EXPECT_GT(faults * kFaultStride, 12 * 50u);
+  EXPECT_GT(faults * kStride, 12 * 50u);
   EXPECT_GT(survived, 0u) << "short transfers and interruptions are carried on with";
   RecordProperty("faults", static_cast<int>(faults));
 }

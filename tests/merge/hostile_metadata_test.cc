@@ -22,17 +22,13 @@
 #include "persistent-data/disk_format.h"
 #include "persistent-data/node.h"
 #include "tests/support/memory_device.h"
+#include "tests/support/stride.h"
 
 namespace extmerge {
 namespace {
 
 namespace fs = std::filesystem;
 
-#ifdef EXTMERGE_FEWER_CUTS
-constexpr uint64_t kBlockStride = 16;
-#else
-constexpr uint64_t kBlockStride = 1;
-#endif
 constexpr const char* kPools[] = {"block-192k", "block-1m",        "deep-64k",        "equal-64k",
                                   "tail-64k",   "thin-larger-64k", "thin-smaller-64k"};
 constexpr ThinId kThin{1};
@@ -247,7 +243,7 @@ TEST_P(HostileMetadata, IsRefusedOrReadAsThinDumpReadsIt) {
   Random random(11);
   uint64_t images = 0, refused = 0, asked = 0;
   std::chrono::steady_clock::duration longest{0};
-  for (uint64_t number = 0; number < first.size() / kMetadataBlockSize; number += kBlockStride) {
+  for (uint64_t number = 0; number < first.size() / kMetadataBlockSize; number += kStride) {
     const auto block = std::span(first).subspan(number * kMetadataBlockSize, kMetadataBlockSize);
     if (std::ranges::all_of(block, [](std::byte b) { return b == std::byte{0}; })) continue;
     for (const auto& [name, damage] : kDamages) {

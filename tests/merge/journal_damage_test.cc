@@ -13,6 +13,7 @@
 
 #include "merge/plan_pages.h"
 #include "tests/merge/journal_damage_fixture.h"
+#include "tests/support/stride.h"
 
 namespace extmerge {
 namespace {
@@ -21,7 +22,7 @@ constexpr int kMasks[] = {0x01, 0x80, 0xff};
 
 TEST_F(DamagedJournalTest, AFileOfAnyOtherLengthIsRefused) {
   ASSERT_EQ(copying_.size(), kPlanOffset + 2 * kPlanPageSize);
-  for (size_t length = 0; length < copying_.size(); ++length) {
+  for (size_t length = 0; length < copying_.size(); length += kShortStride) {
     const FileBytes cut(copying_.begin(), copying_.begin() + static_cast<ptrdiff_t>(length));
     ASSERT_EQ(refusal([&] { open(cut); }), MessageId::kDamagedJournal) << length;
   }
@@ -50,7 +51,7 @@ TEST_F(DamagedJournalTest, ATailOfZeroesIsRefusedOrCostsNoMoreThanProgress) {
 }
 
 TEST_F(DamagedJournalTest, AnyFlippedByteOfAHeaderCopyChangesNothing) {
-  for (size_t at = 0; at < kSlotsOffset; ++at) {
+  for (size_t at = 0; at < kSlotsOffset; at += kShortStride) {
     for (const int mask : kMasks) {
       copying_[at] ^= std::byte(mask);
       const auto journal = open(copying_, false);
@@ -83,7 +84,7 @@ TEST_F(DamagedJournalTest, WithBothHeaderCopiesDamagedNothingIsBelieved) {
 TEST_F(DamagedJournalTest, AnyFlippedByteOfASlotLosesAtMostThatPosition) {
   // Position 11000 is the 19th sequence number, counted from 0: slot 2.
   const size_t newest = kSlotsOffset + 2 * kSlotDistance;
-  for (size_t at = kSlotsOffset; at < kPlanOffset; ++at) {
+  for (size_t at = kSlotsOffset; at < kPlanOffset; at += kShortStride) {
     for (const int mask : kMasks) {
       copying_[at] ^= std::byte(mask);
       const auto journal = open(copying_, false);
@@ -128,7 +129,7 @@ TEST_F(DamagedJournalTest, WithoutAnySlotTheCopyBeginsAnewAndCanGoOn) {
 
 TEST_F(DamagedJournalTest, AnyFlippedByteOfThePlanIsRefused) {
   PlanPage decoded;
-  for (size_t at = kPlanOffset; at < copying_.size(); ++at) {
+  for (size_t at = kPlanOffset; at < copying_.size(); at += kShortStride) {
     const size_t index = (at - kPlanOffset) / kPlanPageSize;
     for (const int mask : kMasks) {
       copying_[at] ^= std::byte(mask);

@@ -152,11 +152,6 @@ TEST_F(MergerTest, AFileThatIsNoJournalIsNeverReplacedOrRemoved) {
   EXPECT_EQ(directory->file("journal.new"), letter);
 }
 
-TEST_F(MergerTest, WhatACutLeftOfAnIntentIsDiscarded) {
-  directory->put_file("journal.new", std::vector<std::byte>(16384));
-  EXPECT_EQ(merge().state, JournalState::kDone);
-}
-
 // Somebody comes to use the origin between the question and the claim, or
 // while it is copied.
 TEST_F(MergerTest, UsersThatComeLateAreNoticed) {

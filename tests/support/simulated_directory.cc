@@ -172,6 +172,11 @@ class SimulatedDirectory::File : public DurableFile {
     directory_->fail("sync", name_, outcome.error_number);
   }
 
+  void drop_cache() override {
+    const std::lock_guard guard(directory_->world->lock);
+    if (!directory_->world->cut) inode_->medium.forget_deception();
+  }
+
  private:
   static size_t half(size_t length) { return length / 2 / kSectorSize * kSectorSize; }
 

@@ -86,10 +86,8 @@ void SimulatedMedium::lose_some(SimulatedRandom& random, bool in_sight) {
   std::erase_if(pending_, [&](const Change& change) {
     return change.id == certainly || random_coin(random);
   });
-  is_deceptive_ = in_sight;
-  if (in_sight) return;
-  visible_ = durable_;
-  for (const Change& change : pending_) apply(visible_, change);
+  is_deceptive_ = true;
+  if (!in_sight) forget_deception();
 }
 
 std::vector<SimulatedMedium::Change> SimulatedMedium::tear(const Change& change,
@@ -113,8 +111,21 @@ void SimulatedMedium::apply_torn(const Change& change, bool garbage, SimulatedRa
   for (const Change& part : parts) apply(durable_, part);
   if (!garbage || parts.empty()) return;
   Change& sector = parts[random_below(random, parts.size())];
+  // All of it, also what the write left as it was.
+  const uint64_t begin = sector.offset.value() / kSectorSize * kSectorSize;
+  const uint64_t end = std::min<uint64_t>(begin + kSectorSize, durable_.size());
+  sector.offset = Bytes(begin);
+  sector.bytes.resize(end - begin);
   for (std::byte& byte : sector.bytes) byte = static_cast<std::byte>(random());
   apply(durable_, sector);
+}
+
+void SimulatedMedium::forget_deception() {
+  if (!is_deceptive_) return;
+  changed();
+  is_deceptive_ = false;
+  visible_ = durable_;
+  for (const Change& change : pending_) apply(visible_, change);
 }
 
 void SimulatedMedium::restart(Survivors survivors, SimulatedRandom& random) {

@@ -64,9 +64,11 @@ class SimulatedMedium {
   // Makes durable what is complete.
   void flush();
   // A failed flush: some of the unflushed writes, at least one, will never be
-  // durable, and no later flush tells. `in_sight`: the page cache shows them
-  // until the next restart all the same.
+  // durable, and no later flush tells. `in_sight`: the page cache shows them all
+  // the same, until it is dropped or the next restart.
   void lose_some(SimulatedRandom& random, bool in_sight);
+  // Drops what the page cache shows of them.
+  void forget_deception();
 
   void restart(Survivors survivors, SimulatedRandom& random);
 
