@@ -90,7 +90,12 @@ JournalPlace place_of(const Options& options, const std::string& origin_identity
 
 JournalPlace undo_log_place(const std::string& path) {
   const JournalPath found = open_journal_path(path);
-  JournalPlace place = journal_place(found.directory, found.path);
+  // It is kept in the journal, and compared with what a later run is given.
+  std::error_code error;
+  const fs::path given = found.path;
+  const fs::path folder = fs::canonical(given.parent_path(), error);
+  JournalPlace place =
+      journal_place(found.directory, error ? found.path : (folder / given.filename()).string());
   struct statvfs room {};
   if (found.directory && statvfs(found.directory->path().c_str(), &room) == 0)
     place.free_space = Bytes(uint64_t{room.f_bavail} * room.f_frsize);

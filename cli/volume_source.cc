@@ -306,9 +306,10 @@ void VolumeSource::complete_plan(PlanReport& report) const {
 }
 
 // Asked at every checkpoint, with transfers in flight: no command is run.
-void VolumeSource::check_during_merge() {
+void VolumeSource::check_while_writing(bool thin_must_be_still) {
   const std::lock_guard guard(checking_);
   writable_->check();
+  if (!thin_must_be_still) return;
   // Inactive, SNAP makes the freeze cost nothing; without one it has to stay so.
   if (!find_dm_device(volume_.snap.dm_uuid())) return;
   if (changes_.freeze.empty()) {
@@ -326,7 +327,7 @@ void VolumeSource::check_during_merge() {
               "extend the pool, or deactivate " + thin_name() + ", and run the same command again");
 }
 
-MergeTarget VolumeSource::prepare(ThinId id) {
+MergeTarget VolumeSource::prepare(ThinId id, ThinUse use) {
   hold_.reset();
   writable_ = std::make_unique<WritableOrigin>(lvm_, volume_.origin, changes_.origin_was_active);
   reserve();
@@ -337,11 +338,12 @@ MergeTarget VolumeSource::prepare(ThinId id) {
     if (is_origin && mode == OpenMode::kClaim) return writable_->open(facts);
     return open(facts, mode, ends);
   };
-  target.check_origin = [this] { check_during_merge(); };
-  target.look_again = [this, look = target.look_again](MergeTarget& again) {
+  const bool must_be_still = use == ThinUse::kStill;
+  target.check_origin = [this, must_be_still] { check_while_writing(must_be_still); };
+  target.look_again = [this, look = target.look_again, must_be_still](MergeTarget& again) {
     writable_->check();
     look(again);
-    if (changes_.freeze.empty() && find_dm_device(volume_.snap.dm_uuid())) {
+    if (must_be_still && changes_.freeze.empty() && find_dm_device(volume_.snap.dm_uuid())) {
       throw Error(MessageId::kThinNotStill, thin_name() + " was activated during the merge",
                   "deactivate it, and run the same command again");
     }

@@ -115,8 +115,9 @@ class VolumeSource final : public NamedSource {
   void drop_freeze();
   void unmark_origin();
   void put_back();
-  void check_during_merge();
-  MergeTarget prepare(ThinId id);
+  void check_while_writing(bool thin_must_be_still);
+  enum class ThinUse { kStill, kAny };
+  MergeTarget prepare(ThinId id, ThinUse use = ThinUse::kStill);
 
   const Options& options_;
   Lvm lvm_;
@@ -126,7 +127,7 @@ class VolumeSource final : public NamedSource {
   ThinPool pool_;
   std::unique_ptr<MetadataHold> hold_;
   std::unique_ptr<WritableOrigin> writable_;
-  std::mutex checking_;        // check_during_merge() is called from two threads
+  std::mutex checking_;        // check_while_writing() is called from two threads
   bool is_gone_ = false;       // what was named was a freeze, and is merged and removed
   bool finishing_ = false;     // SNAP is kept inactive until it is removed
   bool is_forgotten_ = false;  // given up: the record is removed, and not written again

@@ -21,13 +21,8 @@ MergeTarget VolumeSource::undo_target() {
   }
   try {
     if (!volume_.origin.has_tag(kHalfMergedTag)) mark_origin();
-    MergeTarget target = prepare(static_cast<ThinId>(*volume_.snap.thin_id));
     // The thin may be in use: what it maps of its own, it does not read from the origin.
-    target.check_origin = [this] {
-      const std::lock_guard guard(checking_);
-      writable_->check();
-    };
-    return target;
+    return prepare(static_cast<ThinId>(*volume_.snap.thin_id), ThinUse::kAny);
   } catch (const Error& error) {
     throw failed(error);
   }

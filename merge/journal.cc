@@ -71,6 +71,7 @@ class Journal::Impl {
   // Between begin() and publish(): where the journal is to be put.
   DurableDirectory* directory_ = nullptr;
   std::string name_;
+  bool progress_is_lost_ = false;  // when it was opened
 
  private:
   void check_plan(const PlanPageWriter& writer, const PlanDigest& digest) const;
@@ -144,13 +145,14 @@ void Journal::Impl::write_front() {
 void Journal::Impl::load(std::span<const std::byte> front, size_t newest_copy) {
   newest_copy_ = newest_copy;
   const Bytes copy_bytes = header_.record.copy_bytes;
+  const auto found = find_progress(front.subspan(kSlotsOffset), header_.nonce, copy_bytes, path_);
   // Without any slot the work begins anew, which is slow and right.
-  const FoundProgress found =
-      find_progress(front.subspan(kSlotsOffset), header_.nonce, copy_bytes, path_)
-          .value_or(FoundProgress{{kSlots - 1, {}}, Bytes(0)});
-  progress_ = found.newest;
-  highest_claim_ = found.highest;
-  if (header_.state == JournalState::kDone) progress_.progress.position = copy_bytes;
+  progress_is_lost_ = !found;
+  progress_ = found ? found->newest : SequencedProgress{kSlots - 1, {}};
+  highest_claim_ = found ? found->highest : Bytes(0);
+  JournalProgress& progress = progress_.progress;
+  progress.undo_log_bytes = std::max(progress.undo_log_bytes, header_.undo_log_bytes);
+  if (header_.state == JournalState::kDone) progress.position = copy_bytes;
   open_plan();
 }
 
@@ -205,6 +207,7 @@ void Journal::Impl::record_state(JournalState state, uint64_t fingerprint) {
   JournalHeader next = header_;
   next.state = state;
   next.fingerprint = fingerprint;
+  next.undo_log_bytes = progress_.progress.undo_log_bytes;
   for (size_t copy = 0; copy < kHeaderCopies; ++copy) write_next_header(next);
   header_ = next;
   in_doubt_ = false;
@@ -304,6 +307,17 @@ void Journal::check_unpublished(DurableDirectory& directory, const std::string& 
 void Journal::discard_unpublished(DurableDirectory& directory, const std::string& name) {
   check_unpublished(directory, name);
   directory.remove(unpublished_name(name));
+}
+
+void Journal::check_undo_log_is_known() const {
+  // From DONE on the header says it as well.
+  if (!impl_->progress_is_lost_ || state() != JournalState::kCopying) return;
+  throw Error(MessageId::kDamagedJournal,
+              "the journal " + path() +
+                  " has lost its progress, and so how much there should be in the undo log " +
+                  record().undo_log,
+              "restore the journal from a copy; to begin anew without the way back, move the undo "
+              "log away and merge with --restart");
 }
 
 const std::string& Journal::path() const { return impl_->path(); }

@@ -126,6 +126,10 @@ class Journal {
   // Removes NAME.new, if there is one, after that check.
   static void discard_unpublished(DurableDirectory& directory, const std::string& name);
 
+  // Throws kDamagedJournal if no progress slot was intact, so that it is not known how much the
+  // undo log must hold: what it misses would be saved once more, as merged.
+  void check_undo_log_is_known() const;
+
   const std::string& path() const;  // for messages
   uint64_t nonce() const;
   JournalState state() const;

@@ -71,8 +71,9 @@ struct DiskJournalHeader {
   le64 plan_pages;
   le64 fingerprint;
   le64 pool_transaction_id;
+  le64 undo_log_bytes;
 };
-static_assert(sizeof(DiskJournalHeader) == 200);
+static_assert(sizeof(DiskJournalHeader) == 208);
 static_assert(offsetof(DiskJournalHeader, sequence) == 16);
 static_assert(offsetof(DiskJournalHeader, thin_id) == 32);
 static_assert(offsetof(DiskJournalHeader, root_choice) == 48);

@@ -82,6 +82,7 @@ DiskJournalHeader to_disk(const JournalHeader& header) {
   disk.fingerprint.set(header.fingerprint);
   disk.pool_time.set(record.pool_time);
   disk.pool_transaction_id.set(record.pool_transaction_id);
+  disk.undo_log_bytes.set(header.undo_log_bytes.value());
   return disk;
 }
 
@@ -92,6 +93,7 @@ JournalHeader from_disk(const DiskJournalHeader& disk) {
   header.state = JournalState{disk.state.get()};
   header.plan_pages = disk.plan_pages.get();
   header.fingerprint = disk.fingerprint.get();
+  header.undo_log_bytes = Bytes(disk.undo_log_bytes.get());
   MergeRecord& record = header.record;
   record.thin_id = ThinId{disk.thin_id.get()};
   record.creation_time = disk.creation_time.get();
@@ -173,6 +175,7 @@ bool describe_the_same(const JournalHeader& a, JournalHeader b) {
   b.sequence = a.sequence;
   b.state = a.state;
   b.fingerprint = a.fingerprint;
+  b.undo_log_bytes = a.undo_log_bytes;
   return encode_header(a) == encode_header(b);
 }
 
@@ -191,6 +194,9 @@ std::optional<std::string> find_implausible(const JournalHeader& header) {
     return "it was undone without an undo log";
   if (header.state < JournalState::kDone && header.fingerprint != 0)
     return "there is a fingerprint of a merge that is not done";
+  const bool may_have_log = header.state >= JournalState::kDone && !header.record.undo_log.empty();
+  if (header.undo_log_bytes != Bytes(0) && !may_have_log)
+    return "there is the length of an undo log that cannot be complete";
   if (auto why = find_implausible_choice(header.record)) return why;
   if (auto why = find_implausible_size(header.record)) return why;
   return find_implausible_plan(header);

@@ -23,6 +23,7 @@ struct JournalHeader {
   JournalState state = JournalState::kIntent;
   uint64_t plan_pages = 0;
   uint64_t fingerprint = 0;
+  Bytes undo_log_bytes;  // from DONE on: what must be in the undo log
   MergeRecord record;
 };
 

@@ -145,6 +145,7 @@ class Merger {
   void refuse_to_lose_undo() const;
   UndoLogEstimate estimate_undo_log(Source& source, const PlanReport& plan) const;
   void plan_undo_log(Source& source, PlanReport& report) const;
+  void refuse_other_origin(const Journal& journal);
   void refuse_undo(Journal& journal);
   JournalProgress copy(Journal& journal, Source& source, BlockDevice& origin);
   void verify_merged(Journal& journal, Source& source, BlockDevice& origin);

@@ -68,6 +68,7 @@ std::unique_ptr<UndoLog> Merger::open_undo_log(Journal& journal) {
                 "bring it back to where it was; without it this merge cannot go on, since it could "
                 "not be undone");
   }
+  journal.check_undo_log_is_known();
   const JournalProgress& progress = journal.progress();
   return UndoLog::open(*place.directory, place.name, journal.nonce(), progress.undo_log_bytes,
                        progress.position, stop_);
@@ -173,6 +174,14 @@ void Merger::refuse_undo(Journal& journal) {
   if (source) source->check_still_held();
 }
 
+void Merger::refuse_other_origin(const Journal& journal) {
+  refuse_any(refuse_origin(target_));
+  if (target_.origin.identity == journal.record().origin.identity) return;
+  throw Error(MessageId::kOtherSource,
+              target_.origin.path + " is not the origin that " + journal.path() + " is about",
+              "make that one available under this path");
+}
+
 UndoReport Merger::undo(const ConfirmUndo& confirm, const Notice& notice) {
   const std::shared_ptr<FileLock> lock = lock_journal();
   const std::unique_ptr<Journal> journal = open_journal(true);
@@ -194,12 +203,7 @@ UndoReport Merger::undo(const ConfirmUndo& confirm, const Notice& notice) {
   }
 
   // The origin, and whether it is the one that was merged into.
-  refuse_any(refuse_origin(target_));
-  if (target_.origin.identity != record.origin.identity) {
-    throw Error(MessageId::kOtherSource,
-                target_.origin.path + " is not the origin that " + journal->path() + " is about",
-                "make that one available under this path");
-  }
+  refuse_other_origin(*journal);
   const Bytes size = target_.origin.size;
   const bool may_be_cut = journal->state() != JournalState::kDone;
   if (size != record.origin_size_after && !(may_be_cut && size == record.origin_size_before)) {
@@ -210,6 +214,7 @@ UndoReport Merger::undo(const ConfirmUndo& confirm, const Notice& notice) {
   }
 
   // The log, and that it is the merge's own.
+  journal->check_undo_log_is_known();
   const JournalPlace place = target_.undo_log_at(record.undo_log);
   if (!place.directory) {
     throw Error(MessageId::kNoUndoLog, "the undo log " + record.undo_log + " is missing",
@@ -232,6 +237,12 @@ UndoReport Merger::undo(const ConfirmUndo& confirm, const Notice& notice) {
                std::min(alignment_of(size), alignment_of(record.origin_size_before)));
   const std::shared_ptr<BlockDevice> origin =
       target_.open(target_.origin, claim_mode(target_), ends);
+  if (target_.look_again) {
+    // Asking took time.
+    target_.look_again(target_);
+    refuse_other_origin(*journal);
+    refuse_undo(*journal);
+  }
 
   // Beyond this point an undo that is interrupted is gone on with by the same command.
   const auto started = std::chrono::steady_clock::now();

@@ -111,6 +111,15 @@ class UndoTest(PoolTest):
         self.assert_failed(self.pool.run(*source, self.pool.origin), 6, "EXM-607")
         self.assertTrue(self.pool.untouched())
 
+    def test_its_path_is_the_same_however_it_is_written(self):
+        folder, name = os.path.split(self.log)
+        self.unfinished(None, "--undo-log", os.path.join(folder, ".", name))
+        link = folder + ".link"
+        os.symlink(folder, link)
+        self.assert_failed(
+            self.pool.run("merge", "--yes", "--undo-log", self.log + ".other"), 6, "EXM-616")
+        self.assert_ok(self.pool.run("merge", "--yes", "--undo-log", os.path.join(link, name)))
+
     def test_a_plan_estimates_it(self):
         plan = json.loads(self.pool.run("plan", "-J", "--undo-log", self.log).stdout)
         estimate = plan["undo_log_estimate"]

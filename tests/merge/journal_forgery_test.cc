@@ -104,6 +104,7 @@ TEST_F(JournalForgeryTest, SealedHeadersThatCannotBeAreRefused) {
       [](DiskJournalHeader& h) { h.block_size.set(0); },
       [](DiskJournalHeader& h) { h.plan_pages.set(0); },
       [](DiskJournalHeader& h) { h.fingerprint.set(1); },
+      [](DiskJournalHeader& h) { h.undo_log_bytes.set(1); },
       [](DiskJournalHeader& h) { h.sequence.set(5); },
   };
   for (size_t i = 0; i < changes.size(); ++i)

@@ -89,6 +89,8 @@ JournalHeader any_header() {
   const uint64_t runs = header.record.runs;
   if (header.state != JournalState::kIntent && runs > 0) header.plan_pages = 1 + any_below(runs);
   if (header.state >= JournalState::kDone) header.fingerprint = any_number();
+  if (header.state >= JournalState::kDone && !header.record.undo_log.empty())
+    header.undo_log_bytes = Bytes(any_number());
   return header;
 }
 
@@ -109,8 +111,9 @@ auto members_of(const MergeRecord& record) {
                     runs, copy_bytes, digest, created_at, undo_log);
 }
 auto members_of(const JournalHeader& header) {
-  const auto& [sequence, nonce, state, plan_pages, fingerprint, record] = header;
-  return std::tuple(sequence, nonce, state, plan_pages, fingerprint, members_of(record));
+  const auto& [sequence, nonce, state, plan_pages, fingerprint, undo_log_bytes, record] = header;
+  return std::tuple(sequence, nonce, state, plan_pages, fingerprint, undo_log_bytes,
+                    members_of(record));
 }
 auto members_of(const SequencedProgress& progress) {
   const auto& [sequence, recorded] = progress;

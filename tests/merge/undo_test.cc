@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include "merge/journal_format.h"
+#include "merge/undo_log_format.h"
 #include "persistent-data/disk_format.h"
 #include "tests/merge/merger_fixture.h"
 
@@ -223,6 +225,36 @@ TEST_F(UndoTest, NeedsTheUndoLogOfThisMerge) {
   expect_undone();
 }
 
+// The journal's progress says how much there must be in the log; from DONE on its header too.
+TEST_F(UndoTest, ALogThatWasCutIsNeverBelievedThoughTheProgressIsLost) {
+  const auto lose_progress_and_cut_log = [&] {
+    auto journal = directory->file("journal");
+    std::fill_n(journal.begin() + kSlotsOffset, kSlots * kSlotDistance, std::byte{0});
+    directory->put_file("journal", journal);
+    auto log = directory->file("undo");
+    log.resize(kUndoHeaderSize);
+    directory->put_file("undo", log);
+  };
+  merge_in_part();
+  const auto half_merged = scene->origin().contents();
+  const auto journal = directory->file("journal"), log = directory->file("undo");
+  lose_progress_and_cut_log();
+  EXPECT_EQ(undo_failure(), MessageId::kDamagedJournal);
+  EXPECT_EQ(merge_failure(), MessageId::kDamagedJournal);
+  options.restart = true;
+  EXPECT_EQ(merge_failure(), MessageId::kUndoFirst);
+  options.restart = false;
+  expect_untouched(half_merged);
+
+  directory->put_file("journal", journal);
+  directory->put_file("undo", log);
+  EXPECT_EQ(merge().state, JournalState::kDone);
+  const auto merged = scene->origin().contents();
+  lose_progress_and_cut_log();
+  EXPECT_EQ(undo_failure(), MessageId::kDamagedUndoLog);
+  expect_untouched(merged);
+}
+
 TEST_F(UndoTest, NothingIsDoneWithoutConsent) {
   merge();
   const auto before = scene->origin().contents();
@@ -424,6 +456,14 @@ TEST_F(UndoOnLivePool, TheLastCopyOfTheMergedStateIsNotDestroyed) {
   options.overrides.allow_removed_snapshot = true;
   merger().undo([](const UndoReport&) { return true; });
   expect_untouched(scene->first_origin());
+}
+
+TEST_F(UndoOnLivePool, AUserOfTheOriginThatComesWhileItIsAskedIsNoticed) {
+  merge();
+  target->look_again = [](MergeTarget& t) { t.origin_users = {{ThinId{9}, "vg/late", false}}; };
+  EXPECT_EQ(undo_failure(), MessageId::kSharedOrigin);
+  EXPECT_NE(words.find("vg/late"), std::string::npos) << words;
+  expect_merged();
 }
 
 TEST_F(UndoOnLivePool, AnotherPoolUnderTheSamePathIsNotTheSnapshots) {
