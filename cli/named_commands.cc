@@ -43,14 +43,13 @@ void report_settled(const Options& options, const NamedSource& source) {
 void refuse_to_lose_undo(const Journal& journal) {
   const std::string& log = journal.record().undo_log;
   if (!is_under_way(journal.state()) || log.empty()) return;
-  const JournalPlace place = undo_log_place(log);
-  if (!place.directory || !place.directory->open(place.name, false)) return;
+  if (!undo_log_may_exist(undo_log_place, log)) return;
   throw Error(MessageId::kUndoFirst,
               "the merge in " + journal.path() + " has the undo log " + log +
                   ", which would be of no use any more",
               "extmerge undo " + journal.path() +
                   " puts the origin back and gives up; to leave it half merged, move that file "
-                  "away first");
+                  "away first, with its file system mounted");
 }
 
 // One round of a named source: what is frozen is merged, and everything put back. With

@@ -34,14 +34,18 @@ std::optional<Error> not_there(const Source& source, const MergeTarget& target,
 
 }  // namespace
 
-bool Merger::undo_log_exists(const Journal* journal) const {
-  if (!journal || journal->record().undo_log.empty() || !target_.undo_log_at) return false;
+bool undo_log_may_exist(const UndoLogAt& undo_log_at, const std::string& path) {
   try {
-    const JournalPlace place = target_.undo_log_at(journal->record().undo_log);
-    return place.directory && place.directory->open(place.name, false) != nullptr;
+    const JournalPlace place = undo_log_at(path);
+    return !place.directory || place.directory->open(place.name, false) != nullptr;
   } catch (const Error&) {
-    return true;  // something is there, whatever is wrong with it
+    return true;
   }
+}
+
+bool Merger::undo_log_exists(const Journal* journal) const {
+  return journal && !journal->record().undo_log.empty() && target_.undo_log_at &&
+         undo_log_may_exist(target_.undo_log_at, journal->record().undo_log);
 }
 
 void Merger::refuse_to_lose_undo() const {
@@ -56,7 +60,7 @@ void Merger::refuse_to_lose_undo() const {
               "the plan in " + journal->path() + " is damaged, and it has the undo log " +
                   journal->record().undo_log + ", which would be lost",
               "restore the journal from a copy; to begin anew without the way back, move the undo "
-              "log away");
+              "log away, with its file system mounted");
 }
 
 std::unique_ptr<UndoLog> Merger::open_undo_log(Journal& journal) {

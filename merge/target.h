@@ -54,6 +54,12 @@ struct JournalPlace {
   std::optional<Bytes> free_space;  // on its file system, where that is known
 };
 
+using UndoLogAt = std::function<JournalPlace(const std::string& path)>;
+
+// False only if it was certainly moved away or removed: not where its folder is missing, whose
+// file system may not be mounted, or cannot be trusted.
+bool undo_log_may_exist(const UndoLogAt& undo_log_at, const std::string& path);
+
 struct MergeTarget {
   DeviceFacts metadata;
   DeviceFacts data;
@@ -91,7 +97,7 @@ struct MergeTarget {
   std::function<std::shared_ptr<BlockDevice>(const DeviceFacts&, OpenMode, Bytes ends_multiple_of)>
       open;
   // Where the undo log of an unfinished merge lies, by its path.
-  std::function<JournalPlace(const std::string&)> undo_log_at;
+  UndoLogAt undo_log_at;
   // Looks at the origin again: fills in `origin`, `origin_thins` and
   // `origin_modified` as they are now. May be empty.
   std::function<void(MergeTarget&)> look_again;

@@ -98,6 +98,17 @@ class UndoTest(PoolTest):
         os.rename(self.log, self.log + ".away")
         self.assert_ok(run("abort", journal))
 
+    def test_a_log_whose_file_system_may_not_be_mounted_is_not_lost_either(self):
+        folder = self.pool.path("mounted")
+        os.mkdir(folder)
+        journal = self.unfinished(None, "--undo-log", os.path.join(folder, "undo"))
+        os.rename(folder, folder + ".not")
+        self.assert_failed(run("abort", journal), 6, "EXM-617")
+        self.assert_failed(self.pool.run("merge", "--yes", "--restart"), 6, "EXM-617")
+        os.rename(folder + ".not", folder)
+        self.assert_ok(run("undo", "--yes", journal))
+        self.assertTrue(self.pool.untouched())
+
     def test_the_log_is_nobody_elses_to_read(self):
         self.merge()
         self.assertEqual(os.stat(self.log).st_mode & 0o777, 0o600)
