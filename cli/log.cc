@@ -11,10 +11,17 @@
 
 #include "cli/log_file.h"
 #include "cli/printable.h"
+#include "cli/service_manager.h"
 
 namespace extmerge {
 
 namespace {
+
+int journal_level(spdlog::level::level_enum level) {
+  if (level >= spdlog::level::err) return 3;
+  if (level == spdlog::level::warn) return 4;
+  return level == spdlog::level::info ? 6 : 7;
+}
 
 class TerminalSink : public spdlog::sinks::base_sink<std::mutex> {
  public:
@@ -23,6 +30,8 @@ class TerminalSink : public spdlog::sinks::base_sink<std::mutex> {
  protected:
   void sink_it_(const spdlog::details::log_msg& message) override {
     std::string text = printable_lines({message.payload.data(), message.payload.size()});
+    // The journal adds the program's name.
+    if (to_journal_) return terminal_->write_line(with_level(text, journal_level(message.level)));
     if (message.level == spdlog::level::err && terminal_->has_colours()) {
       const size_t end = std::min(text.find('\n'), text.size());
       text = "\033[31m" + text.substr(0, end) + "\033[0m" + text.substr(end);
@@ -33,6 +42,7 @@ class TerminalSink : public spdlog::sinks::base_sink<std::mutex> {
 
  private:
   const std::shared_ptr<TerminalLine> terminal_;
+  const bool to_journal_ = goes_to_journal(STDERR_FILENO);
 };
 
 spdlog::level::level_enum terminal_level(int verbosity) {

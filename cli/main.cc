@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "cli/commands.h"
+#include "cli/configuration.h"
 #include "cli/json_report.h"
 #include "cli/log.h"
 #include "cli/options.h"
@@ -40,7 +41,7 @@ bool fill_standard_descriptors() {
 std::vector<Error> run(const std::vector<std::string>& arguments, bool& json, Signals& signals,
                        const std::shared_ptr<TerminalLine>& terminal) {
   json = asks_for_json(arguments);
-  const Options options = parse_command_line(arguments);
+  Options options = parse_command_line(arguments);
   if (options.text) {
     json = false;
     print(*options.text);
@@ -48,6 +49,7 @@ std::vector<Error> run(const std::vector<std::string>& arguments, bool& json, Si
     return {};
   }
   json = options.json;
+  apply_configuration(options);
   configure_log(options, terminal);
   return run_command(options, signals, *terminal);
 }

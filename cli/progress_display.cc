@@ -7,6 +7,8 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "cli/service_manager.h"
+
 namespace extmerge {
 
 using std::chrono::milliseconds;
@@ -17,6 +19,7 @@ namespace {
 constexpr milliseconds kLook{250};
 constexpr milliseconds kLinePeriod{30000};
 constexpr milliseconds kJsonPeriod{500};
+constexpr milliseconds kStatusPeriod{1000};
 
 double share(uint64_t part, uint64_t whole) {
   return whole == 0 ? 1.0 : static_cast<double>(part) / static_cast<double>(whole);
@@ -171,6 +174,7 @@ void ProgressDisplay::run() {
   while (!wake_.wait_for(lock, kLook, [this] { return ending_; })) {
     if (paused_) continue;
     const ProgressView view = look();
+    tell_service_manager(view);
     if (const unsigned asked = signals_.lines_asked(); asked != lines_shown) {
       lines_shown = asked;
       terminal_.write_line(progress_line(view, settings_.sizes));
@@ -179,7 +183,20 @@ void ProgressDisplay::run() {
     if (steady_clock::now() - shown_ + kLook / 2 < period_) continue;
     show(view);
   }
-  show_last(look());
+  const ProgressView last = look();
+  tell_service_manager(last);
+  show_last(last);
+}
+
+// Ready is a service whose origin is being worked on, or that has nothing to do there.
+void ProgressDisplay::tell_service_manager(const ProgressView& view) {
+  const auto now = steady_clock::now();
+  const bool is_ready = has_durable(view.phase) || ending_;
+  if (is_ready && !told_ready_) notify_service_manager("READY=1");
+  told_ready_ = told_ready_ || is_ready;
+  if (now - told_ < kStatusPeriod && !ending_) return;
+  told_ = now;
+  notify_service_manager("STATUS=" + progress_line(view, settings_.sizes));
 }
 
 // The clock of a phase starts when it is first seen; what was done before, by an

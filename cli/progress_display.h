@@ -10,6 +10,8 @@
 //          cryptsetup's --progress-json has
 //   none   nothing; SIGUSR1 still prints a line
 //
+// The service manager is told the same every second, where there is one.
+//
 // Bytes that an earlier run copied count as done but not for the rate or the
 // time left. What is durable is shown apart from what is done: only that
 // survives a crash.
@@ -73,6 +75,7 @@ class ProgressDisplay {
   ProgressView look();
   void show(const ProgressView& view);
   void show_last(const ProgressView& view);
+  void tell_service_manager(const ProgressView& view);
 
   const Progress& progress_;
   const Signals& signals_;
@@ -85,6 +88,8 @@ class ProgressDisplay {
   uint64_t done_then_ = 0;
   std::chrono::steady_clock::time_point shown_;
   bool shown_any_ = false;
+  std::chrono::steady_clock::time_point told_{};  // the service manager
+  bool told_ready_ = false;
 
   std::mutex mutex_;
   std::condition_variable wake_;

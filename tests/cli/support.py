@@ -30,6 +30,7 @@ COMMANDS = ("plan", "merge", "resume", "verify", "status", "undo", "abort")
 def environment(**changes):
     env = {key: value for key, value in os.environ.items()
            if key not in ("EXTMERGE_STATE_DIR", "NO_COLOR")}
+    env["EXTMERGE_CONFIG"] = ""
     env.update(changes)
     return env
 

@@ -6,6 +6,7 @@
 
 #include <thread>
 
+#include "merge/journal_format.h"
 #include "merge/undo_log_format.h"
 #include "tests/merge/journal_fixture.h"
 
@@ -61,6 +62,16 @@ class UndoLogTest : public testing::Test {
   void flip(size_t at) {
     Contents bytes = directory.file(kName);
     bytes.at(at) ^= std::byte{1};
+    directory.put_file(kName, bytes);
+  }
+
+  // Forges: changed, and sealed again.
+  void change_part(size_t at, size_t size,
+                   const std::function<void(std::span<std::byte>)>& change) {
+    Contents bytes = directory.file(kName);
+    const auto part = std::span(bytes).subspan(at, size);
+    change(part);
+    seal_part(part);
     directory.put_file(kName, bytes);
   }
 
@@ -227,6 +238,49 @@ TEST_F(UndoLogTest, TheHeaderSaysWhoseItIs) {
   }
   directory.remove(kName);
   EXPECT_EQ(refusal([&] { open(); }), MessageId::kNoUndoLog);
+}
+
+TEST_F(UndoLogTest, OfANewerVersionIsRefusedAsThat) {
+  { UndoLog::create(directory, kName, kLogNonce); }
+  change_part(0, kUndoHeaderSize, [](std::span<std::byte> header) {
+    header[offsetof(DiskUndoHeader, version)] = std::byte{2};
+  });
+  EXPECT_EQ(refusal([&] { open(); }), MessageId::kJournalVersion);
+}
+
+TEST_F(UndoLogTest, ASealedRecordThatCannotBeIsTheEnd) {
+  struct Change {
+    const char* name;
+    size_t at;
+    std::byte value;
+  };
+  constexpr size_t kRange = sizeof(DiskUndoRecord);
+  const Change changes[] = {
+      {"no length", kRange + offsetof(DiskSavedRange, length) + 1, std::byte{0}},
+      {"another length", kRange + offsetof(DiskSavedRange, length) + 1, std::byte{0x20}},
+      {"an unknown flag", kRange + offsetof(DiskSavedRange, flags), std::byte{2}},
+      {"past any device", kRange + offsetof(DiskSavedRange, offset) + 7, std::byte{0x80}},
+      {"saved elsewhere", offsetof(DiskUndoRecord, saved_bytes) + 1, std::byte{0x20}}};
+  { save(*UndoLog::create(directory, kName, kLogNonce), 4096, 0, 4096, 1); }
+  const Contents honest = directory.file(kName);
+  for (const Change& change : changes) {
+    directory.put_file(kName, honest);
+    change_part(kUndoHeaderSize, kHeadSize,
+                [&](std::span<std::byte> head) { head[change.at] = change.value; });
+    EXPECT_TRUE(read().empty()) << change.name;
+    EXPECT_EQ(refusal([&] { read(Bytes(honest.size())); }), MessageId::kDamagedUndoLog)
+        << change.name;
+  }
+}
+
+TEST_F(UndoLogTest, ReadingItCanBeStopped) {
+  { save(*UndoLog::create(directory, kName, kLogNonce), 4096, 0, 4096, 1); }
+  std::stop_source stop;
+  stop.request_stop();
+  const auto go_on = [&] {
+    UndoLog::open(directory, kName, kLogNonce, Bytes(0), Bytes(0), stop.get_token());
+  };
+  EXPECT_EQ(refusal(go_on), MessageId::kStopped);
 }
 
 TEST_F(UndoLogTest, OfAnotherOriginIsNotTakenOverThoughNothingWasSavedYet) {

@@ -89,6 +89,22 @@ TEST_F(UndoTest, IsASuccessWhereNothingWasSavedYet) {
   EXPECT_FALSE(report.was_undone);
 }
 
+TEST_F(UndoTest, ZeroesOnTheOriginComeBack) {
+  scene->origin().overwrite(Bytes(0), std::vector<std::byte>(kBlock, std::byte{0}));
+  const auto before = scene->origin().contents();
+  const uint64_t saved = undo_log_size(merge().counters.bytes_written, 16).value();
+  EXPECT_LT(directory->file("undo").size() + kBlock / 2, saved) << "zeroes take no room";
+  EXPECT_NE(first_difference(scene->origin().contents(), before), "");
+  undo();
+  expect_untouched(before);
+}
+
+TEST_F(UndoTest, WhatIsUndoneCannotBeResumed) {
+  merge();
+  undo();
+  EXPECT_EQ(failure([&] { merger().resume(); }), MessageId::kNothingToResume);
+}
+
 TEST_F(UndoTest, TwiceIsOnce) {
   merge();
   undo();

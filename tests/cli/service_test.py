@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""As a service of systemd: what it is told (sd_notify), and how messages reach its journal."""
+
+import os
+import re
+import socket
+import subprocess
+import unittest
+
+from support import EXTMERGE, PoolTest, environment
+
+
+class ServiceTest(PoolTest):
+    def notified(self, *arguments):
+        """Runs to the end; its result and what NOTIFY_SOCKET was told."""
+        path = self.pool.path("notify")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.bind(path)
+            manager.settimeout(0)
+            process = self.pool.start(*arguments, env=environment(NOTIFY_SOCKET=path))
+            told = []
+            while True:
+                ended = process.poll() is not None
+                try:
+                    while True:
+                        told.append(manager.recv(65536).decode())
+                except BlockingIOError:
+                    if ended:
+                        break
+                    try:
+                        process.wait(0.05)
+                    except subprocess.TimeoutExpired:
+                        pass
+            os.remove(path)
+            process.communicate()
+        return process.returncode, told
+
+    def test_it_is_told_when_work_begins_and_how_far_it_is(self):
+        status, told = self.notified(*self.pool.command("merge", "--yes", "--rate-limit", "3M"))
+        self.assertEqual(status, 0)
+        self.assertEqual(told.count("READY=1"), 1)
+        copying = [line for line in told if line.startswith("STATUS=copying")]
+        self.assertGreaterEqual(len(copying), 1, told)
+        self.assertRegex(copying[-1], r"\d+\.\d%  .* / .*  .*/s  ETA .*  durable ")
+        self.assertTrue(all(re.match("READY=1$|STATUS=", line) for line in told), told)
+        self.assertEqual(self.pool.origin_bytes(), self.pool.merged())
+
+    def test_a_refused_one_never_was_ready_for_long(self):
+        os.remove(self.pool.data)
+        status, told = self.notified(*self.pool.command("merge", "--yes"))
+        self.assertEqual(status, 4)
+        self.assertNotIn("STATUS=copying", "".join(told))
+
+    def test_a_manager_that_has_gone_is_no_failure(self):
+        for path in ("/nonexistent/socket", "@nobody-listens-here", "x" * 200, ""):
+            pool = self.make_pool()
+            self.assert_ok(pool.run("merge", "--yes", env=environment(NOTIFY_SOCKET=path)))
+
+    def test_the_journal_gets_levels_in_place_of_the_name(self):
+        path = self.pool.path("stderr")
+        for known in (True, False):
+            with open(path, "w+b") as stream:
+                file = os.fstat(stream.fileno())
+                name = "%d:%d" % (file.st_dev, file.st_ino if known else file.st_ino + 1)
+                process = subprocess.run([EXTMERGE, "resume", "/nonexistent"], stderr=stream,
+                                         env=environment(JOURNAL_STREAM=name), check=False)
+                self.assertEqual(process.returncode, 6)
+            with open(path, encoding="utf-8") as stream:
+                lines = stream.read().split("\n")
+            if known:
+                self.assertRegex(lines[0], "^<3>EXM-601: ")
+                self.assertRegex(lines[1], "^<3>  ")
+            else:
+                self.assertRegex(lines[0], "^extmerge: EXM-601: ")
+
+
+if __name__ == "__main__":
+    unittest.main()
