@@ -3,9 +3,10 @@
 
 import json
 import os
+import re
 import unittest
 
-from support import PoolTest, environment, run
+from support import SOURCE, PoolTest, environment, run
 
 
 class ConfigurationTest(PoolTest):
@@ -62,6 +63,22 @@ class ConfigurationTest(PoolTest):
             self.assertIn(f"'{name}' is no option for a file", result.stderr)
             self.assertIn("compare, verify", result.stderr)
         self.assertTrue(self.pool.untouched())
+
+    def test_the_page_has_every_name_that_may_be_there(self):
+        with open(os.path.join(SOURCE, "docs/command-line.md"), encoding="utf-8") as page:
+            names = re.search(r"NAME is a long option without its dashes: (.*?)\. It can", page.read(), re.DOTALL)
+        result = self.pool.run("plan", env=self.configure("nonsense = 1\n"))
+        known = re.search(r"NAME = VALUE of (.*)", result.stderr).group(1).split(", ")
+        self.assertEqual(set(re.findall(r"`([\w-]+)`", names.group(1))), set(known))
+        self.assertGreater(len(known), 10)
+
+    def test_the_one_that_is_installed_changes_nothing_until_it_is_edited(self):
+        with open(os.path.join(SOURCE, "cli/packaging/extmerge.conf"), encoding="utf-8") as file:
+            text = file.read()
+        self.assertEqual(self.merge(text)["verified"], "sample")
+        edited = re.sub(r"(?m)^# (\S+ = )", r"\1", text).replace("/var/log", self.pool.folder)
+        self.assertGreater(edited.count("\n") - text.count("\n# "), 0)
+        self.assertEqual(self.merge(edited, "--again")["verified"], "full")
 
     def test_what_is_wrong_in_it_is_told_to_every_command(self):
         for text, words in (("compare = sometimes\n", "--compare: 'sometimes' is none of its values"),

@@ -1,0 +1,68 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# try_package.sh PACKAGE.deb: installs it in a Debian 12 made for that, merges and verifies a small pool
+# with what is installed, asks systemd and man whether they take their files, and removes it:
+# nothing may be left. Takes root and a Debian mirror.
+set -euo pipefail
+
+package=$(readlink -f "$1")
+cd "$(dirname "$(readlink -f "$0")")/../.."
+pool=tests/data/equal-64k
+
+die() {
+  printf 'try_package: %s\n' "$*" >&2
+  exit 1
+}
+
+((EUID == 0)) || die "this takes root (or ./run package --no-try)"
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/extmerge-package.XXXXXX")
+trap 'rm -rf "$scratch"' EXIT
+root=$scratch/root
+
+# The mirror that this machine uses, or Debian's own.
+mapfile -t sources < <(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null |
+  grep -E '^deb .* bookworm( |$)' | head -n 1)
+# What it depends on comes first, so that removing it leaves what was there before.
+depends=$(dpkg-deb -f "$package" Depends | sed 's/([^)]*)//g; s/ //g')
+printf 'making a Debian 12 with %s ...\n' "$depends"
+mmdebstrap --quiet --variant=minbase --include="systemd,man-db,$depends" bookworm "$root" "${sources[@]}" ||
+  die "mmdebstrap failed (its messages are above)"
+# With a /proc of its own for as long as the command runs.
+in_root() {
+  # shellcheck disable=SC2016
+  unshare --mount --propagation private sh -c 'mount -t proc proc "$0/proc" && exec chroot "$0" env -i \
+    PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive HOME=/root "$@"' "$root" "$@"
+}
+
+everything() { (cd "$root" && find . \( -path ./proc -o -path ./sys -o -path ./dev -o -path ./tmp -o -path ./run -o -path ./var/cache \
+  -o -path ./var/log -o -path ./var/lib/apt -o -path ./var/lib/dpkg \) -prune -o -print | sort); }
+
+cp "$package" "$root/tmp/extmerge.deb"
+everything >"$scratch/before"
+in_root dpkg -i /tmp/extmerge.deb
+printf 'installed: %s\n' "$(in_root extmerge --version)"
+
+for image in metadata data origin expected; do
+  zstd -q -d --sparse "$pool/$image.img.zst" -o "$root/tmp/$image.img"
+done
+source=(--metadata /tmp/metadata.img --data /tmp/data.img --thin-id 1 --origin /tmp/origin.img --thin-size 32M)
+in_root extmerge plan "${source[@]}"
+in_root extmerge merge "${source[@]}" --yes
+in_root extmerge verify "${source[@]}"
+cmp "$root/tmp/origin.img" "$root/tmp/expected.img" || die "the origin is not what the kernel read from the snapshot"
+
+for page in "8 extmerge" "5 extmerge-journal" "7 extmerge-recovery"; do
+  # shellcheck disable=SC2086
+  # Words of the NAME section: dpkg leaves out the manual where it was told to save room.
+  [[ ! -d $root/usr/share/man/man8 ]] || in_root man -w $page >/dev/null || die "man does not find $page"
+done
+in_root systemd-analyze verify /usr/lib/systemd/system/extmerge@.service || die "systemd does not take the unit"
+in_root systemd-tmpfiles --create extmerge.conf
+[[ $(stat -c %a "$root/var/lib/extmerge") == 700 ]] || die "the state directory is not for root alone"
+
+in_root dpkg --purge extmerge
+rm -rf "$root/var/lib/extmerge" # journals are the administrator's
+everything >"$scratch/after"
+diff "$scratch/before" "$scratch/after" || die "this is left, or missing, after it was removed"
+printf 'package: ok: installed, merged, and removed without a trace\n'
