@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""docs/extmerge-1.schema.json: every document that the program prints keeps to it, says Debian's
+python3-jsonschema, and one that lacks a member or has another kind in it does not."""
+
+import copy
+import json
+import os
+import subprocess
+import unittest
+
+from support import SOURCE, PoolTest, run
+
+PYTHON = "/usr/bin/python3"  # Debian's, which has Debian's packages
+VALIDATE = """
+import json, sys, jsonschema
+schema, cases = json.load(open(sys.argv[1])), json.load(sys.stdin)
+jsonschema.Draft202012Validator.check_schema(schema)
+whole = jsonschema.Draft202012Validator(schema)
+for kind, document in cases:
+    one = jsonschema.Draft202012Validator({**schema, "anyOf": [{"$ref": "#/$defs/" + kind}]})
+    print(int(one.is_valid(document)), int(whole.is_valid(document)))
+"""
+
+
+def has_validator():
+    return subprocess.run([PYTHON, "-c", "import jsonschema"], capture_output=True,
+                          check=False).returncode == 0
+
+
+@unittest.skipUnless(has_validator(), "there is no python3-jsonschema")
+class SchemaTest(PoolTest):
+    def setUp(self):
+        super().setUp()
+        with open(os.path.join(SOURCE, "docs/extmerge-1.schema.json"), encoding="utf-8") as file:
+            self.schema = json.load(file)
+
+    def validate(self, cases):
+        result = subprocess.run([PYTHON, "-c", VALIDATE, os.path.join(SOURCE, "docs/extmerge-1.schema.json")],
+                                input=json.dumps(cases), capture_output=True, text=True, check=True)
+        return [tuple(map(int, line.split())) for line in result.stdout.split("\n") if line]
+
+    def documents(self):
+        """One of every kind, and more of those that have several forms."""
+        pool, log = self.pool, self.pool.path("undo")
+        got = lambda *words: json.loads(run(*words).stdout)
+        yield "failure", got("resume", "--json", "/nonexistent")
+        yield "plan", got(*pool.command("plan", "--json"))
+        yield "plan", got(*pool.command("plan", "--json", "--thin-size=32M", "--undo-log", log))
+        larger = self.make_pool("thin-larger-64k")
+        refused = got(*larger.command("plan", "--json"))
+        self.assertTrue(refused["refusals"])
+        yield "plan", refused
+        yield "verify", got("verify", "--json", *pool.source)
+        journal = self.unfinished(None, "--undo-log", log)
+        yield "plan", got(*pool.command("plan", "--json"))
+        yield "status", got("status", "--json", journal)
+        yield "merge", got("resume", "--json", journal)
+        yield "status", got("status", "--json", journal)
+        yield "verify", got("verify", "--json", *pool.source)
+        with open(os.path.join(pool.state, "broken.journal"), "wb") as file:
+            file.write(bytes(100))
+        os.chmod(file.name, 0o600)
+        listed = got("status", "--json", "--state-dir", pool.state)
+        self.assertEqual(len(listed["merges"]), 2)
+        yield "statuses", listed
+        os.remove(file.name)
+        yield "undo", got("undo", "--yes", "--json", journal)
+        yield "undo", got("undo", "--yes", "--json", journal)
+        yield "status", got("status", "--json", journal)
+        os.remove(journal)
+        os.remove(log)
+        yield "abort", got("abort", "--json", self.unfinished())
+
+    def test_every_document_keeps_to_it(self):
+        cases = list(self.documents())
+        self.assertEqual({kind for kind, _ in cases} | {"volume_status"},
+                         {each["$ref"].split("/")[-1] for each in self.schema["anyOf"]})
+        for (kind, document), valid in zip(cases, self.validate(cases), strict=True):
+            self.assertEqual(valid, (1, 1), (kind, document))
+
+    def test_one_without_a_member_or_with_another_kind_does_not(self):
+        cases = []
+        for kind, document in self.documents():
+            for member in document:
+                lacking = copy.deepcopy(document)
+                del lacking[member]
+                cases.append((kind, lacking))
+                other = copy.deepcopy(document)
+                other[member] = {"no": "such thing"}
+                cases.append((kind, other))
+        self.assertGreater(len(cases), 300)
+        for (kind, document), (valid, _) in zip(cases, self.validate(cases), strict=True):
+            self.assertEqual(valid, 0, (kind, document))
+
+
+if __name__ == "__main__":
+    unittest.main()
