@@ -31,7 +31,7 @@ PAGES = {"command-line.md": "extmerge(8)", "messages.md": "MESSAGES in extmerge(
 
 def link(found):
     page = found.group(2).split("#")[0]
-    return PAGES[page] if found.group(1) == page else found.group(1)
+    return PAGES.get(page, page) if found.group(1) == page else found.group(1)
 
 
 def inline(text):
