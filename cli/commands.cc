@@ -173,7 +173,7 @@ std::vector<MergeStatus> all_statuses(const Options& options) {
     return read_all(*open_directory(state_directory(options), false));
   } catch (const Error& error) {
     // Before the first merge there is no directory; one that was named must exist.
-    if (error.id() != MessageId::kNotFound || options.state_dir) throw;
+    if (error.id() != MessageId::kNotFound || options.has("state-dir")) throw;
     return {};
   }
 }

@@ -68,9 +68,12 @@ bool is_chosen(const Options& options, const std::string& name) {
   if (options.has(name)) return true;
   if (name == "state-dir") {
     const char* const chosen = std::getenv("EXTMERGE_STATE_DIR");
-    return options.journal.has_value() || (chosen && *chosen);
+    return chosen && *chosen;
   }
-  if (name == "progress") return options.has("progress-json") || options.batch_mode;
+  if (name == "progress") {
+    return options.has("progress-json") || options.has("progress-frequency") ||
+           options.batch_mode || options.verbosity < 0;
+  }
   if (name == "progress-frequency") {
     return options.has("progress") || options.has("progress-json") || options.batch_mode;
   }

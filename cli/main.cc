@@ -19,6 +19,7 @@
 #include "cli/log.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/service_manager.h"
 #include "cli/signals.h"
 
 namespace extmerge {
@@ -41,7 +42,7 @@ bool fill_standard_descriptors() {
 std::vector<Error> run(const std::vector<std::string>& arguments, bool& json, Signals& signals,
                        const std::shared_ptr<TerminalLine>& terminal) {
   json = asks_for_json(arguments);
-  Options options = parse_command_line(arguments);
+  const Options options = parse_command_line(arguments, [](Options& o) { apply_configuration(o); });
   if (options.text) {
     json = false;
     print(*options.text);
@@ -49,9 +50,11 @@ std::vector<Error> run(const std::vector<std::string>& arguments, bool& json, Si
     return {};
   }
   json = options.json;
-  apply_configuration(options);
   configure_log(options, terminal);
-  return run_command(options, signals, *terminal);
+  std::vector<Error> failures = run_command(options, signals, *terminal);
+  // Also where nothing was to be done.
+  if (failures.empty()) notify_service_manager("READY=1");
+  return failures;
 }
 
 // The failure behind the exception in flight.

@@ -49,7 +49,7 @@ void refuse_to_lose_undo(const Journal& journal) {
                   ", which would be of no use any more",
               "extmerge undo " + journal.path() +
                   " puts the origin back and gives up; to leave it half merged, move that file "
-                  "away first, with its file system mounted");
+                  "away first, with its file system mounted (an empty folder proves nothing)");
 }
 
 // One round of a named source: what is frozen is merged, and everything put back. With

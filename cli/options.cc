@@ -220,7 +220,8 @@ bool is_path(const std::string& argument) {
   return argument.starts_with('/') || argument.starts_with("./") || argument.starts_with("../");
 }
 
-Options parse_command_line(const std::vector<std::string>& arguments) {
+Options parse_command_line(const std::vector<std::string>& arguments,
+                           const std::function<void(Options&)>& configure) {
   if (arguments.empty())
     refuse("which command?", "it is one of " + command_names() + "; see extmerge --help");
   const std::string& first = arguments.front();
@@ -261,6 +262,7 @@ Options parse_command_line(const std::vector<std::string>& arguments) {
     check_journal_argument(options, positional);
   else
     check_source(options, positional);
+  if (configure) configure(options);
   check_combinations(options);
   if (options.batch_mode) {
     options.yes = true;

@@ -5,6 +5,7 @@
 
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -69,8 +70,10 @@ struct Options {
 // Whether SOURCE or a journal is told by its path: not VG/LV, not a bare name.
 bool is_path(const std::string& argument);
 
-// `arguments` without the program's name. Throws Error(kUsage).
-Options parse_command_line(const std::vector<std::string>& arguments);
+// `arguments` without the program's name. `configure` fills in what they do not say, before what
+// depends on two options is checked. Throws Error(kUsage).
+Options parse_command_line(const std::vector<std::string>& arguments,
+                           const std::function<void(Options&)>& configure = {});
 
 // Whether a failure to parse `arguments` is to be reported as JSON as well.
 bool asks_for_json(const std::vector<std::string>& arguments);

@@ -188,10 +188,10 @@ void ProgressDisplay::run() {
   show_last(last);
 }
 
-// Ready is a service whose origin is being worked on, or that has nothing to do there.
+// Ready is a service whose origin is being worked on.
 void ProgressDisplay::tell_service_manager(const ProgressView& view) {
   const auto now = steady_clock::now();
-  const bool is_ready = has_durable(view.phase) || ending_;
+  const bool is_ready = has_durable(view.phase);
   if (is_ready && !told_ready_) notify_service_manager("READY=1");
   told_ready_ = told_ready_ || is_ready;
   if (now - told_ < kStatusPeriod && !ending_) return;

@@ -203,7 +203,7 @@ void VolumeSource::put_back() {
 
 bool VolumeSource::settle() {
   if (is_put_back()) return false;
-  const auto begun = journal_state();
+  const auto begun = journal_state(true);
   if (begun && is_under_way(begun->state)) return false;
   const bool was_freeze = is_freeze();
   if (was_freeze && begun && begun->state == JournalState::kUndone) {

@@ -98,8 +98,8 @@ void VolumeSource::note() const {
   if (!is_forgotten_) write_changes(*place_.directory, place_.name, changes_);
 }
 
-std::optional<VolumeSource::Begun> VolumeSource::journal_state() const {
-  const auto journal = Journal::open(*place_.directory, place_.name, false, false);
+std::optional<VolumeSource::Begun> VolumeSource::journal_state(bool to_act_on_it) const {
+  const auto journal = Journal::open(*place_.directory, place_.name, to_act_on_it, false);
   if (!journal) return {};
   const MergeRecord& record = journal->record();
   return Begun{journal->state(), {record.thin_id, record.transaction_id}};
@@ -348,9 +348,17 @@ MergeTarget VolumeSource::prepare(ThinId id, ThinUse use) {
                   "deactivate it, and run the same command again");
     }
     // LVM lets anyone make a new snapshot of the origin at any time; and SNAP may be gone.
-    again.origin_users =
-        users_of_origin(lvm_.volumes(volume_.snap.vg), lvm_.external_origins(volume_.snap.vg),
-                        volume_.origin.name, volume_.pool.name);
+    const std::vector<LogicalVolume> volumes = lvm_.volumes(volume_.snap.vg);
+    again.origin_users = users_of_origin(volumes, lvm_.external_origins(volume_.snap.vg),
+                                         volume_.origin.name, volume_.pool.name);
+    const bool is_undone_under = !must_be_still && !find_by_uuid(volumes, volume_.snap.uuid);
+    if (is_undone_under && !options_.merge.overrides.allow_removed_snapshot) {
+      throw Error(MessageId::kSnapshotGone,
+                  thin_name() +
+                      " was removed just now, so what it showed is nowhere but on the "
+                      "origin",
+                  "to give that state up, --allow-removed-snapshot");
+    }
     check_layer();
   };
   return target;

@@ -76,7 +76,7 @@ class VolumeSource final : public NamedSource {
     JournalState state = JournalState::kIntent;
     ThinName thin;
   };
-  std::optional<Begun> journal_state() const;
+  std::optional<Begun> journal_state(bool to_act_on_it = false) const;
   // Whether the record is of a merge of this volume.
   bool is_ours() const;
   // The thin that the record says is being merged; nothing if that is not known.

@@ -54,6 +54,8 @@ class DurableDirectory {
   // Durable when it returns; no error if there is no such file.
   virtual void remove(const std::string& name) = 0;
   virtual std::vector<std::string> names() = 0;
+  // Makes names durable that another process may have changed.
+  virtual void sync() = 0;
 
   // An exclusive lock on `name` (made if missing, never removed), nothing if
   // somebody else holds it. The kernel lets go of it when the process is gone

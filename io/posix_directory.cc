@@ -208,6 +208,10 @@ class PosixDirectory : public DurableDirectory {
     sync();
   }
 
+  void sync() override {
+    if (::fsync(directory_.get()) != 0) throw journal_error("sync", path_, errno);
+  }
+
   std::vector<std::string> names() override {
     // A descriptor of its own, for the position of reading is shared by dup()s.
     const int fd = ::openat(directory_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -279,10 +283,6 @@ class PosixDirectory : public DurableDirectory {
     const int locked = again_if_interrupted([&] { return ::flock(file.get(), kind | LOCK_NB); });
     if (locked != 0 && errno != EWOULDBLOCK) throw journal_error("lock", path_of(name), errno);
     return locked == 0;
-  }
-
-  void sync() {
-    if (::fsync(directory_.get()) != 0) throw journal_error("sync", path_, errno);
   }
 
   FileDescriptor directory_;

@@ -238,6 +238,13 @@ std::unique_ptr<Journal> Journal::open(DurableDirectory& directory, const std::s
   auto file = directory.open(name, writable);
   if (!file) return nullptr;
   const std::string path = directory.path() + "/" + name;
+  if (writable) {
+    // What is gone on with must be there after a power cut, too: a run that was killed, or whose
+    // sync failed, may have left in the page cache what the disk has not.
+    file->sync();
+    file->drop_cache();
+    directory.sync();
+  }
   const std::vector<std::byte> front = read_front(*file);
   const ChosenHeader chosen = choose_header(std::span(front).first(kSlotsOffset), path);
   const JournalHeader& header = chosen.header;

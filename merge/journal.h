@@ -100,7 +100,8 @@ struct JournalProgress {
 
 class Journal {
  public:
-  // The journal `name`, nothing if there is none. A left-over NAME.new is no
+  // The journal `name`, nothing if there is none. `writable`: to act on what it says; that is
+  // durable then. A left-over NAME.new is no
   // journal. Throws kDamagedJournal, kJournalVersion, kJournalUnsafe; verifies
   // every plan page and the digest unless `pages` is false (status); kStopped if `stop`
   // was requested meanwhile.

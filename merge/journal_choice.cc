@@ -34,7 +34,7 @@ JournalDecision decide_unfinished(const Journal& journal, const MergeRecord& wan
                       begun.undo_log + ", which would be lost",
                   "extmerge undo " + journal.path() +
                       " puts the origin back; to begin anew without the way back, move that file "
-                      "away, with its file system mounted");
+                      "away, with its file system mounted (an empty folder proves nothing)");
   }
   if (!same_pool(begun, wanted) || begun.thin_id != wanted.thin_id) {
     if (wishes.must_resume) {

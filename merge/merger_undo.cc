@@ -37,7 +37,9 @@ std::optional<Error> not_there(const Source& source, const MergeTarget& target,
 bool undo_log_may_exist(const UndoLogAt& undo_log_at, const std::string& path) {
   try {
     const JournalPlace place = undo_log_at(path);
-    return !place.directory || place.directory->open(place.name, false) != nullptr;
+    if (!place.directory || place.directory->open(place.name, false) != nullptr) return true;
+    // What an empty folder shows is a mount point whose file system is missing, as likely as not.
+    return place.directory->names().empty();
   } catch (const Error&) {
     return true;
   }
@@ -60,7 +62,7 @@ void Merger::refuse_to_lose_undo() const {
               "the plan in " + journal->path() + " is damaged, and it has the undo log " +
                   journal->record().undo_log + ", which would be lost",
               "restore the journal from a copy; to begin anew without the way back, move the undo "
-              "log away, with its file system mounted");
+              "log away, with its file system mounted (an empty folder proves nothing)");
 }
 
 std::unique_ptr<UndoLog> Merger::open_undo_log(Journal& journal) {
@@ -72,7 +74,6 @@ std::unique_ptr<UndoLog> Merger::open_undo_log(Journal& journal) {
                 "bring it back to where it was; without it this merge cannot go on, since it could "
                 "not be undone");
   }
-  journal.check_undo_log_is_known();
   const JournalProgress& progress = journal.progress();
   return UndoLog::open(*place.directory, place.name, journal.nonce(), progress.undo_log_bytes,
                        progress.position, stop_);

@@ -56,8 +56,8 @@ struct JournalPlace {
 
 using UndoLogAt = std::function<JournalPlace(const std::string& path)>;
 
-// False only if it was certainly moved away or removed: not where its folder is missing, whose
-// file system may not be mounted, or cannot be trusted.
+// False only if it was moved away or removed: not where its folder is missing or empty, whose file
+// system may not be mounted, or cannot be trusted.
 bool undo_log_may_exist(const UndoLogAt& undo_log_at, const std::string& path);
 
 struct MergeTarget {

@@ -53,6 +53,22 @@ class ConfigurationTest(PoolTest):
         self.merge("compare = never\nprogress = line\n", "--undo-log", self.pool.path("undo"),
                    "--progress-json")
 
+    def test_the_command_line_is_checked_together_with_it(self):
+        log = self.pool.path("log")
+        for text, options in (("buffer-size = 8M\n", ["--io-size=4M"]),
+                              (f"log-file = {log}\n", ["--log-level=debug"]),
+                              ("progress = none\n", ["--progress-frequency=1"]),
+                              ("progress = line\nprogress-frequency = 3\n", ["--progress=bar"])):
+            self.merge(text, "--again", *options)
+        self.assertGreater(os.path.getsize(log), 0)
+        result = self.pool.run("merge", "--yes", "--again", "-q", "--rate-limit=3M",
+                               env=self.configure("progress = line\nprogress-frequency = 1\n"))
+        self.assertEqual(self.assert_ok(result).stderr, "")
+
+    def test_a_state_directory_that_is_not_made_yet_is_no_failure(self):
+        env = self.configure("state-dir = " + self.pool.path("later") + "\n")
+        self.assertIn("No merges are known", self.assert_ok(run("status", env=env)).stdout)
+
     def test_it_can_neither_confirm_nor_lift_a_refusal_nor_name_what_is_merged(self):
         for name in ("yes", "batch-mode", "allow-stale", "allow-shared-origin", "again", "restart",
                      "allow-removed-snapshot", "origin", "thin-id", "journal", "undo-log",
@@ -76,7 +92,7 @@ class ConfigurationTest(PoolTest):
         with open(os.path.join(SOURCE, "cli/packaging/extmerge.conf"), encoding="utf-8") as file:
             text = file.read()
         self.assertEqual(self.merge(text)["verified"], "sample")
-        edited = re.sub(r"(?m)^# (\S+ = )", r"\1", text).replace("/var/log", self.pool.folder)
+        edited = re.sub(r"(?m)^# (\S+ = )", r"\1", text).replace("/var/log/extmerge", self.pool.folder)
         self.assertGreater(edited.count("\n") - text.count("\n# "), 0)
         self.assertEqual(self.merge(edited, "--again")["verified"], "full")
 

@@ -38,18 +38,28 @@ class ServiceTest(PoolTest):
     def test_it_is_told_when_work_begins_and_how_far_it_is(self):
         status, told = self.notified(*self.pool.command("merge", "--yes", "--rate-limit", "3M"))
         self.assertEqual(status, 0)
-        self.assertEqual(told.count("READY=1"), 1)
+        self.assertIn("READY=1", told)
         copying = [line for line in told if line.startswith("STATUS=copying")]
         self.assertGreaterEqual(len(copying), 1, told)
         self.assertRegex(copying[-1], r"\d+\.\d%  .* / .*  .*/s  ETA .*  durable ")
         self.assertTrue(all(re.match("READY=1$|STATUS=", line) for line in told), told)
         self.assertEqual(self.pool.origin_bytes(), self.pool.merged())
 
-    def test_a_refused_one_never_was_ready_for_long(self):
+    def test_a_refused_one_never_was_ready(self):
         os.remove(self.pool.data)
         status, told = self.notified(*self.pool.command("merge", "--yes"))
         self.assertEqual(status, 4)
+        self.assertNotIn("READY=1", told)
         self.assertNotIn("STATUS=copying", "".join(told))
+
+    def test_one_that_has_nothing_to_do_was_ready(self):
+        self.assert_ok(self.pool.run("merge", "--yes"))
+        status, told = self.notified("undo", "--yes", self.pool.journal())
+        self.assertEqual(status, 6)
+        self.assertNotIn("READY=1", told)
+        status, told = self.notified("status", self.pool.journal())
+        self.assertEqual(status, 0)
+        self.assertIn("READY=1", told)
 
     def test_a_manager_that_has_gone_is_no_failure(self):
         for path in ("/nonexistent/socket", "@nobody-listens-here", "x" * 200, ""):

@@ -109,6 +109,17 @@ class UndoTest(PoolTest):
         self.assert_ok(run("undo", "--yes", journal))
         self.assertTrue(self.pool.untouched())
 
+    def test_an_empty_folder_may_be_one_whose_file_system_is_not_mounted(self):
+        folder = self.pool.path("mounted")
+        os.mkdir(folder)
+        log = os.path.join(folder, "undo")
+        journal = self.unfinished(None, "--undo-log", log)
+        os.rename(log, self.pool.path("elsewhere"))
+        self.assert_failed(run("abort", journal), 6, "EXM-617")
+        self.assert_failed(self.pool.run("merge", "--yes", "--restart"), 6, "EXM-617")
+        os.mkdir(os.path.join(folder, "lost+found"))
+        self.assert_ok(run("abort", journal))
+
     def test_the_log_is_nobody_elses_to_read(self):
         self.merge()
         self.assertEqual(os.stat(self.log).st_mode & 0o777, 0o600)

@@ -122,6 +122,8 @@ BUGS = [
      "    if (record.position > position) log->remember(record);\n", ""),
     ("the log's unsynced end is believed", "merge/undo_log.cc",
      "  log->file_->drop_cache();\n", ""),
+    ("another run's page cache is believed", "merge/journal.cc",
+     "    file->sync();\n    file->drop_cache();\n    directory.sync();\n", ""),
     ("appending tears what was synced", "merge/undo_log_format.h",
      "kUndoRecordAlignment = 4096;", "kUndoRecordAlignment = 1;"),
     ("damage of the log is its end", "merge/undo_log.cc",

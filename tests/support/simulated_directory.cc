@@ -272,6 +272,14 @@ std::vector<std::string> SimulatedDirectory::names() {
   return all;
 }
 
+void SimulatedDirectory::sync() {
+  const std::lock_guard guard(state_->world->lock);
+  const SimulatedOutcome outcome = state_->world->begin({OperationKind::kDirectory, ".", {}, {}});
+  if (!outcome.done()) state_->fail("sync", ".", outcome.error_number);
+  for (const NameChange& each : state_->pending) change_name(state_->durable, each);
+  state_->pending.clear();
+}
+
 std::unique_ptr<FileLock> SimulatedDirectory::try_lock(const std::string& name) {
   const std::lock_guard guard(state_->world->lock);
   state_->look("lock", name);

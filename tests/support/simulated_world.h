@@ -159,6 +159,7 @@ class SimulatedDirectory : public DurableDirectory {
   void rename(const std::string& from, const std::string& to) override;
   void remove(const std::string& name) override;
   std::vector<std::string> names() override;
+  void sync() override;
   std::unique_ptr<FileLock> try_lock(const std::string& name) override;
   bool is_locked(const std::string& name) override;
 
