@@ -16,7 +16,8 @@ namespace extmerge {
 namespace {
 
 constexpr size_t kBatchBlocks = 256;
-constexpr size_t kSweepBatchBytes = kBatchBlocks * kMetadataBlockSize;  // and so the largest request
+constexpr size_t kSweepBatchBytes =
+    kBatchBlocks * kMetadataBlockSize;  // and so the largest request
 constexpr unsigned kQueueDepth = 64;
 // From so many blocks on a queue is worth what it costs to take down.
 constexpr size_t kManyBlocks = 8192;
@@ -120,8 +121,9 @@ void BlockSweep::run(std::span<const MetadataBlock> blocks, const Visit& visit) 
   Batches batches(blocks);
   if (memory_.size() == 0) memory_ = Buffer(kWorkers * kSweepBatchBytes);
   const auto work = [&](unsigned number) {
-    Worker worker{number,  device_, memory_.span().subspan(number * kSweepBatchBytes, kSweepBatchBytes),
-                  nullptr, nullptr, {}};
+    Worker worker{
+        number,  device_, memory_.span().subspan(number * kSweepBatchBytes, kSweepBatchBytes),
+        nullptr, nullptr, {}};
     worker.work(batches, visit);
   };
   {
