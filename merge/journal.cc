@@ -318,7 +318,8 @@ void Journal::discard_unpublished(DurableDirectory& directory, const std::string
 
 void Journal::check_undo_log_is_known() const {
   // From DONE on the header says it as well.
-  if (!impl_->progress_is_lost_ || state() != JournalState::kCopying) return;
+  if (record().undo_log.empty() || !impl_->progress_is_lost_ || state() != JournalState::kCopying)
+    return;
   throw Error(MessageId::kDamagedJournal,
               "the journal " + path() +
                   " has lost its progress, and so how much there should be in the undo log " +

@@ -128,7 +128,7 @@ class Journal {
   static void discard_unpublished(DurableDirectory& directory, const std::string& name);
 
   // Throws kDamagedJournal if no progress slot was intact, so that it is not known how much the
-  // undo log must hold: what it misses would be saved once more, as merged.
+  // undo log, if there is one, must hold: what it misses would be saved once more, as merged.
   void check_undo_log_is_known() const;
 
   const std::string& path() const;  // for messages

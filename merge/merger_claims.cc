@@ -199,7 +199,7 @@ std::unique_ptr<Journal> Merger::begin_or_go_on(Source& source, BlockDevice& ori
     }
     return journal;
   }
-  if (!journal->record().undo_log.empty()) journal->check_undo_log_is_known();
+  journal->check_undo_log_is_known();
   // A power cut may have taken the growth back.
   grow_origin(*journal, origin);
 

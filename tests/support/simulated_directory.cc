@@ -107,6 +107,9 @@ struct SimulatedDirectory::State : SimulatedPart {
     change_name(visible, change);
     pending.push_back(change);
     if (!outcome.done()) fail(deed, change.from, outcome.error_number);
+    make_names_durable();
+  }
+  void make_names_durable() {
     for (const NameChange& each : pending) change_name(durable, each);
     pending.clear();
   }
@@ -276,8 +279,7 @@ void SimulatedDirectory::sync() {
   const std::lock_guard guard(state_->world->lock);
   const SimulatedOutcome outcome = state_->world->begin({OperationKind::kDirectory, ".", {}, {}});
   if (!outcome.done()) state_->fail("sync", ".", outcome.error_number);
-  for (const NameChange& each : state_->pending) change_name(state_->durable, each);
-  state_->pending.clear();
+  state_->make_names_durable();
 }
 
 std::unique_ptr<FileLock> SimulatedDirectory::try_lock(const std::string& name) {
