@@ -6,12 +6,15 @@
 
 #include "cli/command_output.h"
 #include "cli/confirm.h"
+#include "cli/ddrescue_map.h"
 #include "cli/json_report.h"
 #include "cli/merge_status.h"
 #include "cli/named_commands.h"
 #include "cli/named_source.h"
 #include "cli/open_target.h"
 #include "cli/output.h"
+#include "cli/output_file.h"
+#include "cli/picture.h"
 #include "cli/printable.h"
 #include "cli/progress_display.h"
 #include "cli/report.h"
@@ -42,7 +45,20 @@ void put_back(std::unique_ptr<NamedSource>& source) {
   heed_closed_pipes();
 }
 
+// Made before anything else is done: what is in the way is refused at once.
+std::unique_ptr<OutputFile> map_file(const Options& options) {
+  if (!options.map) return nullptr;
+  return std::make_unique<OutputFile>("--map", *options.map, kPictureMark);
+}
+
+void draw_map(const Options& options, OutputFile& file, const Picture& picture) {
+  file.write(options.map == "-" ? draw_for_terminal(picture, ink_of_standard_output())
+                                : draw_svg(picture));
+  file.publish();
+}
+
 std::vector<Error> plan(const Options& options, Signals& signals, TerminalLine& terminal) {
+  const std::unique_ptr<OutputFile> map = map_file(options);
   std::unique_ptr<NamedSource> source = open_source(options);
   if (options.finish) source->check_finish();
   MergeTarget target =
@@ -71,6 +87,7 @@ std::vector<Error> plan(const Options& options, Signals& signals, TerminalLine& 
   } else {
     print_report(options, plan_text(report, names, options.sizes), plan_json(report, names));
   }
+  if (map) draw_map(options, *map, picture_of(report, names, options.sizes));
   return report.refusals;
 }
 
@@ -184,6 +201,25 @@ std::optional<SystemChanges> changes_beside(const std::string& journal) {
   return read_changes(*path.directory, path.name);
 }
 
+void print_status(const Options& options, const MergeStatus& one,
+                  const std::optional<SystemChanges>& changes) {
+  const std::unique_ptr<OutputFile> map = map_file(options);
+  std::unique_ptr<OutputFile> exported;
+  if (options.exported)
+    exported = std::make_unique<OutputFile>("--export", options.export_path, kMapfileMark);
+  // A mapfile on standard output is all that is there.
+  if (!exported || options.export_path != "-")
+    print_report(options,
+                 status_text(one, options.sizes, changes) + (changes ? changes_text(*changes) : ""),
+                 status_json(one, changes));
+  if (!map && !exported) return;
+  const std::unique_ptr<Journal> journal = open_whole_journal(one.journal);
+  if (map) draw_map(options, *map, picture_of(one, map_of(*journal), options.sizes));
+  if (!exported) return;
+  write_mapfile(*journal, *exported);
+  exported->publish();
+}
+
 std::vector<Error> status_of_volume(const Options& options) {
   const auto found = find_recorded(options, options.source);
   if (!found)
@@ -197,10 +233,7 @@ std::vector<Error> status_of_volume(const Options& options) {
         changes_json(found->changes));
     return {};
   }
-  const MergeStatus one = read_status(found->place.path);
-  print_report(options,
-               status_text(one, options.sizes, found->changes) + changes_text(found->changes),
-               status_json(one, found->changes));
+  print_status(options, read_status(found->place.path), found->changes);
   return {};
 }
 
@@ -208,10 +241,7 @@ std::vector<Error> status(const Options& options) {
   if (!options.source.empty()) return status_of_volume(options);
   if (options.journal) {
     const MergeStatus one = read_status(*options.journal);
-    const auto changes = changes_beside(*options.journal);
-    print_report(options,
-                 status_text(one, options.sizes, changes) + (changes ? changes_text(*changes) : ""),
-                 status_json(one, changes));
+    print_status(options, one, changes_beside(*options.journal));
     return {};
   }
   const std::vector<MergeStatus> all = all_statuses(options);

@@ -122,6 +122,13 @@ std::string plan_json(const PlanReport& report, const DeviceNames& names) {
   add_plan(json, report, names);
   json["resumable_from"] = optional_bytes(report.resumable_from);
   json["state"] = report.resumable_from ? "copying" : "planned";
+  json["map"] = nullptr;
+  if (report.map) {
+    const PlannedShares shares = shares_of(*report.map);
+    json["map"] = {{"compared_bytes", report.map->total(OriginMap::kCompared).value()},
+                   {"equal_bytes", shares.equal.value()},
+                   {"different_bytes", shares.different.value()}};
+  }
   json["refusals"] = Json::array();
   for (const Error& refusal : report.refusals) json["refusals"].push_back(describe(refusal));
   return text_of(json);

@@ -23,6 +23,11 @@ std::optional<MergeStatus> read(DurableDirectory& directory, const std::string& 
   return status;
 }
 
+Error no_journal(const std::string& path) {
+  return Error(MessageId::kNoJournal, "there is no journal " + path,
+               "extmerge status without a path lists those in the state directory");
+}
+
 }  // namespace
 
 std::string state_text(JournalState state) {
@@ -43,8 +48,15 @@ MergeStatus read_status(const std::string& path) {
   if (place.directory) {
     if (const auto status = read(*place.directory, place.name)) return *status;
   }
-  throw Error(MessageId::kNoJournal, "there is no journal " + place.path,
-              "extmerge status without a path lists those in the state directory");
+  throw no_journal(place.path);
+}
+
+std::unique_ptr<Journal> open_whole_journal(const std::string& path) {
+  const JournalPath place = open_journal_path(path);
+  std::unique_ptr<Journal> journal;
+  if (place.directory) journal = Journal::open(*place.directory, place.name, false);
+  if (!journal) throw no_journal(place.path);
+  return journal;
 }
 
 std::vector<MergeStatus> read_all(DurableDirectory& directory) {

@@ -193,6 +193,15 @@ constexpr OptionRow kOptions[] = {
      [](Options& o, V) { o.json = true; }},
     {G::kOutput, "ranges", 0, nullptr, kPlan, "a table of all runs, in data blocks",
      [](Options& o, V) { o.ranges = true; }},
+    {G::kOutput, "map", 0, "FILE", kPlan | kStatus, "a picture of the origin, SVG; -: terminal",
+     [](Options& o, V v) {
+       o.map = not_empty(v, "--map");
+       o.merge.draw_map = o.command == Command::kPlan;
+     }},
+    {G::kOutput, "export", 0, "ddrescue FILE", kStatus, "a mapfile of GNU ddrescue; -: output",
+     [](Options& o, V v) {
+       o.exported = choose<bool, 1>(v, "--export", {{{"ddrescue", true}}});
+     }},
     {G::kOutput, "noheadings", 0, nullptr, kPlan | kStatus, "tables without their first line",
      [](Options& o, V) { o.headings = false; }},
     {G::kOutput, "units", 0, "LETTER", kAll, "sizes in b,s,k,m,g,t,p,e,h,r as in LVM", set_units},

@@ -23,13 +23,17 @@ struct OptionRow {
   OptionGroup group;
   const char* name;      // without the dashes
   char letter;           // 0: none
-  const char* argument;  // as --help shows it; null: a flag; "[...]": may be left out
+  const char* argument;  // as --help shows it; null: a flag; "[...]": may be left out; "... FILE":
+                         // the next word is part of it
   unsigned commands;     // who accepts it
   const char* text;      // one line of --help
   void (*apply)(Options& options, const std::string& value);
 
   bool is_flag() const { return argument == nullptr; }
   bool argument_optional() const { return argument != nullptr && argument[0] == '['; }
+  bool takes_file() const {
+    return argument != nullptr && std::string(argument).ends_with(" FILE");
+  }
   // -v and -q; everything else may be given once.
   bool repeatable() const { return letter == 'v' || letter == 'q'; }
 };

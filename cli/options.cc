@@ -117,6 +117,7 @@ constexpr Conflict kConflicts[] = {
     {"json", "ranges", "the table has no form in JSON"},
     {"ranges", "units", "the table counts data blocks"},
     {"ranges", "nosuffix", "the table counts data blocks"},
+    {"ranges", "map", "the table is all that is printed"},
     {"json", "noheadings", "JSON has no headings"},
     {"finish", "allow-stale", "what is removed must be what was merged"},
     {"finish", "metadata-snap", "what is removed must be what was merged"},
@@ -136,6 +137,14 @@ void check_combinations(const Options& o) {
   if (o.command == Command::kPlan && o.has("noheadings") && !o.ranges)
     refuse("--noheadings without --ranges: plan has no other table",
            "leave it out, or add --ranges");
+  if (o.command == Command::kStatus && (o.map || o.exported) && o.source.empty() && !o.journal)
+    refuse(std::string("of which merge? --") + (o.map ? "map" : "export") + " is of one",
+           "name its journal or VG/SNAP; extmerge status lists the journals there are");
+  const unsigned on_output = (o.json ? 1u : 0u) + (o.map == "-" ? 1u : 0u) +
+                             (o.exported && o.export_path == "-" ? 1u : 0u);
+  if (on_output > 1)
+    refuse("only one of --json, --map - and --export=ddrescue - can go to standard output",
+           "name a file instead of -");
   if (o.progress_seconds && (o.progress == ProgressKind::kBar || o.progress == ProgressKind::kNone))
     refuse("--progress-frequency is for lines: a bar is drawn four times a second",
            "leave out --progress, or use --progress=line or json");
@@ -237,8 +246,16 @@ Options parse_command_line(const std::vector<std::string>& arguments,
   Options options;
   options.command = command.command;
   std::vector<std::string> positional;
+  const OptionRow* without_file = nullptr;
   for (const po::option& option :
        take_apart(command.command, {arguments.begin() + 1, arguments.end()})) {
+    if (without_file) {
+      if (!option.string_key.empty()) break;
+      if (option.value.front().empty()) break;
+      options.export_path = option.value.front();
+      without_file = nullptr;
+      continue;
+    }
     if (option.string_key.empty()) {
       positional.insert(positional.end(), option.value.begin(), option.value.end());
       continue;
@@ -252,8 +269,13 @@ Options parse_command_line(const std::vector<std::string>& arguments,
       apply(alone, command, options);
     } else {
       apply(option, command, options);
+      if (find_option(option.string_key)->takes_file())
+        without_file = find_option(option.string_key);
     }
   }
+  if (without_file)
+    refuse(std::string("--") + without_file->name + " has no FILE",
+           "it is the next word: --export=ddrescue FILE");
   if (options.has("help")) return text_only(help_of(command.command));
   if (options.has("version")) return text_only(version_text());
 

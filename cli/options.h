@@ -54,6 +54,9 @@ struct Options {
   // Output
   bool json = false;
   bool ranges = false;
+  std::optional<std::string> map;  // path of an SVG; - is the terminal
+  bool exported = false;           // a ddrescue mapfile, into
+  std::string export_path;         // - is standard output
   bool headings = true;
   SizeFormat sizes;
   ProgressKind progress = ProgressKind::kAuto;

@@ -110,6 +110,12 @@ std::string plan_text(const PlanReport& report, const DeviceNames& names, const 
                                  (log.expected ? "about " + size(*log.expected) + ", " : "") +
                                  "at most " + size(log.most));
   }
+  if (report.map) {
+    const PlannedShares shares = shares_of(*report.map);
+    text += line("compared", compared_text(*report.map, sizes));
+    text += line("equal already", size(shares.equal));
+    text += line("different", size(shares.different));
+  }
   if (report.resumable_from)
     text += line("done already", size(*report.resumable_from) + ", a merge would go on from there");
   text += line("plan", to_string(sum.digest));
@@ -119,6 +125,14 @@ std::string plan_text(const PlanReport& report, const DeviceNames& names, const 
   for (const Error& refusal : report.refusals)
     ids += (ids.empty() ? "" : ", ") + to_string(refusal.id());
   return text + line("result", "a merge would not start: " + ids);
+}
+
+std::string compared_text(const OriginMap& map, const SizeFormat& sizes) {
+  const Bytes compared = map.total(OriginMap::kCompared);
+  if (compared == map.total(OriginMap::kPlanned)) return "all of it";
+  if (compared == Bytes(0)) return "nothing, since the origin cannot be read now";
+  return "a sample of " + format_size(compared, sizes) +
+         "; what is equal or different is an estimate";
 }
 
 std::string merge_text(const MergeReport& report, const DeviceNames& names,

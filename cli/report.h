@@ -41,6 +41,9 @@ std::string status_table(const std::vector<MergeStatus>& all, bool headings,
 // The whole question, up to and with "[y/N] ".
 std::string question(const PlanReport& report, const DeviceNames& names, bool finish);
 
+// How much of a plan was compared for --map, as a fact about it.
+std::string compared_text(const OriginMap& map, const SizeFormat& sizes);
+
 // plan --ranges
 std::string ranges_heading();
 std::string ranges_line(const Run& run);

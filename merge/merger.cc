@@ -243,7 +243,28 @@ PlanReport Merger::make_plan(Source& source, Purpose purpose, const RunListener&
   if (purpose == Purpose::kMerge && target_.undo_log && !report.resumable_from) {
     plan_undo_log(source, report);
   }
+  if (options_.draw_map) report.map = draw_map(source, report);
   return report;
+}
+
+std::shared_ptr<BlockDevice> Merger::open_readable_origin() const {
+  if (target_.origin_is_inactive() && !target_.origin_below) return nullptr;
+  const DeviceFacts& readable =
+      target_.origin_is_inactive() ? *target_.origin_below : target_.origin;
+  return target_.open(readable, OpenMode::kReadOnly, alignment_of(readable.size));
+}
+
+OriginMap Merger::draw_map(Source& source, const PlanReport& plan) const {
+  OriginMap map(plan.limits.block_size);
+  PlannedRuns runs(source.reader(), source.device(), source.end_of_data(), plan.limits, stop_,
+                   [&](const Extent& beyond) {
+                     map.add(OriginMap::kBeyond, beyond.origin_offset, beyond.length);
+                   });
+  ExtentSource extents(runs, plan.limits);
+  const auto origin = open_readable_origin();
+  draw_plan(extents, plan.summary.copy_bytes, source.data(), origin.get(), plan.origin_bytes,
+            OriginMap::kMostCells, stop_, map);
+  return map;
 }
 
 std::vector<Sibling> Merger::siblings_of(Source& source, const BlockSet& visited,

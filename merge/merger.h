@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "merge/journal_choice.h"
+#include "merge/origin_map.h"
 #include "merge/pipeline.h"
 #include "merge/preflight.h"
 #include "merge/progress.h"
@@ -32,6 +33,7 @@ struct MergeOptions {
   bool again = false;
   bool last_round = false;  // merge what is merged already, if the origin is as it was left
   VerifyChoice verify = VerifyChoice::kSample;
+  bool draw_map = false;  // plan
 };
 
 // What an undo log would take; a sample of what is planned was compared.
@@ -54,6 +56,7 @@ struct PlanReport {
   std::vector<Sibling> siblings;
   bool siblings_are_known = false;  // else they are possible ones
   std::optional<UndoLogEstimate> undo_log;
+  std::optional<OriginMap> map;
   std::vector<std::string> notes;  // worth knowing, no reason to refuse
   std::vector<Error> refusals;     // a merge would not start; the first one tells the exit status
 };
@@ -143,6 +146,9 @@ class Merger {
   bool undo_log_exists(const Journal* journal) const;
   // --restart, and the plan in the journal cannot be read.
   void refuse_to_lose_undo() const;
+  // Null where it is not active and nothing below it can be read either.
+  std::shared_ptr<BlockDevice> open_readable_origin() const;
+  OriginMap draw_map(Source& source, const PlanReport& plan) const;
   UndoLogEstimate estimate_undo_log(Source& source, const PlanReport& plan) const;
   void plan_undo_log(Source& source, PlanReport& report) const;
   void refuse_other_origin(const Journal& journal);

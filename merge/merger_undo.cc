@@ -87,10 +87,8 @@ UndoLogEstimate Merger::estimate_undo_log(Source& source, const PlanReport& plan
   }
   const uint64_t pieces = all.value() / piece.value() + 1;
   UndoLogEstimate estimate{target_.undo_log->path, {}, undo_log_size(all, pieces)};
-  if (target_.origin_is_inactive() && !target_.origin_below) return estimate;
-  const DeviceFacts& readable =
-      target_.origin_is_inactive() ? *target_.origin_below : target_.origin;
-  const auto origin = target_.open(readable, OpenMode::kReadOnly, alignment_of(readable.size));
+  const auto origin = open_readable_origin();
+  if (!origin) return estimate;
   PlannedRuns runs(source.reader(), source.device(), source.end_of_data(), plan.limits, stop_);
   ExtentSource extents(runs, plan.limits);
   const double different = sample_difference(extents, all, source.data(), *origin);

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <random>
 #include <vector>
 
@@ -24,9 +25,11 @@ namespace extmerge {
 namespace {
 
 constexpr uint64_t kSamples = 64;
-constexpr uint64_t kPieceSize = 64 << 10;
+constexpr uint64_t kSampleLength = 64 << 10;
 constexpr uint64_t kFirstBlocks = 16;
-constexpr unsigned kDepth = 64;
+constexpr unsigned kSampleDepth = 64;
+// Of a picture: 8 MiB of each device in memory.
+constexpr size_t kPiecesAtOnce = 128;
 
 uint64_t round_up(uint64_t length, uint64_t unit) { return (length + unit - 1) / unit * unit; }
 
@@ -44,7 +47,7 @@ Buffer read_places(BlockDevice& device, std::span<const Place> places, uint64_t 
     requests.push_back({Direction::kRead, place.offset,
                         memory.span().subspan(requests.size() * slot, place.length)});
   }
-  const std::unique_ptr<AsyncQueue> queue = device.make_queue(kDepth);
+  const std::unique_ptr<AsyncQueue> queue = device.make_queue(kSampleDepth);
   if (const auto failed = transfer(device, *queue, requests)) throw io_error(device, *failed);
   return memory;
 }
@@ -64,15 +67,77 @@ std::vector<uint64_t> draw(uint64_t count) {
   return numbers;
 }
 
+// count * i / parts without overflow: the quotient's and the remainder's shares apart.
+uint64_t share(uint64_t count, uint64_t i, uint64_t parts) {
+  return count / parts * i + count % parts * i / parts;
+}
+
 // Appends the last of `count` and 64 spread evenly, the first among them.
 void spread(uint64_t count, std::vector<uint64_t>& numbers) {
   if (count == 0) return;
-  for (uint64_t i = 0; i < kSamples; ++i) {
-    // Without overflow: the quotient's and the remainder's shares apart.
-    numbers.push_back(count / kSamples * i + count % kSamples * i / kSamples);
-  }
+  for (uint64_t i = 0; i < kSamples; ++i) numbers.push_back(share(count, i, kSamples));
   numbers.push_back(count - 1);
 }
+
+uint64_t pieces_of(Bytes length) { return round_up(length.value(), kSampleLength) / kSampleLength; }
+
+// All extents of a plan, cut at the ends of the pieces in `numbers`, and whether each is of one
+// of them.
+void for_each_extent(ExtentSource& extents, const std::vector<uint64_t>& numbers,
+                     const std::function<void(const Extent&, bool chosen)>& each) {
+  auto number = numbers.begin();
+  Bytes position;
+  for (;;) {
+    // Up to where the next chosen piece begins, or of it.
+    const bool any = number != numbers.end();
+    const Bytes start(any ? *number * kSampleLength : INT64_MAX);
+    const bool chosen = position >= start;
+    const std::optional<Extent> extent =
+        extents.next(chosen ? start + Bytes(kSampleLength) - position : start - position);
+    if (!extent) return;
+    position += extent->length;
+    each(*extent, chosen);
+    if (any && position >= start + Bytes(kSampleLength)) ++number;
+  }
+}
+
+// Places of both devices that are read at once and compared in units of 4 KiB.
+class SampleComparison {
+ public:
+  SampleComparison(BlockDevice& data, BlockDevice& origin)
+      : data_(data), origin_(origin), data_block_(data.logical_block_size().value()) {}
+
+  // At most a piece. What lies past the origin's end is left out.
+  void add(const Extent& extent) {
+    if (extent.origin_offset + extent.length > origin_.size()) return;
+    on_data_.push_back({extent.data_offset, round_up(extent.length.value(), data_block_)});
+    on_origin_.push_back({extent.origin_offset, extent.length.value()});
+  }
+  size_t size() const { return on_origin_.size(); }
+
+  // Tells of each place, and forgets it.
+  void finish(const std::function<void(Bytes offset, uint64_t length,
+                                       const std::vector<ByteRange>& differences)>& each) {
+    const uint64_t slot = round_up(kSampleLength, data_block_);
+    const Buffer is = read_places(origin_, on_origin_, slot);
+    const Buffer should_be = read_places(data_, on_data_, slot);
+    for (size_t i = 0; i < on_origin_.size(); ++i) {
+      const auto& [offset, length] = on_origin_[i];
+      std::vector<ByteRange> differences;
+      find_differences(should_be.span().subspan(i * slot, length),
+                       is.span().subspan(i * slot, length), offset, kCompareUnit, 0, differences);
+      each(offset, length, differences);
+    }
+    on_data_.clear();
+    on_origin_.clear();
+  }
+
+ private:
+  BlockDevice& data_;
+  BlockDevice& origin_;
+  const uint64_t data_block_;
+  std::vector<Place> on_data_, on_origin_;
+};
 
 }  // namespace
 
@@ -83,16 +148,16 @@ std::optional<SampleDifference> compare_sample(Journal& journal, BlockDevice& da
   const uint64_t origin_block = origin.logical_block_size().value();
   std::vector<Place> on_data;
   std::vector<Place> on_origin;
-  for (const uint64_t number : draw(round_up(position.value(), kPieceSize) / kPieceSize)) {
-    const Bytes start(number * kPieceSize);
+  for (const uint64_t number : draw(pieces_of(position))) {
+    const Bytes start(number * kSampleLength);
     const Extent extent = journal.extent_at(start);
-    uint64_t length = std::min({extent.length.value(), kPieceSize, (position - start).value()});
+    uint64_t length = std::min({extent.length.value(), kSampleLength, (position - start).value()});
     // Nothing but a forged position ends inside a block.
     length -= length % origin_block;
     on_data.push_back({extent.data_offset, round_up(length, data_block)});
     on_origin.push_back({extent.origin_offset, length});
   }
-  const uint64_t slot = round_up(kPieceSize, data_block);
+  const uint64_t slot = round_up(kSampleLength, data_block);
   const Buffer is = read_places(origin, on_origin, slot);
   const Buffer should_be = read_places(data, on_data, slot);
   for (size_t i = 0; i < on_origin.size(); ++i) {
@@ -108,41 +173,50 @@ std::optional<SampleDifference> compare_sample(Journal& journal, BlockDevice& da
 
 double sample_difference(ExtentSource& extents, Bytes all, BlockDevice& data, BlockDevice& origin) {
   if (all == Bytes(0)) return 0;
-  const uint64_t data_block = data.logical_block_size().value();
-  std::vector<Place> on_data;
-  std::vector<Place> on_origin;
-  const std::vector<uint64_t> numbers = draw(round_up(all.value(), kPieceSize) / kPieceSize);
-  auto wanted = numbers.begin();
-  Bytes position;
-  while (wanted != numbers.end()) {
-    // Up to where the next wanted piece begins, or of it.
-    const Bytes start(*wanted * kPieceSize);
-    const bool is_wanted = position >= start;
-    const std::optional<Extent> extent =
-        extents.next(is_wanted ? start + Bytes(kPieceSize) - position : start - position);
-    if (!extent) break;
-    position += extent->length;
-    if (is_wanted && extent->origin_offset + extent->length <= origin.size()) {
-      on_data.push_back({extent->data_offset, round_up(extent->length.value(), data_block)});
-      on_origin.push_back({extent->origin_offset, extent->length.value()});
-    }
-    if (position >= start + Bytes(kPieceSize)) ++wanted;
-  }
-  const uint64_t slot = round_up(kPieceSize, data_block);
-  const Buffer is = read_places(origin, on_origin, slot);
-  const Buffer should_be = read_places(data, on_data, slot);
+  SampleComparison comparison(data, origin);
+  for_each_extent(extents, draw(pieces_of(all)), [&](const Extent& extent, bool chosen) {
+    if (chosen) comparison.add(extent);
+  });
   uint64_t compared = 0, different = 0;
-  for (size_t i = 0; i < on_origin.size(); ++i) {
-    const size_t length = on_origin[i].length;
-    std::vector<ByteRange> differences;
-    find_differences(should_be.span().subspan(i * slot, length),
-                     is.span().subspan(i * slot, length), on_origin[i].offset, kCompareUnit, 0,
-                     differences);
+  comparison.finish([&](Bytes, uint64_t length, const std::vector<ByteRange>& differences) {
     for (const ByteRange& range : differences) different += range.end - range.begin;
     compared += length;
-  }
+  });
   // Past the origin's end, where it is to be extended, all is new.
   return compared == 0 ? 1 : static_cast<double>(different) / static_cast<double>(compared);
+}
+
+void draw_plan(ExtentSource& extents, Bytes all, BlockDevice& data, BlockDevice* origin,
+               Bytes origin_end, uint64_t most_pieces, const std::stop_token& stop,
+               OriginMap& map) {
+  std::vector<uint64_t> numbers;
+  const uint64_t pieces = pieces_of(all);
+  if (origin) {
+    const uint64_t wanted = std::min(pieces, most_pieces);
+    for (uint64_t i = 0; i < wanted; ++i) numbers.push_back(share(pieces, i, wanted));
+  }
+  std::optional<SampleComparison> comparison;
+  if (origin) comparison.emplace(data, *origin);
+  const auto draw_compared = [&] {
+    if (stop.stop_requested()) throw stopped_while_planning();
+    comparison->finish([&](Bytes offset, uint64_t length, const std::vector<ByteRange>& found) {
+      map.add(OriginMap::kCompared, offset, Bytes(length));
+      for (const ByteRange& range : found) {
+        map.add(OriginMap::kDifferent, offset + Bytes(range.begin), Bytes(range.end - range.begin));
+      }
+    });
+  };
+  for_each_extent(extents, numbers, [&](const Extent& extent, bool chosen) {
+    // An extension is past the end, too.
+    const Bytes inside =
+        std::clamp(origin_end, extent.origin_offset, extent.origin_offset + extent.length) -
+        extent.origin_offset;
+    map.add(OriginMap::kPlanned, extent.origin_offset, inside);
+    map.add(OriginMap::kBeyond, extent.origin_offset + inside, extent.length - inside);
+    if (chosen) comparison->add(extent);
+    if (chosen && comparison->size() >= kPiecesAtOnce) draw_compared();
+  });
+  if (comparison) draw_compared();
 }
 
 uint64_t origin_fingerprint(Journal& journal, BlockDevice& origin) {

@@ -9,9 +9,11 @@
 
 #include <cstdint>
 #include <optional>
+#include <stop_token>
 
 #include "io/block_device.h"
 #include "merge/journal.h"
+#include "merge/origin_map.h"
 
 namespace extmerge {
 
@@ -27,6 +29,12 @@ std::optional<SampleDifference> compare_sample(Journal& journal, BlockDevice& da
 // How much of what is planned, `all` bytes, differs: a share from 0 to 1, from the first, the
 // last and 64 random pieces of at most 64 KiB, compared in units of 4 KiB.
 double sample_difference(ExtentSource& extents, Bytes all, BlockDevice& data, BlockDevice& origin);
+
+// Adds the plan, `all` bytes, to the map, and what a comparison of `most_pieces` pieces of 64 KiB
+// spread evenly over it says; of all of it if it has no more. Without an origin nothing is
+// compared. Throws kStopped if `stop` was requested.
+void draw_plan(ExtentSource& extents, Bytes all, BlockDevice& data, BlockDevice* origin,
+               Bytes origin_end, uint64_t most_pieces, const std::stop_token& stop, OriginMap& map);
 
 // XXH3 of 4 KiB blocks of the origin: the first 16, where file systems keep what
 // they change on every mount, the last, 64 spread over it by a fixed rule, and

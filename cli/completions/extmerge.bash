@@ -26,7 +26,8 @@ _extmerge_files() {
 # The values of an option; fails where it has none that could be listed.
 _extmerge_values() { # OPTION
   case $1 in
-    --metadata | --data | --origin | --journal | -j | --undo-log | --log-file) _extmerge_files ;;
+    --metadata | --data | --origin | --journal | -j | --undo-log | --log-file | --map) _extmerge_files ;;
+    --export) _extmerge_words "ddrescue" ;;
     --state-dir)
       compopt -o filenames 2>/dev/null
       mapfile -t COMPREPLY < <(compgen -d -- "$current")
@@ -61,6 +62,11 @@ _extmerge() {
     return
   fi
   [[ $previous == "=" ]] && previous=${COMP_WORDS[COMP_CWORD - 2]}
+  # --export takes two words.
+  if [[ $previous == ddrescue ]]; then
+    _extmerge_files
+    return
+  fi
   if [[ $previous == -* ]] && _extmerge_values "$previous"; then return; fi
   case $command in
     help)

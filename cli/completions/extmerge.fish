@@ -12,7 +12,7 @@ end
 function __extmerge_options
     set --local command (__extmerge_command); or return
     extmerge $command --help 2>/dev/null | string replace --filter --regex \
-        '^ +(?:-\w, )?(--[a-z-]+)(?:\[\S+\])?(?: [A-Z][A-Za-z|]*)? +(.*)$' '$1\t$2'
+        '^ +(?:-\w, )?(--[a-z-]+)(?:\[\S+\])?(?: ddrescue FILE| [A-Z][A-Za-z|]*)? +(.*)$' '$1\t$2'
 end
 
 function __extmerge_takes
@@ -45,7 +45,7 @@ complete --command extmerge --condition 'contains -- (__extmerge_command) plan m
 complete --command extmerge --condition 'contains -- (__extmerge_command) resume status undo abort' --arguments '(__extmerge_journals)'
 complete --command extmerge --condition 'contains -- (__extmerge_command) help' --arguments '$__extmerge_commands'
 
-for option in metadata data origin journal undo-log log-file state-dir
+for option in metadata data origin journal undo-log log-file state-dir map
     complete --command extmerge --condition "__extmerge_takes $option" --long-option $option --require-parameter --force-files
 end
 complete --command extmerge --condition "__extmerge_takes journal" --short-option j --require-parameter --force-files
@@ -55,3 +55,4 @@ complete --command extmerge --condition "__extmerge_takes verify" --long-option 
 complete --command extmerge --condition "__extmerge_takes progress" --long-option progress --exclusive --arguments 'auto bar line json none'
 complete --command extmerge --condition "__extmerge_takes units" --long-option units --exclusive --arguments 'b s k m g t p e h r B S K M G T P E H R'
 complete --command extmerge --condition "__extmerge_takes log-level" --long-option log-level --exclusive --arguments 'error warn info debug trace'
+complete --command extmerge --condition "__extmerge_takes export" --long-option export --exclusive --arguments ddrescue

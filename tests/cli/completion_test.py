@@ -109,7 +109,10 @@ class CompletionTest(unittest.TestCase):
         self.assertEqual(self.bash("extmerge merge --threads "), set())
         with open(os.path.join(self.folder, "metadata.img"), "w", encoding="utf-8"):
             pass
-        self.assertEqual(self.bash("extmerge plan --metadata meta"), {"metadata.img"})
+        for line in ("plan --metadata meta", "plan --map meta", "status --export=ddrescue meta",
+                     "status --export ddrescue meta"):
+            self.assertEqual(self.bash("extmerge " + line), {"metadata.img"}, line)
+        self.assertEqual(self.bash("extmerge status --export "), {"ddrescue"})
 
     def test_bash_offers_volumes_and_journals(self):
         self.assertEqual(self.bash("extmerge merge "), {"vg/snap", "vg/other"})

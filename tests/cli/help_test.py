@@ -63,12 +63,6 @@ class HelpTest(unittest.TestCase):
             result = run(command, "--help", env={}, preexec_fn=drop, cwd="/")
             self.assertEqual(result.returncode, 0, result.stderr)
 
-    def test_what_is_not_built_is_not_offered(self):
-        for command in COMMANDS:
-            text = run(command, "--help").stdout
-            for name in ("--map", "--export"):
-                self.assertNotIn(name, text)
-
     def test_help_and_docs_agree_in_both_directions(self):
         for command in COMMANDS:
             with self.subTest(command):

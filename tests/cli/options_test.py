@@ -102,7 +102,6 @@ class CommandLineTest(PoolTest):
                                 "did you mean '--thin-size'")
         self.assert_usage_error(self.pool.run("merge", "--jouranl=x"), "'--journal'")
         self.assert_usage_error(self.pool.run("merge", "-Z"), "-Z")
-        self.assert_usage_error(self.pool.run("plan", "--map", "-"), "unknown option")
         self.assert_usage_error(self.pool.run("merge", "--force"), "unknown option")
 
     def test_options_are_not_abbreviated(self):

@@ -46,6 +46,7 @@ class SchemaTest(PoolTest):
         yield "failure", got("resume", "--json", "/nonexistent")
         yield "plan", got(*pool.command("plan", "--json"))
         yield "plan", got(*pool.command("plan", "--json", "--thin-size=32M", "--undo-log", log))
+        yield "plan", got(*pool.command("plan", "--json", "--map", pool.path("map.svg")))
         larger = self.make_pool("thin-larger-64k")
         refused = got(*larger.command("plan", "--json"))
         self.assertTrue(refused["refusals"])

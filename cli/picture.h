@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// --map: where on the origin a plan lies, drawn. The origin goes from left to right
+// and from top to bottom, cut into cells of equal length (merge/origin_map.h).
+//
+//   SVG       a cell is a column, filled from below by the share of its bytes that are of
+//             each kind; what is not mapped stays empty
+//   terminal  a cell is half a character, in the colour of the first kind it has anything of;
+//             without colours a character, so a cell is `=` only if nothing else is in it
+
+#pragma once
+
+#include <string>
+
+#include "cli/merge_status.h"
+#include "cli/report.h"
+#include "merge/origin_map.h"
+
+namespace extmerge {
+
+struct Picture {
+  std::string title;
+  Bytes origin_end;
+  Bytes end;                // of the picture: also what lies past the origin's end
+  bool of_journal = false;  // durable or not; else what a comparison has found
+  OriginMap map;
+  SizeFormat sizes;
+};
+
+// `report.map` must be there.
+Picture picture_of(const PlanReport& report, const DeviceNames& names, const SizeFormat& sizes);
+Picture picture_of(const MergeStatus& status, const OriginMap& map, const SizeFormat& sizes);
+
+// What an SVG of ours begins with.
+inline constexpr char kPictureMark[] = "<!-- Drawn by extmerge";
+
+std::string draw_svg(const Picture& picture);
+
+enum class Ink { kColours, kCharacters };
+std::string draw_for_terminal(const Picture& picture, Ink ink);
+// What standard output can show.
+Ink ink_of_standard_output();
+
+}  // namespace extmerge

@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""--map and --export=ddrescue: what is drawn is what the images hold, and no file but one of ours is replaced."""
+
+import json
+import os
+import pty
+import re
+import select
+import shutil
+import subprocess
+import unittest
+import xml.etree.ElementTree as ElementTree
+
+from support import EXTMERGE, PoolTest, environment, run
+
+SVG = "{http://www.w3.org/2000/svg}"
+BLOCK = 65536
+UNIT = 4096
+
+
+class Drawn:
+    """An SVG taken apart: what is said of each column, by its place."""
+
+    def __init__(self, path):
+        root = ElementTree.parse(path).getroot()
+        assert root.tag == SVG + "svg", root.tag
+        self.texts = [text.text for text in root.iter(SVG + "text")]
+        self.columns = {}
+        for group in root.iter(SVG + "g"):
+            offset, *amounts = group.find(SVG + "title").text.removeprefix("from ").split(", ")
+            self.columns[int(offset)] = {kind: int(amount) for amount, kind in
+                                         (each.split(" ", 1) for each in amounts)}
+
+
+class MapTest(PoolTest):
+    def thin_bytes(self, pool):
+        with open(os.path.join(pool.fixture, "expected.img"), "rb") as file:
+            return file.read()
+
+    def mapped_blocks(self, pool, *options):
+        table = self.assert_ok(pool.run("plan", "--ranges", "--noheadings", *options)).stdout
+        return {start + i for start, _, count in (map(int, line.split()) for line in table.splitlines())
+                for i in range(count)}
+
+    def different_units(self, pool):
+        origin, thin = pool.origin_bytes(), self.thin_bytes(pool)
+        return {at for at in range(0, len(origin), UNIT) if origin[at:at + UNIT] != thin[at:at + UNIT]}
+
+    def draw(self, pool, command="plan", *options):
+        path = pool.path("map.svg")
+        self.assert_ok(pool.run(command, "--map", path, "--units=b", "--nosuffix", *options))
+        return Drawn(path)
+
+    def test_a_plan_is_drawn_as_the_images_are(self):
+        drawn = self.draw(self.pool)
+        self.assertEqual({offset // BLOCK for offset in drawn.columns}, self.mapped_blocks(self.pool))
+        units = self.different_units(self.pool)
+        self.assertTrue(units)
+        for offset, kinds in drawn.columns.items():
+            different = sum(UNIT for at in range(offset, offset + BLOCK, UNIT) if at in units)
+            self.assertEqual(kinds.get("different", 0), different, offset)
+            self.assertEqual(kinds.get("equal already", 0), BLOCK - different, offset)
+
+    def test_the_report_and_json_have_the_sums(self):
+        units = len(self.different_units(self.pool)) * UNIT
+        plan = json.loads(self.pool.run("plan", "--json", "--map", self.pool.path("map.svg")).stdout)
+        self.assertEqual(plan["map"], {"compared_bytes": plan["copy_bytes"], "different_bytes": units,
+                                       "equal_bytes": plan["copy_bytes"] - units})
+        self.assertIsNone(json.loads(self.pool.run("plan", "--json").stdout)["map"])
+        text = self.pool.run("plan", "--units=b", "--nosuffix", "--map", self.pool.path("map.svg")).stdout
+        self.assertRegex(text, r"(?m)^  compared +all of it$")
+        self.assertRegex(text, r"(?m)^  different +%d$" % units)
+        self.assertNotIn("different", self.pool.run("plan").stdout)
+
+    def test_what_lies_past_the_origins_end_is_drawn_past_it(self):
+        pool = self.make_pool("thin-larger-64k")
+        for options in (["--beyond-origin=drop"], ["--beyond-origin=extend"]):
+            drawn = self.draw(pool, "plan", "--thin-size=32M", *options)
+            end = os.path.getsize(pool.origin)
+            past = {offset for offset, kinds in drawn.columns.items() if "past the origin's end" in kinds}
+            self.assertTrue(past)
+            self.assertEqual(past, {offset for offset in drawn.columns if offset >= end})
+
+    def test_a_refused_plan_is_drawn_all_the_same(self):
+        pool = self.make_pool("thin-larger-64k")
+        path = pool.path("map.svg")
+        self.assert_failed(pool.run("plan", "--map", path, "--units=b", "--nosuffix"), 4, "EXM-411")
+        self.assertTrue(Drawn(path).columns)
+
+    def test_blocks_of_other_sizes(self):
+        for name, size in (("block-192k", 192 << 10), ("block-1m", 1 << 20)):
+            pool = self.make_pool(name)
+            drawn = self.draw(pool)
+            self.assertEqual({offset // size for offset in drawn.columns}, self.mapped_blocks(pool))
+
+    def test_status_draws_what_is_durable(self):
+        journal = self.unfinished()
+        durable = self.pool.status()["durable_bytes"]
+        mapped = sorted(self.mapped_blocks(self.pool))
+        path = self.pool.path("map.svg")
+        self.assert_ok(run("status", journal, "--map", path, "--units=b", "--nosuffix"))
+        columns = Drawn(path).columns
+        self.assertEqual(sorted(offset // BLOCK for offset in columns), mapped)
+        for position, block in enumerate(mapped):
+            here = min(max(durable - position * BLOCK, 0), BLOCK)
+            self.assertEqual(columns[block * BLOCK].get("durable", 0), here, block)
+            self.assertEqual(columns[block * BLOCK].get("still to be copied", 0), BLOCK - here, block)
+        # It is drawn anew in place.
+        self.assert_ok(run("resume", journal))
+        self.assert_ok(run("status", journal, "--map", path, "--units=b", "--nosuffix"))
+        self.assertTrue(all(kinds == {"durable": BLOCK} for kinds in Drawn(path).columns.values()))
+
+    def characters(self, text):
+        rows = re.findall(r"(?m)^ *\d+ ([^ \d][^ ]*)$", text)
+        return "".join(rows)
+
+    def test_without_colours_a_column_is_a_character(self):
+        text = self.assert_ok(self.pool.run("plan", "--map", "-", "--units=b", "--nosuffix")).stdout
+        drawn = self.characters(text)
+        self.assertEqual(len(drawn), os.path.getsize(self.pool.origin) // BLOCK)
+        mapped, units = self.mapped_blocks(self.pool), self.different_units(self.pool)
+        for block, character in enumerate(drawn):
+            differs = any(at in units for at in range(block * BLOCK, (block + 1) * BLOCK, UNIT))
+            self.assertEqual(character, "." if block not in mapped else "#" if differs else "=", block)
+        self.assertIn("Merge of thin 1", text)
+        self.assertNotIn("\x1b", text)
+
+    def on_terminal(self, *arguments, **changes):
+        child, terminal = pty.fork()
+        if child == 0:
+            os.execve(EXTMERGE, [EXTMERGE, *arguments], environment(TERM="xterm", **changes))
+        shown = b""
+        while True:
+            try:
+                select.select([terminal], [], [])
+                read = os.read(terminal, 65536)
+            except OSError:
+                break
+            if not read:
+                break
+            shown += read
+        os.close(terminal)
+        self.assertEqual(os.waitpid(child, 0)[1], 0, shown)
+        return shown.decode()
+
+    def test_on_a_terminal_a_column_is_half_a_character(self):
+        command = self.pool.command("plan", "--map", "-", "-qq")
+        shown = self.on_terminal(*command, LANG="C.UTF-8", LC_ALL="", LC_CTYPE="")
+        cells = re.findall("\x1b\\[(\\d+)m\x1b\\[(\\d+)m▀\x1b\\[0m", shown)
+        blocks = os.path.getsize(self.pool.origin) // BLOCK
+        self.assertEqual(2 * len(cells), blocks)
+        mapped = self.mapped_blocks(self.pool)
+        for i, (upper, lower) in enumerate(cells):
+            block = i // 64 * 128 + i % 64
+            for colour, unmapped, here in ((upper, "90", block), (lower, "100", block + 64)):
+                self.assertEqual(colour != unmapped, here in mapped, here)
+        for changes in ({"LANG": "C", "LC_ALL": "", "LC_CTYPE": ""}, {"NO_COLOR": "1", "LANG": "C.UTF-8"}):
+            shown = self.on_terminal(*command, **changes)
+            self.assertNotIn("\x1b[9", shown)
+            self.assertNotIn("▀", shown)
+
+    def test_a_mapfile_is_what_ddrescuelog_reads(self):
+        if not shutil.which("ddrescuelog"):
+            self.skipTest("there is no ddrescuelog")
+        journal = self.unfinished()
+        status, mapped = self.pool.status(), sorted(self.mapped_blocks(self.pool))
+        path = self.pool.path("merge.map")
+        self.assert_ok(run("status", journal, "--export=ddrescue", path))
+
+        def blocks(kind):
+            result = subprocess.run(["ddrescuelog", "--block-size=512", f"--list-blocks={kind}", path],
+                                    capture_output=True, text=True, check=True)
+            return set(map(int, result.stdout.split()))
+
+        left = set()
+        for position, block in enumerate(mapped):
+            done = min(max(status["durable_bytes"] - position * BLOCK, 0), BLOCK)
+            left |= set(range((block * BLOCK + done) // 512, (block + 1) * BLOCK // 512))
+        self.assertTrue(left)
+        self.assertEqual(blocks("?"), left)
+        self.assertEqual(blocks("+"), set(range(os.path.getsize(self.pool.origin) // 512)) - left)
+        self.assertNotEqual(subprocess.run(["ddrescuelog", "-D", path], check=False).returncode, 0)
+        self.assert_ok(run("resume", journal))
+        self.assert_ok(run("status", "--export", "ddrescue", path, journal))
+        self.assertEqual(subprocess.run(["ddrescuelog", "-D", path], check=False).returncode, 0)
+
+    def test_on_standard_output_a_mapfile_is_alone(self):
+        journal = self.unfinished()
+        path = self.pool.path("merge.map")
+        shown = self.assert_ok(run("status", "--export=ddrescue", "-", journal)).stdout
+        self.assert_ok(run("status", "--export=ddrescue", path, journal))
+        with open(path, encoding="utf-8") as file:
+            self.assertEqual(file.read(), shown)
+
+    def test_no_file_but_one_of_ours_is_replaced(self):
+        path, journal = self.pool.path("in-the-way"), self.unfinished()
+        os.mkfifo(self.pool.path("fifo"))
+        os.symlink("nowhere", self.pool.path("link"))
+        with open(path, "wb") as file:
+            file.write(b"<svg xmlns")
+        before = self.pool.origin_bytes()
+        in_the_way = [path, journal, self.pool.origin, self.pool.path("fifo"), self.pool.path("link"),
+                      self.pool.folder, "/dev/null"]
+        for name in in_the_way:
+            self.assert_usage_error(self.pool.run("plan", "--map", name), "--map", "already")
+            self.assert_usage_error(run("status", journal, "--export=ddrescue", name), "--export", "already")
+        self.assertEqual(self.pool.origin_bytes(), before)
+        with open(path, "rb") as file:
+            self.assertEqual(file.read(), b"<svg xmlns")
+        # One of the other kind is no earlier one either.
+        mapfile = self.pool.path("merge.map")
+        self.assert_ok(run("status", journal, "--export=ddrescue", mapfile))
+        self.assert_usage_error(run("status", journal, "--map", mapfile), "already")
+        self.assert_ok(run("status", journal, "--export=ddrescue", mapfile))
+        open(self.pool.path("empty"), "w", encoding="utf-8").close()
+        self.assert_ok(self.pool.run("plan", "--map", self.pool.path("empty")))
+
+    def test_nothing_is_left_of_one_that_could_not_be_written(self):
+        before = set(os.listdir(self.pool.folder))
+        self.assert_failed(self.pool.run("plan", "--map", self.pool.path("no/such/folder.svg")), 4, "EXM-401")
+        self.assert_failed(run("plan", "--metadata", "/nonexistent", "--data", self.pool.data, "--thin-id=1",
+                               "--origin", self.pool.origin, "--map", self.pool.path("map.svg")), 4, "EXM-401")
+        self.assertEqual(set(os.listdir(self.pool.folder)), before)
+
+    def test_words_that_do_not_fit_together(self):
+        journal = self.unfinished()
+        for words in (["--map", "-", "--json"], ["--export=ddrescue", "-", "--json"],
+                      ["--map", "-", "--export=ddrescue", "-"]):
+            self.assert_usage_error(run("status", journal, *words), "standard output")
+        self.assert_usage_error(run("status", journal, "--export=ddrescue"), "no FILE")
+        self.assert_usage_error(run("status", journal, "--export", "ddrescue", "--map", "-"), "no FILE")
+        self.assert_usage_error(run("status", journal, "--export", "gparted", "file"), "ddrescue")
+        self.assert_usage_error(run("status", "--state-dir", self.pool.state, "--map", "-"), "which merge")
+        self.assert_usage_error(run("status", "--export=ddrescue", "-"), "which merge")
+        self.assert_usage_error(self.pool.run("plan", "--map", "-", "--ranges"), "exclude")
+        self.assert_usage_error(self.pool.run("plan", "--export=ddrescue", "-"), "status")
+
+    def test_names_cannot_break_the_picture(self):
+        odd = self.pool.path('a<b>&"\x1b[2J.img')
+        os.rename(self.pool.origin, odd)
+        self.pool.origin = odd
+        self.draw(self.pool)
+
+
+if __name__ == "__main__":
+    unittest.main()
