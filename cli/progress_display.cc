@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <vector>
 
 #include "cli/service_manager.h"
 
@@ -54,19 +55,22 @@ const char* phase_text(Phase phase) {
   return "";
 }
 
-// All that follows the name of the phase and the bar.
-std::string numbers(const ProgressView& view, const SizeFormat& sizes, bool with_durable) {
-  if (view.phase == Phase::kPlanning) return std::to_string(view.mappings_read) + " mappings";
+// What follows the name of the phase and the bar: from all there is to say to as little as makes
+// sense.
+std::vector<std::string> tails(const ProgressView& view, const SizeFormat& sizes) {
+  if (view.phase == Phase::kPlanning) return {std::to_string(view.mappings_read) + " mappings", ""};
   const auto left = view.left();
-  std::array<char, 16> percent{};
-  std::snprintf(percent.data(), percent.size(), "%.1f%%", 100.0 * share(view.done, view.total));
-  std::string text = std::string(percent.data()) + "  " + format_size(Bytes(view.done), sizes) +
-                     " / " + format_size(Bytes(view.total), sizes) + "  " +
-                     format_size(Bytes(view.bytes_per_second()), sizes) + "/s  ETA " +
-                     (left ? clock_text(*left) : "unknown");
-  if (with_durable && has_durable(view.phase))
-    text += "  durable " + format_size(Bytes(view.durable), sizes);
-  return text;
+  std::array<char, 16> number{};
+  std::snprintf(number.data(), number.size(), "%.1f%%", 100.0 * share(view.done, view.total));
+  const std::string percent = number.data();
+  const std::string done =
+      "  " + format_size(Bytes(view.done), sizes) + " / " + format_size(Bytes(view.total), sizes);
+  const std::string rate = "  " + format_size(Bytes(view.bytes_per_second()), sizes) + "/s";
+  const std::string eta = "  ETA " + (left ? clock_text(*left) : "unknown");
+  const std::string durable =
+      has_durable(view.phase) ? "  durable " + format_size(Bytes(view.durable), sizes) : "";
+  return {percent + done + rate + eta + durable, percent + done + rate + eta, percent + rate + eta,
+          percent + eta, percent};
 }
 
 // [####++------]: durable, done, to do.
@@ -98,23 +102,25 @@ std::optional<milliseconds> ProgressView::left() const {
 }
 
 std::string progress_line(const ProgressView& view, const SizeFormat& sizes) {
-  return std::string(phase_text(view.phase)) + "  " + numbers(view, sizes, true);
+  return std::string(phase_text(view.phase)) + "  " + tails(view, sizes).front();
 }
 
-// Where it gets narrow the durable bytes are shown by the bar alone, then the
-// bar goes.
+// Where it gets narrow the durable bytes are shown by the bar alone, then numbers go, then the bar.
+// No number is ever cut in two.
 std::string progress_bar(const ProgressView& view, const SizeFormat& sizes, unsigned width) {
   constexpr size_t kLeast = 10, kMost = 60;
   const std::string name = phase_text(view.phase);
-  if (view.phase != Phase::kPlanning) {
-    for (const bool with_durable : {true, false}) {
-      const std::string tail = numbers(view, sizes, with_durable);
-      const size_t used = name.size() + tail.size() + 4;  // spaces and brackets
-      if (used + kLeast > width) continue;
-      return name + " " + cells(view, std::min<size_t>(width - used, kMost)) + " " + tail;
-    }
+  const std::vector<std::string> all = tails(view, sizes);
+  for (const std::string& tail : all) {
+    const size_t used = name.size() + tail.size() + 4;  // spaces and brackets
+    if (view.phase == Phase::kPlanning || used + kLeast > width) continue;
+    return name + " " + cells(view, std::min<size_t>(width - used, kMost)) + " " + tail;
   }
-  return progress_line(view, sizes).substr(0, width);
+  for (const std::string& tail : all) {
+    const std::string line = name + "  " + tail;
+    if (line.size() <= width) return line;
+  }
+  return all.back().size() <= width ? all.back() : "";
 }
 
 std::string progress_json(const ProgressView& view, const std::string& device) {

@@ -12,7 +12,11 @@ namespace extmerge {
 
 namespace {
 
-constexpr std::string_view kWipe = "\r\033[K";
+// From the start of the bar to the end of the screen. The cursor waits at the bar's start: a
+// terminal that became narrower meanwhile may have broken the bar into lines, and then they all lie
+// below. The blank is for tmux: what is cleared from the screen's first cell on, it keeps as
+// history.
+constexpr std::string_view kWipe = "\r \033[J\r";
 
 bool understands_escapes() {
   const char* term = std::getenv("TERM");
@@ -49,7 +53,7 @@ void TerminalLine::write_line(std::string_view text) {
 void TerminalLine::draw(std::string_view text) {
   const std::lock_guard lock(mutex_);
   bar_drawn_ = true;
-  write_all(std::string(kWipe) + std::string(text));
+  write_all(std::string(kWipe) + std::string(text) + "\r");
 }
 
 void TerminalLine::end_bar() {

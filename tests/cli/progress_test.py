@@ -6,6 +6,8 @@ import json
 import os
 import pty
 import re
+import shlex
+import shutil
 import struct
 import subprocess
 import termios
@@ -58,12 +60,46 @@ class ProgressTest(PoolTest):
         for columns in (40, 100):
             self.pool = self.make_pool()
             shown = self.on_terminal(self.RATE, columns=columns)
-            for bar in re.findall(r"\r\x1b\[K([^\r\n]*)", shown):
+            for bar in re.findall(r"\r \x1b\[J\r([^\r\n]*)", shown):
                 self.assertLess(len(bar), columns)
+
+    def test_in_tmux_a_bar_survives_resizing(self):
+        if not shutil.which("tmux"):
+            self.skipTest("there is no tmux")
+        tmux = ["tmux", "-S", self.pool.path("socket"), "-f", "/dev/null"]
+        command = [EXTMERGE, *self.pool.command("merge", "--yes", "--thin-size=32M", "--rate-limit=1M")]
+        subprocess.run([*tmux, "new-session", "-d", "-x", "100", "-y", "24",
+                        "seq 9; " + shlex.join(command) + "; exec sleep 100"], check=True,
+                       env=environment(TERM="xterm", LANG="C.UTF-8"))
+        self.addCleanup(subprocess.run, [*tmux, "kill-server"], check=True)
+
+        def screen(until):
+            end = time.monotonic() + 10
+            while True:
+                lines = [line for line in subprocess.run(
+                    [*tmux, "capture-pane", "-p", "-S", "-"], capture_output=True, text=True,
+                    check=True).stdout.split("\n") if line]
+                if until(lines):
+                    return lines
+                self.assertLess(time.monotonic(), end, lines)
+                time.sleep(0.02)
+
+        for columns in (100, 40, 16, 70, 120):
+            subprocess.run([*tmux, "resize-window", "-x", str(columns), "-y", "24"], check=True)
+            # Drawn anew for this width, and nothing is left of what was there before.
+            shape = {100: r"copying \[.*\].*durable .*B", 40: r"copying \[.{10,}\] .*ETA [\d:a-z]+",
+                     16: r"copying +[\d.]+%", 70: r"copying \[.{10,}\] .* ETA [\d:a-z]+",
+                     120: r"copying \[.*\].*durable .*B"}[columns]
+            lines = screen(lambda seen: len(seen) == 10 and re.fullmatch(shape, seen[9]))
+            self.assertEqual(lines[:9], list("123456789"))
+            self.assertLess(len(lines[9]), columns)
+        lines = screen(lambda seen: any(line.startswith("Merged") for line in seen))
+        self.assertRegex(lines[9], r"copying \[#+\] 100\.0%")
+        self.assertTrue(lines[10].startswith("Merged"), lines)
 
     def test_the_last_bar_is_complete(self):
         shown = self.on_terminal(self.RATE)
-        last = re.findall(r"\r\x1b\[K([^\r\n]*)", shown)[-1]
+        last = re.findall(r"\r \x1b\[J\r([^\r\n]*)", shown)[-1]
         self.assertIn("100.0%", last)
         self.assertTrue(shown.endswith("\n"))
 
@@ -79,7 +115,7 @@ class ProgressTest(PoolTest):
 
     def test_the_frequency_makes_lines_on_a_terminal_too(self):
         shown = self.on_terminal(self.RATE, "--progress-frequency=1")
-        self.assertNotIn("\r\x1b[K", shown)
+        self.assertNotIn("\x1b[J", shown)
         self.assertIn("copying  ", shown)
 
     def test_lines_can_be_asked_for_on_a_terminal(self):

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "cli/progress_display.h"
 
@@ -97,6 +98,37 @@ TEST(ProgressBar, MoreDurableThanDoneIsNoProblem) {
 TEST(ProgressBar, NeverExceedsTheTerminal) {
   for (unsigned width = 0; width < 200; ++width)
     EXPECT_LE(progress_bar(resumed(), {}, width).size(), width);
+}
+
+TEST(ProgressBar, WhereItGetsNarrowNumbersGoBeforeTheBar) {
+  EXPECT_EQ(progress_bar(resumed(), {}, 42), "copying [########+-------] 60.0%  ETA 0:04");
+  EXPECT_EQ(progress_bar(resumed(), {}, 27), "copying [#####+-----] 60.0%");
+  EXPECT_EQ(progress_bar(resumed(), {}, 25), "copying  60.0%  ETA 0:04");
+  EXPECT_EQ(progress_bar(resumed(), {}, 14), "copying  60.0%");
+  EXPECT_EQ(progress_bar(resumed(), {}, 13), "60.0%");
+  EXPECT_EQ(progress_bar(resumed(), {}, 4), "");
+}
+
+// "1021" of "1021.3 KiB/s" would be read as something else.
+TEST(ProgressBar, NoNumberIsCutInTwo) {
+  const std::string line = progress_line(resumed(), {});
+  for (unsigned width = 0; width < 200; ++width) {
+    const std::string bar = progress_bar(resumed(), {}, width);
+    std::istringstream words(bar);
+    for (std::string word; words >> word;) {
+      if (word.starts_with('[')) continue;
+      EXPECT_NE((" " + line + " ").find(" " + word + " "), std::string::npos)
+          << width << ": " << bar;
+    }
+  }
+}
+
+TEST(ProgressBar, MappingsAreCountedWhereThereIsRoom) {
+  ProgressView view;
+  view.mappings_read = 123456;
+  EXPECT_EQ(progress_bar(view, {}, 40), "reading metadata  123456 mappings");
+  EXPECT_EQ(progress_bar(view, {}, 20), "reading metadata  ");
+  EXPECT_EQ(progress_bar(view, {}, 10), "");
 }
 
 TEST(ProgressJson, HasTheMembersAndStringsThatCryptsetupHas) {
