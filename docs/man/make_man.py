@@ -93,7 +93,7 @@ def options(_):
 
 
 def plain(lines):
-    """Paragraphs, tables and literal text of Markdown, but no pictures."""
+    """Paragraphs, tables and literal text of Markdown; no comments and no pictures."""
     out, table, literal = [], [], []
 
     def close():
@@ -116,7 +116,7 @@ def plain(lines):
             table.append(line)
         elif not in_list and (line.startswith("    ") or (literal and not line)):
             literal.append(line[4:])
-        elif line != "<!-- -->" and not line.startswith("!["):
+        elif not line.startswith(("<!--", "![")):
             close()
             if item:
                 sign = "-" if item.group(1) == "-" else "."

@@ -1,0 +1,90 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# lvm_transcripts.sh PAGE: every command of that page, as printed there, in a group like the one that the page
+# describes, says what the page says it does. transcripts.py reads the page; before a block of commands it
+# asks this script for the scene that the page names in a comment.
+if [[ ${1-} == scene ]]; then
+  rm -rf /run/pause /run/paused
+  mkdir() { [[ $* == *"$EXTMERGE_STATE_DIR"* ]] || command mkdir "$@"; } # it is there
+fi
+source "$(dirname "$0")/guest_lvm.sh"
+unset -f mkdir
+export EXTMERGE_STATE_DIR=/var/lib/extmerge
+
+# A file system in the origin, and a file of 12 MB that the snapshot, which is mounted, has of its own.
+mounted() {
+  ! mountpoint -q /run/mounted || umount /run/mounted
+  dmsetup remove_all --force &> /dev/null || true
+  rm -rf "$EXTMERGE_STATE_DIR" /srv/* /dev/vg
+  mkdir -p -m 700 "$EXTMERGE_STATE_DIR" /srv/saved
+  quietly wipefs -qaf "${disks[@]}"
+  quietly pvcreate -qq -ff -y "${disks[@]}"
+  quietly vgcreate -s 4M $vg "${disks[@]}"
+  quietly lvcreate -y -Wn -Zn -n origin -L 64M $vg
+  quietly mkfs.ext4 -q -F /dev/vg/origin
+  mount /dev/vg/origin /run/mounted
+  head -c 8M /dev/urandom > /run/mounted/old
+  umount /run/mounted
+  new_pool 64k 120M
+  new_snapshot
+  mount /dev/vg/snap /run/mounted
+  head -c 12M /dev/urandom > /run/mounted/new
+  sync /run/mounted/new
+}
+closed() {
+  mounted
+  umount /run/mounted
+}
+merged() {
+  mounted
+  merges vg/snap
+  head -c 2M /dev/urandom > /run/mounted/more
+  sync /run/mounted/more
+}
+merged_and_closed() {
+  closed
+  merges vg/snap
+}
+# Another snapshot, that has little of its own.
+another() {
+  mounted
+  quietly lvcreate -y -s --thinpool vg/pool -n other vg/origin
+}
+# is_durable: some of it, and not all, is.
+is_durable() {
+  is_copying && ! grep -q 'durable *0 B' <("$EXTMERGE" status vg/snap)
+}
+killed() {
+  mounted
+  kill_when is_durable merge --yes --rate-limit 4M --checkpoint-interval 1M --buffer-size 64k vg/snap
+  [[ $killed == yes ]] || fail "it was done before it could be killed"
+}
+killed_and_closed() {
+  killed
+  umount /run/mounted
+}
+journal_lost() {
+  killed
+  rm -rf "$EXTMERGE_STATE_DIR"
+}
+grown() {
+  closed
+  quietly lvextend -L 80M vg/snap
+  quietly e2fsck -fy /dev/vg/snap
+  quietly resize2fs /dev/vg/snap
+  mount /dev/vg/snap /run/mounted
+  head -c 40M /dev/urandom > /run/mounted/more
+  umount /run/mounted
+}
+
+if [[ ${1-} == scene ]]; then
+  "$2"
+  exit
+fi
+mount -t tmpfs tmpfs /var/lib
+mount -t tmpfs -o mode=755 tmpfs /srv
+mkdir -p /run/bin /dev/pts
+mount -t devpts -o ptmxmode=666 devpts /dev/pts # a terminal, for questions
+ln -s "$EXTMERGE" /run/bin/extmerge
+PATH=/run/bin:$PATH exec python3 -B "$here/../support/transcripts.py" "$0" "$here/../../$1"

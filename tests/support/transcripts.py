@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""transcripts.py SCENES PAGE: runs what a page prints as commands, and compares what they say.
+
+A block of commands is indented by four. In front of it the page has a comment:
+
+    <!-- scene: NAME -->        first `SCENES scene NAME` is run
+    <!-- goes on -->            what was there before is gone on with
+    <!-- each: NAME NAME - -->  a scene for each line; `-` goes on
+    <!-- images: NAME -->       not for here: tests/cli/pages_test.py runs it among that pool's images
+    <!-- fresh clone -->        nor this: .ci/run does
+
+Lines that begin with `$ ` are commands, the others what they say; `...` stands for anything. In a block
+without `$ ` each line is a command that must succeed. Of what is said numbers, sizes, times and what is drawn by
+chance may differ. A question is answered with y.
+"""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+
+# What the page leaves out: that the lab keeps no backups, and its files in memory.
+NOISE = re.compile(r"WARNING: This metadata update is NOT backed up|is on a file system in memory|^\s*$")
+
+
+def alike(line):
+    """A line without what may differ from run to run."""
+    line = re.sub(r"extmerge_[0-9a-f]{8}", "FREEZE", line)
+    line = re.sub(r"\b[0-9a-f]{16,32}\b", "DIGITS", line)
+    line = re.sub(r"\d+(\.\d+)?( (B|KiB|MiB|GiB|kB|MB|GB)(/s)?| s)?\b", "N", line)
+    return re.sub(r"\s+", " ", line).strip()
+
+
+def blocks(page):
+    """The scene and the lines of each block that has a comment, and where it is."""
+    with open(page, encoding="utf-8") as file:
+        lines = file.read().split("\n")
+    for at, line in enumerate(lines):
+        found = re.fullmatch(r"<!-- (?:(scene|each|images): (.*)|(goes on|fresh clone)) -->", line)
+        if not found:
+            continue
+        start = at + 1
+        while not lines[start]:
+            start += 1
+        end = start
+        while lines[end].startswith("    ") or (not lines[end] and lines[end + 1].startswith("    $")):
+            end += 1
+        block = [line[4:] for line in lines[start:end] if line]
+        assert block, f"line {at + 1}: there is no block"
+        yield found.group(1) or found.group(3), (found.group(2) or "").split(), block, at + 1
+
+
+def commands(block):
+    """Each command and the lines it is said to print; None: it has to succeed."""
+    if not any(line.startswith("$ ") for line in block):
+        yield from ((line, None) for line in block)
+        return
+    command, said = None, []
+    for line in block:
+        if line.startswith("$ "):
+            if command:
+                yield command, said
+            command, said = line[2:], []
+        elif command.endswith("\\"):
+            command += "\n" + line
+        else:
+            said.append(line)
+    yield command, said
+
+
+def set_up(scenes, name):
+    if name == "-":
+        return
+    print(f"-- scene: {name}", flush=True)
+    subprocess.run([scenes, "scene", name], check=True)
+
+
+def with_todays_freeze(command):
+    if "extmerge_" not in command:
+        return command
+    freeze = subprocess.run(["lvs", "--noheadings", "-o", "lv_name", "-S", "lv_tags=extmerge.freeze"],
+                            capture_output=True, text=True, check=True).stdout.strip()
+    return re.sub(r"extmerge_[0-9a-f]{8}", freeze, command)
+
+
+def run(command, **changes):
+    """As typed at a terminal: everything it shows, and its exit status."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.environ.update(TERM="dumb", NO_COLOR="1", **changes)
+        os.execvp("bash", ["bash", "-c", command])
+    shown = b""
+    while True:
+        try:
+            read = os.read(terminal, 65536)
+        except OSError:
+            break
+        if not read:
+            break
+        shown += read
+        if read.rstrip().endswith(b"[y/N]"):
+            os.write(terminal, b"y\n")
+    os.close(terminal)
+    return shown.decode(errors="replace").replace("\r", ""), os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def is_what_was_said(shown, said):
+    pattern = "".join(r"(?:.*\n)*?" if line.strip() == "..." else re.escape(alike(line)) + "\n" for line in said)
+    lines = "".join(alike(line) + "\n" for line in shown.split("\n") if not NOISE.search(line))
+    return re.fullmatch(pattern, lines) is not None
+
+
+def main():
+    scenes, page = sys.argv[1:]
+    ran = 0
+    for kind, names, block, at in blocks(page):
+        if kind in ("images", "fresh clone"):
+            continue
+        if kind == "scene":
+            set_up(scenes, names[0])
+        for index, (command, said) in enumerate(commands(block)):
+            if kind == "each":
+                set_up(scenes, names[index])
+            print(f"-- {command}", flush=True)
+            shown, status = run(with_todays_freeze(command))
+            ran += 1
+            right = status == 0 if said is None else is_what_was_said(shown, said)
+            if not right:
+                print(shown, flush=True)
+                sys.exit(f"FAILED: {page}, the block at line {at}: '{command}' ended with {status} and said that" +
+                         ("" if said is None else "; the page says:\n" + "\n".join(said)))
+    if ran == 0:
+        sys.exit(f"FAILED: {page} has no commands")
+    print(f"-- {ran} commands of {page} do what it says")
+
+
+if __name__ == "__main__":
+    main()
