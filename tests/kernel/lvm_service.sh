@@ -26,7 +26,7 @@ UNIT
 for target in sysinit basic shutdown multi-user; do
   printf '[Unit]\nDefaultDependencies=no\n' > /run/units/$target.target
 done
-printf 'rate-limit = 2M\ncheckpoint-interval = 256k\nbuffer-size = 64k\n' > /run/extmerge.conf
+printf 'rate-limit = 512k\ncheckpoint-interval = 256k\nbuffer-size = 64k\n' > /run/extmerge.conf
 
 # systemd, until power_cut; and whatever is asked of it.
 boot_systemd() {
@@ -80,6 +80,7 @@ note "a power cut in its middle; enabled, it goes on after the boot, and is done
 ctl start extmerge@vg-snap
 becomes StatusText 'copying .*'
 power_cut
+sed -i 's/512k/8M/' /run/extmerge.conf
 ln -s /run/units/extmerge@.service /run/units/multi-user.target.wants/extmerge@vg-snap.service
 boot_systemd
 becomes ActiveState 'inactive' 60
