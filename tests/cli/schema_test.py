@@ -72,9 +72,38 @@ class SchemaTest(PoolTest):
         os.remove(log)
         yield "abort", got("abort", "--json", self.unfinished())
 
+        yield from self.of_a_volume(got)
+
+    def of_a_volume(self, got):
+        """What is recorded of a merge by name, as it lies beside a journal; whatever is on or off."""
+        pool = self.make_pool()
+        journal = self.unfinished(pool)
+        for number, on in enumerate((True, False)):
+            record = {"schema": "extmerge-changes/1", "vg": "vg", "thin": "snap", "thin_uuid": "a", "origin": "origin",
+                      "origin_uuid": "b", "freeze": "extmerge_01234567" if on else "",
+                      "freeze_id": 7 if on else None, "merged_id": None, "freeze_transaction": 3,
+                      "pool": "vg-pool-tpool", "pool_uuid": "c", "held": "", "boot": ""}
+            record.update({name: on for name in (
+                "holding", "origin_marked", "origin_was_active", "origin_skipped_activation", "origin_activated",
+                "thin_kept_inactive", "thin_was_active", "pool_was_active", "removing")})
+            with open(journal + ".lvm", "w", encoding="utf-8") as file:
+                json.dump(record, file)
+            os.chmod(file.name, 0o600)
+            for name in (["vg/snap", "--state-dir", pool.state], [journal]):
+                document = got("status", "--json", *name)
+                self.assertEqual((document["source"], document["removing"]), ("vg/snap", on), document)
+                yield "volume_status", document
+            # Recorded, and the journal not written yet.
+            alone = pool.path("alone%d" % number)
+            os.mkdir(alone, 0o700)
+            os.rename(file.name, os.path.join(alone, os.path.basename(file.name)))
+            document = got("status", "--json", "vg/snap", "--state-dir", alone)
+            self.assertIsNone(document["state"])
+            yield "volume_status", document
+
     def test_every_document_keeps_to_it(self):
         cases = list(self.documents())
-        self.assertEqual({kind for kind, _ in cases} | {"volume_status"},
+        self.assertEqual({kind for kind, _ in cases},
                          {each["$ref"].split("/")[-1] for each in self.schema["anyOf"]})
         for (kind, document), valid in zip(cases, self.validate(cases), strict=True):
             self.assertEqual(valid, (1, 1), (kind, document))
