@@ -26,6 +26,8 @@ constexpr size_t kLargest = 1 << 20;
 bool may_be_configured(const OptionRow& row) {
   if (row.is_flag() || row.argument_optional()) return false;
   const std::string name = row.name;
+  // Of one merge, not of all.
+  if (name == "map" || name == "export") return false;
   return row.group == OptionGroup::kCopy || row.group == OptionGroup::kOutput ||
          name == "state-dir";
 }

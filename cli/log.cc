@@ -118,7 +118,16 @@ void configure_log(const Options& options, std::shared_ptr<TerminalLine> termina
   auto on_terminal = std::make_shared<TerminalSink>(std::move(terminal));
   on_terminal->set_level(terminal_level(options.verbosity));
   std::vector<spdlog::sink_ptr> sinks{std::move(on_terminal)};
-  if (options.log_file) sinks.push_back(file_sink(options));
+  install(sinks);
+  if (!options.log_file) return;
+  try {
+    sinks.push_back(file_sink(options));
+  } catch (const Error& error) {
+    // An administrator's file is not for everybody; whoever names one himself is to have it.
+    if (options.has("log-file") || error.id() != MessageId::kPermission) throw;
+    spdlog::warn("nothing is logged: {}", printable(error.what()));
+    return;
+  }
   install(sinks);
 }
 

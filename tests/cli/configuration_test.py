@@ -122,6 +122,31 @@ class ConfigurationTest(PoolTest):
         env["EXTMERGE_CONFIG"] = self.pool.path("fifo")
         self.assert_usage_error(self.pool.run("plan", env=env), "no regular file")
 
+    def test_a_log_file_that_is_not_for_everybody_stops_nobody(self):
+        log = self.pool.path("log")
+        with open(log, "w", encoding="utf-8"):
+            pass
+        os.chmod(log, 0o600)
+        os.chmod(self.pool.folder, 0o755)
+        env = self.configure(f"log-file = {log}\n")
+
+        def others():
+            os.setgid(65534)
+            os.setuid(65534)
+        words = ["--state-dir", "/nonexistent"]
+        self.assert_failed(run("status", *words, env=env), 4, "EXM-401")
+        logged = os.path.getsize(log)
+        self.assertGreater(logged, 0)
+        if os.geteuid() != 0:
+            self.skipTest("not root, so there is nobody else")
+        result = run("status", *words, env=env, preexec_fn=others)
+        self.assert_failed(result, 4, "EXM-401")
+        self.assertRegex(result.stderr, "(?m)^extmerge: nothing is logged: .*" + log)
+        self.assertNotIn("nothing is logged", run("status", "-q", *words, env=env, preexec_fn=others).stderr)
+        self.assertEqual(os.path.getsize(log), logged)
+        # Whoever names one himself is told.
+        self.assert_failed(run("status", *words, "--log-file", log, env=env, preexec_fn=others), 2, "EXM-201")
+
     def test_help_needs_none(self):
         env = environment(EXTMERGE_CONFIG=self.pool.path("missing"))
         self.assert_ok(run("merge", "--help", env=env))
