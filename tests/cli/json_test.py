@@ -15,7 +15,7 @@ PLAN = {
     "thin_bytes": (int, type(None)), "source": (str, type(None)), "siblings_known": bool,
     "siblings": list, "undo_log_estimate": (dict, type(None)), "notes": list,
 }
-PLAN_ONLY = {"state": str, "resumable_from": (int, type(None)), "refusals": list}
+PLAN_ONLY = {"map": (dict, type(None)), "state": str, "resumable_from": (int, type(None)), "refusals": list}
 COUNTERS = {"bytes_read": int, "bytes_compared_equal": int, "bytes_written": int}
 MERGE_ONLY = {
     **COUNTERS, "seconds": float, "resumed_from": int, "verified": str, "journal": str,
