@@ -201,22 +201,23 @@ std::optional<SystemChanges> changes_beside(const std::string& journal) {
   return read_changes(*path.directory, path.name);
 }
 
-void print_status(const Options& options, const MergeStatus& one,
+void print_status(const Options& options, const std::string& path,
                   const std::optional<SystemChanges>& changes) {
   const std::unique_ptr<OutputFile> map = map_file(options);
   std::unique_ptr<OutputFile> exported;
   if (options.exported)
     exported = std::make_unique<OutputFile>("--export", options.export_path, kMapfileMark);
+  const WholeJournal whole =
+      map || exported ? read_whole(path) : WholeJournal{read_status(path), nullptr};
   // A mapfile on standard output is all that is there.
   if (!exported || options.export_path != "-")
-    print_report(options,
-                 status_text(one, options.sizes, changes) + (changes ? changes_text(*changes) : ""),
-                 status_json(one, changes));
-  if (!map && !exported) return;
-  const std::unique_ptr<Journal> journal = open_whole_journal(one.journal);
-  if (map) draw_map(options, *map, picture_of(one, map_of(*journal), options.sizes));
+    print_report(
+        options,
+        status_text(whole.status, options.sizes, changes) + (changes ? changes_text(*changes) : ""),
+        status_json(whole.status, changes));
+  if (map) draw_map(options, *map, picture_of(*whole.journal, options.sizes));
   if (!exported) return;
-  write_mapfile(*journal, *exported);
+  write_mapfile(*whole.journal, *exported);
   exported->publish();
 }
 
@@ -226,6 +227,9 @@ std::vector<Error> status_of_volume(const Options& options) {
     throw Error(MessageId::kNoJournal, "no merge of " + options.source + " is known",
                 "extmerge status lists those that are");
   const auto journal = Journal::open(*found->place.directory, found->place.name, false, false);
+  if (!journal && (options.map || options.exported))
+    throw Error(MessageId::kNoJournal, "no merge of " + options.source + " has begun",
+                "extmerge plan --map draws what one would copy");
   if (!journal) {
     print_report(
         options,
@@ -233,15 +237,14 @@ std::vector<Error> status_of_volume(const Options& options) {
         changes_json(found->changes));
     return {};
   }
-  print_status(options, read_status(found->place.path), found->changes);
+  print_status(options, found->place.path, found->changes);
   return {};
 }
 
 std::vector<Error> status(const Options& options) {
   if (!options.source.empty()) return status_of_volume(options);
   if (options.journal) {
-    const MergeStatus one = read_status(*options.journal);
-    print_status(options, one, changes_beside(*options.journal));
+    print_status(options, *options.journal, changes_beside(*options.journal));
     return {};
   }
   const std::vector<MergeStatus> all = all_statuses(options);

@@ -2,6 +2,7 @@
 
 #include "cli/ddrescue_map.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 
@@ -32,7 +33,6 @@ class Lines {
     file_.write(line.data());
     start_ = end_;
   }
-  Bytes end() const { return end_; }
 
  private:
   OutputFile& file_;
@@ -43,25 +43,25 @@ class Lines {
 }  // namespace
 
 void write_mapfile(Journal& journal, OutputFile& file) {
+  const Bytes origin_end = origin_end_of(journal);
   // Where ddrescue would go on: what is not finished begins there.
-  Bytes first = journal.record().origin_size_after;
+  Bytes first = origin_end;
   for_each_piece(journal, [&](const Extent& extent, bool durable) {
     if (!durable) first = std::min(first, extent.origin_offset);
   });
   std::array<char, 64> current{};
   std::snprintf(current.data(), current.size(), "0x%08llX     %c               1\n",
-                static_cast<unsigned long long>(first.value()),
-                first == journal.record().origin_size_after ? '+' : '?');
+                static_cast<unsigned long long>(first.value()), first == origin_end ? '+' : '?');
   file.write(std::string(kMapfileMark) + " " EXTMERGE_VERSION "\n");
   file.write("# current_pos  current_status  current_pass\n");
   file.write(current.data());
   file.write("#      pos        size  status\n");
   Lines lines(file);
   for_each_piece(journal, [&](const Extent& extent, bool durable) {
-    lines.add(extent.origin_offset, true);
-    lines.add(extent.origin_offset + extent.length, durable);
+    lines.add(std::min(extent.origin_offset, origin_end), true);
+    lines.add(std::min(extent.origin_offset + extent.length, origin_end), durable);
   });
-  lines.add(journal.record().origin_size_after, true);
+  lines.add(origin_end, true);
   lines.flush();
 }
 

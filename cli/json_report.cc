@@ -127,7 +127,9 @@ std::string plan_json(const PlanReport& report, const DeviceNames& names) {
     const PlannedShares shares = shares_of(*report.map);
     json["map"] = {{"compared_bytes", report.map->total(OriginMap::kCompared).value()},
                    {"equal_bytes", shares.equal.value()},
-                   {"different_bytes", shares.different.value()}};
+                   {"different_bytes", shares.different.value()},
+                   {"unknown_bytes", shares.unknown.value()},
+                   {"exact", report.map->is_exact()}};
   }
   json["refusals"] = Json::array();
   for (const Error& refusal : report.refusals) json["refusals"].push_back(describe(refusal));

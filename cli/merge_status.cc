@@ -10,17 +10,21 @@ namespace extmerge {
 
 namespace {
 
+MergeStatus status_of(const Journal& journal, const std::string& path, bool running) {
+  MergeStatus status;
+  status.journal = path;
+  status.state = journal.state();
+  status.running = running;
+  status.record = journal.record();
+  status.progress = journal.progress();
+  return status;
+}
+
 // Nothing if there is no journal of that name.
 std::optional<MergeStatus> read(DurableDirectory& directory, const std::string& name) {
   const auto journal = Journal::open(directory, name, false, false);
   if (!journal) return {};
-  MergeStatus status;
-  status.journal = directory.path() + "/" + name;
-  status.state = journal->state();
-  status.running = directory.is_locked(lock_name(name));
-  status.record = journal->record();
-  status.progress = journal->progress();
-  return status;
+  return status_of(*journal, directory.path() + "/" + name, directory.is_locked(lock_name(name)));
 }
 
 Error no_journal(const std::string& path) {
@@ -51,12 +55,14 @@ MergeStatus read_status(const std::string& path) {
   throw no_journal(place.path);
 }
 
-std::unique_ptr<Journal> open_whole_journal(const std::string& path) {
+WholeJournal read_whole(const std::string& path) {
   const JournalPath place = open_journal_path(path);
-  std::unique_ptr<Journal> journal;
-  if (place.directory) journal = Journal::open(*place.directory, place.name, false);
-  if (!journal) throw no_journal(place.path);
-  return journal;
+  WholeJournal whole;
+  if (place.directory) whole.journal = Journal::open(*place.directory, place.name, false);
+  if (!whole.journal) throw no_journal(place.path);
+  whole.status =
+      status_of(*whole.journal, place.path, place.directory->is_locked(lock_name(place.name)));
+  return whole;
 }
 
 std::vector<MergeStatus> read_all(DurableDirectory& directory) {

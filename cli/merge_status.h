@@ -31,8 +31,12 @@ std::string state_text(JournalState state);
 // Throws Error(kNoJournal), and what Journal::open() throws.
 MergeStatus read_status(const std::string& path);
 
-// The same journal with its plan, every page of which is checked. Must not outlive the command.
-std::unique_ptr<Journal> open_whole_journal(const std::string& path);
+// Likewise, with the plan, every page of which is checked: both of one moment.
+struct WholeJournal {
+  MergeStatus status;
+  std::unique_ptr<Journal> journal;
+};
+WholeJournal read_whole(const std::string& path);
 
 // All journals in `directory`, by name. One that is damaged is listed as such.
 std::vector<MergeStatus> read_all(DurableDirectory& directory);

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <boost/program_options.hpp>
+#include <filesystem>
+#include <utility>
 
 #include "cli/help.h"
 #include "cli/nearest.h"
@@ -127,6 +129,24 @@ constexpr Conflict kConflicts[] = {
     {"progress-frequency", "batch-mode", "batch mode shows no progress"},
 };
 
+// What is written to one file by two is lost for one of them.
+void check_names_differ(const Options& o) {
+  std::vector<std::pair<const char*, std::string>> names;
+  if (o.map && *o.map != "-") names.emplace_back("--map", *o.map);
+  if (o.exported && o.export_path != "-") names.emplace_back("--export", o.export_path);
+  if (o.log_file) names.emplace_back("--log-file", *o.log_file);
+  if (o.journal) names.emplace_back("the journal", *o.journal);
+  if (o.undo_log) names.emplace_back("--undo-log", *o.undo_log);
+  for (size_t i = 0; i < names.size(); ++i) {
+    for (size_t j = 0; j < std::min<size_t>(i, 2); ++j) {
+      if (std::filesystem::path(names[i].second).lexically_normal() ==
+          std::filesystem::path(names[j].second).lexically_normal())
+        refuse(std::string(names[j].first) + " and " + names[i].first + " name one file",
+               "give each a file of its own");
+    }
+  }
+}
+
 void check_combinations(const Options& o) {
   for (const Conflict& pair : kConflicts) {
     if (o.has(pair.one) && o.has(pair.other))
@@ -140,6 +160,7 @@ void check_combinations(const Options& o) {
   if (o.command == Command::kStatus && (o.map || o.exported) && o.source.empty() && !o.journal)
     refuse(std::string("of which merge? --") + (o.map ? "map" : "export") + " is of one",
            "name its journal or VG/SNAP; extmerge status lists the journals there are");
+  check_names_differ(o);
   const unsigned on_output = (o.json ? 1u : 0u) + (o.map == "-" ? 1u : 0u) +
                              (o.exported && o.export_path == "-" ? 1u : 0u);
   if (on_output > 1)

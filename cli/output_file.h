@@ -2,8 +2,9 @@
 //
 // A file that an option asks for beside the report: --map, --export. extmerge runs as root, and a
 // name typed wrongly may be that of a device, an image or a journal; so a file that is there is
-// replaced only if it is an earlier one of ours, which its first bytes tell. It is written aside
-// and renamed into place, so whoever looks at it sees a whole one.
+// replaced only if it is an earlier one of ours, which its first bytes tell, and that is asked
+// twice: before anything else is done, and when it is replaced. Until it is whole it has no name,
+// where the file system knows that, and so nothing is left of it whatever happens.
 
 #pragma once
 
@@ -15,24 +16,30 @@ namespace extmerge {
 
 class OutputFile {
  public:
-  // `-` is standard output. `mark` is what such a file begins with. Throws kUsage where there is
-  // anything else of that name, and kOutputFailed or what stands for errno.
+  // `-` is standard output. `mark` is what such a file begins with, and must last as long as this.
+  // Throws kUsage where there is anything else of that name, and kOutputFailed or what stands for
+  // errno. Makes nothing yet.
   OutputFile(const std::string& option, const std::string& path, std::string_view mark);
-  // Removes what was not published.
   ~OutputFile();
   OutputFile(const OutputFile&) = delete;
   OutputFile& operator=(const OutputFile&) = delete;
 
   // Throws as the constructor does.
   void write(std::string_view text);
+  // Whoever looks at `path` sees what was there before, or all of it.
   void publish();
 
  private:
+  // Whether there is an earlier one; throws for anything else.
+  bool is_replacing() const;
+  void open();
   [[noreturn]] void fail(int error_number) const;
 
-  std::string path_;
-  std::string aside_;          // empty: standard output, or published
-  std::FILE* file_ = nullptr;  // null: standard output
+  const std::string option_;
+  const std::string path_;
+  const std::string_view mark_;
+  std::string aside_;  // its name meanwhile; empty: it has none
+  std::FILE* file_ = nullptr;
 };
 
 }  // namespace extmerge

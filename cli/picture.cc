@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cli/merge_status.h"
 #include "cli/printable.h"
 #include "cli/terminal_line.h"
 
@@ -23,7 +24,7 @@ namespace {
 struct Layer {
   const char* label;
   const char* colour;   // in SVG
-  int terminal_colour;  // 0 to 7, or 8 to 15 for the bright ones
+  int terminal_colour;  // 0 to 7, 60 to 67 for the bright ones
   char character;
 };
 
@@ -38,7 +39,8 @@ constexpr std::array<Layer, 2> kJournalLayers = {{
     {"still to be copied", "#d55e00", 1, '#'},
     {"durable", "#0072b2", 4, '+'},
 }};
-constexpr Layer kNotMapped = {"not mapped: the origin's own", "#e8e8e8", 8, '.'};
+constexpr Layer kNotMapped = {"not mapped: the origin's own", "#e8e8e8", 60, '.'};
+constexpr Layer kPastTheEnd = {"", "", 0, ' '};
 constexpr const char* kPaper = "#ffffff";
 constexpr const char* kTextColour = "#222222";
 
@@ -79,6 +81,9 @@ OriginMap map_for(const Picture& picture, size_t most_cells) {
   while (cell_count(picture, map) > most_cells) map.coarsen();
   return map;
 }
+
+// Where a row begins; in bytes it could be wider than its margin.
+std::string row_label(Bytes offset) { return format_size(offset); }
 
 std::string amount_text(const Picture& picture, uint64_t bytes) {
   return format_size(Bytes(bytes), picture.sizes);
@@ -134,16 +139,22 @@ std::string svg_cell(const Picture& picture, const OriginMap& map, size_t index,
                      double y) {
   const auto amounts = amounts_of(picture, map.cells()[index]);
   const auto layers = layers_of(picture);
+  std::vector<double> heights;
+  double sum = 0;
+  for (const uint64_t amount : amounts) {
+    const double share =
+        static_cast<double>(amount) / static_cast<double>(map.cell_length().value());
+    // However little there is: it can be seen.
+    heights.push_back(amount == 0 ? 0 : std::max(share * kRowHeight, 1.0));
+    sum += heights.back();
+  }
+  if (sum > kRowHeight) *std::max_element(heights.begin(), heights.end()) -= sum - kRowHeight;
   std::string shapes, words;
   double bottom = y + kRowHeight;
   for (size_t i = 0; i < layers.size(); ++i) {
     if (amounts[i] == 0) continue;
-    const double share =
-        static_cast<double>(amounts[i]) / static_cast<double>(map.cell_length().value());
-    // However little there is: it can be seen.
-    const double height = std::min(std::max(share * kRowHeight, 1.0), std::max(bottom - y, 0.0));
-    bottom -= height;
-    shapes += rectangle(x, bottom, kCellWidth, height, layers[i].colour);
+    bottom -= heights[i];
+    shapes += rectangle(x, bottom, kCellWidth, heights[i], layers[i].colour);
     words += ", " + amount_text(picture, amounts[i]) + " " + layers[i].label;
   }
   if (shapes.empty()) return "";
@@ -174,22 +185,32 @@ constexpr size_t kTerminalColumns = 64;
 constexpr size_t kTerminalRows = 32;
 
 const Layer& layer_of(const Picture& picture, const OriginMap& map, size_t index) {
-  if (index >= map.cells().size()) return kNotMapped;
+  const Layer& nothing =
+      index * map.cell_length().value() < picture.origin_end.value() ? kNotMapped : kPastTheEnd;
+  if (index >= map.cells().size()) return nothing;
   const auto amounts = amounts_of(picture, map.cells()[index]);
   for (size_t i = 0; i < amounts.size(); ++i) {
     if (amounts[i] > 0) return layers_of(picture)[i];
   }
-  return kNotMapped;
+  return nothing;
 }
 
-std::string foreground(int colour) {
-  return "\033[" + std::to_string(colour < 8 ? 30 + colour : 82 + colour) + "m";
+std::string foreground(const Layer& layer) {
+  return "\033[" + std::to_string(30 + layer.terminal_colour) + "m";
 }
-std::string background(int colour) {
-  return "\033[" + std::to_string(colour < 8 ? 40 + colour : 92 + colour) + "m";
+std::string background(const Layer& layer) {
+  return "\033[" + std::to_string(40 + layer.terminal_colour) + "m";
 }
 constexpr const char* kPlainAgain = "\033[0m";
-constexpr const char* kUpperHalf = "▀";
+
+// Two cells in one character. Past the origin's end the terminal is as it is.
+std::string halves(const Layer& upper, const Layer& lower) {
+  const bool has_upper = &upper != &kPastTheEnd, has_lower = &lower != &kPastTheEnd;
+  if (has_upper && has_lower) return foreground(upper) + background(lower) + "▀" + kPlainAgain;
+  if (has_upper) return foreground(upper) + "▀" + kPlainAgain;
+  if (has_lower) return foreground(lower) + "▄" + kPlainAgain;
+  return " ";
+}
 
 bool is_utf8() {
   for (const char* name : {"LC_ALL", "LC_CTYPE", "LANG"}) {
@@ -217,14 +238,15 @@ Picture picture_of(const PlanReport& report, const DeviceNames& names, const Siz
           sizes};
 }
 
-Picture picture_of(const MergeStatus& status, const OriginMap& map, const SizeFormat& sizes) {
-  const MergeRecord& record = status.record;
+Picture picture_of(Journal& journal, const SizeFormat& sizes) {
+  const MergeRecord& record = journal.record();
+  const Bytes end = origin_end_of(journal);
   return {"Merge of thin " + std::to_string(value(record.thin_id)) + " into " + record.origin.path +
-              ": " + state_text(status.state),
-          record.origin_size_after,
-          record.origin_size_after,
+              ": " + state_text(journal.state()),
+          end,
+          end,
           true,
-          map,
+          map_of(journal),
           sizes};
 }
 
@@ -279,20 +301,17 @@ std::string draw_for_terminal(const Picture& picture, Ink ink) {
   constexpr size_t kLabel = 10;
   std::string text;
   for (size_t first = 0; first < cells; first += a_line) {
-    std::string label = amount_text(picture, first * map.cell_length().value());
+    std::string label = row_label(Bytes(first * map.cell_length().value()));
     label.insert(0, kLabel - std::min(kLabel, label.size()), ' ');
     text += label + " ";
     for (size_t i = first; i < std::min(cells, first + kTerminalColumns); ++i) {
       const Layer& upper = layer_of(picture, map, i);
-      if (!colours) {
+      if (colours) {
+        const size_t below = i + kTerminalColumns;
+        text += halves(upper, below < cells ? layer_of(picture, map, below) : kPastTheEnd);
+      } else {
         text += upper.character;
-        continue;
       }
-      // Past the last cell there is nothing to colour.
-      const size_t below = i + kTerminalColumns;
-      text += foreground(upper.terminal_colour);
-      if (below < cells) text += background(layer_of(picture, map, below).terminal_colour);
-      text += std::string(kUpperHalf) + kPlainAgain;
     }
     text += "\n";
   }
@@ -300,8 +319,7 @@ std::string draw_for_terminal(const Picture& picture, Ink ink) {
   const auto layers = layers_of(picture);
   const auto entry = [&](const Layer& layer, const std::string& words) {
     text += std::string(kLabel + 1, ' ');
-    text += colours ? foreground(layer.terminal_colour) + "█" + kPlainAgain
-                    : std::string(1, layer.character);
+    text += colours ? foreground(layer) + "█" + kPlainAgain : std::string(1, layer.character);
     text += " " + words + "\n";
   };
   for (size_t i = 0; i < layers.size(); ++i) {

@@ -6,14 +6,15 @@
 //   SVG       a cell is a column, filled from below by the share of its bytes that are of
 //             each kind; what is not mapped stays empty
 //   terminal  a cell is half a character, in the colour of the first kind it has anything of;
-//             without colours a character, so a cell is `=` only if nothing else is in it
+//             without colours a character, so a cell is `=` only if nothing else is in it; past
+//             the origin's end it is blank
 
 #pragma once
 
 #include <string>
 
-#include "cli/merge_status.h"
 #include "cli/report.h"
+#include "merge/journal.h"
 #include "merge/origin_map.h"
 
 namespace extmerge {
@@ -29,7 +30,7 @@ struct Picture {
 
 // `report.map` must be there.
 Picture picture_of(const PlanReport& report, const DeviceNames& names, const SizeFormat& sizes);
-Picture picture_of(const MergeStatus& status, const OriginMap& map, const SizeFormat& sizes);
+Picture picture_of(Journal& journal, const SizeFormat& sizes);
 
 // What an SVG of ours begins with.
 inline constexpr char kPictureMark[] = "<!-- Drawn by extmerge";

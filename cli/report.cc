@@ -115,6 +115,7 @@ std::string plan_text(const PlanReport& report, const DeviceNames& names, const 
     text += line("compared", compared_text(*report.map, sizes));
     text += line("equal already", size(shares.equal));
     text += line("different", size(shares.different));
+    if (shares.unknown > Bytes(0)) text += line("not compared", size(shares.unknown));
   }
   if (report.resumable_from)
     text += line("done already", size(*report.resumable_from) + ", a merge would go on from there");
@@ -129,7 +130,7 @@ std::string plan_text(const PlanReport& report, const DeviceNames& names, const 
 
 std::string compared_text(const OriginMap& map, const SizeFormat& sizes) {
   const Bytes compared = map.total(OriginMap::kCompared);
-  if (compared == map.total(OriginMap::kPlanned)) return "all of it";
+  if (map.is_exact()) return "all of it";
   if (compared == Bytes(0)) return "nothing, since the origin cannot be read now";
   return "a sample of " + format_size(compared, sizes) +
          "; what is equal or different is an estimate";

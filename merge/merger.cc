@@ -39,6 +39,20 @@ Error with_way_back(const Error& error, const MergeTarget& target, const std::st
                error.next() + "; the merge can be resumed: extmerge resume " + journal);
 }
 
+// What `read` makes of mappings and data; if the metadata snapshot was released meanwhile, whatever
+// came of it is of no worth. Throws kMetadataSnapshotGone then.
+template <typename Read>
+auto read_while_held(Source& source, const Read& read) {
+  try {
+    const auto result = read();
+    source.check_still_held();
+    return result;
+  } catch (const Error& error) {
+    if (error.id() != MessageId::kStopped) source.check_still_held();
+    throw;
+  }
+}
+
 class JournalCheckpoints : public CheckpointSink {
  public:
   JournalCheckpoints(Journal& journal, const UndoLog* undo_log,
@@ -243,7 +257,7 @@ PlanReport Merger::make_plan(Source& source, Purpose purpose, const RunListener&
   if (purpose == Purpose::kMerge && target_.undo_log && !report.resumable_from) {
     plan_undo_log(source, report);
   }
-  if (options_.draw_map) report.map = draw_map(source, report);
+  if (options_.draw_map) draw_map(source, report);
   return report;
 }
 
@@ -254,7 +268,7 @@ std::shared_ptr<BlockDevice> Merger::open_readable_origin() const {
   return target_.open(readable, OpenMode::kReadOnly, alignment_of(readable.size));
 }
 
-OriginMap Merger::draw_map(Source& source, const PlanReport& plan) const {
+void Merger::draw_map(Source& source, PlanReport& plan) const {
   OriginMap map(plan.limits.block_size);
   PlannedRuns runs(source.reader(), source.device(), source.end_of_data(), plan.limits, stop_,
                    [&](const Extent& beyond) {
@@ -262,9 +276,15 @@ OriginMap Merger::draw_map(Source& source, const PlanReport& plan) const {
                    });
   ExtentSource extents(runs, plan.limits);
   const auto origin = open_readable_origin();
-  draw_plan(extents, plan.summary.copy_bytes, source.data(), origin.get(), plan.origin_bytes,
-            OriginMap::kMostCells, stop_, map);
-  return map;
+  const auto failure = read_while_held(source, [&] {
+    return draw_plan(extents, plan.summary.copy_bytes, plan.summary.end_of_copy, source.data(),
+                     origin.get(), plan.origin_bytes, OriginMap::kMostCells, stop_, map);
+  });
+  if (failure) {
+    plan.notes.push_back("some of it could not be compared for the picture: " +
+                         std::string(failure->what()));
+  }
+  plan.map = std::move(map);
 }
 
 std::vector<Sibling> Merger::siblings_of(Source& source, const BlockSet& visited,

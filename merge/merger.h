@@ -148,7 +148,7 @@ class Merger {
   void refuse_to_lose_undo() const;
   // Null where it is not active and nothing below it can be read either.
   std::shared_ptr<BlockDevice> open_readable_origin() const;
-  OriginMap draw_map(Source& source, const PlanReport& plan) const;
+  void draw_map(Source& source, PlanReport& plan) const;
   UndoLogEstimate estimate_undo_log(Source& source, const PlanReport& plan) const;
   void plan_undo_log(Source& source, PlanReport& report) const;
   void refuse_other_origin(const Journal& journal);

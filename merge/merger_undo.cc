@@ -92,6 +92,7 @@ UndoLogEstimate Merger::estimate_undo_log(Source& source, const PlanReport& plan
   PlannedRuns runs(source.reader(), source.device(), source.end_of_data(), plan.limits, stop_);
   ExtentSource extents(runs, plan.limits);
   const double different = sample_difference(extents, all, source.data(), *origin);
+  source.check_still_held();
   const auto changed = static_cast<uint64_t>(static_cast<double>(all.value()) * different);
   estimate.expected = undo_log_size(Bytes(changed), pieces);
   return estimate;

@@ -11,7 +11,7 @@ namespace extmerge {
 void OriginMap::add(Kind kind, Bytes offset, Bytes length) {
   if (length == Bytes(0)) return;
   const uint64_t end = (offset + length).value();
-  while ((end - 1) / cell_length_.value() >= kMostCells) coarsen();
+  cover(Bytes(end));
   const uint64_t size = cell_length_.value();
   const uint64_t last = (end - 1) / size;
   if (cells_.size() <= last) cells_.resize(last + 1);
@@ -19,6 +19,10 @@ void OriginMap::add(Kind kind, Bytes offset, Bytes length) {
     const uint64_t from = std::max(offset.value(), i * size);
     cells_[i][kind] += std::min(end, (i + 1) * size) - from;
   }
+}
+
+void OriginMap::cover(Bytes end) {
+  while (end > Bytes(0) && (end.value() - 1) / cell_length_.value() >= kMostCells) coarsen();
 }
 
 void OriginMap::coarsen() {
@@ -62,6 +66,12 @@ PlannedShares shares_of(const OriginMap& map) {
     sum.unknown += shares.unknown;
   }
   return sum;
+}
+
+Bytes origin_end_of(const Journal& journal) {
+  const MergeRecord& record = journal.record();
+  return journal.state() == JournalState::kUndone ? record.origin_size_before
+                                                  : record.origin_size_after;
 }
 
 void for_each_piece(Journal& journal, const PlannedPiece& piece) {

@@ -43,11 +43,15 @@ class OriginMap {
   void add(Kind kind, Bytes offset, Bytes length);
   // Each two cells become one.
   void coarsen();
+  // What is added up to there changes no cell's length.
+  void cover(Bytes end);
 
   Bytes cell_length() const { return cell_length_; }
   // Up to the last that has something; each is `cell_length` from the one before.
   std::span<const Cell> cells() const { return cells_; }
   Bytes total(Kind kind) const;
+  // Whether all that is planned before the origin's end was compared.
+  bool is_exact() const { return total(kCompared) == total(kPlanned); }
 
  private:
   Bytes cell_length_;
@@ -63,6 +67,9 @@ struct PlannedShares {
 PlannedShares shares_of(const OriginMap::Cell& cell);
 // Of all cells.
 PlannedShares shares_of(const OriginMap& map);
+
+// Where the origin of a journal ends: an undo takes an extension back.
+Bytes origin_end_of(const Journal& journal);
 
 // The plan in a journal, piece by piece in plan order, and whether each is durable on the origin.
 // Nothing is any more once an undo has begun.

@@ -13,6 +13,7 @@
 #include <array>
 #include <functional>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "io/buffer.h"
@@ -109,27 +110,28 @@ class SampleComparison {
 
   // At most a piece. What lies past the origin's end is left out.
   void add(const Extent& extent) {
-    if (extent.origin_offset + extent.length > origin_.size()) return;
-    on_data_.push_back({extent.data_offset, round_up(extent.length.value(), data_block_)});
-    on_origin_.push_back({extent.origin_offset, extent.length.value()});
+    if (extent.origin_offset >= origin_.size()) return;
+    const uint64_t length = std::min(extent.length, origin_.size() - extent.origin_offset).value();
+    on_data_.push_back({extent.data_offset, round_up(length, data_block_)});
+    on_origin_.push_back({extent.origin_offset, length});
   }
   size_t size() const { return on_origin_.size(); }
 
-  // Tells of each place, and forgets it.
+  // Tells of each place, and forgets it. Throws kReadFailed.
   void finish(const std::function<void(Bytes offset, uint64_t length,
                                        const std::vector<ByteRange>& differences)>& each) {
+    const std::vector<Place> on_data = std::exchange(on_data_, {});
+    const std::vector<Place> on_origin = std::exchange(on_origin_, {});
     const uint64_t slot = round_up(kSampleLength, data_block_);
-    const Buffer is = read_places(origin_, on_origin_, slot);
-    const Buffer should_be = read_places(data_, on_data_, slot);
-    for (size_t i = 0; i < on_origin_.size(); ++i) {
-      const auto& [offset, length] = on_origin_[i];
+    const Buffer is = read_places(origin_, on_origin, slot);
+    const Buffer should_be = read_places(data_, on_data, slot);
+    for (size_t i = 0; i < on_origin.size(); ++i) {
+      const auto& [offset, length] = on_origin[i];
       std::vector<ByteRange> differences;
       find_differences(should_be.span().subspan(i * slot, length),
                        is.span().subspan(i * slot, length), offset, kCompareUnit, 0, differences);
       each(offset, length, differences);
     }
-    on_data_.clear();
-    on_origin_.clear();
   }
 
  private:
@@ -186,37 +188,59 @@ double sample_difference(ExtentSource& extents, Bytes all, BlockDevice& data, Bl
   return compared == 0 ? 1 : static_cast<double>(different) / static_cast<double>(compared);
 }
 
-void draw_plan(ExtentSource& extents, Bytes all, BlockDevice& data, BlockDevice* origin,
-               Bytes origin_end, uint64_t most_pieces, const std::stop_token& stop,
-               OriginMap& map) {
+std::optional<Error> draw_plan(ExtentSource& extents, Bytes all, Bytes end, BlockDevice& data,
+                               BlockDevice* origin, Bytes origin_end, uint64_t most_pieces,
+                               const std::stop_token& stop, OriginMap& map) {
+  map.cover(end);
   std::vector<uint64_t> numbers;
-  const uint64_t pieces = pieces_of(all);
+  std::optional<SampleComparison> comparison;
   if (origin) {
+    const uint64_t pieces = pieces_of(all);
     const uint64_t wanted = std::min(pieces, most_pieces);
     for (uint64_t i = 0; i < wanted; ++i) numbers.push_back(share(pieces, i, wanted));
+    comparison.emplace(data, *origin);
   }
-  std::optional<SampleComparison> comparison;
-  if (origin) comparison.emplace(data, *origin);
+  std::optional<Error> failure;
   const auto draw_compared = [&] {
     if (stop.stop_requested()) throw stopped_while_planning();
-    comparison->finish([&](Bytes offset, uint64_t length, const std::vector<ByteRange>& found) {
-      map.add(OriginMap::kCompared, offset, Bytes(length));
-      for (const ByteRange& range : found) {
-        map.add(OriginMap::kDifferent, offset + Bytes(range.begin), Bytes(range.end - range.begin));
-      }
-    });
+    try {
+      comparison->finish([&](Bytes offset, uint64_t length, const std::vector<ByteRange>& found) {
+        map.add(OriginMap::kCompared, offset, Bytes(length));
+        for (const ByteRange& range : found) {
+          map.add(OriginMap::kDifferent, offset + Bytes(range.begin),
+                  Bytes(range.end - range.begin));
+        }
+      });
+    } catch (const Error& error) {
+      if (error.id() != MessageId::kReadFailed) throw;
+      if (!failure) failure = error;
+    }
+  };
+  // Every cell before it has a sample of what is planned there.
+  Bytes sampled;
+  const auto compare = [&](const Extent& piece) {
+    comparison->add(piece);
+    const uint64_t cell = map.cell_length().value();
+    sampled = Bytes((piece.origin_offset.value() / cell + 1) * cell);
+    if (comparison->size() >= kPiecesAtOnce) draw_compared();
   };
   for_each_extent(extents, numbers, [&](const Extent& extent, bool chosen) {
     // An extension is past the end, too.
+    const Bytes extent_end = extent.origin_offset + extent.length;
     const Bytes inside =
-        std::clamp(origin_end, extent.origin_offset, extent.origin_offset + extent.length) -
-        extent.origin_offset;
+        std::clamp(origin_end, extent.origin_offset, extent_end) - extent.origin_offset;
     map.add(OriginMap::kPlanned, extent.origin_offset, inside);
     map.add(OriginMap::kBeyond, extent.origin_offset + inside, extent.length - inside);
-    if (chosen) comparison->add(extent);
-    if (chosen && comparison->size() >= kPiecesAtOnce) draw_compared();
+    if (!comparison) return;
+    if (chosen) return compare(extent);
+    while (sampled < extent_end) {
+      const Bytes start = std::max(sampled, extent.origin_offset);
+      compare({start, extent.data_offset + (start - extent.origin_offset),
+               std::min(Bytes(kSampleLength), extent_end - start)});
+    }
   });
   if (comparison) draw_compared();
+  return failure;
 }
 
 uint64_t origin_fingerprint(Journal& journal, BlockDevice& origin) {

@@ -30,11 +30,14 @@ std::optional<SampleDifference> compare_sample(Journal& journal, BlockDevice& da
 // last and 64 random pieces of at most 64 KiB, compared in units of 4 KiB.
 double sample_difference(ExtentSource& extents, Bytes all, BlockDevice& data, BlockDevice& origin);
 
-// Adds the plan, `all` bytes, to the map, and what a comparison of `most_pieces` pieces of 64 KiB
-// spread evenly over it says; of all of it if it has no more. Without an origin nothing is
-// compared. Throws kStopped if `stop` was requested.
-void draw_plan(ExtentSource& extents, Bytes all, BlockDevice& data, BlockDevice* origin,
-               Bytes origin_end, uint64_t most_pieces, const std::stop_token& stop, OriginMap& map);
+// Adds the plan, `all` bytes that end at `end`, to the map, and what a comparison says: of all of
+// it if it has no more than `most_pieces` pieces of 64 KiB, else of that many, spread evenly over
+// it, and of one in each cell that has none of them. Without an origin nothing is compared. What
+// cannot be read is not compared either; the first such failure is returned. Throws kStopped if
+// `stop` was requested.
+std::optional<Error> draw_plan(ExtentSource& extents, Bytes all, Bytes end, BlockDevice& data,
+                               BlockDevice* origin, Bytes origin_end, uint64_t most_pieces,
+                               const std::stop_token& stop, OriginMap& map);
 
 // XXH3 of 4 KiB blocks of the origin: the first 16, where file systems keep what
 // they change on every mount, the last, 64 spread over it by a fixed rule, and

@@ -65,7 +65,8 @@ class MapTest(PoolTest):
         units = len(self.different_units(self.pool)) * UNIT
         plan = json.loads(self.pool.run("plan", "--json", "--map", self.pool.path("map.svg")).stdout)
         self.assertEqual(plan["map"], {"compared_bytes": plan["copy_bytes"], "different_bytes": units,
-                                       "equal_bytes": plan["copy_bytes"] - units})
+                                       "equal_bytes": plan["copy_bytes"] - units, "unknown_bytes": 0,
+                                       "exact": True})
         self.assertIsNone(json.loads(self.pool.run("plan", "--json").stdout)["map"])
         text = self.pool.run("plan", "--units=b", "--nosuffix", "--map", self.pool.path("map.svg")).stdout
         self.assertRegex(text, r"(?m)^  compared +all of it$")
@@ -111,8 +112,7 @@ class MapTest(PoolTest):
         self.assertTrue(all(kinds == {"durable": BLOCK} for kinds in Drawn(path).columns.values()))
 
     def characters(self, text):
-        rows = re.findall(r"(?m)^ *\d+ ([^ \d][^ ]*)$", text)
-        return "".join(rows)
+        return "".join(re.findall(r"(?m)^ *[\d.]+ \w+ ([.#=?+>]*) *$", text))
 
     def test_without_colours_a_column_is_a_character(self):
         text = self.assert_ok(self.pool.run("plan", "--map", "-", "--units=b", "--nosuffix")).stdout
@@ -203,7 +203,8 @@ class MapTest(PoolTest):
                       self.pool.folder, "/dev/null"]
         for name in in_the_way:
             self.assert_usage_error(self.pool.run("plan", "--map", name), "--map", "already")
-            self.assert_usage_error(run("status", journal, "--export=ddrescue", name), "--export", "already")
+            self.assert_usage_error(run("status", journal, "--export=ddrescue", name), "--export",
+                                    "one file" if name == journal else "already")
         self.assertEqual(self.pool.origin_bytes(), before)
         with open(path, "rb") as file:
             self.assertEqual(file.read(), b"<svg xmlns")
@@ -212,8 +213,56 @@ class MapTest(PoolTest):
         self.assert_ok(run("status", journal, "--export=ddrescue", mapfile))
         self.assert_usage_error(run("status", journal, "--map", mapfile), "already")
         self.assert_ok(run("status", journal, "--export=ddrescue", mapfile))
-        open(self.pool.path("empty"), "w", encoding="utf-8").close()
-        self.assert_ok(self.pool.run("plan", "--map", self.pool.path("empty")))
+        # A journal's lock is always empty.
+        lock = os.stat(journal + ".lock").st_ino
+        self.assert_usage_error(run("status", journal, "--map", journal + ".lock"), "already")
+        self.assertEqual(os.stat(journal + ".lock").st_ino, lock)
+
+    def test_owner_and_mode_of_one_that_is_replaced_stay(self):
+        path = self.pool.path("map.svg")
+        self.assert_ok(self.pool.run("plan", "--map", path))
+        os.chmod(path, 0o600)
+        if os.geteuid() == 0:
+            os.chown(path, 65534, 65534)
+        before = os.stat(path)
+        self.assert_ok(self.pool.run("plan", "--map", path))
+        after = os.stat(path)
+        self.assertNotEqual(after.st_ino, before.st_ino)
+        self.assertEqual((after.st_mode, after.st_uid, after.st_gid), (before.st_mode, before.st_uid, before.st_gid))
+
+    def test_a_name_as_long_as_can_be(self):
+        self.assert_ok(self.pool.run("plan", "--map", self.pool.path("m" * 251 + ".svg")))
+
+    def test_nobody_reading_leaves_nothing(self):
+        before = set(os.listdir(self.pool.folder))
+        process = subprocess.Popen([EXTMERGE, *self.pool.command("plan", "--map", self.pool.path("map.svg"))],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
+        process.stdout.close()
+        process.stderr.read()
+        process.stderr.close()
+        self.assertEqual(process.wait(), -13)
+        self.assertEqual(set(os.listdir(self.pool.folder)), before)
+
+    def test_one_name_for_two_files_is_refused(self):
+        name, journal = self.pool.path("one"), self.unfinished()
+        twice = os.path.join(self.pool.folder, ".", "one")
+        self.assert_usage_error(run("status", journal, "--map", name, "--export=ddrescue", twice), "one file")
+        self.assert_usage_error(run("status", journal, "--map", name, "--log-file", name), "one file")
+        self.assert_usage_error(self.pool.run("plan", "--map", name, "--journal", twice), "one file")
+        self.assert_usage_error(self.pool.run("plan", "--map", name, "--undo-log", name), "one file")
+        self.assertFalse(os.path.exists(name))
+
+    def test_an_extension_that_is_undone_is_not_drawn(self):
+        pool = self.make_pool("thin-larger-64k")
+        size = os.path.getsize(pool.origin)
+        self.assert_ok(pool.run("merge", "--yes", "--beyond-origin=extend", "--thin-size=32M", "--undo-log",
+                                pool.path("undo")))
+        self.assertGreater(os.path.getsize(pool.origin), size)
+        for command, end in ((["status"], 32 << 20), (["undo", "--yes"], size)):
+            self.assert_ok(run(*command, pool.journal()))
+            shown = self.assert_ok(run("status", "--export=ddrescue", "-", pool.journal())).stdout
+            offset, length, _ = shown.splitlines()[-1].split()
+            self.assertEqual(int(offset, 16) + int(length, 16), end)
 
     def test_nothing_is_left_of_one_that_could_not_be_written(self):
         before = set(os.listdir(self.pool.folder))

@@ -32,20 +32,43 @@ is_home() {
   diff /run/sums <(sums /run/mounted) || fail "files differ"
 }
 
+# services_run yes|no: whether the script has them running.
+services_run() { [[ -e /run/services ]] && local run=yes || local run=no; [[ $run == "$1" ]] || fail "services run: $run"; }
+
 if [[ $1 == script ]]; then
+  script=/run/merge-at-night.sh
+  # Services that must not run where nothing is mounted, and seconds instead of tens of them.
+  sed -e 's#^stop_services.*#stop_services() { rm /run/services; }#' -e 's/sleep 10/sleep 1/' \
+    -e 's#^start_services.*#start_services() { mountpoint -q /run/mounted \&\& touch /run/services; }#' \
+    "$examples/merge-at-night.sh" > $script
+  chmod +x $script
+  touch /run/services
+
   note "an open file: the snapshot cannot be unmounted, and goes on as before"
   exec {open}< /run/mounted/new1
-  ! "$examples/merge-at-night.sh" $vg/$snap_lv > /run/said 2>&1 || fail "it was done with a file open"
+  ! $script $vg/$snap_lv > /run/said 2>&1 || fail "it was done with a file open"
   grep -q 'Merged vg/snap' /run/said && grep -q busy /run/said || fail "$(< /run/said)"
   exec {open}<&-
+  services_run yes
   mountpoint -q /run/mounted || fail "it is not mounted any more"
-  write_files /run/mounted later 5
-  sums /run/mounted > /run/sums
 
-  note "all of it"
-  "$examples/merge-at-night.sh" $vg/$snap_lv > /run/said 2>&1 || fail "$(< /run/said)"
+  note "the last merge is refused: the snapshot is mounted again"
+  mv /run/bin/extmerge /run/bin/true_extmerge
+  printf '#!/bin/bash\n[[ $* != *--finish* ]] || exit 8\nexec true_extmerge "$@"\n' > /run/bin/extmerge
+  chmod +x /run/bin/extmerge
+  status=0
+  $script $vg/$snap_lv > /run/said 2>&1 || status=$?
+  [[ $status == 8 ]] || fail "it ended with $status: $(< /run/said)"
+  mv /run/bin/true_extmerge /run/bin/extmerge
+  [[ $(findmnt -n -o SOURCE,OPTIONS /run/mounted) == /dev/mapper/vg-snap*noatime* ]] || fail "$(findmnt /run/mounted)"
+  services_run yes
+
+  note "all of it, with nothing written since"
+  sums /run/mounted > /run/sums
+  $script $vg/$snap_lv > /run/said 2>&1 || fail "$(< /run/said)"
   [[ $(findmnt -n -o SOURCE,OPTIONS /run/mounted) == /dev/mapper/vg-origin*noatime* ]] ||
     fail "the origin is not mounted in its place: $(findmnt /run/mounted)"
+  services_run yes
   is_home mounted
   exit
 fi
@@ -83,13 +106,21 @@ is_there $snap_lv || fail "the snapshot is gone"
 note "one that is refused says why"
 ! plays --extra-vars finish=true --extra-vars seconds_between_tries=1 || fail "--finish of a mounted snapshot"
 grep -q EXM-508 /run/said || fail "$(< /run/said)"
+! plays --extra-vars snapshot=nosuch/snap --extra-vars finish=true || fail "there is no such group"
 
-note "and finished; after that there is nothing left to do"
-write_files /run/mounted later 5
+note "again, with nothing written: nothing is done"
 sums /run/mounted > /run/sums
 umount /run/mounted
+plays || fail "$(< /run/said)"
+recap 'changed=1 .*failed=0'
+plays || fail "$(< /run/said)"
+recap 'changed=0 .*failed=0'
+
+note "and finished, with nothing written since; after that there is nothing left to do"
 plays --extra-vars finish=true || fail "$(< /run/said)"
 recap 'changed=1 .*failed=0'
 is_home ''
+umount /run/mounted
+quietly lvchange -an $vg/$origin_lv
 plays --extra-vars finish=true || fail "$(< /run/said)"
 recap 'changed=0 .*failed=0'

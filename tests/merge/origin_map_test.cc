@@ -151,13 +151,15 @@ struct Drawing {
     const Bytes all(blocks * kTestBlock);
     ExtentSource extents(runs, {DataBlockSize(Bytes(kTestBlock)), all, {}});
     Map map = block_map();
-    draw_plan(extents, all, data, with_origin ? &origin : nullptr,
-              Bytes(origin_end.value_or(all.value())), pieces, stop, map);
+    failure = draw_plan(extents, all, Bytes(end.value_or(all.value())), data,
+                        with_origin ? &origin : nullptr, Bytes(origin_end.value_or(all.value())),
+                        pieces, stop, map);
     return map;
   }
 
   uint64_t blocks;
-  std::optional<uint64_t> origin_end;
+  std::optional<uint64_t> origin_end, end;
+  std::optional<Error> failure;
   SimulatedWorld world;
   SimulatedDisk data, origin;
 };
@@ -172,14 +174,37 @@ TEST(DrawPlan, ASmallPlanIsComparedAsAWhole) {
   EXPECT_EQ(shares_of(map).different, Bytes(100 * 4096));
 }
 
-TEST(DrawPlan, OfALargeOneASampleIsSpreadEvenly) {
-  Drawing drawing(300, 3);
+// 600 blocks in cells of two: 30 pieces spread over it, and one of each cell that has none.
+TEST(DrawPlan, OfALargeOneASampleIsSpreadAndNoCellIsLeftOut) {
+  Drawing drawing(600, 4);
+  drawing.end = 2 * Map::kMostCells * kTestBlock;
   const Map map = drawing.draw(30);
-  EXPECT_EQ(map.total(Map::kCompared), Bytes(30 * kTestBlock));
-  for (uint64_t block = 0; block < 300; ++block)
-    ASSERT_EQ(map.cells()[block][Map::kCompared], block % 10 == 0 ? kTestBlock : 0u) << block;
+  ASSERT_EQ(map.cells().size(), 300u);
+  for (size_t cell = 0; cell < 300; ++cell) {
+    const uint64_t compared = map.cells()[cell][Map::kCompared];
+    ASSERT_TRUE(compared == kTestBlock || compared == 2 * kTestBlock) << cell;
+  }
+  EXPECT_FALSE(map.is_exact());
+  EXPECT_LE(map.total(Map::kCompared), Bytes((300 + 30) * kTestBlock));
+  EXPECT_EQ(map.total(Map::kPlanned), Bytes(600 * kTestBlock));
+  EXPECT_EQ(shares_of(map).unknown, Bytes(0));
+  // Every other cell differs, in the half that is looked at if not both are.
+  EXPECT_NEAR(static_cast<double>(shares_of(map).different.value()), 150 * 8192, 30 * 4096);
+}
+
+TEST(DrawPlan, WhatCannotBeReadIsNotCompared) {
+  Drawing drawing(300, 3);
+  drawing.world.on_operation([&](const Operation& op) {
+    if (op.object == "origin" && op.offset == Bytes(5 * kTestBlock))
+      drawing.world.fail_at(drawing.world.operations(), {});
+  });
+  const Map map = drawing.draw(4096);
+  ASSERT_TRUE(drawing.failure);
+  EXPECT_EQ(drawing.failure->id(), MessageId::kReadFailed);
+  EXPECT_GT(shares_of(map).unknown, Bytes(0));
+  EXPECT_EQ(map.cells()[5][Map::kCompared], 0u);
+  EXPECT_GT(map.total(Map::kCompared), Bytes(0));
   EXPECT_EQ(map.total(Map::kPlanned), Bytes(300 * kTestBlock));
-  EXPECT_EQ(shares_of(map).unknown, Bytes(270 * kTestBlock));
 }
 
 TEST(DrawPlan, WithoutAnOriginNothingIsCompared) {
