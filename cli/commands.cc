@@ -81,13 +81,15 @@ std::vector<Error> plan(const Options& options, Signals& signals, TerminalLine& 
   }
   if (source) source->complete_plan(report);
   put_back(source);
+  // Before the report, so that there is one document where it fails.
+  if (map && options.map != "-") draw_map(options, *map, picture_of(report, names, options.sizes));
   if (options.ranges) {
     for (const std::string& note : report.notes) spdlog::warn("{}", printable(note));
     flush_output();
   } else {
     print_report(options, plan_text(report, names, options.sizes), plan_json(report, names));
   }
-  if (map) draw_map(options, *map, picture_of(report, names, options.sizes));
+  if (options.map == "-") draw_map(options, *map, picture_of(report, names, options.sizes));
   return report.refusals;
 }
 
@@ -209,16 +211,20 @@ void print_status(const Options& options, const std::string& path,
     exported = std::make_unique<OutputFile>("--export", options.export_path, kMapfileMark);
   const WholeJournal whole =
       map || exported ? read_whole(path) : WholeJournal{read_status(path), nullptr};
+  const auto draw = [&] { draw_map(options, *map, picture_of(*whole.journal, options.sizes)); };
+  // Files before the report, so that there is one document where that fails.
+  if (map && options.map != "-") draw();
+  if (exported) {
+    write_mapfile(*whole.journal, *exported);
+    exported->publish();
+  }
   // A mapfile on standard output is all that is there.
   if (!exported || options.export_path != "-")
     print_report(
         options,
         status_text(whole.status, options.sizes, changes) + (changes ? changes_text(*changes) : ""),
         status_json(whole.status, changes));
-  if (map) draw_map(options, *map, picture_of(*whole.journal, options.sizes));
-  if (!exported) return;
-  write_mapfile(*whole.journal, *exported);
-  exported->publish();
+  if (options.map == "-") draw();
 }
 
 std::vector<Error> status_of_volume(const Options& options) {

@@ -129,19 +129,26 @@ constexpr Conflict kConflicts[] = {
     {"progress-frequency", "batch-mode", "batch mode shows no progress"},
 };
 
+// However a name is written, as long as its folder is there.
+std::filesystem::path resolved(const std::string& name) {
+  std::error_code failed;
+  const auto path = std::filesystem::weakly_canonical(std::filesystem::absolute(name), failed);
+  return failed ? std::filesystem::path(name) : path;
+}
+
 // What is written to one file by two is lost for one of them.
 void check_names_differ(const Options& o) {
   std::vector<std::pair<const char*, std::string>> names;
   if (o.map && *o.map != "-") names.emplace_back("--map", *o.map);
   if (o.exported && o.export_path != "-") names.emplace_back("--export", o.export_path);
+  const size_t ours = names.size();
   if (o.log_file) names.emplace_back("--log-file", *o.log_file);
   if (o.journal) names.emplace_back("the journal", *o.journal);
   if (o.undo_log) names.emplace_back("--undo-log", *o.undo_log);
-  for (size_t i = 0; i < names.size(); ++i) {
-    for (size_t j = 0; j < std::min<size_t>(i, 2); ++j) {
-      if (std::filesystem::path(names[i].second).lexically_normal() ==
-          std::filesystem::path(names[j].second).lexically_normal())
-        refuse(std::string(names[j].first) + " and " + names[i].first + " name one file",
+  for (size_t i = 0; i < ours; ++i) {
+    for (size_t j = i + 1; j < names.size(); ++j) {
+      if (resolved(names[i].second) == resolved(names[j].second))
+        refuse(std::string(names[i].first) + " and " + names[j].first + " name one file",
                "give each a file of its own");
     }
   }
@@ -267,16 +274,16 @@ Options parse_command_line(const std::vector<std::string>& arguments,
   Options options;
   options.command = command.command;
   std::vector<std::string> positional;
-  const OptionRow* without_file = nullptr;
+  bool awaits_file = false, lacks_file = false;
   for (const po::option& option :
        take_apart(command.command, {arguments.begin() + 1, arguments.end()})) {
-    if (without_file) {
-      if (!option.string_key.empty()) break;
-      if (option.value.front().empty()) break;
+    if (awaits_file && option.string_key.empty() && !option.value.front().empty()) {
       options.export_path = option.value.front();
-      without_file = nullptr;
+      awaits_file = false;
       continue;
     }
+    lacks_file |= awaits_file;
+    awaits_file = false;
     if (option.string_key.empty()) {
       positional.insert(positional.end(), option.value.begin(), option.value.end());
       continue;
@@ -290,15 +297,13 @@ Options parse_command_line(const std::vector<std::string>& arguments,
       apply(alone, command, options);
     } else {
       apply(option, command, options);
-      if (find_option(option.string_key)->takes_file())
-        without_file = find_option(option.string_key);
+      awaits_file = find_option(option.string_key)->takes_file();
     }
   }
-  if (without_file)
-    refuse(std::string("--") + without_file->name + " has no FILE",
-           "it is the next word: --export=ddrescue FILE");
   if (options.has("help")) return text_only(help_of(command.command));
   if (options.has("version")) return text_only(version_text());
+  if (awaits_file || lacks_file)
+    refuse("--export has no FILE", "it is the next word: --export=ddrescue FILE");
 
   if (command.command == Command::kResume || command.command == Command::kStatus ||
       command.command == Command::kUndo || command.command == Command::kAbort)

@@ -26,11 +26,23 @@ std::string folder_of(const std::string& path) {
   return folder.empty() ? "." : folder;
 }
 
+// Not over one that is there, unless that is to be replaced; where the file system cannot tell, it
+// is.
+int rename_over(const std::string& from, const std::string& to, bool replacing) {
+  if (!replacing) {
+    if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) return 0;
+    if (errno != EINVAL) return -1;
+  }
+  return ::rename(from.c_str(), to.c_str());
+}
+
 }  // namespace
 
 OutputFile::OutputFile(const std::string& option, const std::string& path, std::string_view mark)
     : option_(option), path_(path), mark_(mark) {
-  if (path_ != "-") is_replacing();
+  if (path_ == "-") return;
+  is_replacing();
+  open();
 }
 
 OutputFile::~OutputFile() {
@@ -78,7 +90,6 @@ void OutputFile::open() {
 
 void OutputFile::write(std::string_view text) {
   if (path_ == "-") return print(text);
-  if (!file_) open();
   if (std::fwrite(text.data(), 1, text.size(), file_) != text.size()) fail(errno);
 }
 
@@ -103,7 +114,7 @@ void OutputFile::publish() {
   }
   // Closing is where a network file system may report that it had no room.
   if (std::fclose(std::exchange(file_, nullptr)) != 0) fail(errno);
-  if (!aside_.empty() && ::rename(aside_.c_str(), path_.c_str()) != 0) fail(errno);
+  if (!aside_.empty() && rename_over(aside_, path_, replacing) != 0) fail(errno);
   aside_.clear();
 }
 

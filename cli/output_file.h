@@ -18,7 +18,7 @@ class OutputFile {
  public:
   // `-` is standard output. `mark` is what such a file begins with, and must last as long as this.
   // Throws kUsage where there is anything else of that name, and kOutputFailed or what stands for
-  // errno. Makes nothing yet.
+  // errno.
   OutputFile(const std::string& option, const std::string& path, std::string_view mark);
   ~OutputFile();
   OutputFile(const OutputFile&) = delete;

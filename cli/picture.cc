@@ -279,7 +279,7 @@ std::string draw_svg(const Picture& picture) {
     const double row_y = top + static_cast<double>(row) * kRowDistance;
     const size_t first = row * kColumns;
     const size_t here = std::min(kColumns, cells - first);
-    svg += text_at(left - 8, row_y + 14, amount_text(picture, first * map.cell_length().value()),
+    svg += text_at(left - 8, row_y + 14, row_label(Bytes(first * map.cell_length().value())),
                    " text-anchor=\"end\" font-size=\"11\"");
     // Where the origin is; past its end there is only paper.
     const double origin_cells =

@@ -275,11 +275,18 @@ void Merger::draw_map(Source& source, PlanReport& plan) const {
                      map.add(OriginMap::kBeyond, beyond.origin_offset, beyond.length);
                    });
   ExtentSource extents(runs, plan.limits);
-  const auto origin = open_readable_origin();
-  const auto failure = read_while_held(source, [&] {
+  std::shared_ptr<BlockDevice> origin;
+  std::optional<Error> failure;
+  try {
+    origin = open_readable_origin();
+  } catch (const Error& error) {
+    failure = error;
+  }
+  const auto failed = read_while_held(source, [&] {
     return draw_plan(extents, plan.summary.copy_bytes, plan.summary.end_of_copy, source.data(),
                      origin.get(), plan.origin_bytes, OriginMap::kMostCells, stop_, map);
   });
+  if (failed) failure = failed;
   if (failure) {
     plan.notes.push_back("some of it could not be compared for the picture: " +
                          std::string(failure->what()));

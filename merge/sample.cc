@@ -117,24 +117,46 @@ class SampleComparison {
   }
   size_t size() const { return on_origin_.size(); }
 
-  // Tells of each place, and forgets it. Throws kReadFailed.
-  void finish(const std::function<void(Bytes offset, uint64_t length,
-                                       const std::vector<ByteRange>& differences)>& each) {
+  // Tells of each place, and forgets it. Of what cannot be read nothing is told; the first such
+  // failure is returned.
+  using Found =
+      std::function<void(Bytes offset, uint64_t length, const std::vector<ByteRange>& differences)>;
+  std::optional<Error> finish(const Found& each) {
     const std::vector<Place> on_data = std::exchange(on_data_, {});
     const std::vector<Place> on_origin = std::exchange(on_origin_, {});
-    const uint64_t slot = round_up(kSampleLength, data_block_);
-    const Buffer is = read_places(origin_, on_origin, slot);
-    const Buffer should_be = read_places(data_, on_data, slot);
+    if (!compare(on_data, on_origin, each)) return std::nullopt;
+    // Something of it cannot be read: what, one by one will tell.
+    std::optional<Error> failure;
     for (size_t i = 0; i < on_origin.size(); ++i) {
-      const auto& [offset, length] = on_origin[i];
-      std::vector<ByteRange> differences;
-      find_differences(should_be.span().subspan(i * slot, length),
-                       is.span().subspan(i * slot, length), offset, kCompareUnit, 0, differences);
-      each(offset, length, differences);
+      auto failed =
+          compare(std::span(on_data).subspan(i, 1), std::span(on_origin).subspan(i, 1), each);
+      if (!failure) failure = std::move(failed);
     }
+    return failure;
   }
 
  private:
+  // All is read before anything is told.
+  std::optional<Error> compare(std::span<const Place> on_data, std::span<const Place> on_origin,
+                               const Found& each) {
+    const uint64_t slot = round_up(kSampleLength, data_block_);
+    try {
+      const Buffer is = read_places(origin_, on_origin, slot);
+      const Buffer should_be = read_places(data_, on_data, slot);
+      for (size_t i = 0; i < on_origin.size(); ++i) {
+        const auto& [offset, length] = on_origin[i];
+        std::vector<ByteRange> differences;
+        find_differences(should_be.span().subspan(i * slot, length),
+                         is.span().subspan(i * slot, length), offset, kCompareUnit, 0, differences);
+        each(offset, length, differences);
+      }
+    } catch (const Error& error) {
+      if (error.id() != MessageId::kReadFailed) throw;
+      return error;
+    }
+    return std::nullopt;
+  }
+
   BlockDevice& data_;
   BlockDevice& origin_;
   const uint64_t data_block_;
@@ -180,10 +202,12 @@ double sample_difference(ExtentSource& extents, Bytes all, BlockDevice& data, Bl
     if (chosen) comparison.add(extent);
   });
   uint64_t compared = 0, different = 0;
-  comparison.finish([&](Bytes, uint64_t length, const std::vector<ByteRange>& differences) {
-    for (const ByteRange& range : differences) different += range.end - range.begin;
-    compared += length;
-  });
+  const auto failure =
+      comparison.finish([&](Bytes, uint64_t length, const std::vector<ByteRange>& differences) {
+        for (const ByteRange& range : differences) different += range.end - range.begin;
+        compared += length;
+      });
+  if (failure) throw *failure;
   // Past the origin's end, where it is to be extended, all is new.
   return compared == 0 ? 1 : static_cast<double>(different) / static_cast<double>(compared);
 }
@@ -203,18 +227,14 @@ std::optional<Error> draw_plan(ExtentSource& extents, Bytes all, Bytes end, Bloc
   std::optional<Error> failure;
   const auto draw_compared = [&] {
     if (stop.stop_requested()) throw stopped_while_planning();
-    try {
-      comparison->finish([&](Bytes offset, uint64_t length, const std::vector<ByteRange>& found) {
-        map.add(OriginMap::kCompared, offset, Bytes(length));
-        for (const ByteRange& range : found) {
-          map.add(OriginMap::kDifferent, offset + Bytes(range.begin),
-                  Bytes(range.end - range.begin));
-        }
-      });
-    } catch (const Error& error) {
-      if (error.id() != MessageId::kReadFailed) throw;
-      if (!failure) failure = error;
-    }
+    auto failed = comparison->finish([&](Bytes offset, uint64_t length,
+                                         const std::vector<ByteRange>& found) {
+      map.add(OriginMap::kCompared, offset, Bytes(length));
+      for (const ByteRange& range : found) {
+        map.add(OriginMap::kDifferent, offset + Bytes(range.begin), Bytes(range.end - range.begin));
+      }
+    });
+    if (!failure) failure = std::move(failed);
   };
   // Every cell before it has a sample of what is planned there.
   Bytes sampled;

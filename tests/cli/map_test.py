@@ -3,15 +3,20 @@
 
 import json
 import os
-import pty
 import re
-import select
+import resource
+import shlex
 import shutil
+import signal
 import subprocess
+import sys
 import unittest
 import xml.etree.ElementTree as ElementTree
 
-from support import EXTMERGE, PoolTest, environment, run
+from support import EXTMERGE, SOURCE, PoolTest, environment, run
+
+sys.path.insert(0, os.path.join(SOURCE, "tests/support"))
+import transcripts  # pylint: disable=wrong-import-position
 
 SVG = "{http://www.w3.org/2000/svg}"
 BLOCK = 65536
@@ -126,22 +131,10 @@ class MapTest(PoolTest):
         self.assertNotIn("\x1b", text)
 
     def on_terminal(self, *arguments, **changes):
-        child, terminal = pty.fork()
-        if child == 0:
-            os.execve(EXTMERGE, [EXTMERGE, *arguments], environment(TERM="xterm", **changes))
-        shown = b""
-        while True:
-            try:
-                select.select([terminal], [], [])
-                read = os.read(terminal, 65536)
-            except OSError:
-                break
-            if not read:
-                break
-            shown += read
-        os.close(terminal)
-        self.assertEqual(os.waitpid(child, 0)[1], 0, shown)
-        return shown.decode()
+        shown, status = transcripts.run(shlex.join([EXTMERGE, *arguments]), EXTMERGE_CONFIG="", TERM="xterm",
+                                        **{"NO_COLOR": "", **changes})
+        self.assertEqual(status, 0, shown)
+        return shown
 
     def test_on_a_terminal_a_column_is_half_a_character(self):
         command = self.pool.command("plan", "--map", "-", "-qq")
@@ -233,15 +226,25 @@ class MapTest(PoolTest):
     def test_a_name_as_long_as_can_be(self):
         self.assert_ok(self.pool.run("plan", "--map", self.pool.path("m" * 251 + ".svg")))
 
-    def test_nobody_reading_leaves_nothing(self):
-        before = set(os.listdir(self.pool.folder))
-        process = subprocess.Popen([EXTMERGE, *self.pool.command("plan", "--map", self.pool.path("map.svg"))],
-                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
-        process.stdout.close()
-        process.stderr.read()
-        process.stderr.close()
-        self.assertEqual(process.wait(), -13)
-        self.assertEqual(set(os.listdir(self.pool.folder)), before)
+    def test_one_that_has_no_room_leaves_nothing_and_what_was_there(self):
+        """Also: one document where that fails."""
+        path, earlier = self.pool.path("map.svg"), self.pool.path("earlier.svg")
+        self.assert_ok(self.pool.run("plan", "--map", earlier))
+        with open(earlier, "rb") as file:
+            whole = file.read()
+        self.assertGreater(len(whole), 4096)
+        names = set(os.listdir(self.pool.folder))
+
+        def little_room():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        for name in (path, earlier):
+            result = self.pool.run("plan", "--json", "--map", name, preexec_fn=little_room)
+            self.assert_failed(result, 3, "EXM-301")
+            self.assertEqual(json.loads(result.stdout)["error"]["id"], "EXM-301")
+        self.assertEqual(set(os.listdir(self.pool.folder)), names)
+        with open(earlier, "rb") as file:
+            self.assertEqual(file.read(), whole)
 
     def test_one_name_for_two_files_is_refused(self):
         name, journal = self.pool.path("one"), self.unfinished()
@@ -250,6 +253,9 @@ class MapTest(PoolTest):
         self.assert_usage_error(run("status", journal, "--map", name, "--log-file", name), "one file")
         self.assert_usage_error(self.pool.run("plan", "--map", name, "--journal", twice), "one file")
         self.assert_usage_error(self.pool.run("plan", "--map", name, "--undo-log", name), "one file")
+        os.symlink(self.pool.folder, self.pool.path("elsewhere"))
+        self.assert_usage_error(run("status", journal, "--map", name, "--export=ddrescue",
+                                    self.pool.path("elsewhere/one")), "one file")
         self.assertFalse(os.path.exists(name))
 
     def test_an_extension_that_is_undone_is_not_drawn(self):
@@ -277,6 +283,7 @@ class MapTest(PoolTest):
                       ["--map", "-", "--export=ddrescue", "-"]):
             self.assert_usage_error(run("status", journal, *words), "standard output")
         self.assert_usage_error(run("status", journal, "--export=ddrescue"), "no FILE")
+        self.assertIn("Usage", run("status", "--export=ddrescue", "--help").stdout)
         self.assert_usage_error(run("status", journal, "--export", "ddrescue", "--map", "-"), "no FILE")
         self.assert_usage_error(run("status", journal, "--export", "gparted", "file"), "ddrescue")
         self.assert_usage_error(run("status", "--state-dir", self.pool.state, "--map", "-"), "which merge")

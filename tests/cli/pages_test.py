@@ -15,6 +15,7 @@ import transcripts  # pylint: disable=wrong-import-position
 # Where a page of the manual has its commands from, with README.
 PAGES = ("README.md", "docs/lvm.md", "docs/command-line.md", "docs/crash-safety.md", "docs/journal-format.md",
          "docs/messages.md")
+IN_A_KERNEL = ("README.md", "docs/lvm.md")
 COMMAND = re.compile(r"    (\$ |\./run |extmerge [a-z]|lv|dmsetup |systemctl )")
 
 
@@ -57,13 +58,18 @@ class PagesTest(PoolTest):
         for name in PAGES:
             with open(page(name), encoding="utf-8") as file:
                 lines = file.read().split("\n")
-            run = {line for _, _, block, _ in transcripts.blocks(page(name)) for line in block}
+            run = {line for kind, _, block, _ in transcripts.blocks(page(name)) for line in block
+                   if name in IN_A_KERNEL or kind in ("images", "fresh clone")}
             for line in lines:
                 # The synopsis is no command.
                 if COMMAND.match(line) and "[options]" not in line and "[COMMAND]" not in line:
                     found += 1
                     self.assertIn(line[4:], run, name)
         self.assertGreater(found, 40)
+
+    def test_what_needs_a_kernel_has_a_test_there(self):
+        with open(page("tests/kernel/CMakeLists.txt"), encoding="utf-8") as file:
+            self.assertEqual(sorted(re.findall(r"add_lvm_test\(lvm_transcripts (.*)\)", file.read())), sorted(IN_A_KERNEL))
 
     def test_the_commands_of_a_fresh_clone_are_those_of_ci(self):
         with open(page(".ci/run"), encoding="utf-8") as file:

@@ -32,44 +32,111 @@ is_home() {
   diff /run/sums <(sums /run/mounted) || fail "files differ"
 }
 
-# services_run yes|no: whether the script has them running.
-services_run() { [[ -e /run/services ]] && local run=yes || local run=no; [[ $run == "$1" ]] || fail "services run: $run"; }
+# services_run yes|no: whether the script has them running; it has stopped them since the last time, while SNAP was mounted.
+services_run() {
+  [[ -e /run/services ]] && local run=yes || local run=no
+  [[ $run == "$1" ]] || fail "services run: $run; $(< /run/said)"
+  [[ $(< /run/stopped) == /dev/mapper/vg-snap ]] || fail "they were stopped while this was mounted: $(< /run/stopped)"
+  : > /run/stopped
+}
+# ends STATUS: the script does.
+ends() {
+  local status=0
+  $script $vg/$snap_lv > /run/said 2>&1 || status=$?
+  [[ $status == "$1" ]] || fail "it ended with $status: $(< /run/said)"
+}
+mounted_is() {
+  [[ $(findmnt -n -o SOURCE,OPTIONS /run/mounted) == /dev/mapper/vg-$1*rw,noatime* ]] || fail "$(findmnt /run/mounted); $(< /run/said)"
+}
+# in_place_of PROGRAM TEXT: what the script runs instead; `true_PROGRAM` is the real one.
+in_place_of() {
+  ln -sfn "$(PATH=${PATH#/run/bin:} command -v "$1" || echo "$EXTMERGE")" "/run/bin/true_$1"
+  rm -f "/run/bin/$1"
+  printf '#!/bin/bash\n%s\n' "$2" > "/run/bin/$1"
+  chmod +x "/run/bin/$1"
+}
+back_again() {
+  rm "/run/bin/$1"
+  [[ $1 != extmerge ]] || ln -s "$EXTMERGE" /run/bin/extmerge
+}
 
 if [[ $1 == script ]]; then
   script=/run/merge-at-night.sh
   # Services that must not run where nothing is mounted, and seconds instead of tens of them.
-  sed -e 's#^stop_services.*#stop_services() { rm /run/services; }#' -e 's/sleep 10/sleep 1/' \
+  sed -e 's#^stop_services.*#stop_services() { findmnt -n -o SOURCE /run/mounted > /run/stopped; rm /run/services; }#' \
     -e 's#^start_services.*#start_services() { mountpoint -q /run/mounted \&\& touch /run/services; }#' \
-    "$examples/merge-at-night.sh" > $script
+    -e 's/sleep 10/sleep 1/' "$examples/merge-at-night.sh" > $script
   chmod +x $script
-  touch /run/services
+  touch /run/services /run/stopped
+
+  note "somebody else reads the origin: nothing is stopped"
+  quietly lvcreate -y -s --thinpool $vg/$pool_lv -n other $vg/$origin_lv
+  quietly lvchange -an $vg/other
+  in_place_of extmerge 'true' # it would refuse first
+  ends 4
+  back_again extmerge
+  [[ -e /run/services && ! -s /run/stopped ]] || fail "services were stopped"
+  quietly lvremove -y $vg/other
 
   note "an open file: the snapshot cannot be unmounted, and goes on as before"
   exec {open}< /run/mounted/new1
-  ! $script $vg/$snap_lv > /run/said 2>&1 || fail "it was done with a file open"
+  ends 5
   grep -q 'Merged vg/snap' /run/said && grep -q busy /run/said || fail "$(< /run/said)"
   exec {open}<&-
   services_run yes
-  mountpoint -q /run/mounted || fail "it is not mounted any more"
+  mounted_is snap
 
-  note "the last merge is refused: the snapshot is mounted again"
-  mv /run/bin/extmerge /run/bin/true_extmerge
-  printf '#!/bin/bash\n[[ $* != *--finish* ]] || exit 8\nexec true_extmerge "$@"\n' > /run/bin/extmerge
-  chmod +x /run/bin/extmerge
-  status=0
-  $script $vg/$snap_lv > /run/said 2>&1 || status=$?
-  [[ $status == 8 ]] || fail "it ended with $status: $(< /run/said)"
-  mv /run/bin/true_extmerge /run/bin/extmerge
-  [[ $(findmnt -n -o SOURCE,OPTIONS /run/mounted) == /dev/mapper/vg-snap*noatime* ]] || fail "$(findmnt /run/mounted)"
+  note "the last merge is refused, or killed: the snapshot is mounted again"
+  in_place_of extmerge '[[ $* != *--finish* ]] || exit 8; exec true_extmerge "$@"'
+  ends 8
   services_run yes
+  mounted_is snap
+  head -c 3M /dev/urandom > /run/mounted/more
+  in_place_of extmerge '[[ $* != *--finish* ]] || exec timeout -s KILL 1.5 true_extmerge "$@" --rate-limit=256k; exec true_extmerge "$@"'
+  ends 137
+  services_run yes
+  mounted_is snap
+  back_again extmerge
+
+  note "LVM does not answer in the middle: nothing is mounted that might be the wrong volume"
+  in_place_of extmerge '[[ $* != *--finish* ]] || { touch /run/deaf; exit 8; }; exec true_extmerge "$@"'
+  in_place_of lvs '[[ ! -e /run/deaf ]] || exit 5; exec lvm lvs "$@"'
+  ends 5
+  back_again extmerge
+  back_again lvs
+  services_run no
+  ! mountpoint -q /run/mounted || fail "it is mounted"
+  mount -o noatime /dev/$vg/$snap_lv /run/mounted
+  touch /run/services
+
+  note "a signal while it puts back, and it does so all the same"
+  in_place_of extmerge '[[ $* != *--finish* ]] || exit 8; exec true_extmerge "$@"'
+  in_place_of mount 'kill -TERM $PPID; exec true_mount "$@"'
+  ends 8
+  services_run yes
+  mounted_is snap
+  back_again extmerge
+  back_again mount
 
   note "all of it, with nothing written since"
   sums /run/mounted > /run/sums
-  $script $vg/$snap_lv > /run/said 2>&1 || fail "$(< /run/said)"
-  [[ $(findmnt -n -o SOURCE,OPTIONS /run/mounted) == /dev/mapper/vg-origin*noatime* ]] ||
-    fail "the origin is not mounted in its place: $(findmnt /run/mounted)"
+  ends 0
   services_run yes
+  mounted_is origin
   is_home mounted
+
+  note "and once more, from a snapshot of that; the origin cannot be mounted: no success"
+  umount /run/mounted
+  rm "$EXTMERGE_STATE_DIR"/* # that merge is of no interest any more
+  new_snapshot
+  mount -o noatime /dev/$vg/$snap_lv /run/mounted
+  write_files /run/mounted last 3
+  sums /run/mounted > /run/sums
+  in_place_of mount 'exit 32'
+  ends 5
+  back_again mount
+  services_run no
+  is_home ''
   exit
 fi
 

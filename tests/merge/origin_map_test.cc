@@ -136,18 +136,29 @@ TEST_F(MapOfAJournal, OnceAnUndoHasBegunNothingIsDurable) {
   EXPECT_EQ(map().total(Map::kPlanned), journal->record().copy_bytes);
 }
 
-// Two disks and a plan of blocks 0 to `count`, of which every `step`th differs in 4 KiB.
+// Two disks and a plan of blocks 0 to `count`, whose halves lie in the other order on the data
+// device; every `step`th differs in 4 KiB, and no two blocks are alike.
 struct Drawing {
   Drawing(uint64_t count, uint64_t step)
       : blocks(count),
         data(world, "data", FileBytes(count * kTestBlock)),
         origin(world, "origin", FileBytes(count * kTestBlock)) {
+    const auto mark = [](SimulatedDisk& disk, uint64_t block, uint64_t number) {
+      FileBytes sector(512);
+      std::memcpy(sector.data(), &number, sizeof number);
+      for (const uint64_t at : {uint64_t{0}, kTestBlock - 512})
+        disk.overwrite(Bytes(block * kTestBlock + at), sector);
+    };
     const FileBytes other(512, std::byte{1});
-    for (uint64_t block = 0; block < count; block += step)
-      origin.overwrite(Bytes(block * kTestBlock + 8192), other);
+    for (uint64_t block = 0; block < count; ++block) {
+      mark(data, (block + count / 2) % count, block + 1);
+      mark(origin, block, block + 1);
+      if (block % step == 0) origin.overwrite(Bytes(block * kTestBlock + 8192), other);
+    }
   }
   Map draw(uint64_t pieces, bool with_origin = true, std::stop_token stop = {}) {
-    ListedRuns runs({make_run(0, 0, blocks)});
+    const uint64_t half = blocks / 2;
+    ListedRuns runs({make_run(0, half, half), make_run(half, 0, half)});
     const Bytes all(blocks * kTestBlock);
     ExtentSource extents(runs, {DataBlockSize(Bytes(kTestBlock)), all, {}});
     Map map = block_map();
@@ -192,19 +203,20 @@ TEST(DrawPlan, OfALargeOneASampleIsSpreadAndNoCellIsLeftOut) {
   EXPECT_NEAR(static_cast<double>(shares_of(map).different.value()), 150 * 8192, 30 * 4096);
 }
 
-TEST(DrawPlan, WhatCannotBeReadIsNotCompared) {
+TEST(DrawPlan, WhatCannotBeReadIsNotComparedAndAllElseIs) {
   Drawing drawing(300, 3);
   drawing.world.on_operation([&](const Operation& op) {
-    if (op.object == "origin" && op.offset == Bytes(5 * kTestBlock))
+    if (op.object == "origin" && op.offset <= Bytes(5 * kTestBlock) &&
+        op.offset + op.length > Bytes(5 * kTestBlock))
       drawing.world.fail_at(drawing.world.operations(), {});
   });
   const Map map = drawing.draw(4096);
   ASSERT_TRUE(drawing.failure);
   EXPECT_EQ(drawing.failure->id(), MessageId::kReadFailed);
-  EXPECT_GT(shares_of(map).unknown, Bytes(0));
+  EXPECT_EQ(shares_of(map).unknown, Bytes(kTestBlock));
   EXPECT_EQ(map.cells()[5][Map::kCompared], 0u);
-  EXPECT_GT(map.total(Map::kCompared), Bytes(0));
-  EXPECT_EQ(map.total(Map::kPlanned), Bytes(300 * kTestBlock));
+  EXPECT_EQ(map.total(Map::kCompared), Bytes(299 * kTestBlock));
+  EXPECT_EQ(map.total(Map::kDifferent), Bytes(100 * 4096));
 }
 
 TEST(DrawPlan, WithoutAnOriginNothingIsCompared) {

@@ -10,8 +10,8 @@ A block of commands is indented by four. In front of it the page has a comment:
     <!-- fresh clone -->        nor this: .ci/run does
 
 Lines that begin with `$ ` are commands, the others what they say; `...` stands for anything. In a block
-without `$ ` each line is a command that must succeed. Of what is said numbers, sizes, times and what is drawn by
-chance may differ. A question is answered with y.
+without `$ ` each line is a command that must succeed. A command that is said to print an
+EXM- id has to fail, any other to succeed. Of what is said numbers, sizes, times and what is drawn by chance may differ. A question is answered with y.
 """
 
 import os
@@ -24,10 +24,15 @@ import sys
 NOISE = re.compile(r"WARNING: This metadata update is NOT backed up|is on a file system in memory|^\s*$")
 
 
+# Ids are no numbers.
+LETTERS = str.maketrans("0123456789", "ABCDEFGHIJ")
+
+
 def alike(line):
     """A line without what may differ from run to run."""
     line = re.sub(r"extmerge_[0-9a-f]{8}", "FREEZE", line)
     line = re.sub(r"\b[0-9a-f]{16,32}\b", "DIGITS", line)
+    line = re.sub(r"\b(EXM-|thin )(\d+)", lambda found: found.group(1) + found.group(2).translate(LETTERS), line)
     line = re.sub(r"\d+(\.\d+)?( (B|KiB|MiB|GiB|kB|MB|GB)(/s)?| s)?\b", "N", line)
     return re.sub(r"\s+", " ", line).strip()
 
@@ -88,7 +93,7 @@ def run(command, **changes):
     """As typed at a terminal: everything it shows, and its exit status."""
     child, terminal = pty.fork()
     if child == 0:
-        os.environ.update(TERM="dumb", NO_COLOR="1", **changes)
+        os.environ.update({"TERM": "dumb", "NO_COLOR": "1", **changes})
         os.execvp("bash", ["bash", "-c", command])
     shown = b""
     while True:
@@ -101,12 +106,14 @@ def run(command, **changes):
         shown += read
         if read.rstrip().endswith(b"[y/N]"):
             os.write(terminal, b"y\n")
+    # Closed before it is gone, the terminal would hang up on it.
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     os.close(terminal)
-    return shown.decode(errors="replace").replace("\r", ""), os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return shown.decode(errors="replace").replace("\r", ""), status
 
 
 def is_what_was_said(shown, said):
-    pattern = "".join(r"(?:.*\n)*?" if line.strip() == "..." else re.escape(alike(line)) + "\n" for line in said)
+    pattern = "".join(r"(?:(?!extmerge: EXM-).*\n)*?" if line.strip() == "..." else re.escape(alike(line)) + "\n" for line in said)
     lines = "".join(alike(line) + "\n" for line in shown.split("\n") if not NOISE.search(line))
     return re.fullmatch(pattern, lines) is not None
 
@@ -125,7 +132,8 @@ def main():
             print(f"-- {command}", flush=True)
             shown, status = run(with_todays_freeze(command))
             ran += 1
-            right = status == 0 if said is None else is_what_was_said(shown, said)
+            fails = said is not None and any("EXM-" in line for line in said)
+            right = (status != 0) == fails and (said is None or is_what_was_said(shown, said))
             if not right:
                 print(shown, flush=True)
                 sys.exit(f"FAILED: {page}, the block at line {at}: '{command}' ended with {status} and said that" +
