@@ -86,6 +86,7 @@ void OutputFile::open() {
   }
   if (file < 0) throw system_error("make a file in", folder, errno, MessageId::kOutputFailed);
   file_ = ::fdopen(file, "w");
+  if (!file_) fail(errno);
 }
 
 void OutputFile::write(std::string_view text) {
@@ -100,7 +101,7 @@ void OutputFile::publish() {
   struct stat before {};
   const bool replacing = is_replacing() && ::lstat(path_.c_str(), &before) == 0;
   // Where it is replaced, who may read it stays.
-  if (replacing && (::fchmod(file, before.st_mode & 07777) != 0 ||
+  if (replacing && (::fchmod(file, before.st_mode & 0777) != 0 ||
                     (::fchown(file, before.st_uid, before.st_gid) != 0 && errno != EPERM)))
     fail(errno);
   if (aside_.empty()) {

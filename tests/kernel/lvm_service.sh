@@ -15,7 +15,7 @@ mount -t tmpfs -o mode=755 tmpfs /var/lib
 mkdir -p /var/lib/systemd /sys/fs/cgroup /run/bin /run/units/multi-user.target.wants /run/units/extmerge@.service.d
 mount -t tmpfs -o mode=755 tmpfs /var/log
 mount -t cgroup2 cgroup2 /sys/fs/cgroup || { echo "skipped: this kernel has no cgroups"; exit 77; }
-ln -s "$EXTMERGE" /run/bin/extmerge
+cp "$EXTMERGE" /run/bin/extmerge # the unit sees nothing of /tmp and /home, where it may have been built
 # What the lab needs of its own: LVM's configuration, and seconds instead of minutes.
 sed 's#@CMAKE_INSTALL_FULL_SBINDIR@#/run/bin#' "$here/../../cli/packaging/extmerge@.service.in" > /run/units/extmerge@.service
 cat > /run/units/extmerge@.service.d/lab.conf << 'UNIT'
