@@ -6,9 +6,10 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cstdio>
 #include <cstdlib>
-#include <optional>
+#include <span>
 #include <string_view>
 #include <vector>
 
