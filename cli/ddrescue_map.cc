@@ -45,10 +45,10 @@ class Lines {
 void write_mapfile(Journal& journal, OutputFile& file) {
   const Bytes origin_end = origin_end_of(journal);
   // Where ddrescue would go on: what is not finished begins there.
-  Bytes first = origin_end;
-  for_each_piece(journal, [&](const Extent& extent, bool durable) {
-    if (!durable) first = std::min(first, extent.origin_offset);
-  });
+  const Bytes position = durable_position(journal);
+  const Bytes first = position < journal.record().copy_bytes
+                          ? std::min(journal.extent_at(position).origin_offset, origin_end)
+                          : origin_end;
   std::array<char, 64> current{};
   std::snprintf(current.data(), current.size(), "0x%08llX     %c               1\n",
                 static_cast<unsigned long long>(first.value()), first == origin_end ? '+' : '?');

@@ -74,10 +74,14 @@ Bytes origin_end_of(const Journal& journal) {
                                                   : record.origin_size_after;
 }
 
-void for_each_piece(Journal& journal, const PlannedPiece& piece) {
+Bytes durable_position(const Journal& journal) {
   const JournalState state = journal.state();
   const bool undone = state == JournalState::kUndoing || state == JournalState::kUndone;
-  Bytes durable = undone ? Bytes(0) : journal.progress().position;
+  return undone ? Bytes(0) : journal.progress().position;
+}
+
+void for_each_piece(Journal& journal, const PlannedPiece& piece) {
+  Bytes durable = durable_position(journal);
   Bytes skip;
   const std::unique_ptr<RunSource> runs = journal.runs_from(Bytes(0), skip);
   ExtentSource extents(*runs, journal.record().limits());

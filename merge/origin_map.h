@@ -71,8 +71,10 @@ PlannedShares shares_of(const OriginMap& map);
 // Where the origin of a journal ends: an undo takes an extension back.
 Bytes origin_end_of(const Journal& journal);
 
-// The plan in a journal, piece by piece in plan order, and whether each is durable on the origin.
-// Nothing is any more once an undo has begun.
+// How much of the plan is durable on the origin: nothing any more once an undo has begun.
+Bytes durable_position(const Journal& journal);
+
+// The plan in a journal, piece by piece in plan order, and whether each is durable.
 using PlannedPiece = std::function<void(const Extent&, bool durable)>;
 void for_each_piece(Journal& journal, const PlannedPiece& piece);
 
