@@ -294,6 +294,24 @@ DeviceFacts inspect(const std::string& path, const SystemRoot& root) {
 
 DeviceFacts inspect(const std::string& path) { return inspect(path, SystemRoot{}); }
 
+DeviceFacts inspect_device(uint64_t device_number, const std::string& shown_as) {
+  const SystemRoot root;
+  DeviceFacts facts;
+  for (const std::string& candidate :
+       {shown_as, root.dev + "/" + SysfsBlock(root, device_number).kernel_name()}) {
+    std::error_code missing;
+    const std::string node = std::filesystem::canonical(candidate, missing).string();
+    if (!missing) facts = inspect(node, root);
+    if (facts.device_number == device_number) {
+      facts.node = node;
+      break;
+    }
+    facts = {};
+  }
+  facts.path = shown_as;
+  return facts;
+}
+
 bool overlaps(const DeviceFacts& a, const DeviceFacts& b) {
   if (a.is_block && contains(b.underlying, a.device_number)) return true;
   if (b.is_block && contains(a.underlying, b.device_number)) return true;

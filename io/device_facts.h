@@ -27,7 +27,8 @@ struct Holder {
 };
 
 struct DeviceFacts {
-  std::string path;  // as the user gave it
+  std::string path;  // as the user gave it, or as messages call it
+  std::string node;  // what is opened in its place; empty: `path` itself
   bool exists = false;
   bool is_block = false;
   bool is_regular = false;
@@ -74,6 +75,12 @@ struct DeviceFacts {
 // Never throws for a path that is missing or odd: the facts say so.
 // `exists` false leaves the rest empty; EACCES on the way throws kPermission.
 DeviceFacts inspect(const std::string& path);
+
+// The device with that number. The node to be opened is the one that `shown_as` leads to now, with
+// no link in it: links in /dev/mapper and /dev/VG are udev's, which takes them away and puts them
+// back at any time. If `shown_as` is missing or leads elsewhere, it is the kernel's own node
+// (/dev/dm-3). `exists` is false if neither is that device.
+DeviceFacts inspect_device(uint64_t device_number, const std::string& shown_as);
 
 // True if one is the other or lies under it, or if different loop devices below
 // them have the same backing file. Two partitions of a disk, or two mappings

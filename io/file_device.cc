@@ -45,8 +45,10 @@ namespace extmerge {
 
 namespace {
 
-constexpr auto kLockPatience = std::chrono::seconds(2);  // udev's probes are over well before
-constexpr auto kLockInterval = std::chrono::milliseconds(50);
+// udev opens and locks each device that was just closed or resumed; its probes are over well
+// before.
+constexpr auto kPatience = std::chrono::seconds(2);
+constexpr auto kPause = std::chrono::milliseconds(50);
 constexpr size_t kLargestBlock = 4096;  // of all that direct I/O is tried with
 
 bool wants_writing(OpenMode mode) { return mode != OpenMode::kReadOnly; }
@@ -67,7 +69,8 @@ struct statx status_of(const FileDescriptor& file, const std::string& path) {
 
 // A node that is the one the facts describe, not opened for anything yet.
 FileDescriptor find(const DeviceFacts& facts) {
-  FileDescriptor node(::open(facts.path.c_str(), O_PATH | O_CLOEXEC));
+  const std::string& path = facts.node.empty() ? facts.path : facts.node;
+  FileDescriptor node(::open(path.c_str(), O_PATH | O_CLOEXEC));
   if (!node) throw system_error("open", facts.path, errno, MessageId::kNotFound);
   const struct statx status = status_of(node, facts.path);
   const bool same =
@@ -80,6 +83,16 @@ FileDescriptor find(const DeviceFacts& facts) {
   return node;
 }
 
+// A claim may be one that is over in a moment: of a program that looks what a new device is.
+FileDescriptor open_patiently(const std::string& path, int flags) {
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  while (true) {
+    FileDescriptor file(::open(path.c_str(), flags));
+    if (file || errno != EBUSY || std::chrono::steady_clock::now() >= deadline) return file;
+    std::this_thread::sleep_for(kPause);
+  }
+}
+
 FileDescriptor reopen(const FileDescriptor& node, const DeviceFacts& facts, OpenMode mode) {
   const std::string link = "/proc/self/fd/" + std::to_string(node.get());
   const bool asks_only = mode == OpenMode::kProbe && facts.is_block;
@@ -88,7 +101,7 @@ FileDescriptor reopen(const FileDescriptor& node, const DeviceFacts& facts, Open
   if (asks_only && ::faccessat(AT_FDCWD, link.c_str(), W_OK, AT_EACCESS) != 0) {
     throw system_error("open", facts.path, errno, MessageId::kPermission);
   }
-  FileDescriptor file(::open(link.c_str(), flags));
+  FileDescriptor file = open_patiently(link, flags);
   // The answer of a file system without direct I/O.
   if (!file && errno == EINVAL && facts.is_regular) {
     file = FileDescriptor(::open(link.c_str(), flags & ~O_DIRECT));
@@ -99,7 +112,7 @@ FileDescriptor reopen(const FileDescriptor& node, const DeviceFacts& facts, Open
 
 // `operation` is LOCK_EX or LOCK_SH.
 void lock(const FileDescriptor& file, const std::string& path, int operation) {
-  const auto deadline = std::chrono::steady_clock::now() + kLockPatience;
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
   while (::flock(file.get(), operation | LOCK_NB) != 0) {
     if (errno == EINTR) continue;
     if (errno != EWOULDBLOCK) throw system_error("lock", path, errno, MessageId::kLocked);
@@ -107,7 +120,7 @@ void lock(const FileDescriptor& file, const std::string& path, int operation) {
       throw Error(MessageId::kLocked, "cannot lock " + path + ": another program holds the lock",
                   "find out who it is (lslocks, fuser -v " + path + ") and wait for it");
     }
-    std::this_thread::sleep_for(kLockInterval);
+    std::this_thread::sleep_for(kPause);
   }
 }
 
@@ -331,6 +344,16 @@ std::unique_ptr<FileDevice> FileDevice::open(const DeviceFacts& facts, OpenMode 
   if (wants_writing(mode)) claim(file, facts.path, LOCK_EX);
   return facts.is_block ? open_block_device(std::move(file), facts, mode)
                         : open_image(std::move(file), facts, ends_multiple_of);
+}
+
+FileDescriptor claim_read_only(const DeviceFacts& facts) {
+  check_kind(facts);
+  const FileDescriptor node = find(facts);
+  FileDescriptor file =
+      open_patiently("/proc/self/fd/" + std::to_string(node.get()), O_RDONLY | O_EXCL | O_CLOEXEC);
+  if (!file) throw system_error("claim", facts.path, errno, MessageId::kInUse);
+  claim(file, facts.path, LOCK_EX);
+  return file;
 }
 
 std::unique_ptr<FileDevice> FileDevice::adopt(FileDescriptor file, const DeviceFacts& facts) {

@@ -46,6 +46,9 @@ class FileDevice : public BlockDevice {
   virtual bool is_direct() const = 0;
 };
 
+// The device, claimed as by kClaim for as long as the descriptor is open, but not to be written to.
+FileDescriptor claim_read_only(const DeviceFacts& facts);
+
 // Whether a file lies on a file system in memory: tmpfs and the like.
 bool is_in_memory(const std::string& path);
 

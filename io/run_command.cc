@@ -114,10 +114,12 @@ int wait_for(pid_t child) {
 
 }  // namespace
 
-CommandResult run_command(const std::vector<std::string>& arguments) {
+CommandResult run_command(const std::vector<std::string>& arguments,
+                          const std::vector<std::string>& added) {
   const std::string& program = arguments.at(0);
   Pipe output(program), errors(program);
   std::vector<std::string> words = arguments, environment = clean_environment();
+  environment.insert(environment.end(), added.begin(), added.end());
   const SpawnSettings settings(output, errors);
   pid_t child = 0;
   const int failure =

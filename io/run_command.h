@@ -23,8 +23,10 @@ struct CommandResult {
 // `arguments[0]` is the absolute path of the program. Standard input is empty.
 // Of the environment only what concerns LVM and device-mapper is passed on
 // (LVM_SYSTEM_DIR, DM_DISABLE_UDEV, DM_DEV_DIR), beside LC_ALL=C and a plain PATH.
+// `environment` is added to that ("NAME=value").
 // Throws Error(kCommandFailed) if it cannot be started. Do not call it with direct
 // reads into our memory in flight: the child may get hold of the pages.
-CommandResult run_command(const std::vector<std::string>& arguments);
+CommandResult run_command(const std::vector<std::string>& arguments,
+                          const std::vector<std::string>& environment = {});
 
 }  // namespace extmerge

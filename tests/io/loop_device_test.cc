@@ -41,6 +41,38 @@ class LoopDeviceTest : public testing::Test {
   std::string image_ = scratch_.make_file("image", kImageSize);
 };
 
+TEST_F(LoopDeviceTest, IsFoundByItsNumberWhereItsNameLeadsNowhereOrElsewhere) {
+  const ScratchLoopDevice loop(image_), other(scratch_.make_file("other", kImageSize));
+  SKIP_UNLESS(loop);
+  SKIP_UNLESS(other);
+  const std::string link = scratch_.path() + "/link";
+  for (const std::string& target : {scratch_.path() + "/nothing", other.path(), loop.path()}) {
+    fs::remove(link);
+    fs::create_symlink(target, link);
+    const DeviceFacts facts = inspect_device(loop.number(), link);
+    EXPECT_EQ(facts.device_number, loop.number()) << target;
+    EXPECT_EQ(facts.path, link);
+    EXPECT_EQ(facts.node, loop.path());
+    // The link may go, or lead elsewhere, before it is opened.
+    fs::remove(link);
+    fs::create_symlink(other.path(), link);
+    EXPECT_TRUE(FileDevice::open(facts, OpenMode::kClaim, Bytes(4096))) << target;
+  }
+  fs::remove(link);
+  const uint64_t nobody = makedev(7, 0xfffff);
+  EXPECT_FALSE(inspect_device(nobody, loop.path()).exists);
+}
+
+TEST_F(LoopDeviceTest, ClaimedForReadingIsKeptFromAllOthers) {
+  const ScratchLoopDevice loop(image_);
+  SKIP_UNLESS(loop);
+  const DeviceFacts facts = inspect(loop.path());
+  const FileDescriptor claim = claim_read_only(facts);
+  EXPECT_EQ(::open(loop.path().c_str(), O_RDONLY | O_EXCL | O_CLOEXEC), -1);
+  EXPECT_EQ(::write(claim.get(), "x", 1), -1);
+  EXPECT_EQ(thrown_by([&] { claim_read_only(facts); }), MessageId::kInUse);
+}
+
 TEST_F(LoopDeviceTest, HasTheSizeAndSectorsItWasGiven) {
   for (const unsigned sector : {512u, 4096u}) {
     const ScratchLoopDevice loop(image_, "-b " + std::to_string(sector));
