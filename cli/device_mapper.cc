@@ -9,12 +9,16 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <cstdarg>
 #include <cstdio>
+#include <functional>
 #include <memory>
 #include <sstream>
+#include <thread>
 
 #include "io/error.h"
+#include "io/sysfs.h"
 
 namespace extmerge {
 
@@ -86,9 +90,54 @@ Error cannot(const std::string& deed, uint64_t device_number, int error_number) 
                       MessageId::kLvmRefused);
 }
 
-void resume(uint64_t device_number) {
+void resume(uint64_t device_number, const UdevStep& udev, UdevRules rules) {
   const Task task = make_task(DM_DEVICE_RESUME, device_number);
-  if (!run(task)) throw cannot("resume", device_number, error_number_of(task));
+  if (!task || !udev.run(task.get(), rules)) {
+    throw cannot("resume", device_number, error_number_of(task));
+  }
+}
+
+void load(uint64_t device_number, const std::vector<DmTarget>& targets, bool read_only) {
+  const Task task = make_task(DM_DEVICE_RELOAD, device_number);
+  bool complete = task && (!read_only || dm_task_set_ro(task.get()));
+  for (const DmTarget& target : targets) {
+    std::string parameters;
+    for (const std::string& argument : target.arguments) {
+      parameters += (parameters.empty() ? "" : " ") + argument;
+    }
+    complete = complete && dm_task_add_target(task.get(), target.start, target.length,
+                                              target.type.c_str(), parameters.c_str());
+  }
+  if (!complete || !run(task)) {
+    throw cannot("load the table of", device_number, error_number_of(task));
+  }
+}
+
+DmTable table_of(uint64_t device_number) {
+  auto table = read_dm_table(device_number);
+  if (!table) throw cannot("read the table of", device_number, ENXIO);
+  return *std::move(table);
+}
+
+uint64_t length_of(const DmTable& table) {
+  return table.targets.empty() ? 0 : table.targets.back().start + table.targets.back().length;
+}
+
+// A task that removes it by name, as libdevmapper needs one to remove the node where udev does not.
+Task removal_of(uint64_t device_number) {
+  Task task = make_task(DM_DEVICE_REMOVE);
+  if (task && !dm_task_set_name(task.get(), table_of(device_number).name.c_str())) task.reset();
+  return task;
+}
+
+bool becomes_true(const std::function<bool()>& condition) {
+  constexpr std::chrono::milliseconds kPause{20};
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(2);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() >= deadline) return false;
+    std::this_thread::sleep_for(kPause);
+  }
+  return true;
 }
 
 // "112/1024"
@@ -155,23 +204,65 @@ std::vector<uint64_t> all_dm_devices() {
 
 std::string dm_path(const DmTable& table) { return "/dev/mapper/" + table.name; }
 
-void reload_dm_table(uint64_t device_number, bool read_only) {
-  const auto table = read_dm_table(device_number);
-  if (!table) throw cannot("read the table of", device_number, ENXIO);
-  const Task task = make_task(DM_DEVICE_RELOAD, device_number);
-  bool complete = task && (!read_only || dm_task_set_ro(task.get()));
-  for (const DmTarget& target : table->targets) {
-    std::string parameters;
-    for (const std::string& argument : target.arguments) {
-      parameters += (parameters.empty() ? "" : " ") + argument;
-    }
-    complete = complete && dm_task_add_target(task.get(), target.start, target.length,
-                                              target.type.c_str(), parameters.c_str());
+std::string path_of_device(uint64_t device_number) {
+  if (const auto table = read_dm_table(device_number)) return dm_path(*table);
+  return "/dev/" + SysfsBlock(SystemRoot{}, device_number).kernel_name();
+}
+
+void reload_dm_table(uint64_t device_number, bool read_only, const UdevStep& udev,
+                     UdevRules rules) {
+  load(device_number, table_of(device_number).targets, read_only);
+  resume(device_number, udev, rules);
+}
+
+void load_error_table(uint64_t device_number, const UdevStep& udev) {
+  DmTarget fails;
+  fails.type = "error";
+  fails.length = length_of(table_of(device_number));
+  load(device_number, {fails}, true);
+  resume(device_number, udev, UdevRules::kNamesOnly);
+}
+
+uint64_t make_node_over(uint64_t below, const std::string& name, const std::string& uuid,
+                        bool read_only, const UdevStep& udev) {
+  const Task task = make_task(DM_DEVICE_CREATE);
+  const std::string parameters = number_text(below) + " 0";
+  if (!task || !dm_task_set_name(task.get(), name.c_str()) ||
+      !dm_task_set_uuid(task.get(), uuid.c_str()) ||
+      !dm_task_add_target(task.get(), 0, length_of(table_of(below)), "linear",
+                          parameters.c_str()) ||
+      (read_only && !dm_task_set_ro(task.get())) || !udev.run(task.get(), UdevRules::kHidden)) {
+    throw system_error("make", "the device-mapper device " + name, error_number_of(task),
+                       MessageId::kLvmRefused);
   }
-  if (!complete || !run(task)) {
-    throw cannot("load the table of", device_number, error_number_of(task));
+  if (const auto made = find_dm_device(uuid)) return *made;
+  throw system_error("find", "the device-mapper device " + name, ENXIO, MessageId::kLvmRefused);
+}
+
+bool remove_dm_device(uint64_t device_number, const UdevStep& udev) {
+  const Task task = removal_of(device_number);
+  if (task) dm_task_retry_remove(task.get());
+  if (task && udev.run(task.get(), UdevRules::kHidden)) return true;
+  if (error_number_of(task) == EBUSY) return false;
+  throw cannot("remove", device_number, error_number_of(task));
+}
+
+void remove_when_closed(uint64_t device_number, const UdevStep& udev) {
+  const Task task = removal_of(device_number);
+  if (!task || !dm_task_deferred_remove(task.get()) || !udev.run(task.get(), UdevRules::kHidden)) {
+    throw cannot("remove", device_number, error_number_of(task));
   }
-  resume(device_number);
+}
+
+bool closes_soon(uint64_t device_number, int own) {
+  return becomes_true([&] {
+    const auto table = read_dm_table(device_number);
+    return !table || table->open_count <= own;
+  });
+}
+
+bool goes_soon(const std::string& uuid) {
+  return becomes_true([&] { return !find_dm_device(uuid); });
 }
 
 void clear_inactive_table(uint64_t device_number) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Device-mapper through libdevmapper: tables, a thin pool's status and messages,
-// and putting a table read-write or back. Devices are addressed by number or, to
-// find them, by uuid; names may change while one works.
+// Device-mapper through libdevmapper: tables, a thin pool's status and messages, nodes made,
+// reloaded and removed in step with udev. Devices are addressed by number or, to find them, by
+// uuid; names may change while one works.
 
 #pragma once
 
@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/udev_step.h"
 #include "io/units.h"
 
 namespace extmerge {
@@ -19,6 +20,8 @@ struct DmTarget {
   std::string type;
   std::vector<std::string> arguments;
   uint64_t start = 0, length = 0;  // in sectors
+
+  friend bool operator==(const DmTarget&, const DmTarget&) = default;
 };
 
 struct DmTable {
@@ -37,16 +40,38 @@ std::optional<DmTable> read_dm_table(uint64_t device_number);
 std::optional<uint64_t> find_dm_device(const std::string& uuid);
 // Every dm device there is, by number.
 std::vector<uint64_t> all_dm_devices();
-// "/dev/mapper/NAME" of a table.
+// "/dev/mapper/NAME" of a table: what messages call it. It is opened by its number
+// (inspect_device).
 std::string dm_path(const DmTable& table);
+// The same of the device with that number; "/dev/NAME" if it is no dm device.
+std::string path_of_device(uint64_t device_number);
 // "253:1027", as in tables, as a device number.
 std::optional<uint64_t> parse_device_number(const std::string& text);
 
+// --- changes: each throws kLvmRefused, kPermission --------------------------
+
 // Loads the table that is active once more, read-only or read-write, and resumes
-// the device with it. Nothing else changes. Throws kLvmRefused, kPermission.
-void reload_dm_table(uint64_t device_number, bool read_only);
+// the device with it. Nothing else changes.
+void reload_dm_table(uint64_t device_number, bool read_only, const UdevStep& udev, UdevRules rules);
 // Drops a table that was loaded and not resumed.
 void clear_inactive_table(uint64_t device_number);
+// Gives the device a table of which every read and write fails, read-only. Its names stay.
+void load_error_table(uint64_t device_number, const UdevStep& udev);
+// Makes a hidden node over all of the device `below`, and returns its number.
+uint64_t make_node_over(uint64_t below, const std::string& name, const std::string& uuid,
+                        bool read_only, const UdevStep& udev);
+// False if it is open.
+bool remove_dm_device(uint64_t device_number, const UdevStep& udev);
+// The kernel removes the device as soon as nobody has it open, whatever becomes of this process.
+void remove_when_closed(uint64_t device_number, const UdevStep& udev);
+
+// --- waiting ----------------------------------------------------------------
+
+// udev opens a device for a moment whenever it was closed or resumed. Waits, two seconds at most,
+// until the device is open no more than `own` times. False if it stays open more often.
+bool closes_soon(uint64_t device_number, int own = 0);
+// Likewise, until there is no device with that uuid.
+bool goes_soon(const std::string& uuid);
 
 // A thin pool's status line (Documentation/admin-guide/device-mapper/thin-provisioning):
 //   TRANSACTION USED/TOTAL USED/TOTAL HELD_ROOT|- MODE ... needs_check|- ...

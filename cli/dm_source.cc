@@ -6,7 +6,6 @@
 
 #include "cli/journal_place.h"
 #include "cli/open_target.h"
-#include "io/sysfs.h"
 
 namespace extmerge {
 
@@ -35,11 +34,6 @@ std::optional<ThinArguments> thin_arguments(const DmTable& table) {
 
 }  // namespace
 
-std::string path_of_device(uint64_t device_number) {
-  if (const auto table = read_dm_table(device_number)) return dm_path(*table);
-  return "/dev/" + SysfsBlock(SystemRoot{}, device_number).kernel_name();
-}
-
 DmSource::DmSource(const Options& options, uint64_t device_number)
     : options_(options), device_number_(device_number) {
   const auto table = read_dm_table(device_number);
@@ -55,10 +49,11 @@ DmSource::DmSource(const Options& options, uint64_t device_number)
                 "there is nothing to merge it into (dmsetup table " + thin_.name + ")");
   }
   id_ = arguments->id;
-  origin_ = path_of_device(*arguments->origin);
+  origin_number_ = *arguments->origin;
+  origin_ = path_of_device(origin_number_);
   pool_ = find_pool(arguments->pool);
 
-  place_ = place_of(options, inspect(origin_).identity, StateDirectory::kCreate);
+  place_ = place_of(options, at_number(origin_number_)().identity, StateDirectory::kCreate);
   lock_place(place_);
   changes_ = read_changes(*place_.directory, place_.name).value_or(SystemChanges{});
   has_reclaimed_ = reclaim_metadata_snapshot(changes_, [this] { note(); });
@@ -104,7 +99,8 @@ MergeTarget DmSource::target() {
   target.thin_size = Bytes(thin_.targets[0].length * kSectorSize);
   target.root_choice = options_.root_choice;
   target.root_block = options_.root_block;
-  look_at_devices(target, target.metadata_path, target.data_path, target.origin_path);
+  look_at_devices(target, at_number(pool_.metadata), at_number(pool_.data),
+                  at_number(origin_number_));
   if (!use_held) {
     target.mappings_read = [this] { hold_.reset(); };
     target.read_mappings_again = [this] { reserve(); };

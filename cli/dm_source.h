@@ -52,13 +52,11 @@ class DmSource final : public NamedSource {
   DmTable thin_;
   ThinPool pool_;
   ThinId id_{};
-  std::string origin_;  // path
+  uint64_t origin_number_ = 0;
+  std::string origin_;  // its path
   JournalPlace place_;
   SystemChanges changes_;
   std::unique_ptr<MetadataHold> hold_;
 };
-
-// The path of the device with that number: /dev/mapper/NAME, or /dev/NAME.
-std::string path_of_device(uint64_t device_number);
 
 }  // namespace extmerge

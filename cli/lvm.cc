@@ -109,9 +109,18 @@ std::map<std::string, std::string> Lvm::external_origins(const std::string& vg) 
 }
 
 void Lvm::run(const std::vector<std::string>& words, const std::string& next) const {
+  run(words, next, {});
+}
+
+void Lvm::run_unannounced(const std::vector<std::string>& words, const std::string& next) const {
+  run(words, next, {"DM_DISABLE_UDEV=1"});
+}
+
+void Lvm::run(const std::vector<std::string>& words, const std::string& next,
+              const std::vector<std::string>& environment) const {
   std::vector<std::string> arguments = {program_};
   arguments.insert(arguments.end(), words.begin(), words.end());
-  const CommandResult result = run_command(arguments);
+  const CommandResult result = run_command(arguments, environment);
   spdlog::debug("{}: {}", printable(joined(words)), result.exit_status);
   if (result.exit_status == 0) return;
   check_root(result.errors);

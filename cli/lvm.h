@@ -26,8 +26,13 @@ class Lvm {
 
   // `lvm WORDS`. Throws kLvmRefused with what LVM said, and `next`.
   void run(const std::vector<std::string>& words, const std::string& next) const;
+  // Likewise, past udev: nobody is told of the nodes that come and go.
+  void run_unannounced(const std::vector<std::string>& words, const std::string& next) const;
 
  private:
+  void run(const std::vector<std::string>& words, const std::string& next,
+           const std::vector<std::string>& environment) const;
+
   std::string program_;
 };
 

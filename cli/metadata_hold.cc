@@ -6,8 +6,8 @@
 
 #include <cerrno>
 
+#include "cli/open_target.h"
 #include "cli/printable.h"
-#include "io/device_facts.h"
 #include "io/error.h"
 #include "io/file_device.h"
 #include "persistent-data/devices.h"
@@ -30,11 +30,13 @@ Error held_by_another(const ThinPool& pool, MetadataBlock root) {
                    release_command(pool));
 }
 
+std::unique_ptr<FileDevice> open_metadata(const ThinPool& pool) {
+  return FileDevice::open(at_number(pool.metadata)(), OpenMode::kReadOnly, Bytes(4096));
+}
+
 // What tells one metadata snapshot from another: block numbers are used again.
 std::string held_identity(const ThinPool& pool, MetadataBlock root) {
-  const auto table = read_dm_table(pool.metadata);
-  if (!table) return {};
-  const auto device = FileDevice::open(inspect(dm_path(*table)), OpenMode::kReadOnly, Bytes(4096));
+  const auto device = open_metadata(pool);
   MetadataReader reader(*device);
   const Superblock held = reader.held_superblock(root);
   std::string text;
@@ -64,9 +66,7 @@ ThinPool recorded_pool(const SystemChanges& changes) {
 
 // Whether the held root knows a thin of that id: a freeze that only we can have made.
 bool knows_thin(const ThinPool& pool, MetadataBlock held_root, ThinId id) {
-  const auto table = read_dm_table(pool.metadata);
-  if (!table) return false;
-  const auto device = FileDevice::open(inspect(dm_path(*table)), OpenMode::kReadOnly, Bytes(4096));
+  const auto device = open_metadata(pool);
   MetadataReader reader(*device);
   return find_device(reader, reader.held_superblock(held_root), id).has_value();
 }

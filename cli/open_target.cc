@@ -8,6 +8,7 @@
 #include <memory>
 #include <set>
 
+#include "cli/device_mapper.h"
 #include "cli/dm_holders.h"
 #include "cli/journal_place.h"
 #include "cli/printable.h"
@@ -32,16 +33,24 @@ void log_facts(const char* role, const DeviceFacts& facts) {
 
 }  // namespace
 
-void look_at_devices(MergeTarget& target, const std::string& metadata, const std::string& data,
-                     const std::string& origin) {
-  target.metadata = inspect(metadata);
-  target.data = inspect(data);
+Look at_path(const std::string& path) {
+  return [path] { return inspect(path); };
+}
+
+Look at_number(uint64_t device_number) {
+  return [device_number] { return inspect_device(device_number, path_of_device(device_number)); };
+}
+
+void look_at_devices(MergeTarget& target, const Look& metadata, const Look& data,
+                     const Look& origin) {
+  target.metadata = metadata();
+  target.data = data();
   log_facts("metadata", target.metadata);
   log_facts("data", target.data);
   target.look_again = [origin](MergeTarget& again) {
-    again.origin = inspect(origin);
+    again.origin = origin();
     again.origin_thins = find_origin_thins(again.origin, again.metadata);
-    again.origin_modified = again.origin.is_regular ? modified(origin) : 0;
+    again.origin_modified = again.origin.is_regular ? modified(again.origin.path) : 0;
   };
   target.look_again(target);
   target.undo_log_at = undo_log_place;
@@ -74,7 +83,8 @@ MergeTarget open_target(const Options& options, StateDirectory state_directory) 
   target.thin_size = options.thin_size;
   target.root_choice = options.root_choice;
   target.root_block = options.root_block;
-  look_at_devices(target, options.metadata, options.data, options.origin);
+  look_at_devices(target, at_path(options.metadata), at_path(options.data),
+                  at_path(options.origin));
   if (options.command != Command::kVerify)
     target.journal = place_of(options, target.origin.identity,
                               target.origin.exists ? state_directory : StateDirectory::kAsItIs);
@@ -91,7 +101,8 @@ RecordedMerge open_recorded(const std::string& path) {
                 "extmerge status lists those in the state directory");
   RecordedMerge recorded{target_of(journal->record()), journal->record().beyond_origin};
   MergeTarget& target = recorded.target;
-  look_at_devices(target, target.metadata_path, target.data_path, target.origin_path);
+  look_at_devices(target, at_path(target.metadata_path), at_path(target.data_path),
+                  at_path(target.origin_path));
   target.journal = journal_place(std::move(place.directory), place.path);
   return recorded;
 }

@@ -5,6 +5,7 @@
 
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "cli/journal_place.h"
@@ -13,10 +14,16 @@
 
 namespace extmerge {
 
-// Fills in what inspect() and device-mapper say of the three devices, and the functions
+// What the system says of a device now.
+using Look = std::function<DeviceFacts()>;
+Look at_path(const std::string& path);
+// Of a device-mapper device, or any other, by its number.
+Look at_number(uint64_t device_number);
+
+// Fills in what the system and device-mapper say of the three devices, and the functions
 // that open them and look at the origin again.
-void look_at_devices(MergeTarget& target, const std::string& metadata, const std::string& data,
-                     const std::string& origin);
+void look_at_devices(MergeTarget& target, const Look& metadata, const Look& data,
+                     const Look& origin);
 
 // --undo-log, if it was given.
 void place_undo_log(MergeTarget& target, const Options& options);

@@ -56,6 +56,7 @@ Json to_json(const SystemChanges& changes) {
   json["thin_kept_inactive"] = changes.thin_kept_inactive;
   json["thin_was_active"] = changes.thin_was_active;
   json["pool_was_active"] = changes.pool_was_active;
+  json["carrier"] = changes.carrier;
   json["boot"] = changes.boot;
   json["removing"] = changes.removing;
   return json;
@@ -83,6 +84,7 @@ SystemChanges from_json(const Json& json) {
   changes.thin_kept_inactive = json.at("thin_kept_inactive").get<bool>();
   changes.thin_was_active = json.at("thin_was_active").get<bool>();
   changes.pool_was_active = json.at("pool_was_active").get<bool>();
+  changes.carrier = json.value("carrier", std::string());
   changes.boot = json.at("boot").get<std::string>();
   changes.removing = json.at("removing").get<bool>();
   return changes;

@@ -44,6 +44,9 @@ struct SystemChanges {
   // The origin was activated, read-only, to be compared.
   bool origin_activated = false;
 
+  // The thin that is active for a moment, so that LVM makes the layer below the origin.
+  std::string carrier;
+
   bool pool_was_active = true;
   // The thin was made to skip activation, which it did not before, and was deactivated.
   bool thin_kept_inactive = false;

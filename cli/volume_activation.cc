@@ -70,8 +70,46 @@ void VolumeSource::settle_activation() {
   note();
 }
 
+// Made for a layer below the origin that nobody sees come: udev is not told of the thin, so that
+// nothing mounts it.
+Carrier VolumeSource::carrier() {
+  const auto activate = [this](const std::string& name) {
+    const LogicalVolume* const thin = find_volume(volume_.volumes, name);
+    if (!thin) return false;
+    changes_.carrier = name;
+    changes_.boot = boot_id();
+    note();
+    try {
+      lvm_.run_unannounced({"lvchange", "-ay", "-K", thin->full_name()}, "");
+    } catch (const Error& error) {
+      spdlog::info("{}", printable(error.what()));
+    }
+    return find_dm_device(volume_.origin.dm_uuid("-real")).has_value();
+  };
+  // The freeze cannot be written to, but a volume_list may not have it.
+  return {[this, activate] {
+            if (!activate(changes_.freeze)) activate(volume_.snap.name);
+          },
+          [this] { settle_carrier(); }};
+}
+
+void VolumeSource::settle_carrier() {
+  if (changes_.carrier.empty()) return;
+  const LogicalVolume* const thin = find_volume(volume_.volumes, changes_.carrier);
+  if (thin && find_dm_device(thin->dm_uuid())) {
+    try {
+      lvm_.run_unannounced({"lvchange", "-an", thin->full_name()}, "");
+    } catch (const Error& error) {  // somebody has come to use it
+      spdlog::warn("{} stays active: {}", printable(thin->full_name()), printable(error.what()));
+    }
+  }
+  changes_.carrier.clear();
+  note();
+}
+
 void VolumeSource::put_back_activation() {
   try {
+    settle_carrier();
     settle_activation();
     if (finishing_) release_thin();
     const bool is_this_pool = changes_.pool_uuid == volume_.pool.dm_uuid("-tpool");

@@ -9,6 +9,7 @@
 
 #include "cli/dm_source.h"
 #include "cli/journal_place.h"
+#include "cli/open_target.h"
 #include "cli/printable.h"
 #include "cli/volume_source.h"
 #include "io/file_device.h"
@@ -36,7 +37,7 @@ std::string freeze_name(uint64_t nonce) {
 }
 
 void unmark(const Lvm& lvm, const LogicalVolume& origin, const SystemChanges& changes) {
-  make_origin_read_only(lvm, origin, changes.origin_was_active);
+  show_origin(lvm, origin, changes.origin_was_active);
   lvm.run({"lvchange", changes.origin_skipped_activation ? "-ky" : "-kn", "--deltag",
            kHalfMergedTag, origin.full_name()},
           "see lvs -a -o +tags");
@@ -240,10 +241,9 @@ void VolumeSource::check_finish() const {
                 "merge or remove that first, or merge without --finish");
   }
   const auto device = find_dm_device(volume_.snap.dm_uuid());
-  const auto table = device ? read_dm_table(*device) : std::nullopt;
-  if (!table || table->open_count == 0) return;
+  if (!device || closes_soon(*device)) return;
   throw Error(MessageId::kThinOpen, thin_name() + " is open: --finish removes it",
-              "unmount it (findmnt, fuser -v " + dm_path(*table) + "), then run it again");
+              "unmount it (findmnt, fuser -v " + path_of_device(*device) + "), then run it again");
 }
 
 void VolumeSource::begin_finish() {
@@ -275,7 +275,7 @@ bool VolumeSource::is_as_merged() {
   if (changes_.freeze.empty()) return true;  // kept inactive, and compared in full
   hold_ = std::make_unique<MetadataHold>(pool_, changes_, [this] { note(); });
   const auto device =
-      FileDevice::open(inspect(path_of_device(pool_.metadata)), OpenMode::kReadOnly, Bytes(4096));
+      FileDevice::open(at_number(pool_.metadata)(), OpenMode::kReadOnly, Bytes(4096));
   MetadataReader reader(*device);
   const Superblock held = reader.held_superblock(reader.live_superblock().held_root);
   const auto thin = find_device(reader, held, static_cast<ThinId>(*volume_.snap.thin_id));

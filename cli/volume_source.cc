@@ -46,14 +46,16 @@ VolumeSource::VolumeSource(const Options& options, const std::string& name)
                 "name another file with --journal");
   }
   // The lock is ours, so what is writable was left so, by a run that was killed.
-  if (changes_.origin_marked) make_nodes_read_only(volume_.origin);
+  if (changes_.origin_marked) clear_origin_nodes(volume_.origin);
   // After a reboot what is active is so because somebody wants it so.
   if (changes_.boot != boot_id()) {
     changes_.pool_was_active = true;
     changes_.thin_was_active = changes_.origin_activated = false;
+    changes_.carrier.clear();
   }
   try {
     settle_other_pool();
+    settle_carrier();
     settle_activation();
     activate_pool();
     has_reclaimed_ |= reclaim_metadata_snapshot(changes_, [this] { note(); });
@@ -71,7 +73,7 @@ VolumeSource::VolumeSource(const Options& options, const std::string& name)
 
 VolumeSource::~VolumeSource() {
   hold_.reset();
-  writable_.reset();
+  node_.reset();
   put_back_activation();
 }
 
@@ -148,8 +150,8 @@ void VolumeSource::reserve() {
 DeviceFacts VolumeSource::origin_facts() const {
   DeviceFacts facts;
   const auto top = find_dm_device(volume_.origin.dm_uuid());
-  if (top) {
-    facts = inspect(path_of_device(*top));
+  if (top && !is_hidden(*top)) {
+    facts = at_number(*top)();
   } else {
     facts.path = "/dev/" + origin_name();
     facts.exists = facts.is_block = true;
@@ -161,18 +163,18 @@ DeviceFacts VolumeSource::origin_facts() const {
   return facts;
 }
 
-MergeTarget VolumeSource::base_target(ThinId id, const std::string& origin_path) {
+MergeTarget VolumeSource::base_target(ThinId id, const Look& origin) {
   MergeTarget target;
   target.metadata_path = path_of_device(pool_.metadata);
   target.data_path = path_of_device(pool_.data);
-  target.origin_path = origin_path;
   target.thin_id = id;
   const LogicalVolume* const frozen = find_volume(volume_.volumes, changes_.freeze);
   const bool is_frozen_one = frozen && frozen->thin_id == value(id);
   target.thin_size = is_frozen_one ? frozen->size : volume_.snap.size;
   target.root_choice = options_.root_choice;
   target.root_block = options_.root_block;
-  look_at_devices(target, target.metadata_path, target.data_path, target.origin_path);
+  look_at_devices(target, at_number(pool_.metadata), at_number(pool_.data), origin);
+  target.origin_path = target.origin.path;
   target.origin_users = volume_.origin_users;
   const auto snap_id = static_cast<ThinId>(volume_.snap.thin_id.value_or(0));
   if (id != snap_id) target.frozen_from = snap_id;
@@ -193,13 +195,11 @@ MergeTarget VolumeSource::plan_target() {
   reserve();
   const bool goes_on = is_unfinished() && !options_.merge.restart;
   const ThinId id = goes_on ? merged_thin()->id : static_cast<ThinId>(*volume_.snap.thin_id);
-  const DeviceFacts origin = origin_facts();
-  MergeTarget target = base_target(id, origin.path);
-  target.origin = origin;
+  MergeTarget target = base_target(id, [this] { return origin_facts(); });
   if (target.origin_is_inactive()) {
     target.origin_thins.clear();
     if (const auto layer = find_dm_device(volume_.origin.dm_uuid("-real"))) {
-      target.origin_below = inspect(path_of_device(*layer));
+      target.origin_below = at_number(*layer)();
     }
   }
   target.origin_made_writable = true;
@@ -215,10 +215,10 @@ void VolumeSource::check_layer() const {
   const auto layer = find_dm_device(volume_.origin.dm_uuid("-real"));
   if (!layer) return;
   const std::string group = volume_.origin.dm_uuid().substr(0, 4 + 32);  // "LVM-", the group's
-  for (const Holder& holder : inspect(path_of_device(*layer)).holders) {
+  for (const Holder& holder : at_number (*layer)().holders) {
     const auto table = read_dm_table(holder.device_number);
     const bool is_thin = table && table->targets.size() == 1 && table->targets[0].type == "thin";
-    if (table && table->uuid == volume_.origin.dm_uuid()) continue;
+    if (table && table->uuid.starts_with(volume_.origin.dm_uuid())) continue;
     if (is_thin && (table->uuid.starts_with(group) || options_.merge.overrides.allow_shared_origin))
       continue;
     throw Error(is_thin ? MessageId::kSharedOrigin : MessageId::kHeld,
@@ -229,23 +229,20 @@ void VolumeSource::check_layer() const {
   }
 }
 
+void VolumeSource::open_through_node(MergeTarget& target) const {
+  target.open = [this, open = target.open](const DeviceFacts& facts, OpenMode mode,
+                                           Bytes ends) -> std::shared_ptr<BlockDevice> {
+    if (facts.device_number == node_->device_number()) return node_->open(mode, ends);
+    return open(facts, mode, ends);
+  };
+}
+
 MergeTarget VolumeSource::verify_target() {
   reserve();
-  auto node = find_dm_device(volume_.origin.dm_uuid());
-  if (!node) node = find_dm_device(volume_.origin.dm_uuid("-real"));
-  if (!node) {
-    changes_.origin_activated = true;
-    changes_.boot = boot_id();
-    note();
-    lvm_.run({"lvchange", "-ay", "-K", origin_name()}, "see lvs -a");
-    node = find_dm_device(volume_.origin.dm_uuid());
-  }
-  if (!node) {
-    throw Error(MessageId::kNotFound, "the origin " + origin_name() + " has no device",
-                "activate it to read it (lvchange -ay -K " + origin_name() + ")");
-  }
+  node_ = std::make_unique<OriginNode>(volume_.origin, OriginNode::Use::kRead, carrier());
   MergeTarget target =
-      base_target(static_cast<ThinId>(*volume_.snap.thin_id), path_of_device(*node));
+      base_target(static_cast<ThinId>(*volume_.snap.thin_id), [this] { return node_->facts(); });
+  open_through_node(target);
   target.journal = {};
   return target;
 }
@@ -308,7 +305,7 @@ void VolumeSource::complete_plan(PlanReport& report) const {
 // Asked at every checkpoint, with transfers in flight: no command is run.
 void VolumeSource::check_while_writing(bool thin_must_be_still) {
   const std::lock_guard guard(checking_);
-  writable_->check();
+  node_->check();
   if (!thin_must_be_still) return;
   // Inactive, SNAP makes the freeze cost nothing; without one it has to stay so.
   if (!find_dm_device(volume_.snap.dm_uuid())) return;
@@ -329,19 +326,14 @@ void VolumeSource::check_while_writing(bool thin_must_be_still) {
 
 MergeTarget VolumeSource::prepare(ThinId id, ThinUse use) {
   hold_.reset();
-  writable_ = std::make_unique<WritableOrigin>(lvm_, volume_.origin, changes_.origin_was_active);
+  node_ = std::make_unique<OriginNode>(volume_.origin, OriginNode::Use::kWrite, carrier());
   reserve();
-  MergeTarget target = base_target(id, writable_->path());
-  target.open = [this, open = target.open](const DeviceFacts& facts, OpenMode mode,
-                                           Bytes ends) -> std::shared_ptr<BlockDevice> {
-    const bool is_origin = facts.device_number == writable_->device_number();
-    if (is_origin && mode == OpenMode::kClaim) return writable_->open(facts);
-    return open(facts, mode, ends);
-  };
+  MergeTarget target = base_target(id, [this] { return node_->facts(); });
+  open_through_node(target);
   const bool must_be_still = use == ThinUse::kStill;
   target.check_origin = [this, must_be_still] { check_while_writing(must_be_still); };
   target.look_again = [this, look = target.look_again, must_be_still](MergeTarget& again) {
-    writable_->check();
+    node_->check();
     look(again);
     if (must_be_still && changes_.freeze.empty() && find_dm_device(volume_.snap.dm_uuid())) {
       throw Error(MessageId::kThinNotStill, thin_name() + " was activated during the merge",
@@ -402,7 +394,7 @@ MergeTarget VolumeSource::resume_target() {
 
 void VolumeSource::done() {
   hold_.reset();
-  writable_.reset();
+  node_.reset();
   drop_freeze();
   unmark_origin();
   if (!finishing_) release_thin();
@@ -416,7 +408,7 @@ Error VolumeSource::failed(const Error& error) {
   const bool ours = unfinished && begun->thin == merged_thin();
   Error result = error;
   try {
-    if (writable_) writable_->check();
+    if (node_) node_->check();
   } catch (const Error& taken) {
     // What looks like a failed write is explained by that.
     if (taken.id() == MessageId::kOriginTakenBack) {
@@ -427,7 +419,7 @@ Error VolumeSource::failed(const Error& error) {
                                     : "; run the same command again"));
     }
   }
-  writable_.reset();
+  node_.reset();
   const auto attempt = [](const std::function<void()>& deed) {
     try {
       deed();

@@ -7,9 +7,9 @@
 //
 //   before                what is recorded in JOURNAL.lvm, and then done
 //   plan                  "holding"; metadata snapshot reserved, mappings read, released
-//   merge                 freeze named; lvcreate; origin marked: activation-skip and tag;
-//                         activated, both nodes read-write; then as for plan, and copied
-//   done                  origin read-only and inactive again; freeze removed; mark removed
+//   merge                 freeze named; lvcreate; origin marked: activation-skip and tag; a node
+//                         to write through (cli/writable_origin.h); then as for plan, and copied
+//   done                  that node gone; freeze removed; mark removed
 //   undo                  origin marked and writable, as for a merge; then the same
 //
 // A killed run leaves any prefix of that. The next one, of whatever command, first puts
@@ -24,6 +24,7 @@
 
 #include "cli/metadata_hold.h"
 #include "cli/named_source.h"
+#include "cli/open_target.h"
 #include "cli/thin_volume.h"
 #include "cli/writable_origin.h"
 
@@ -92,9 +93,14 @@ class VolumeSource final : public NamedSource {
   void activate_pool();
   void check_transaction(const PoolStatus& status) const;
   void put_back_activation();
+  // A thin over the origin, active for a moment.
+  Carrier carrier();
+  void settle_carrier();
   void deactivate(const LogicalVolume& volume) const;
   void reserve();
-  MergeTarget base_target(ThinId id, const std::string& origin_path);
+  MergeTarget base_target(ThinId id, const Look& origin);
+  // Opens the origin through the node, everything else as before.
+  void open_through_node(MergeTarget& target) const;
   DeviceFacts origin_facts() const;
   bool is_in_use() const { return volume_.snap.is_active(); }
   // SNAP was removed, and what is named is what was frozen of it.
@@ -126,7 +132,7 @@ class VolumeSource final : public NamedSource {
   SystemChanges changes_;
   ThinPool pool_;
   std::unique_ptr<MetadataHold> hold_;
-  std::unique_ptr<WritableOrigin> writable_;
+  std::unique_ptr<OriginNode> node_;
   std::mutex checking_;        // check_while_writing() is called from two threads
   bool is_gone_ = false;       // what was named was a freeze, and is merged and removed
   bool finishing_ = false;     // SNAP is kept inactive until it is removed

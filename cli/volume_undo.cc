@@ -30,7 +30,7 @@ MergeTarget VolumeSource::undo_target() {
 
 void VolumeSource::undone() {
   hold_.reset();
-  writable_.reset();
+  node_.reset();
   unmark_origin();
   release_thin();
   if (!is_freeze()) drop_freeze();

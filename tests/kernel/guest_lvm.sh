@@ -22,11 +22,14 @@ disks=(/dev/ubda)
 
 export LVM_SYSTEM_DIR=/run/lvm LVM_SUPPRESS_FD_WARNINGS=1
 mkdir -p /run/lvm /run/mounted
+# With udevd LVM waits for it, as everywhere; without it LVM makes its links itself.
+udev=0
+[[ -v DM_DISABLE_UDEV ]] || udev=1
 # lvm_config [FILTER [GLOBAL]]: FILTER are patterns before the one that takes all disks.
 lvm_config() {
   cat > /run/lvm/lvm.conf << CONF
 devices { dir="/dev" scan=["/dev"] filter=[${1-}"a|/dev/ubd.*|","r|.*|"] use_devicesfile=0 obtain_device_list_from_udev=0 external_device_info_source="none" types=["ubd",16] }
-activation { udev_sync=0 udev_rules=0 verify_udev_operations=0 monitoring=0 reserved_memory=64 reserved_stack=64 }
+activation { udev_sync=$udev udev_rules=$udev verify_udev_operations=0 monitoring=0 reserved_memory=64 reserved_stack=64 }
 global { locking_dir="/run/lock/lvm" use_lvmpolld=0 ${2-} }
 backup { backup=0 archive=0 }
 CONF
@@ -207,6 +210,14 @@ nothing_left() {
   ! is_held || found+="a metadata snapshot"
   [[ -z $found ]] || fail "left behind: $found"
 }
+# no_cookie: nobody waits for udev, and nobody who was killed has left a semaphore.
+no_cookie() {
+  local cookies
+  [[ $udev == 1 ]] || return 0
+  udevadm settle
+  cookies=$(dmsetup udevcookies | tail -n +2)
+  [[ -z $cookies ]] || fail "cookies are left: $cookies"
+}
 # origin_is FILE
 origin_is() {
   find_origin
@@ -281,7 +292,7 @@ has_noted() {
   return 1
 }
 # is_copying: its journal is there, so that there is something to resume.
-is_copying() { is_writable "" && [[ $("$EXTMERGE" status $vg/$snap_lv 2> /dev/null) =~ state\ +copying ]]; }
+is_copying() { is_writable -extmerge && [[ $("$EXTMERGE" status $vg/$snap_lv 2> /dev/null) =~ state\ +copying ]]; }
 is_there() { [[ -n $(lvs_of lv_name $vg/"$1") ]]; }
 
 # kill_holding ARGUMENT...: with a metadata snapshot reserved, and noted which. That is
@@ -291,7 +302,7 @@ kill_holding() {
   local attempt
   for attempt in 1 2 3 4 5 6 7 8 9 10; do
     rm -f "$EXTMERGE_STATE_DIR"/*
-    kill_when "has_noted '\"held\": \"[0-9]' || { is_writable '' && has_file '*.journal'; }" "$@"
+    kill_when "has_noted '\"held\": \"[0-9]' || { is_writable -extmerge && has_file '*.journal'; }" "$@"
     if is_held && has_noted '"held": "[0-9]'; then return; fi
     "$EXTMERGE" abort $vg/$snap_lv &> /dev/null || true
   done

@@ -64,13 +64,14 @@ turn_pool_read_only() {
   dmsetup resume "$pool"
 }
 # origin_is_kept: no layer of it can be written to.
-origin_is_kept() { ! is_writable "" && ! is_writable -real; }
+origin_is_kept() { ! is_writable "" && ! is_writable -real && ! is_writable -extmerge; }
 
 note "the pool turned read-only: resume refuses, and the origin's layers are read-only; then it goes on"
 fresh 2
 origin_data | tail -c +$((4 * 1024 * 1024 + 1)) >> /run/view
 kill_surely is_copying merge "${slowly[@]}" $vg/$snap_lv
-is_writable "" || fail "a kill put something back"
+is_writable -real || fail "a kill put something back"
+! is_writable -extmerge || fail "the kernel has not removed the node of the killed merge"
 turn_pool_read_only
 says '3|4' 'EXM-425' resume --batch-mode $vg/$snap_lv
 origin_is_kept || fail "the origin was left writable"

@@ -107,18 +107,18 @@ case $1 in
     killed_merge "metadata snapshot" kill_when is_held
     killed_merge "metadata snapshot released" kill_when 'seen_and_gone is_held'
     killed_merge "Layer -real writable" kill_when 'is_writable -real'
-    killed_merge "Top writable" kill_when 'is_writable ""'
+    killed_merge "Node writable" kill_when 'is_writable -extmerge'
     killed_merge "Copying" kill_when is_copying
-    killed_merge "Top read-only" kill_when 'seen_and_gone is_writable ""'
+    killed_merge "Node gone" kill_when 'seen_and_gone is_writable -extmerge'
     for tenths in 5 12; do
       killed_merge "all after $tenths tenths" kill_all_after $((tenths / 10)).$((tenths % 10))
     done
     ;;
   finish)
     killed_finish "First file" kill_when 'has_file "*"'
-    killed_finish "Top writable" kill_when 'is_writable ""'
+    killed_finish "Node writable" kill_when 'is_writable -extmerge'
     killed_finish "Copying" kill_when is_copying
-    killed_finish "Top read-only" kill_when 'seen_and_gone is_writable ""'
+    killed_finish "Node gone" kill_when 'seen_and_gone is_writable -extmerge'
     for tenths in 7 20; do
       killed_finish "all after $tenths tenths" kill_all_after $((tenths / 10)).$((tenths % 10))
     done

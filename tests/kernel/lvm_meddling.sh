@@ -49,7 +49,7 @@ note "what LVM made read-only below the origin is writable again, and the table 
 refresh_and_watch() {
   lvchange --refresh $vg/$snap_lv
   while kill -0 "$merger"; do
-    if is_writable -real && [[ $(dmsetup info -c --noheadings -o attr "$(dm_name $origin_lv)") == L--w ]]; then
+    if is_writable -real && [[ $(dmsetup info -c --noheadings -o attr "$(dm_name $origin_lv)-extmerge") == L--w ]]; then
       mended=yes
       return
     fi
@@ -133,7 +133,7 @@ quietly lvchange -ay -K $vg/$snap_lv
 
 note "nobody can claim or mount the origin, from the moment it is writable until it is not"
 claim_and_mount() {
-  python3 - "$(dm_name $origin_lv)" << 'CLAIM'
+  python3 - "$(dm_name $origin_lv)-extmerge" << 'CLAIM'
 import ctypes, errno, fcntl, glob, os, struct, sys, time
 BLKROGET, MS_RDONLY = 0x125e, 1
 name, libc = sys.argv[1], ctypes.CDLL(None, use_errno=True)

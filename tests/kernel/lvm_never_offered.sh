@@ -1,0 +1,157 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# The file system of SNAP and that of the origin have one UUID and one label. While the origin is half merged,
+# nobody who asks for these gets the origin: not udev's links, not libblkid, not mount. SNAP is mounted,
+# unmounted or deactivated; the merge runs, was stopped, or was killed. An active origin keeps its names.
+# Needs udevd.
+source "$(dirname "$0")/guest_lvm.sh"
+[[ $udev == 1 ]] || { echo "skipped: this is about udevd"; exit 77; }
+
+uuid=11111111-2222-4333-8444-555555555555 label=twin
+# offered: the devices that somebody finds who looks for the file system.
+offered() {
+  local link
+  for link in /dev/disk/by-uuid/$uuid /dev/disk/by-label/$label; do
+    [[ ! -L $link ]] || readlink -f "$link"
+  done
+  {
+    blkid -c /dev/null -U $uuid
+    blkid -c /dev/null -L $label
+    blkid -c /dev/null -t UUID=$uuid -o device
+    lsblk -rnpo NAME,UUID | awk -v uuid=$uuid '$2 == uuid { print $1 }'
+  } | while read -r link; do readlink -f "$link"; done
+}
+# number_of NAME: its node's name, dm-3; nothing if there is none.
+number_of() { ! find_node "$(dm_name "$1")" || printf '/dev/%s\n' "${node##*/}"; }
+# not_offered WHEN: no node of the origin's; of SNAP's, only where it is active.
+not_offered() {
+  local found snap
+  udevadm settle
+  snap=$(number_of $snap_lv)
+  for found in $(offered); do
+    [[ -n $snap && $found == "$snap" ]] || {
+      dmsetup ls --tree
+      fail "$1: $found is offered ($(< "/sys/block/${found##*/}/dm/name"))"
+    }
+  done
+  if [[ -z $snap ]] && mount -o ro UUID=$uuid /run/mounted 2> /dev/null; then
+    fail "$1: $(findmnt -no SOURCE /run/mounted) is mounted by its UUID"
+  fi
+  no_cookie
+}
+# is_named WHEN: an active origin has its names, in a loop while a merge runs.
+is_named() {
+  local number
+  number=$(number_of $origin_lv)
+  [[ -n $number && $(readlink -f /dev/$vg/$origin_lv) == "$number" && $(readlink -f "/dev/mapper/$(dm_name $origin_lv)") == "$number" ]] ||
+    fail "$1: the origin has lost its names: $(ls /dev/mapper /dev/$vg)"
+}
+
+# start_merge: until it copies, slowly.
+start_merge() {
+  "$EXTMERGE" merge --yes --batch-mode --rate-limit 60k --buffer-size 64k --checkpoint-interval 64k $vg/$snap_lv > /run/slow_said 2>&1 &
+  merger=$!
+  until is_copying; do
+    kill -0 $merger 2> /dev/null || fail "the merge ended too soon: $(< /run/slow_said)"
+    pause 0.02
+  done
+}
+# end_merge SIGNAL
+end_merge() {
+  kill -"$1" $merger
+  wait $merger 2> /dev/null || true
+  no_lvm_runs
+}
+# write_snap: a file more, and SNAP as it was: mounted or not, active or not.
+write_snap() {
+  local was_active=yes was_mounted=yes
+  is_active $snap_lv || was_active=no
+  mountpoint -q /run/mounted || was_mounted=no
+  [[ $was_active == yes ]] || quietly lvchange -ay -K $vg/$snap_lv
+  [[ $was_mounted == yes ]] || mount /dev/$vg/$snap_lv /run/mounted
+  write_files /run/mounted "round$((++generation))" 12
+  sync
+  [[ $was_mounted == yes ]] || umount /run/mounted
+  [[ $was_active == yes ]] || quietly lvchange -an $vg/$snap_lv
+}
+generation=0
+# merges_or_done: what a killed merge had frozen is merged; what was written since, by another round.
+merges_or_done() {
+  local status=0
+  "$EXTMERGE" merge --yes --batch-mode $vg/$snap_lv > /run/said 2>&1 || status=$?
+  ((status == 0)) || [[ $status == 6 && $(< /run/said) == *EXM-604* ]] || fail "the next round ended with $status: $(< /run/said)"
+}
+
+new_group
+new_origin 24M
+quietly mkfs.ext4 -q -F -U $uuid -L $label /dev/$vg/$origin_lv
+new_pool 64k 120M
+new_snapshot
+
+# all_ways: during a merge, after a stop, after a kill; then done.
+all_ways() {
+  local how=$1
+  for signal in TERM KILL; do
+    write_snap
+    start_merge
+    not_offered "$how, during the merge"
+    udevadm trigger --subsystem-match=block
+    not_offered "$how, during the merge, after udevadm trigger"
+    ! is_active $origin_lv || is_named "$how, during the merge"
+    end_merge $signal
+    not_offered "$how, after SIG$signal"
+    ! is_active $origin_lv || is_named "$how, after SIG$signal"
+    udevadm trigger --subsystem-match=block
+    not_offered "$how, after SIG$signal and udevadm trigger"
+    if [[ $how == *mounted* ]]; then
+      umount /run/mounted
+      not_offered "$how, after SIG$signal, SNAP unmounted"
+      quietly lvchange -an $vg/$snap_lv
+      not_offered "$how, after SIG$signal, SNAP deactivated"
+      quietly lvchange -ay -K $vg/$snap_lv
+      mount /dev/$vg/$snap_lv /run/mounted
+    fi
+    merges $vg/$snap_lv
+    nothing_left
+    no_cookie
+    mountpoint -q /run/mounted || {
+      kernel_view $snap_lv /run/view
+      merges_or_done
+      origin_is /run/view
+    }
+    ! is_active $origin_lv || is_named "$how, after the merge"
+  done
+}
+
+for origin_state in inactive active; do
+  [[ $origin_state == inactive ]] || quietly lvchange -ay -K $vg/$origin_lv
+  note "the origin is $origin_state"
+  mount /dev/$vg/$snap_lv /run/mounted
+  all_ways "origin $origin_state, SNAP mounted"
+  umount /run/mounted
+  all_ways "origin $origin_state, SNAP closed"
+  quietly lvchange -an $vg/$snap_lv
+  all_ways "origin $origin_state, SNAP inactive"
+  quietly lvchange -ay $vg/$snap_lv
+done
+
+note "given up: an active origin is there again, by its names, and can be read"
+write_snap
+start_merge
+end_merge KILL
+quietly "$EXTMERGE" abort $vg/$snap_lv
+is_named "after an abort"
+quietly blkid -p /dev/$vg/$origin_lv
+no_cookie
+nothing_left
+quietly lvchange -an $vg/$origin_lv
+
+note "SNAP is deactivated in mid-merge: no layer of the origin stays"
+write_snap
+start_merge
+quietly lvchange -an $vg/$snap_lv
+wait $merger || fail "the merge failed: $(< /run/slow_said)"
+! find_node "$(dm_name $origin_lv)-real" || fail "the layer is left: $(dmsetup ls --tree)"
+nothing_left
+no_cookie
