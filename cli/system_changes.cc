@@ -12,18 +12,75 @@ namespace extmerge {
 
 namespace {
 
-constexpr const char* kSchema = "extmerge-changes/1";
-
 using Json = nlohmann::json;
 
-void set(Json& json, const char* key, const std::optional<uint64_t>& number) {
+// A change that an older version must not overlook gets another number.
+constexpr const char* kSchema = "extmerge-changes/1";
+
+// Each member with its key. Records of version 0.1 have all keys but those under "added
+// since": one of these may be missing, and its member then keeps its default.
+enum class Key { kAlways, kAddedSince };
+
+template <typename Changes, typename Visit>
+void each_member(Changes& changes, const Visit& visit) {
+  visit("vg", changes.vg, Key::kAlways);
+  visit("thin", changes.thin, Key::kAlways);
+  visit("thin_uuid", changes.thin_uuid, Key::kAlways);
+  visit("origin", changes.origin, Key::kAlways);
+  visit("origin_uuid", changes.origin_uuid, Key::kAlways);
+  visit("freeze", changes.freeze, Key::kAlways);
+  visit("freeze_id", changes.freeze_id, Key::kAlways);
+  visit("merged_id", changes.merged_id, Key::kAlways);
+  visit("freeze_transaction", changes.freeze_transaction, Key::kAlways);
+  visit("pool", changes.pool, Key::kAlways);
+  visit("pool_uuid", changes.pool_uuid, Key::kAlways);
+  visit("holding", changes.holding, Key::kAlways);
+  visit("held", changes.held, Key::kAlways);
+  visit("origin_marked", changes.origin_marked, Key::kAlways);
+  visit("origin_was_active", changes.origin_was_active, Key::kAlways);
+  visit("origin_skipped_activation", changes.origin_skipped_activation, Key::kAlways);
+  visit("origin_activated", changes.origin_activated, Key::kAlways);
+  visit("thin_kept_inactive", changes.thin_kept_inactive, Key::kAlways);
+  visit("thin_was_active", changes.thin_was_active, Key::kAlways);
+  visit("pool_was_active", changes.pool_was_active, Key::kAlways);
+  visit("boot", changes.boot, Key::kAlways);
+  visit("removing", changes.removing, Key::kAlways);
+  // Added since:
+  visit("carrier", changes.carrier, Key::kAddedSince);
+}
+
+template <typename Value>
+void put(Json& json, const char* key, const Value& value) {
+  json[key] = value;
+}
+void put(Json& json, const char* key, const std::optional<uint64_t>& number) {
   json[key] = number ? Json(*number) : Json();
 }
 
-std::optional<uint64_t> number(const Json& json, const char* key) {
-  const Json& value = json.at(key);
-  if (value.is_null()) return {};
-  return value.get<uint64_t>();
+template <typename Value>
+void get(const Json& value, Value& member) {
+  member = value.get<Value>();
+}
+void get(const Json& value, std::optional<uint64_t>& member) {
+  if (!value.is_null()) member = value.get<uint64_t>();
+}
+
+Json to_json(const SystemChanges& changes) {
+  Json json;
+  json["schema"] = kSchema;
+  each_member(changes, [&](const char* key, const auto& member, Key) { put(json, key, member); });
+  return json;
+}
+
+// Takes the keys that it knows out of `json`.
+SystemChanges take_changes(Json& json) {
+  SystemChanges changes;
+  each_member(changes, [&](const char* key, auto& member, Key kind) {
+    if (kind == Key::kAddedSince && !json.contains(key)) return;
+    get(json.at(key), member);
+    json.erase(key);
+  });
+  return changes;
 }
 
 // As LVM makes one name of two for device-mapper.
@@ -33,61 +90,11 @@ std::string doubled(const std::string& name) {
   return text;
 }
 
-Json to_json(const SystemChanges& changes) {
-  Json json;
-  json["schema"] = kSchema;
-  json["vg"] = changes.vg;
-  json["thin"] = changes.thin;
-  json["thin_uuid"] = changes.thin_uuid;
-  json["origin"] = changes.origin;
-  json["origin_uuid"] = changes.origin_uuid;
-  json["freeze"] = changes.freeze;
-  set(json, "freeze_id", changes.freeze_id);
-  set(json, "merged_id", changes.merged_id);
-  json["freeze_transaction"] = changes.freeze_transaction;
-  json["pool"] = changes.pool;
-  json["pool_uuid"] = changes.pool_uuid;
-  json["holding"] = changes.holding;
-  json["held"] = changes.held;
-  json["origin_marked"] = changes.origin_marked;
-  json["origin_was_active"] = changes.origin_was_active;
-  json["origin_skipped_activation"] = changes.origin_skipped_activation;
-  json["origin_activated"] = changes.origin_activated;
-  json["thin_kept_inactive"] = changes.thin_kept_inactive;
-  json["thin_was_active"] = changes.thin_was_active;
-  json["pool_was_active"] = changes.pool_was_active;
-  json["carrier"] = changes.carrier;
-  json["boot"] = changes.boot;
-  json["removing"] = changes.removing;
-  return json;
-}
-
-SystemChanges from_json(const Json& json) {
-  SystemChanges changes;
-  changes.vg = json.at("vg").get<std::string>();
-  changes.thin = json.at("thin").get<std::string>();
-  changes.thin_uuid = json.at("thin_uuid").get<std::string>();
-  changes.origin = json.at("origin").get<std::string>();
-  changes.origin_uuid = json.at("origin_uuid").get<std::string>();
-  changes.freeze = json.at("freeze").get<std::string>();
-  changes.freeze_id = number(json, "freeze_id");
-  changes.merged_id = number(json, "merged_id");
-  changes.freeze_transaction = json.at("freeze_transaction").get<uint64_t>();
-  changes.pool = json.at("pool").get<std::string>();
-  changes.pool_uuid = json.at("pool_uuid").get<std::string>();
-  changes.holding = json.at("holding").get<bool>();
-  changes.held = json.at("held").get<std::string>();
-  changes.origin_marked = json.at("origin_marked").get<bool>();
-  changes.origin_was_active = json.at("origin_was_active").get<bool>();
-  changes.origin_skipped_activation = json.at("origin_skipped_activation").get<bool>();
-  changes.origin_activated = json.at("origin_activated").get<bool>();
-  changes.thin_kept_inactive = json.at("thin_kept_inactive").get<bool>();
-  changes.thin_was_active = json.at("thin_was_active").get<bool>();
-  changes.pool_was_active = json.at("pool_was_active").get<bool>();
-  changes.carrier = json.value("carrier", std::string());
-  changes.boot = json.at("boot").get<std::string>();
-  changes.removing = json.at("removing").get<bool>();
-  return changes;
+Error of_newer_version(const std::string& path, const std::string& what) {
+  return Error(MessageId::kDamagedJournal,
+               path + " was written by a newer version of extmerge: it has " + what +
+                   ", which this version does not know",
+               "use that version for this origin");
 }
 
 }  // namespace
@@ -118,13 +125,22 @@ std::optional<SystemChanges> read_changes(DurableDirectory& directory,
   constexpr uint64_t kMost = 1 << 20;
   std::string text(std::min(file->size().value(), kMost), '\0');
   text.resize(file->read(Bytes(0), std::as_writable_bytes(std::span(text))));
+  const std::string path = directory.path() + "/" + name;
   try {
-    const Json json = Json::parse(text);
-    if (json.at("schema") == kSchema) return from_json(json);
+    Json json = Json::parse(text);
+    const auto schema = json.at("schema").get<std::string>();
+    if (schema != kSchema && schema.starts_with("extmerge-changes/"))
+      throw of_newer_version(path, "the format " + schema);
+    if (schema == kSchema) {
+      const SystemChanges changes = take_changes(json);
+      json.erase("schema");
+      // The newer version may rely on it, and this one would not keep it up to date.
+      if (!json.empty()) throw of_newer_version(path, "the key " + json.begin().key());
+      return changes;
+    }
   } catch (const Json::exception&) {
   }
-  throw Error(MessageId::kDamagedJournal,
-              directory.path() + "/" + name + " is damaged, or of another version",
+  throw Error(MessageId::kDamagedJournal, path + " is damaged",
               "it says what a merge has changed beside the origin (a freeze, tags); look at lvs -a "
               "-o +tags, put that right by hand, and remove the file");
 }

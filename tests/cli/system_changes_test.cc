@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <array>
 #include <fstream>
 #include <sstream>
 
@@ -162,6 +163,91 @@ TEST_F(Changes, WithAMemberOfAnotherKindAreDamaged) {
     put(changed.replace(at, is.size(), becomes));
     EXPECT_EQ(reading(), MessageId::kDamagedJournal) << becomes;
   }
+}
+
+// As version 0.1 wrote it in the middle of a merge, byte by byte.
+constexpr const char* kOfVersion01 = R"({
+ "boot": "5c1c4f2e-8f0e-4c53-9f57-8a2b1f0d6a11\n",
+ "freeze": "extmerge_0badcafe",
+ "freeze_id": 2,
+ "freeze_transaction": 3,
+ "held": "",
+ "holding": false,
+ "merged_id": null,
+ "origin": "origin",
+ "origin_activated": false,
+ "origin_marked": true,
+ "origin_skipped_activation": false,
+ "origin_uuid": "RZ1ih4-Bh66-5qpS-Brow-Un0K-iCQ3-A2wHyD",
+ "origin_was_active": true,
+ "pool": "vg-pool-tpool",
+ "pool_uuid": "LVM-dIqn9zNw5NdBwibbjZ2Au1mOw9mv8llcdIqn9zNw5NdBwibbjZ2Au1mOw9mv8llc-tpool",
+ "pool_was_active": true,
+ "removing": false,
+ "schema": "extmerge-changes/1",
+ "thin": "snap",
+ "thin_kept_inactive": false,
+ "thin_uuid": "dIqn9z-Nw5N-dBwi-bbjZ-2Au1-mOw9-mv8llc",
+ "thin_was_active": false,
+ "vg": "vg"
+}
+)";
+
+TEST_F(Changes, OfVersion01AreReadByThisOne) {
+  put(kOfVersion01);
+  const auto read = read_changes(*directory_, kJournal);
+  ASSERT_TRUE(read);
+  SystemChanges expected;
+  expected.vg = "vg";
+  expected.thin = "snap";
+  expected.thin_uuid = "dIqn9z-Nw5N-dBwi-bbjZ-2Au1-mOw9-mv8llc";
+  expected.origin = "origin";
+  expected.origin_uuid = "RZ1ih4-Bh66-5qpS-Brow-Un0K-iCQ3-A2wHyD";
+  expected.freeze = "extmerge_0badcafe";
+  expected.freeze_id = 2;
+  expected.freeze_transaction = 3;
+  expected.pool = "vg-pool-tpool";
+  expected.pool_uuid = "LVM-dIqn9zNw5NdBwibbjZ2Au1mOw9mv8llcdIqn9zNw5NdBwibbjZ2Au1mOw9mv8llc-tpool";
+  expected.boot = "5c1c4f2e-8f0e-4c53-9f57-8a2b1f0d6a11\n";
+  expected.origin_marked = expected.origin_was_active = true;
+  expect_equal(*read, expected);
+}
+
+// A version that adds a key relies on it; this one would write the record without it.
+TEST_F(Changes, OfANewerVersionAreRefusedByTheirKeyOrFormat) {
+  const std::string record = kOfVersion01;
+  for (const auto& [is, becomes, says] : std::vector<std::array<std::string, 3>>{
+           {"\"vg\": \"vg\"", "\"vg\": \"vg\",\n \"zones\": []", "the key zones"},
+           {"changes/1", "changes/2", "the format extmerge-changes/2"}}) {
+    std::string changed = record;
+    put(changed.replace(record.find(is), is.size(), becomes));
+    try {
+      read_changes(*directory_, kJournal);
+      FAIL() << becomes;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.id(), MessageId::kDamagedJournal);
+      EXPECT_NE(std::string(error.what()).find("newer version of extmerge"), std::string::npos);
+      EXPECT_NE(std::string(error.what()).find(says), std::string::npos) << error.what();
+    }
+  }
+}
+
+// Keys that version 0.1 always wrote are missing only in a damaged record.
+TEST_F(Changes, WithoutAKeyThatVersion01AlwaysWroteAreDamaged) {
+  std::istringstream lines(kOfVersion01);
+  int keys = 0;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.size() < 4) continue;
+    std::string changed = kOfVersion01;
+    changed.erase(changed.find(line), line.size() + 1);
+    // The last member ends without a comma.
+    const size_t comma = changed.rfind(",\n}");
+    if (comma != std::string::npos) changed.erase(comma, 1);
+    put(changed);
+    EXPECT_EQ(reading(), MessageId::kDamagedJournal) << line;
+    ++keys;
+  }
+  EXPECT_EQ(keys, 23);
 }
 
 TEST_F(Changes, ThatOthersMayWriteAreNotTrusted) {
