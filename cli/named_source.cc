@@ -117,6 +117,19 @@ std::optional<RecordedChanges> find_recorded(const Options& options, const std::
   return found.front();
 }
 
+void lock_recorded(RecordedChanges& recorded) {
+  lock_place(recorded.place);
+  const auto now = read_changes(*recorded.place.directory, recorded.place.name);
+  const SystemChanges& then = recorded.changes;
+  if (!now || now->thin_uuid != then.thin_uuid || now->thin != then.thin ||
+      now->freeze != then.freeze) {
+    throw Error(MessageId::kJournalLocked,
+                changes_name(recorded.place.path) + " was changed by another extmerge just now",
+                "run the same command again");
+  }
+  recorded.changes = *now;
+}
+
 std::vector<RecordedChanges> all_recorded(const Options& options) {
   constexpr std::string_view kEnd = ".lvm";
   const std::string folder = state_directory(options);

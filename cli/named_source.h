@@ -99,6 +99,9 @@ struct RecordedChanges {
   JournalPlace place;
   SystemChanges changes;
 };
+// Takes the record's lock and reads the record again: a command that had the lock may have changed
+// it. Throws kJournalLocked, also if it is the record of another merge by now.
+void lock_recorded(RecordedChanges& recorded);
 // All in the state directory that can be read.
 std::vector<RecordedChanges> all_recorded(const Options& options);
 // The record of a merge of that volume ("vg/snap", a path of its device; also one that is

@@ -140,10 +140,7 @@ std::vector<OriginUser> users_of_origin(const std::vector<LogicalVolume>& volume
   std::vector<OriginUser> users;
   for (const LogicalVolume& volume : volumes) {
     const auto found = origins.find(volume.name);
-    if (found == origins.end() || found->second != origin || !volume.thin_id ||
-        volume.has_tag(kFreezeTag)) {
-      continue;
-    }
+    if (found == origins.end() || found->second != origin || !volume.thin_id) continue;
     users.push_back(
         {static_cast<ThinId>(*volume.thin_id), volume.full_name(), volume.pool == pool});
   }

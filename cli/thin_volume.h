@@ -20,7 +20,7 @@ inline constexpr const char* kHalfMergedTag = "extmerge.half-merged";
 
 struct ThinVolume {
   LogicalVolume snap, pool, origin;
-  // All other thin volumes that read the origin, freezes of ours left out.
+  // All other thin volumes that read the origin. A freeze is one of them, whoever made it.
   std::vector<OriginUser> origin_users;
   // Volumes that LVM removes with the thin volume: it is their external origin, or they are
   // old-style snapshots of it.
@@ -37,8 +37,8 @@ ThinVolume find_thin_volume(const Lvm& lvm, std::vector<LogicalVolume> volumes,
 // The volume that the dm device with that uuid is, as "vg/name"; throws kNotFound.
 std::string volume_of_dm_uuid(const Lvm& lvm, const std::string& uuid);
 
-// The thin volumes among `volumes` whose external origin is `origin`, freezes of ours left
-// out; `origins` is Lvm::external_origins(), `pool` the one that is not another.
+// The thin volumes among `volumes` whose external origin is `origin`; `origins` is
+// Lvm::external_origins(), `pool` the one that is not another.
 std::vector<OriginUser> users_of_origin(const std::vector<LogicalVolume>& volumes,
                                         const std::map<std::string, std::string>& origins,
                                         const std::string& origin, const std::string& pool);

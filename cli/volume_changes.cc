@@ -269,20 +269,30 @@ void VolumeSource::begin_finish() {
   look_again();
 }
 
-// As long as the freeze is there, any write to SNAP gives it another root.
-bool VolumeSource::is_as_merged() {
-  if (find_dm_device(volume_.snap.dm_uuid())) return false;
-  if (changes_.freeze.empty()) return true;  // kept inactive, and compared in full
+std::vector<std::optional<VolumeSource::Mappings>> VolumeSource::mappings_of(
+    const std::vector<uint64_t>& thin_ids) {
   hold_ = std::make_unique<MetadataHold>(pool_, changes_, [this] { note(); });
   const auto device =
       FileDevice::open(at_number(pool_.metadata)(), OpenMode::kReadOnly, Bytes(4096));
   MetadataReader reader(*device);
   const Superblock held = reader.held_superblock(reader.live_superblock().held_root);
-  const auto thin = find_device(reader, held, static_cast<ThinId>(*volume_.snap.thin_id));
-  const auto frozen = find_device(reader, held, static_cast<ThinId>(*changes_.freeze_id));
+  std::vector<std::optional<Mappings>> found;
+  for (const uint64_t id : thin_ids) {
+    const auto thin = find_device(reader, held, static_cast<ThinId>(id));
+    found.push_back(thin ? std::optional(Mappings{thin->mapping_root, thin->mapped_blocks})
+                         : std::nullopt);
+  }
   hold_.reset();
-  return thin && frozen && thin->mapping_root == frozen->mapping_root &&
-         thin->mapped_blocks == frozen->mapped_blocks;
+  return found;
+}
+
+bool VolumeSource::is_as_merged() {
+  if (find_dm_device(volume_.snap.dm_uuid())) return false;
+  if (changes_.freeze.empty()) return true;  // kept inactive, and compared in full
+  const auto found = mappings_of({*volume_.snap.thin_id, *changes_.freeze_id});
+  if (!found[0] || found[0] != found[1]) return false;
+  merged_mappings_ = found[0];
+  return true;
 }
 
 std::string VolumeSource::finish() {
@@ -293,13 +303,21 @@ std::string VolumeSource::finish() {
     throw Error(MessageId::kThinOpen, name + " was activated just now: it is not removed",
                 "deactivate it, and run the same command again");
   }
+  // Removing the freeze and the marks took time. The first write to a block that was frozen moves
+  // it, also when the freeze is gone.
+  if (merged_mappings_ && mappings_of({*volume_.snap.thin_id}).front() != merged_mappings_) {
+    throw Error(MessageId::kStale, name + " was written to just now: it is not removed",
+                "keep it inactive, and run the same command again");
+  }
   changes_.removing = true;
   note();
   // By its uuid: a name may be another volume's by now.
   const std::string uuid = volume_.snap.uuid;
   std::optional<Error> failure;
   try {
-    lvm_.run({"lvremove", "-y", "-S", "lv_uuid=" + uuid, volume_.snap.vg},
+    // LVM looks whether it is active when it has the group locked, so that nobody can activate it
+    // in between. A volume that is not selected is no failure.
+    lvm_.run({"lvremove", "-y", "-S", "lv_uuid=" + uuid + " && lv_active=\"\"", volume_.snap.vg},
              "find out who uses it, and run the same command again");
   } catch (const Error& error) {
     failure = error;  // LVM may have removed it all the same
@@ -309,8 +327,8 @@ std::string VolumeSource::finish() {
     release_thin();
     note();
     if (failure) throw *failure;
-    throw Error(MessageId::kLvmRefused, "LVM did not remove " + name,
-                "see lvs -a, and run the same command again");
+    throw Error(MessageId::kThinOpen, name + " was activated just now: it is not removed",
+                "deactivate it, and run the same command again");
   }
   if (failure) spdlog::warn("{} is removed, but {}", printable(name), printable(failure->what()));
   finishing_ = false;
@@ -353,14 +371,15 @@ void VolumeSource::abort() {
 
 std::optional<CompletedRemoval> complete_removal(const Options& options,
                                                  const std::string& source) {
-  const auto found = find_recorded(options, source);
+  auto found = find_recorded(options, source);
   if (!found || !found->changes.removing) return {};
+  lock_recorded(*found);
+  SystemChanges& changes = found->changes;
+  if (!changes.removing) return {};  // another command has completed it
+  const JournalPlace& place = found->place;
   const Lvm lvm;
-  SystemChanges changes = found->changes;
   const auto volumes = lvm.volumes(changes.vg);
   if (find_by_uuid(volumes, changes.thin_uuid)) return {};  // killed before it was removed
-  JournalPlace place = found->place;
-  lock_place(place);
   if (!find_by_uuid(volumes, changes.origin_uuid)) {
     // Nothing is left to be completed, and the names may be others' by now.
     changes.removing = false;
@@ -378,7 +397,7 @@ std::optional<CompletedRemoval> complete_removal(const Options& options,
 
 void abort_recorded(RecordedChanges& recorded) {
   SystemChanges& changes = recorded.changes;
-  lock_place(recorded.place);
+  lock_recorded(recorded);
   const auto note = [&] { write_changes(*recorded.place.directory, recorded.place.name, changes); };
   if (!changes.is_of_lvm()) {
     reclaim_metadata_snapshot(changes, note);

@@ -45,6 +45,7 @@ VolumeSource::VolumeSource(const Options& options, const std::string& name)
                     changes_.origin_name() + ", not into " + origin_name(),
                 "name another file with --journal");
   }
+  leave_out_freeze(volume_.origin_users, volume_.volumes);
   // The lock is ours, so what is writable was left so, by a run that was killed.
   if (changes_.origin_marked) clear_origin_nodes(volume_.origin);
   // After a reboot what is active is so because somebody wants it so.
@@ -86,6 +87,7 @@ void VolumeSource::look_again() {
   }
   const std::string name = now->name;
   volume_ = find_thin_volume(lvm_, std::move(volumes), name);
+  leave_out_freeze(volume_.origin_users, volume_.volumes);
 }
 
 void VolumeSource::name_record(SystemChanges& changes) const {
@@ -256,12 +258,24 @@ std::set<std::string> VolumeSource::recorded_freezes() const {
   return freezes;
 }
 
+// The recorded freeze needs no protection while its snapshot exists: that has all its data. A
+// freeze that is not in the record may be the only copy of its data, whatever its tags say.
+void VolumeSource::leave_out_freeze(std::vector<OriginUser>& users,
+                                    const std::vector<LogicalVolume>& volumes) const {
+  const LogicalVolume* const freeze = find_volume(volumes, changes_.freeze);
+  if (!freeze || !find_by_uuid(volumes, changes_.thin_uuid)) return;
+  if (changes_.freeze_id && freeze->thin_id != changes_.freeze_id) return;
+  std::erase_if(users, [&](const OriginUser& user) { return user.name == freeze->full_name(); });
+}
+
 void VolumeSource::complete_plan(PlanReport& report) const {
   const std::set<std::string> known = recorded_freezes();
   for (const LogicalVolume& volume : volume_.volumes) {
     if (!volume.has_tag(kFreezeTag) || known.contains(volume.name)) continue;
     report.notes.push_back(volume.full_name() + " is the freeze of a merge that is not known in " +
-                           place_.directory->path() + "; if there is none any more, remove it");
+                           place_.directory->path() +
+                           ". Remove it (lvremove) only if its snapshot still exists: otherwise it "
+                           "is the only copy of its data");
   }
   for (Error& refusal : report.refusals) {
     if (refusal.id() == MessageId::kBeyondOrigin || refusal.id() == MessageId::kCannotExtend) {
@@ -343,6 +357,7 @@ MergeTarget VolumeSource::prepare(ThinId id, ThinUse use) {
     const std::vector<LogicalVolume> volumes = lvm_.volumes(volume_.snap.vg);
     again.origin_users = users_of_origin(volumes, lvm_.external_origins(volume_.snap.vg),
                                          volume_.origin.name, volume_.pool.name);
+    leave_out_freeze(*again.origin_users, volumes);
     const bool is_undone_under = !must_be_still && !find_by_uuid(volumes, volume_.snap.uuid);
     if (is_undone_under && !options_.merge.overrides.allow_removed_snapshot) {
       throw Error(MessageId::kSnapshotGone,

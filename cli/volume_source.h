@@ -110,11 +110,22 @@ class VolumeSource final : public NamedSource {
   bool uses_held_snapshot() const { return options_.has("metadata-snap"); }
   void check_layer() const;
   std::set<std::string> recorded_freezes() const;
+  void leave_out_freeze(std::vector<OriginUser>& users,
+                        const std::vector<LogicalVolume>& volumes) const;
   void name_record(SystemChanges& changes) const;
   void begin_record();
   void freeze();
   void keep_inactive();
   void release_thin();
+  // What SNAP and the freeze map; any write to SNAP since the freeze was made gives it another
+  // root.
+  struct Mappings {
+    MetadataBlock root;
+    uint64_t blocks = 0;
+    friend bool operator==(const Mappings&, const Mappings&) = default;
+  };
+  // As the pool has them now; nothing for a thin that it does not have.
+  std::vector<std::optional<Mappings>> mappings_of(const std::vector<uint64_t>& thin_ids);
   void check_not_only_copy(const LogicalVolume& freeze) const;
   void note_origin(SystemChanges& changes) const;
   void mark_origin();
@@ -136,6 +147,7 @@ class VolumeSource final : public NamedSource {
   std::mutex checking_;        // check_while_writing() is called from two threads
   bool is_gone_ = false;       // what was named was a freeze, and is merged and removed
   bool finishing_ = false;     // SNAP is kept inactive until it is removed
+  std::optional<Mappings> merged_mappings_;  // of SNAP when it was found to be as merged
   bool is_forgotten_ = false;  // given up: the record is removed, and not written again
   // abort: why the pool could not be worked with.
   std::optional<Error> pool_failure_;

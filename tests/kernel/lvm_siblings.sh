@@ -131,3 +131,24 @@ origin_is /run/view
 [[ $(lvs_of lv_attr $vg/$origin_lv) == *ori* ]] || fail "the origin is not as external origins are"
 kernel_view other /run/view_after
 cmp /run/view_other /run/view_after || fail "other reads differently"
+no_group
+
+note "a freeze without its record, and SNAP is gone: the only copy of that data is no freeze to ignore"
+new_group
+new_origin 16388k
+new_pool 64k 80M
+new_snapshot
+write_blocks $snap_lv 1 10 40
+kill_when is_copying merge --yes --batch-mode --rate-limit 250k --checkpoint-interval 64k $vg/$snap_lv
+[[ $killed == yes ]] || fail "it ended before it was killed: $(< /run/said)"
+[[ $(lvs_of lv_name) =~ extmerge_[0-9a-f]+ ]] || fail "there is no freeze"
+freeze=${BASH_REMATCH[0]}
+rm "$EXTMERGE_STATE_DIR"/*
+quietly lvremove -f $vg/$snap_lv
+new_snapshot heir
+write_blocks heir 2 45 20
+kernel_view $freeze /run/view
+says 4 "EXM-417.*$freeze" merge --yes --batch-mode --restart $vg/heir
+says 4 "only copy" plan --restart $vg/heir
+kernel_view $freeze /run/view_after
+cmp /run/view /run/view_after || fail "the freeze reads differently"

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// A record is found and read first, and its lock is taken afterwards: another command may have
+// changed it in between.
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "cli/journal_place.h"
+#include "cli/named_source.h"
+#include "cli/volume_source.h"
+#include "io/posix_directory.h"
+#include "tests/io/scratch.h"
+
+namespace extmerge {
+namespace {
+
+constexpr const char* kJournal = "0123456789abcdef.journal";
+
+class RecordedChange : public testing::Test {
+ protected:
+  void SetUp() override {
+    directory_ = open_directory(scratch_ / "state", true);
+    changes_.thin = "thin";
+    write();
+  }
+  void write() { write_changes(*directory_, kJournal, changes_); }
+  RecordedChanges found() {
+    return {journal_place(directory_, scratch_ / "state/" + kJournal), changes_};
+  }
+
+  ScratchDirectory scratch_;
+  std::shared_ptr<DurableDirectory> directory_;
+  SystemChanges changes_;  // a plain device-mapper thin's
+};
+
+TEST_F(RecordedChange, IsReadAgainUnderTheLock) {
+  RecordedChanges recorded = found();
+  changes_.held = "81:7:3:40:41";
+  write();
+  lock_recorded(recorded);
+  EXPECT_EQ(recorded.changes.held, "81:7:3:40:41");
+  EXPECT_TRUE(directory_->is_locked(lock_name(kJournal)));
+}
+
+TEST_F(RecordedChange, OfAnotherMergeByThenIsLeftAlone) {
+  for (std::string SystemChanges::*member :
+       {&SystemChanges::thin, &SystemChanges::thin_uuid, &SystemChanges::freeze}) {
+    RecordedChanges recorded = found();
+    changes_.*member += "other";
+    write();
+    std::ofstream(scratch_ / "state/" + kJournal) << "its journal";
+    EXPECT_EQ(thrown_by([&] { abort_recorded(recorded); }), MessageId::kJournalLocked);
+    const auto now = read_changes(*directory_, kJournal);
+    ASSERT_TRUE(now);
+    EXPECT_EQ((*now).*member, changes_.*member);
+    EXPECT_TRUE(directory_->open(kJournal, false)) << "the other merge's journal was removed";
+  }
+}
+
+TEST_F(RecordedChange, ThatIsGoneByThenIsNotMadeAgain) {
+  RecordedChanges recorded = found();
+  directory_->remove(changes_name(kJournal));
+  EXPECT_EQ(thrown_by([&] { abort_recorded(recorded); }), MessageId::kJournalLocked);
+  EXPECT_FALSE(read_changes(*directory_, kJournal));
+}
+
+TEST_F(RecordedChange, IsRemovedWithItsJournalByAbort) {
+  RecordedChanges recorded = found();
+  abort_recorded(recorded);
+  EXPECT_FALSE(read_changes(*directory_, kJournal));
+}
+
+}  // namespace
+}  // namespace extmerge
