@@ -120,7 +120,7 @@ void Lvm::run(const std::vector<std::string>& words, const std::string& next,
               const std::vector<std::string>& environment) const {
   std::vector<std::string> arguments = {program_};
   arguments.insert(arguments.end(), words.begin(), words.end());
-  const CommandResult result = run_command(arguments, environment);
+  const CommandResult result = run_command(arguments, {}, environment);
   spdlog::debug("{}: {}", printable(joined(words)), result.exit_status);
   if (result.exit_status == 0) return;
   check_root(result.errors);

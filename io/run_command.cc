@@ -11,7 +11,11 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
+#include <fstream>
+#include <map>
+#include <sstream>
 
 #include "io/error.h"
 #include "io/file_descriptor.h"
@@ -23,8 +27,19 @@ namespace {
 constexpr const char* kPassedOn[] = {"LVM_SYSTEM_DIR", "DM_DISABLE_UDEV", "DM_DEV_DIR"};
 
 Error cannot_run(const std::string& program, int error_number) {
+  std::string next = "install the package it belongs to (lvm2)";
+  if (error_number == EAGAIN) next = "raise the limit on processes (ulimit -u), or end some";
+  if (error_number == ENOMEM) next = "free some memory";
   return Error(MessageId::kCommandFailed, "cannot run " + program + ": " + errno_text(error_number),
-               "install the package it belongs to (lvm2), or free some memory");
+               next);
+}
+
+// Standard descriptors may be closed. A pipe in their place would be overwritten while the
+// child's own are set up.
+FileDescriptor above_standard(int fd) {
+  FileDescriptor end(fd);
+  if (fd > STDERR_FILENO) return end;
+  return FileDescriptor(::fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
 }
 
 struct Pipe {
@@ -32,9 +47,13 @@ struct Pipe {
 
   explicit Pipe(const std::string& program) {
     int ends[2];
-    if (::pipe2(ends, O_CLOEXEC) != 0) throw cannot_run(program, errno);
-    read_end = FileDescriptor(ends[0]);
-    write_end = FileDescriptor(ends[1]);
+    const bool made = ::pipe2(ends, O_CLOEXEC) == 0;
+    if (made) {
+      read_end = above_standard(ends[0]);
+      write_end = above_standard(ends[1]);
+    }
+    if (!made || !read_end || !write_end)
+      throw system_error("make a pipe for", program, errno, MessageId::kCommandFailed);
   }
 };
 
@@ -89,13 +108,59 @@ std::vector<char*> pointers_to(std::vector<std::string>& strings) {
   return pointers;
 }
 
+using Clock = std::chrono::steady_clock;
+
+// Asked from time to time while the child runs.
+class Watcher {
+ public:
+  Watcher(const CommandWatch& watch, pid_t child)
+      : watch_(watch), child_(child), heeds_stop_(!watch.stop.stop_requested()) {}
+
+  // How long poll() may wait, in milliseconds.
+  int interval() const {
+    return watch_.waits || watch_.stop.stop_possible() ? static_cast<int>(kInterval.count()) : -1;
+  }
+
+  void look() {
+    const bool stops = heeds_stop_ && watch_.stop.stop_requested();
+    const bool is_long = watch_.waits && !has_said_ && Clock::now() - begin_ >= kPatience;
+    if (!stops && !is_long) return;
+    std::ifstream file("/proc/locks");
+    std::ostringstream locks;
+    locks << file.rdbuf();
+    const auto holder = holder_of_awaited_lock(locks.str(), child_);
+    if (!holder) return;
+    if (is_long) {
+      has_said_ = true;
+      watch_.waits(*holder);
+    }
+    // Again with each look, until it no longer waits.
+    if (stops && ::kill(child_, SIGINT) == 0) was_stopped_ = true;
+  }
+
+  bool was_stopped() const { return was_stopped_; }
+
+ private:
+  static constexpr std::chrono::milliseconds kInterval{100};
+  static constexpr std::chrono::seconds kPatience{1};
+
+  const CommandWatch& watch_;
+  const pid_t child_;
+  const bool heeds_stop_;
+  const Clock::time_point begin_ = Clock::now();
+  bool has_said_ = false;
+  bool was_stopped_ = false;
+};
+
 // Both at once: a child that waits for one pipe to be emptied never ends.
-void read_all(std::array<std::pair<FileDescriptor*, std::string*>, 2> pipes) {
+void read_all(std::array<std::pair<FileDescriptor*, std::string*>, 2> pipes, Watcher& watcher) {
   std::array<char, 4096> memory{};
   while (pipes[0].first->get() >= 0 || pipes[1].first->get() >= 0) {
     std::array<pollfd, 2> waiting{};
     for (size_t i = 0; i < pipes.size(); ++i) waiting[i] = {pipes[i].first->get(), POLLIN, 0};
-    if (::poll(waiting.data(), waiting.size(), -1) < 0) continue;  // EINTR
+    const int ready = ::poll(waiting.data(), waiting.size(), watcher.interval());
+    watcher.look();
+    if (ready <= 0) continue;  // nothing yet, or EINTR
     for (size_t i = 0; i < pipes.size(); ++i) {
       if (waiting[i].revents == 0) continue;
       const ssize_t count = ::read(pipes[i].first->get(), memory.data(), memory.size());
@@ -105,18 +170,51 @@ void read_all(std::array<std::pair<FileDescriptor*, std::string*>, 2> pipes) {
   }
 }
 
-int wait_for(pid_t child) {
+// Ignored, as a caller may have left it, the kernel throws every exit status away.
+void heed_ended_children() {
+  struct sigaction action {};
+  if (sigaction(SIGCHLD, nullptr, &action) != 0) return;
+  if (action.sa_handler != SIG_IGN && (action.sa_flags & SA_NOCLDWAIT) == 0) return;
+  action = {};
+  action.sa_handler = SIG_DFL;
+  sigaction(SIGCHLD, &action, nullptr);
+}
+
+int wait_for(pid_t child, const std::string& program) {
   int status = 0;
-  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  while (::waitpid(child, &status, 0) < 0) {
+    if (errno == EINTR) continue;
+    // Never to be taken for success.
+    throw Error(MessageId::kCommandFailed,
+                program + " has ended, and its exit status is unknown: " + errno_text(errno),
+                "look at what it was to change, then run the same command again");
   }
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
 }  // namespace
 
-CommandResult run_command(const std::vector<std::string>& arguments,
+std::optional<pid_t> holder_of_awaited_lock(const std::string& locks, pid_t waiting) {
+  std::map<std::string, pid_t> holders;  // by the lock's number
+  std::istringstream lines(locks);
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream fields(line);
+    std::string lock, kind, advisory, access;
+    pid_t pid = 0;
+    fields >> lock >> kind;
+    const bool waits = kind == "->";
+    if (waits) fields >> kind;
+    fields >> advisory >> access >> pid;
+    if (!waits) holders[lock] = pid;
+    if (waits && pid == waiting) return holders[lock];
+  }
+  return {};
+}
+
+CommandResult run_command(const std::vector<std::string>& arguments, const CommandWatch& watch,
                           const std::vector<std::string>& added) {
   const std::string& program = arguments.at(0);
+  heed_ended_children();
   Pipe output(program), errors(program);
   std::vector<std::string> words = arguments, environment = clean_environment();
   environment.insert(environment.end(), added.begin(), added.end());
@@ -130,8 +228,10 @@ CommandResult run_command(const std::vector<std::string>& arguments,
   errors.write_end = FileDescriptor();
 
   CommandResult result;
-  read_all({{{&output.read_end, &result.output}, {&errors.read_end, &result.errors}}});
-  result.exit_status = wait_for(child);
+  Watcher watcher(watch, child);
+  read_all({{{&output.read_end, &result.output}, {&errors.read_end, &result.errors}}}, watcher);
+  result.exit_status = wait_for(child, program);
+  result.was_stopped = watcher.was_stopped();
   while (result.errors.ends_with('\n')) result.errors.pop_back();
   return result;
 }

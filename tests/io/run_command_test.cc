@@ -4,17 +4,26 @@
 
 #include "io/run_command.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <functional>
 #include <optional>
 #include <sstream>
+#include <stop_token>
+#include <thread>
 
+#include "io/file_descriptor.h"
 #include "tests/io/scratch.h"
 
 namespace extmerge {
@@ -169,6 +178,193 @@ TEST(RunCommand, SignalsThatWeBlockOrIgnoreAreAsEverForIt) {
   EXPECT_EQ(child_blocks, "0000000000000000");
   // The two highest bits are glibc's own, for threads.
   EXPECT_EQ(std::stoull(ignores, nullptr, 16) & 0x7fffffff, 0u) << ignores;
+}
+
+// What `deed` returns, in a process of its own: what it does to itself is nobody else's trouble.
+int in_another_process(const std::function<int()>& deed) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    int result = 99;
+    try {
+      result = deed();
+    } catch (const std::exception&) {
+      result = 98;
+    }
+    ::_exit(result);
+  }
+  int status = 0;
+  EXPECT_EQ(::waitpid(child, &status, 0), child);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 97;
+}
+
+void ignore_children(int flags) {
+  struct sigaction action = {};
+  action.sa_handler = flags == 0 ? SIG_IGN : SIG_DFL;
+  action.sa_flags = flags;
+  sigaction(SIGCHLD, &action, nullptr);
+}
+
+TEST(RunCommand, AFailureIsOneAlsoWhereTheCallerIgnoresItsChildren) {
+  for (const int flags : {0, SA_NOCLDWAIT}) {
+    EXPECT_EQ(in_another_process([flags] {
+                ignore_children(flags);
+                return shell("exit 5").exit_status;
+              }),
+              5)
+        << flags;
+  }
+}
+
+TEST(RunCommand, AFailureIsOneAlsoWhereTheSignalOfAChildIsBlocked) {
+  EXPECT_EQ(in_another_process([] {
+              sigset_t set;
+              sigemptyset(&set);
+              sigaddset(&set, SIGCHLD);
+              sigprocmask(SIG_BLOCK, &set, nullptr);
+              return shell("exit 5").exit_status;
+            }),
+            5);
+}
+
+TEST(RunCommand, AnExitStatusThatSomebodyElseHasTakenIsNoSuccess) {
+  // As a thread of a library might do.
+  EXPECT_EQ(in_another_process([] {
+              struct sigaction reap = {};
+              reap.sa_handler = [](int) { ::waitpid(-1, nullptr, 0); };
+              sigaction(SIGCHLD, &reap, nullptr);
+              return thrown_by([] { shell("exit 5"); }) == MessageId::kCommandFailed ? 5 : 0;
+            }),
+            5);
+}
+
+TEST(RunCommand, AProgramThatWasStoppedAndContinuedIsWaitedFor) {
+  EXPECT_EQ(shell("(kill -STOP $$; kill -CONT $$) & wait; exit 5").exit_status, 5);
+}
+
+TEST(RunCommand, ClosedStandardDescriptorsDoNotMixItsOutputUp) {
+  // Any of them: a pipe would then be opened in its place.
+  for (int closed = 1; closed < 8; ++closed) {
+    EXPECT_EQ(in_another_process([closed] {
+                for (const int fd : {0, 1, 2}) {
+                  if ((closed & 1 << fd) != 0) ::close(fd);
+                }
+                const CommandResult result = shell("cat; echo out; echo err >&2; exit 5");
+                const bool right = result.output == "out\n" && result.errors == "err";
+                return right ? result.exit_status : 0;
+              }),
+              5)
+        << closed;
+  }
+}
+
+TEST(RunCommand, WithoutAProcessToBeHadItSaysSo) {
+  EXPECT_EQ(in_another_process([] {
+              const rlimit none = {0, 0};
+              ::setrlimit(RLIMIT_NPROC, &none);
+              // The superuser has no such limit.
+              if (::geteuid() == 0 && ::setuid(65534) != 0) return 0;
+              try {
+                shell("exit 0");
+              } catch (const Error& error) {
+                const bool of_limit = error.next().find("ulimit -u") != std::string::npos;
+                return error.id() == MessageId::kCommandFailed && of_limit ? 5 : 1;
+              }
+              return 2;
+            }),
+            5);
+}
+
+TEST(RunCommand, WithoutDescriptorsItSaysSo) {
+  EXPECT_EQ(in_another_process([] {
+              const rlimit few = {3, 3};
+              ::setrlimit(RLIMIT_NOFILE, &few);
+              return thrown_by([] { shell("exit 0"); }) == MessageId::kTooManyFiles ? 5 : 0;
+            }),
+            5);
+}
+
+TEST(AwaitedLock, IsTheOneTheProcessIsListedUnderAndItsHolderTheOneAbove) {
+  const std::string locks =
+      "1: FLOCK  ADVISORY  WRITE 100 fe:00:1095 0 EOF\n"
+      "1: -> FLOCK  ADVISORY  WRITE 101 fe:00:1095 0 EOF\n"
+      "1: -> FLOCK  ADVISORY  READ 102 fe:00:1095 0 EOF\n"
+      "2: POSIX  ADVISORY  WRITE 200 fe:00:7 0 EOF\n"
+      "2:  -> POSIX  ADVISORY  WRITE 201 fe:00:7 0 EOF\n"
+      "3: FLOCK  ADVISORY  READ 300 fe:00:8 0 EOF\n";
+  EXPECT_EQ(holder_of_awaited_lock(locks, 101), 100);
+  EXPECT_EQ(holder_of_awaited_lock(locks, 102), 100);
+  EXPECT_EQ(holder_of_awaited_lock(locks, 201), 200);
+  for (const pid_t waits_for_none : {100, 200, 300, 10, 1}) {
+    EXPECT_EQ(holder_of_awaited_lock(locks, waits_for_none), std::nullopt) << waits_for_none;
+  }
+  for (const char* text : {"", "\n", "1:\n", "1: ->\n", "garbage", "1: -> FLOCK x y z\n"}) {
+    EXPECT_EQ(holder_of_awaited_lock(text, 101), std::nullopt) << text;
+  }
+}
+
+// A file that this process has locked, and what a program that wants the lock comes to.
+class LockedFile : public testing::Test {
+ protected:
+  LockedFile() : file_(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)) {
+    EXPECT_EQ(::flock(file_.get(), LOCK_EX), 0);
+  }
+  CommandResult take_it(const CommandWatch& watch) const {
+    return run_command({"/usr/bin/flock", path_, "/bin/sh", "-c", "exit 6"}, watch);
+  }
+  void unlock() { ::flock(file_.get(), LOCK_UN); }
+
+ private:
+  const ScratchDirectory scratch_;
+  const std::string path_ = scratch_ / "locked";
+  FileDescriptor file_;
+};
+
+TEST_F(LockedFile, IsWaitedForAndThatIsSaidOnceWithItsHolder) {
+  std::vector<pid_t> holders;
+  const CommandResult result = take_it({{}, [&](pid_t holder) {
+                                          holders.push_back(holder);
+                                          unlock();
+                                        }});
+  EXPECT_EQ(holders, std::vector<pid_t>{::getpid()});
+  EXPECT_EQ(result.exit_status, 6);
+  EXPECT_FALSE(result.was_stopped);
+}
+
+TEST_F(LockedFile, IsWaitedForUntilAStopIsAskedFor) {
+  std::stop_source stop;
+  const CommandResult result =
+      take_it({stop.get_token(), [&](pid_t /*holder*/) { stop.request_stop(); }});
+  EXPECT_TRUE(result.was_stopped);
+  EXPECT_EQ(result.exit_status, 128 + SIGINT);
+}
+
+TEST_F(LockedFile, IsWaitedForWhereTheStopIsFromBefore) {
+  std::stop_source stop;
+  stop.request_stop();
+  const CommandResult result = take_it({stop.get_token(), [&](pid_t /*holder*/) { unlock(); }});
+  EXPECT_EQ(result.exit_status, 6) << "what is put back after a stop is not given up";
+  EXPECT_FALSE(result.was_stopped);
+}
+
+TEST(RunCommand, AProgramThatWaitsForNoLockIsNotStopped) {
+  const ScratchDirectory scratch;
+  std::stop_source stop;
+  std::thread stopper;
+  const CommandWatch watch = {stop.get_token(), [](pid_t /*holder*/) { ADD_FAILURE(); }};
+  const std::string fifo = scratch / "fifo";
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  stopper = std::thread([&] {
+    std::ofstream begun(fifo);  // opened when the program has opened its end
+    stop.request_stop();
+    // Long enough for several looks at what it waits for.
+    const timespec pause = {0, 300000000};
+    ::nanosleep(&pause, nullptr);
+  });
+  const CommandResult result =
+      run_command({"/bin/sh", "-c", "cat < '" + fifo + "'; exit 7"}, watch);
+  stopper.join();
+  EXPECT_EQ(result.exit_status, 7);
+  EXPECT_FALSE(result.was_stopped);
 }
 
 }  // namespace
