@@ -89,11 +89,13 @@ std::vector<LogicalVolume> Lvm::volumes(const std::string& vg) const {
   const CommandResult result = run_command(words);
   if (result.exit_status != 0) {
     check_root(result.errors);
-    const bool missing = result.errors.find("not found") != std::string::npos;
-    throw Error(missing ? MessageId::kNotFound : MessageId::kLvmRefused,
+    const bool missing = !vg.empty() && result.errors.find("not found") != std::string::npos;
+    throw Error(missing ? MessageId::kGroupAbsent : MessageId::kLvmRefused,
                 "LVM cannot list the volumes of " + (vg.empty() ? "this system" : vg) + ": " +
                     complaint(result.errors),
-                "check the name (lvs); a path begins with / or ./");
+                missing ? "attach the disks of the group, or check the name (vgs); a path begins "
+                          "with / or ./"
+                        : "check the name (lvs); a path begins with / or ./");
   }
   return parse_lvs(result.output);
 }

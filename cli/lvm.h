@@ -19,7 +19,7 @@ class Lvm {
   Lvm();
 
   // Every volume of the group, hidden ones too; of all groups if `vg` is empty.
-  // Throws kNotFound if there is no such group.
+  // Throws kGroupAbsent if LVM knows no such group now.
   std::vector<LogicalVolume> volumes(const std::string& vg) const;
   // Thin volume -> external origin, by name.
   std::map<std::string, std::string> external_origins(const std::string& vg) const;

@@ -98,6 +98,15 @@ MergeReport merge_round(const Options& options, NamedSource& source, const Confi
   }
 }
 
+// Disks that are late are not gone: only an administrator can tell them apart.
+Error keep_record(const Error& error, const RecordedChanges& recorded) {
+  const std::string& journal = recorded.place.path;
+  return Error(error.id(), error.what(),
+               "attach the disks and run the same command again; the record of the merge is kept. "
+               "If the group is gone for good, nothing can be put back: rm " +
+                   journal + " " + changes_name(journal));
+}
+
 }  // namespace
 
 std::vector<Error> merge_named(const Options& options, Signals& signals, TerminalLine& terminal) {
@@ -202,8 +211,9 @@ std::vector<Error> abort_merge(const Options& options) {
   try {
     source = open_named_source(options);
   } catch (const Error& error) {
-    // Neither the volume nor its freeze is there: what is left is in the record.
     auto recorded = find_recorded(options, options.source);
+    if (error.id() == MessageId::kGroupAbsent && recorded) throw keep_record(error, *recorded);
+    // Neither the volume nor its freeze is there: what is left is in the record.
     if (error.id() != MessageId::kNotFound || !recorded) throw;
     const SystemChanges changes = recorded->changes;
     const std::string origin = changes.is_of_lvm() ? changes.origin_name() : "its origin";

@@ -9,20 +9,26 @@
 
 namespace extmerge {
 
-namespace {
-
-void check_group(const LogicalVolume& volume) {
-  const auto refuse = [&](const std::string& why, const std::string& next) {
-    throw Error(MessageId::kUnfitGroup, "the volume group " + volume.vg + " is " + why, next);
+void check_group(const std::vector<LogicalVolume>& volumes) {
+  if (volumes.empty()) return;
+  const LogicalVolume& volume = volumes.front();
+  const auto refuse = [&](MessageId id, const std::string& why, const std::string& next) {
+    throw Error(id, "the volume group " + volume.vg + " is " + why, next);
   };
   if (volume.vg_shared) {
-    refuse("shared between machines", "LVM has no external origins there; nothing overrides this");
+    refuse(MessageId::kUnfitGroup, "shared between machines",
+           "LVM has no external origins there; nothing overrides this");
   }
-  if (volume.vg_exported) refuse("exported", "import it first (vgimport " + volume.vg + ")");
+  if (volume.vg_exported) {
+    refuse(MessageId::kUnfitGroup, "exported", "import it first (vgimport " + volume.vg + ")");
+  }
   if (volume.vg_partial) {
-    refuse("partial: it misses physical volumes", "attach them (vgs -o +vg_missing_pv_count)");
+    refuse(MessageId::kGroupAbsent, "partial: it misses physical volumes",
+           "attach them (vgs -o +vg_missing_pv_count) and run the same command again");
   }
 }
+
+namespace {
 
 void check_origin_kind(const std::vector<LogicalVolume>& volumes, const LogicalVolume& origin) {
   const auto refuse = [&](const std::string& what) {
@@ -102,10 +108,10 @@ ThinVolume find_thin_volume(const Lvm& lvm, const std::string& name) {
 ThinVolume find_thin_volume(const Lvm& lvm, std::vector<LogicalVolume> volumes,
                             const std::string& snap) {
   ThinVolume found;
+  check_group(volumes);
   found.volumes = std::move(volumes);
   found.snap = volume_called(found.volumes, snap, "volume called");
   const std::string vg = found.snap.vg, name = found.snap.full_name();
-  check_group(found.snap);
   if (!found.snap.is_thin() || !found.snap.thin_id) {
     throw Error(MessageId::kNotAThin,
                 name + " is no thin volume but a " + found.snap.segment_type + " one",

@@ -28,7 +28,12 @@ struct ThinVolume {
   std::vector<LogicalVolume> volumes;  // of the whole group
 };
 
-// `name` is "vg/snap". Throws kNotFound, kNotAThin, kUnfitOrigin, kUnfitGroup, kUnfitPool.
+// Whether the group of these volumes, all of it, can be worked in. Throws kUnfitGroup, or
+// kGroupAbsent where disks are missing: the metadata may be an old one then, in which volumes
+// are missing, too.
+void check_group(const std::vector<LogicalVolume>& volumes);
+
+// `name` is "vg/snap". Throws kGroupAbsent, kNotFound, kNotAThin, kUnfitOrigin, kUnfitGroup.
 ThinVolume find_thin_volume(const Lvm& lvm, const std::string& name);
 // Likewise, of the volume `snap` in `volumes`, all of its group.
 ThinVolume find_thin_volume(const Lvm& lvm, std::vector<LogicalVolume> volumes,

@@ -379,6 +379,7 @@ std::optional<CompletedRemoval> complete_removal(const Options& options,
   const JournalPlace& place = found->place;
   const Lvm lvm;
   const auto volumes = lvm.volumes(changes.vg);
+  check_group(volumes);
   if (find_by_uuid(volumes, changes.thin_uuid)) return {};  // killed before it was removed
   if (!find_by_uuid(volumes, changes.origin_uuid)) {
     // Nothing is left to be completed, and the names may be others' by now.
@@ -415,6 +416,7 @@ void abort_recorded(RecordedChanges& recorded) {
                     changes.thin_name());
   }
   const auto volumes = lvm.volumes(changes.vg);
+  check_group(volumes);
   const LogicalVolume* const origin = find_by_uuid(volumes, changes.origin_uuid);
   if (origin && changes.origin_marked) unmark(lvm, *origin, changes);
   if (find_pool_of(volumes, changes.pool_uuid)) reclaim_metadata_snapshot(changes, note);

@@ -80,6 +80,7 @@ VolumeSource::~VolumeSource() {
 
 void VolumeSource::look_again() {
   std::vector<LogicalVolume> volumes = lvm_.volumes(volume_.snap.vg);
+  check_group(volumes);
   const LogicalVolume* const now = find_by_uuid(volumes, volume_.snap.uuid);
   if (!now) {
     throw Error(MessageId::kNotFound, thin_name() + " was removed",

@@ -25,7 +25,7 @@ class Error : public std::runtime_error {
   MessageId id() const { return id_; }
   const std::string& next() const { return next_; }
 
-  // 1..10 as docs/command-line.md lists them.
+  // 1..11 as docs/command-line.md lists them.
   int exit_status() const {
     const int hundreds = static_cast<int>(id_) / 100;
     return hundreds == 0 ? 10 : hundreds;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
 // Every failure a user can meet has a number, so that a script, a manual and a
-// search engine can all name it: EXM-nnn. The hundreds digit is the exit
-// status (0xx: internal, status 10), so an id alone tells what kind of failure
-// it is and nothing has to keep the two in step. docs/messages.md lists each
-// id with cause and cure; a test compares that page with this file.
+// search engine can all name it: EXM-nnn. The hundreds are the exit status
+// (EXM-403: 4, EXM-1101: 11; 0xx: internal, status 10), so an id alone tells what
+// kind of failure it is and nothing has to keep the two in step. docs/messages.md
+// lists each id with cause and cure; a test compares that page with this file.
 
 #pragma once
 
@@ -103,6 +103,9 @@ enum class MessageId : int {
   kNeedsCheck = 902,
   kUnsupportedMetadata = 903,
   kMetadataBusy = 904,
+
+  // 11xx: not there now, and may be later
+  kGroupAbsent = 1101,
 };
 
 }  // namespace extmerge

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Each exit status, met for a reason; the id's hundreds digit is the status."""
+"""Each exit status, met for a reason; the id's hundreds are the status."""
 
 import os
 import re

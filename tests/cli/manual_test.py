@@ -69,7 +69,7 @@ class ManualTest(unittest.TestCase):
 
     def test_every_exit_status_is_there(self):
         self.assertEqual(re.findall(r"(?m)^ {7}(\d+)$", self.section("EXIT STATUS")),
-                         [str(i) for i in range(11)])
+                         [str(i) for i in range(12)])
 
     def test_every_variable_that_the_program_reads_is_there(self):
         variables = set()

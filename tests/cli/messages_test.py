@@ -20,7 +20,7 @@ class MessagesTest(unittest.TestCase):
                     for name, number in re.findall(r"(?m)^  (k\w+) = (\d+),", header)}
 
     def test_every_id_is_in_the_table_and_nothing_else(self):
-        in_docs = re.findall(r"(?m)^\| EXM-(\d{3}) \|", read("docs", "messages.md"))
+        in_docs = re.findall(r"(?m)^\| EXM-(\d{3,4}) \|", read("docs", "messages.md"))
         self.assertEqual([int(n) for n in in_docs], sorted(self.ids.values()))
 
     def test_each_row_has_meaning_cause_and_cure(self):

@@ -117,9 +117,10 @@ quietly lvcreate -y -V 4M -n lonely --thinpool $vg/$pool_lv $vg
 for name in $vg/plain $vg/lonely $vg/$origin_lv $vg/$pool_lv /dev/$vg/plain; do
   refuses 4 . "${merge[@]}" "$name"
 done
-for name in $vg/none none/none /dev/$vg/none; do
+for name in $vg/none /dev/$vg/none; do
   refuses '1|4' . "${merge[@]}" "$name"
 done
+refuses 11 'EXM-1101' "${merge[@]}" none/none
 
 note "origins that are a thin, an old-style snapshot's origin, a raid"
 quietly lvchange -an $vg/lonely
@@ -143,7 +144,7 @@ quietly lvremove -y $vg/on_raid $vg/on_old $vg/on_thin
 note "a group that is exported, or misses a disk"
 quietly vgchange -an $vg
 lvm_config '"r|/dev/ubdb|",'
-refuses 4 . "${merge[@]}" $vg/$snap_lv
+refuses 11 'EXM-1101.*partial' "${merge[@]}" $vg/$snap_lv
 lvm_config
 quietly vgexport $vg
 state_of_group() { :; } # LVM says nothing of it
@@ -226,6 +227,37 @@ merges $vg/$snap_lv
 diff <(echo "$before") <(state) || fail "not everything was put back"
 origin_is /run/view
 lvm_config
+
+note "a group that is not there is not gone: no command drops the record of a merge that was killed"
+quietly lvremove -y $vg/filler
+quietly lvchange -ay $vg/$snap_lv
+stamp scatter /dev/$vg/$snap_lv 2 8 20
+kernel_view $snap_lv /run/view
+kill_when is_copying "${merge[@]}" --rate-limit 1M --checkpoint-interval 256k $vg/$snap_lv
+[[ $killed == yes ]] || fail "it ended before it was killed: $(< /run/said)"
+quietly vgchange -an $vg
+records() { sha256sum "$EXTMERGE_STATE_DIR"/*.journal "$EXTMERGE_STATE_DIR"/*.lvm; }
+before=$(records)
+journal=$(echo "$EXTMERGE_STATE_DIR"/*.journal)
+for hidden in '"r|/dev/ubd.*|",' '"r|/dev/ubdb|",'; do
+  lvm_config "$hidden"
+  says 11 "EXM-1101.*" plan $vg/$snap_lv
+  says 11 "EXM-1101.*" "${merge[@]}" $vg/$snap_lv
+  says 11 "EXM-1101.*" "${merge[@]}" --finish $vg/$snap_lv
+  says 11 "EXM-1101.*" resume $vg/$snap_lv
+  says 11 "EXM-1101.*" undo --yes $vg/$snap_lv
+  for name in $vg/$snap_lv "$journal"; do
+    says 11 "EXM-1101.*" abort "$name"
+    grep -q "the record of the merge is kept.* rm $journal $journal.lvm\$" /run/said || fail "abort says: $(< /run/said)"
+  done
+done
+[[ $(records) == "$before" ]] || fail "a record was changed"
+lvm_config
+quietly vgchange -ay $vg
+says 0 . resume $vg/$snap_lv
+origin_is /run/view
+nothing_left
+quietly lvchange -an $vg/$snap_lv
 
 note "--finish, and SNAP is the external origin of another volume"
 quietly lvchange -pr $vg/$snap_lv

@@ -68,7 +68,7 @@ class Pages(unittest.TestCase):
         header = read(TREE / "io/message_id.h")
         known = {f"EXM-{int(n):03}" for n in re.findall(r"^  k\w+ = (\d+),", header, re.MULTILINE)}
         for page in self.pages:
-            self.assertLessEqual(set(re.findall(r"EXM-\d{3}", read(page))), known, page)
+            self.assertLessEqual(set(re.findall(r"EXM-\d+", read(page))), known, page)
 
     def test_every_source_that_is_mentioned_exists(self):
         for page in self.pages:
