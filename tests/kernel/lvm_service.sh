@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # extmerge@.service under a systemd of its own, in a process namespace of the guest: started, looked at, stopped,
-# gone on with after a boot, done; tried again where that may help, and not where it cannot.
+# gone on with after a boot, done; tried again where that may help, also while disks of the group are not there yet,
+# and not where it cannot.
 source "$(dirname "$0")/guest_lvm.sh"
+disks=(/dev/ubda /dev/ubdb)
 
 for tool in unshare nsenter; do
   command -v "$tool" > /dev/null || { echo "skipped: there is no $tool here (package util-linux)"; exit 77; }
@@ -90,8 +92,62 @@ nothing_left
 origin_is /run/view
 [[ $("$EXTMERGE" status $vg/$snap_lv) =~ state\ +done ]] || fail "it is not done"
 
+# reboots_without PATTERN: in the middle of a merge, and the disks of that pattern are not there.
+reboots_without() {
+  power_cut
+  quietly vgchange -an $vg
+  lvm_config "\"r|$1|\","
+  sed -i 's/512k/8M/' /run/extmerge.conf
+  boot_systemd
+}
+generation=2
+begin_another() {
+  stamp scatter /dev/$vg/$snap_lv $generation $((7 + generation)) 10
+  generation=$((generation + 1))
+  kernel_view $snap_lv /run/view
+  sed -i 's/8M/512k/' /run/extmerge.conf
+  ctl start extmerge@vg-snap
+  becomes StatusText 'copying .*'
+}
+
+note "the disks of the group come late after a boot: tried again, and the merge is finished"
+begin_another
+reboots_without '/dev/ubd.*'
+becomes NRestarts '[1-9].*'
+becomes ExecMainStatus 11
+[[ $(property ActiveState) == activating ]] || fail "it is $(property ActiveState)"
+! ctl start extmerge@vg-snap 2> /run/said || fail "it was started without a group"
+note "systemctl start: $(< /run/said)"
+becomes SubState auto-restart
+lvm_config
+becomes ActiveState inactive 60
+[[ $(property Result) == success && $(property ExecMainStatus) == 0 ]] ||
+  fail "it ended with $(property Result), $(property ExecMainStatus)"
+nothing_left
+origin_is /run/view
+quietly vgchange -ay $vg
+
+note "a disk of the group is missing for longer than it tries: failed, and the merge can still be finished"
+begin_another
+printf '[Unit]\nStartLimitBurst=3\n' > /run/units/extmerge@.service.d/limit.conf
+reboots_without /dev/ubdb
+becomes ActiveState failed 60
+[[ $(property ExecMainStatus) == 11 && $(property NRestarts) =~ ^[23]$ ]] ||
+  fail "it ended with $(property ExecMainStatus) after $(property NRestarts) restarts"
+[[ $("$EXTMERGE" status $vg/$snap_lv) =~ state\ +copying ]] || fail "there is nothing to go on with"
+lvm_config
+rm /run/units/extmerge@.service.d/limit.conf
+ctl daemon-reload
+ctl reset-failed extmerge@vg-snap
+ctl start extmerge@vg-snap || fail "it cannot be started"
+becomes ActiveState inactive 60
+[[ $(property Result) == success ]] || fail "it ended with $(property Result)"
+nothing_left
+origin_is /run/view
+quietly vgchange -ay $vg
+
 note "in use: tried again, until it is not"
-stamp scatter /dev/$vg/$snap_lv 2 9 10
+stamp scatter /dev/$vg/$snap_lv 9 9 10
 kernel_view $snap_lv /run/view
 quietly lvchange -ay -K $vg/$origin_lv
 exec {held}< /dev/$vg/$origin_lv
