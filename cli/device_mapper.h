@@ -82,6 +82,9 @@ struct PoolStatus {
   std::optional<MetadataBlock> held_root;
   std::string mode;  // rw, ro, out_of_data_space; or Fail, Error instead of all the rest
   bool needs_check = false;
+
+  // Whether a thin can be made or removed, and a metadata snapshot reserved or released.
+  bool takes_changes() const { return mode == "rw" || mode == "out_of_data_space"; }
 };
 std::optional<PoolStatus> parse_pool_status(const std::string& text);
 

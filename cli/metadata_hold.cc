@@ -92,7 +92,7 @@ void check_pool(const ThinPool& pool, const PoolStatus& status) {
                 "repair it first: deactivate it, then lvconvert --repair VG/POOL (thin_check, "
                 "thin_repair)");
   }
-  if (status.mode != "rw" && status.mode != "out_of_data_space") {
+  if (!status.takes_changes()) {
     throw Error(MessageId::kUnfitPool,
                 "the pool " + pool.name + " is in mode '" + status.mode +
                     "' and takes no metadata snapshot",

@@ -47,6 +47,24 @@ void VolumeSource::check_transaction(const PoolStatus& status) const {
   }
 }
 
+// A read-only pool removes no thin and releases no metadata snapshot, so LVM is not even asked.
+// The record stays, and the same command clears the pool once that works again.
+void VolumeSource::check_pool_can_be_cleared(const LogicalVolume* freeze) const {
+  const auto device = find_dm_device(volume_.pool.dm_uuid("-tpool"));
+  if (!device || (!freeze && !changes_.holding)) return;
+  const PoolStatus status = pool_status(*device);
+  if (status.takes_changes()) return;
+  const std::string left = (freeze ? "the freeze " + freeze->full_name() : "") +
+                           (freeze && changes_.holding ? " and " : "") +
+                           (changes_.holding ? "a metadata snapshot of extmerge's" : "");
+  throw Error(MessageId::kUnfitPool,
+              "the pool " + volume_.pool.full_name() + " is in mode '" + status.mode +
+                  "' and keeps " + left + ". The marks of " + origin_name() + " and " +
+                  changes_.thin_name() + " are put back",
+              "make the pool writable (lvs -o +lv_health_status, the kernel's log), then run the "
+              "same command again: it clears the pool");
+}
+
 // The record is one an origin; the run that was killed may have been of a snapshot in
 // another pool.
 void VolumeSource::settle_other_pool() {

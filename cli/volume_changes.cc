@@ -195,9 +195,11 @@ void VolumeSource::unmark_origin() {
 // First what needs no pool, which may be what is wrong.
 void VolumeSource::put_back() {
   const LogicalVolume* const frozen = find_volume(volume_.volumes, changes_.freeze);
-  if (frozen && frozen->has_tag(kFreezeTag)) check_not_only_copy(*frozen);
+  const bool is_left = frozen && frozen->has_tag(kFreezeTag);
+  if (is_left) check_not_only_copy(*frozen);
   unmark_origin();
   release_thin();
+  check_pool_can_be_cleared(is_left ? frozen : nullptr);
   drop_freeze();
   if (changes_.holding && pool_failure_) throw *pool_failure_;
 }

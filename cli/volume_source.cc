@@ -331,8 +331,7 @@ void VolumeSource::check_while_writing(bool thin_must_be_still) {
   const PoolStatus status = pool_status(pool_.device_number);
   const uint64_t free = status.total_data - std::min(status.used_data, status.total_data);
   // A pool that has failed or turned read-only is no reason to remove anything.
-  const bool takes_writes = status.mode == "rw" || status.mode == "out_of_data_space";
-  if (!takes_writes || free * 50 >= status.total_data) return;
+  if (!status.takes_changes() || free * 50 >= status.total_data) return;
   throw Error(MessageId::kPoolFull,
               "the pool " + volume_.pool.full_name() + " is filling up (" + std::to_string(free) +
                   " free blocks): the freeze is given up so that it costs no more",

@@ -92,6 +92,7 @@ class VolumeSource final : public NamedSource {
   void settle_activation();
   void activate_pool();
   void check_transaction(const PoolStatus& status) const;
+  void check_pool_can_be_cleared(const LogicalVolume* freeze) const;
   void put_back_activation();
   // A thin over the origin, active for a moment.
   Carrier carrier();

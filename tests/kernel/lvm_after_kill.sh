@@ -80,14 +80,37 @@ says 0 . resume --batch-mode $vg/$snap_lv
 origin_is /run/view
 nothing_left
 
-note "the same, and abort: the layers are read-only and the tag is gone whatever else fails"
+# but_the_pool: and without what is in it still.
+but_the_pool() { grep -Ev "extmerge|^$vg-$pool_lv-tpool| $pool_lv " | tr -s ' '; }
+note "the same, and abort: all but the freeze is put back, which the next abort removes"
 fresh 3
+before=$(state)
 kill_surely is_copying merge "${slowly[@]}" $vg/$snap_lv
 turn_pool_read_only
-"$EXTMERGE" abort $vg/$snap_lv > /run/said 2>&1 || note "abort ended with $?: $(grep EXM /run/said)"
-origin_is_kept || fail "the origin was left writable"
-! has_tag || fail "the origin is still tagged: $(< /run/said)"
+for try in 1 2; do
+  says 4 "EXM-425.*keeps the freeze $vg/extmerge_[0-9a-f]*\. The marks" abort $vg/$snap_lv
+  origin_is_kept || fail "the origin was left writable"
+  ! has_tag || fail "the origin is still tagged: $(< /run/said)"
+  has_freeze || fail "the freeze is gone from LVM's metadata, and not from the pool"
+done
+diff <(echo "$before" | but_the_pool) <(state | but_the_pool) || fail "not everything was put back"
+says 0 'frozen in' status $vg/$snap_lv
 quietly lvchange --refresh $vg/$pool_lv
+says 0 'Given up.*' abort $vg/$snap_lv
+diff <(echo "$before") <(state) || fail "not everything was put back"
+! has_file '*.lvm' || fail "the record is still there"
+
+note "the same, with the metadata snapshot held: it stays until the pool is writable"
+fresh 13
+kill_holding merge "${slowly[@]}" $vg/$snap_lv
+turn_pool_read_only
+says 4 'EXM-425.*keeps .*a metadata snapshot of extmerge' abort $vg/$snap_lv
+is_held || fail "a read-only pool has released it"
+origin_is_kept || fail "the origin was left writable"
+quietly lvchange --refresh $vg/$pool_lv
+is_held || fail "the pool has released it by itself"
+says 0 'Given up.*' abort $vg/$snap_lv
+nothing_left
 no_group
 
 note "killed with the metadata snapshot held, and then another snapshot's pool is looked at"

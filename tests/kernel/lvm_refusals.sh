@@ -233,7 +233,7 @@ quietly lvremove -y $vg/filler
 quietly lvchange -ay $vg/$snap_lv
 stamp scatter /dev/$vg/$snap_lv 2 8 20
 kernel_view $snap_lv /run/view
-kill_when is_copying "${merge[@]}" --rate-limit 1M --checkpoint-interval 256k $vg/$snap_lv
+kill_when is_copying "${merge[@]}" --rate-limit 256k --checkpoint-interval 64k $vg/$snap_lv
 [[ $killed == yes ]] || fail "it ended before it was killed: $(< /run/said)"
 quietly vgchange -an $vg
 records() { sha256sum "$EXTMERGE_STATE_DIR"/*.journal "$EXTMERGE_STATE_DIR"/*.lvm; }
@@ -241,13 +241,13 @@ before=$(records)
 journal=$(echo "$EXTMERGE_STATE_DIR"/*.journal)
 for hidden in '"r|/dev/ubd.*|",' '"r|/dev/ubdb|",'; do
   lvm_config "$hidden"
-  says 11 "EXM-1101.*" plan $vg/$snap_lv
-  says 11 "EXM-1101.*" "${merge[@]}" $vg/$snap_lv
-  says 11 "EXM-1101.*" "${merge[@]}" --finish $vg/$snap_lv
-  says 11 "EXM-1101.*" resume $vg/$snap_lv
-  says 11 "EXM-1101.*" undo --yes $vg/$snap_lv
+  says 11 EXM-1101 plan $vg/$snap_lv
+  says 11 EXM-1101 "${merge[@]}" $vg/$snap_lv
+  says 11 EXM-1101 "${merge[@]}" --finish $vg/$snap_lv
+  says 11 EXM-1101 resume $vg/$snap_lv
+  says 11 EXM-1101 undo --yes $vg/$snap_lv
   for name in $vg/$snap_lv "$journal"; do
-    says 11 "EXM-1101.*" abort "$name"
+    says 11 EXM-1101 abort "$name"
     grep -q "the record of the merge is kept.* rm $journal $journal.lvm\$" /run/said || fail "abort says: $(< /run/said)"
   done
 done
