@@ -9,6 +9,7 @@
 
 #include <fstream>
 #include <sstream>
+#include <string_view>
 
 #include "tests/io/scratch.h"
 
@@ -23,11 +24,11 @@ std::string report(const std::string& name) {
   return text.str();
 }
 
-const LogicalVolume& named(const std::vector<LogicalVolume>& volumes, const std::string& name) {
+const LogicalVolume& named(const std::vector<LogicalVolume>& volumes, std::string_view name) {
   for (const LogicalVolume& volume : volumes) {
     if (volume.name == name) return volume;
   }
-  throw std::runtime_error("there is no " + name);
+  throw std::runtime_error("there is no " + std::string(name));
 }
 
 // One row with every field empty but for `members`, given as JSON.
