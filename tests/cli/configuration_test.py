@@ -6,7 +6,7 @@ import os
 import re
 import unittest
 
-from support import SOURCE, PoolTest, environment, run
+from support import SOURCE, PoolTest, environment, run, run_as_another
 
 
 class ConfigurationTest(PoolTest):
@@ -129,23 +129,19 @@ class ConfigurationTest(PoolTest):
         os.chmod(log, 0o600)
         os.chmod(self.pool.folder, 0o755)
         env = self.configure(f"log-file = {log}\n")
-
-        def others():
-            os.setgid(65534)
-            os.setuid(65534)
         words = ["--state-dir", "/nonexistent"]
         self.assert_failed(run("status", *words, env=env), 4, "EXM-401")
         logged = os.path.getsize(log)
         self.assertGreater(logged, 0)
         if os.geteuid() != 0:
             self.skipTest("not root, so there is nobody else")
-        result = run("status", *words, env=env, preexec_fn=others)
+        result = run_as_another("status", *words, env=env)
         self.assert_failed(result, 4, "EXM-401")
         self.assertRegex(result.stderr, "(?m)^extmerge: nothing is logged: .*" + log)
-        self.assertNotIn("nothing is logged", run("status", "-q", *words, env=env, preexec_fn=others).stderr)
+        self.assertNotIn("nothing is logged", run_as_another("status", "-q", *words, env=env).stderr)
         self.assertEqual(os.path.getsize(log), logged)
         # Whoever names one himself is told.
-        self.assert_failed(run("status", *words, "--log-file", log, env=env, preexec_fn=others), 2, "EXM-201")
+        self.assert_failed(run_as_another("status", *words, "--log-file", log, env=env), 2, "EXM-201")
 
     def test_help_needs_none(self):
         env = environment(EXTMERGE_CONFIG=self.pool.path("missing"))

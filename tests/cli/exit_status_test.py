@@ -6,12 +6,7 @@ import re
 import subprocess
 import unittest
 
-from support import PoolTest, environment, run
-
-
-def drop_root():
-    os.setgid(65534)
-    os.setuid(65534)
+from support import PoolTest, environment, run, run_as_another
 
 
 class ExitStatusTest(PoolTest):
@@ -32,7 +27,7 @@ class ExitStatusTest(PoolTest):
     def test_2_where_permission_is_missing(self):
         os.chmod(self.pool.folder, 0o755)
         os.chmod(self.pool.metadata, 0o600)
-        self.assert_failed(self.pool.run("plan", preexec_fn=drop_root), 2, "EXM-201")
+        self.assert_failed(run_as_another(*self.pool.command("plan")), 2, "EXM-201")
 
     def test_3_where_the_report_cannot_be_written(self):
         from support import EXTMERGE

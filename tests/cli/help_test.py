@@ -5,7 +5,7 @@ import os
 import re
 import unittest
 
-from support import COMMANDS, SOURCE, environment, run
+from support import COMMANDS, SOURCE, environment, run, run_as_another
 
 
 def options_in_help(command):
@@ -55,12 +55,8 @@ class HelpTest(unittest.TestCase):
                 self.assertEqual(run(command, "-h").stdout, result.stdout)
 
     def test_help_works_without_root_devices_and_environment(self):
-        def drop():
-            if os.geteuid() == 0:
-                os.setgid(65534)
-                os.setuid(65534)
         for command in COMMANDS:
-            result = run(command, "--help", env={}, preexec_fn=drop, cwd="/")
+            result = run_as_another(command, "--help", env={}, cwd="/")
             self.assertEqual(result.returncode, 0, result.stderr)
 
     def test_help_and_docs_agree_in_both_directions(self):

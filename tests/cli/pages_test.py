@@ -24,6 +24,8 @@ def page(name):
 
 
 class PagesTest(PoolTest):
+    on_disk = True  # a journal in memory has a note of its own
+
     def test_what_is_run_among_images_does_what_is_printed(self):
         programs = self.pool.path("bin")
         os.mkdir(programs)

@@ -18,6 +18,7 @@ from support import EXTMERGE, PoolTest, environment
 
 
 class ProgressTest(PoolTest):
+    on_disk = True  # a journal in memory has a note of its own
     RATE = "--rate-limit=3M"  # about 2.3 s
 
     def on_terminal(self, *arguments, columns=100, **changes):

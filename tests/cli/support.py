@@ -42,11 +42,34 @@ def run(*arguments, stdin=subprocess.DEVNULL, **options):
                           timeout=120, **options)
 
 
+def drop_root():
+    os.setgid(65534)
+    os.setuid(65534)
+
+
+def run_as_another(*arguments, **options):
+    """Runs extmerge as a user who is not root. Root opens the program: a checkout may lie in a folder of mode 0700."""
+    if os.geteuid() != 0:
+        return run(*arguments, **options)
+    with open(EXTMERGE, "rb") as program:
+        return run(*arguments, executable=f"/proc/self/fd/{program.fileno()}", pass_fds=[program.fileno()],
+                   preexec_fn=drop_root, **options)
+
+
+def folder_on_disk():
+    """A folder for journals that survive a power cut. Debian 13 has /tmp in memory, and extmerge notes that of a journal."""
+    for folder in (tempfile.gettempdir(), "/var/tmp", os.path.dirname(EXTMERGE)):
+        kind = subprocess.run(["stat", "-f", "-c", "%T", folder], capture_output=True, text=True, check=False).stdout
+        if kind.strip() not in ("tmpfs", "ramfs", ""):
+            return folder
+    raise unittest.SkipTest("every folder for temporary files is in memory")
+
+
 class Pool:
     """Copies of the images of one pool, and a state directory."""
 
-    def __init__(self, name="equal-64k", thin_id=1):
-        self.folder = tempfile.mkdtemp(prefix="extmerge-test-")
+    def __init__(self, name="equal-64k", thin_id=1, parent=None):
+        self.folder = tempfile.mkdtemp(prefix="extmerge-test-", dir=parent)
         self.fixture = os.path.join(TEST_DATA, name)
         self.state = os.path.join(self.folder, "state")
         self.thin_id = thin_id
@@ -128,15 +151,16 @@ class Pool:
 
 
 class PoolTest(unittest.TestCase):
-    """A test with a fresh pool in self.pool."""
+    """A test with a fresh pool in self.pool; on a disk where a subclass says so."""
 
     pool_name = "equal-64k"
+    on_disk = False
 
     def setUp(self):
         self.pool = self.make_pool(self.pool_name)
 
     def make_pool(self, name="equal-64k", thin_id=1):
-        pool = Pool(name, thin_id)
+        pool = Pool(name, thin_id, folder_on_disk() if self.on_disk else None)
         self.addCleanup(pool.remove)
         return pool
 
