@@ -34,8 +34,14 @@ planned = {}
 for line in open(sys.argv[2]):
     thin, data, count = map(int, line.split())
     planned.update((thin + i, data + i) for i in range(count))
+pool = xml.parse(sys.argv[1]).getroot()
+# thin_dump 1.1 writes mappings that several thins share once, as <def>, and names them by <ref>.
+shared = {d.get("name"): d for d in pool.findall("def")}
+def mappings(parent):
+    for m in parent:
+        yield from mappings(shared[m.get("name")]) if m.tag == "ref" else [m]
 dumped = {}
-for m in xml.parse(sys.argv[1]).getroot().find("device[@dev_id='1']"):
+for m in mappings(pool.find("device[@dev_id='1']")):
     begin = int(m.get("origin_begin", m.get("origin_block")))
     data = int(m.get("data_begin", m.get("data_block")))
     dumped.update((begin + i, data + i) for i in range(int(m.get("length", 1))))
