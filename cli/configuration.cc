@@ -119,9 +119,14 @@ void apply_configuration(Options& options, std::istream& file, const std::string
     throw wrong(name, "there is a log-level and no log-file");
 }
 
-void apply_configuration(Options& options) {
+std::string configuration_path() {
   const char* const chosen = std::getenv("EXTMERGE_CONFIG");
-  const std::string name = chosen ? chosen : kConfiguration;
+  return chosen ? chosen : kConfiguration;
+}
+
+void apply_configuration(Options& options) {
+  const bool chosen = std::getenv("EXTMERGE_CONFIG") != nullptr;
+  const std::string name = configuration_path();
   if (name.empty()) return;
   const FileDescriptor file(::open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (!file && errno == ENOENT && !chosen) return;

@@ -21,4 +21,7 @@ void apply_configuration(Options& options, std::istream& file, const std::string
 // file that others than root and the caller may write to.
 void apply_configuration(Options& options);
 
+// The path of that file; empty if EXTMERGE_CONFIG is empty.
+std::string configuration_path();
+
 }  // namespace extmerge

@@ -66,8 +66,11 @@ JournalPlace journal_place(std::shared_ptr<DurableDirectory> directory, const st
   place.file_system = devices_under_file_system(existing);
   place.is_volatile = is_in_memory(existing);
   const std::string folder = existing_part(fs::path(path).parent_path());
+  struct stat around {};
+  if (stat(folder.c_str(), &around) == 0)
+    place.folder = {.file_system = around.st_dev, .inode = around.st_ino};
   place.is_writable = faccessat(AT_FDCWD, folder.c_str(), W_OK | X_OK, AT_EACCESS) == 0;
-  for (const std::string& name : {path, unpublished_name(path), lock_name(path)}) {
+  for (const std::string& name : files_of_journal(path)) {
     struct stat file {};
     if (stat(name.c_str(), &file) == 0)
       place.files.push_back({.file_system = file.st_dev, .inode = file.st_ino});
@@ -100,6 +103,11 @@ JournalPlace undo_log_place(const std::string& path) {
   if (found.directory && statvfs(found.directory->path().c_str(), &room) == 0)
     place.free_space = Bytes(uint64_t{room.f_bavail} * room.f_frsize);
   return place;
+}
+
+std::vector<std::string> files_of_journal(const std::string& path) {
+  const std::string changes = changes_name(path);
+  return {path, unpublished_name(path), lock_name(path), changes, unpublished_name(changes)};
 }
 
 void lock_place(JournalPlace& place) {

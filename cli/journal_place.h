@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "cli/options.h"
 #include "merge/target.h"
@@ -28,6 +29,9 @@ JournalPlace journal_place(std::shared_ptr<DurableDirectory> directory, const st
 // Where --undo-log FILE, or the undo log that a journal names, lies. The directory is null if there
 // is none.
 JournalPlace undo_log_place(const std::string& path);
+
+// The paths of the journal's files, the journal first, whether they exist or not.
+std::vector<std::string> files_of_journal(const std::string& path);
 
 // Takes the journal's lock, for as long as the place lives. Throws kJournalLocked.
 void lock_place(JournalPlace& place);

@@ -102,7 +102,7 @@ class FileSink : public spdlog::sinks::base_sink<std::mutex> {
 };
 
 spdlog::sink_ptr file_sink(const Options& options) {
-  auto sink = std::make_shared<FileSink>(open_log_file(*options.log_file, options));
+  auto sink = std::make_shared<FileSink>(open_log_file(options));
   sink->set_pattern("%Y-%m-%dT%H:%M:%S%z [%P] %l: %v");
   sink->set_level(file_level(options.log_level.value_or(LogLevel::kInfo)));
   return sink;

@@ -19,6 +19,7 @@
 #include "cli/log.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/path_roles.h"
 #include "cli/service_manager.h"
 #include "cli/signals.h"
 
@@ -50,6 +51,7 @@ std::vector<Error> run(const std::vector<std::string>& arguments, bool& json, Si
     return {};
   }
   json = options.json;
+  check_paths(options);
   configure_log(options, terminal);
   std::vector<Error> failures = run_command(options, signals, *terminal);
   // Also where nothing was to be done.

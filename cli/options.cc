@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <boost/program_options.hpp>
-#include <filesystem>
 #include <utility>
 
 #include "cli/help.h"
@@ -129,31 +128,6 @@ constexpr Conflict kConflicts[] = {
     {"progress-frequency", "batch-mode", "batch mode shows no progress"},
 };
 
-// However a name is written, as long as its folder is there.
-std::filesystem::path resolved(const std::string& name) {
-  std::error_code failed;
-  const auto path = std::filesystem::weakly_canonical(std::filesystem::absolute(name), failed);
-  return failed ? std::filesystem::path(name) : path;
-}
-
-// What is written to one file by two is lost for one of them.
-void check_names_differ(const Options& o) {
-  std::vector<std::pair<const char*, std::string>> names;
-  if (o.map && *o.map != "-") names.emplace_back("--map", *o.map);
-  if (o.exported && o.export_path != "-") names.emplace_back("--export", o.export_path);
-  const size_t ours = names.size();
-  if (o.log_file) names.emplace_back("--log-file", *o.log_file);
-  if (o.journal) names.emplace_back("the journal", *o.journal);
-  if (o.undo_log) names.emplace_back("--undo-log", *o.undo_log);
-  for (size_t i = 0; i < ours; ++i) {
-    for (size_t j = i + 1; j < names.size(); ++j) {
-      if (resolved(names[i].second) == resolved(names[j].second))
-        refuse(std::string(names[i].first) + " and " + names[j].first + " name one file",
-               "give each a file of its own");
-    }
-  }
-}
-
 void check_combinations(const Options& o) {
   for (const Conflict& pair : kConflicts) {
     if (o.has(pair.one) && o.has(pair.other))
@@ -167,7 +141,6 @@ void check_combinations(const Options& o) {
   if (o.command == Command::kStatus && (o.map || o.exported) && o.source.empty() && !o.journal)
     refuse(std::string("of which merge? --") + (o.map ? "map" : "export") + " is of one",
            "name its journal or VG/SNAP; extmerge status lists the journals there are");
-  check_names_differ(o);
   const unsigned on_output = (o.json ? 1u : 0u) + (o.map == "-" ? 1u : 0u) +
                              (o.exported && o.export_path == "-" ? 1u : 0u);
   if (on_output > 1)

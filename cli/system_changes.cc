@@ -7,6 +7,7 @@
 
 #include "cli/device_mapper.h"
 #include "io/error.h"
+#include "merge/journal.h"
 
 namespace extmerge {
 
@@ -149,7 +150,7 @@ void write_changes(DurableDirectory& directory, const std::string& journal_name,
                    const SystemChanges& changes) {
   const std::string name = changes_name(journal_name);
   const std::string text = to_json(changes).dump(1) + "\n";
-  create_whole(directory, name, name + ".new", std::as_bytes(std::span(text)));
+  create_whole(directory, name, unpublished_name(name), std::as_bytes(std::span(text)));
 }
 
 }  // namespace extmerge

@@ -221,13 +221,49 @@ void describe_users(const SystemRoot& root, DeviceFacts& facts) {
 
 // --- what it is ----------------------------------------------------------------
 
-void describe_file(const SystemRoot& root, const struct statx& status, DeviceFacts& facts) {
-  facts.size = Bytes(status.stx_size);
-  facts.identity = identity_of_file(status);
+// Nothing where there is no such path.
+std::optional<struct statx> status_of(int folder, const std::string& path, int flags) {
+  struct statx status {};
+  if (::statx(folder, path.c_str(), flags, STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID,
+              &status) == 0)
+    return status;
+  if (errno == EACCES) throw system_error("look at", path, errno, MessageId::kPermission);
+  return std::nullopt;
+}
+
+void describe_kind(const struct statx& status, DeviceFacts& facts) {
+  facts.exists = true;
+  facts.is_block = S_ISBLK(status.stx_mode);
+  facts.is_regular = S_ISREG(status.stx_mode);
+  facts.file_system = gnu_dev_makedev(status.stx_dev_major, status.stx_dev_minor);
+  facts.inode = status.stx_ino;
+  if (facts.is_block) {
+    facts.device_number = gnu_dev_makedev(status.stx_rdev_major, status.stx_rdev_minor);
+  }
+}
+
+// Adds the file and everything below it.
+void add_file(const SystemRoot& root, const struct statx& status, DeviceFacts& facts) {
   facts.underlying_files.push_back({facts.file_system, facts.inode});
   for (const uint64_t number : devices_under_file(root, facts.file_system, mount_id_of(status))) {
     add_device(root, number, facts);
   }
+}
+
+DeviceFacts facts_below(const std::string& path, const std::optional<struct statx>& status) {
+  DeviceFacts facts;
+  facts.path = path;
+  if (!status) return facts;
+  describe_kind(*status, facts);
+  if (facts.is_block) add_device(SystemRoot{}, facts.device_number, facts);
+  if (facts.is_regular) add_file(SystemRoot{}, *status, facts);
+  return facts;
+}
+
+void describe_file(const SystemRoot& root, const struct statx& status, DeviceFacts& facts) {
+  facts.size = Bytes(status.stx_size);
+  facts.identity = identity_of_file(status);
+  add_file(root, status, facts);
   describe_users(root, facts);
 
   struct statvfs file_system;
@@ -271,23 +307,14 @@ void describe_device(const SystemRoot& root, DeviceFacts& facts) {
 DeviceFacts inspect(const std::string& path, const SystemRoot& root) {
   DeviceFacts facts;
   facts.path = path;
-  struct statx status {};
-  if (::statx(AT_FDCWD, path.c_str(), 0, STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID, &status) !=
-      0) {
-    if (errno == EACCES) throw system_error("look at", path, errno, MessageId::kPermission);
-    return facts;
-  }
-  facts.exists = true;
-  facts.is_block = S_ISBLK(status.stx_mode);
-  facts.is_regular = S_ISREG(status.stx_mode);
-  facts.file_system = gnu_dev_makedev(status.stx_dev_major, status.stx_dev_minor);
-  facts.inode = status.stx_ino;
+  const auto status = status_of(AT_FDCWD, path, 0);
+  if (!status) return facts;
+  describe_kind(*status, facts);
   if (facts.is_block) {
-    facts.device_number = gnu_dev_makedev(status.stx_rdev_major, status.stx_rdev_minor);
     ask_device(facts);
     describe_device(root, facts);
   } else if (facts.is_regular) {
-    describe_file(root, status, facts);
+    describe_file(root, *status, facts);
   }
   return facts;
 }
@@ -310,6 +337,24 @@ DeviceFacts inspect_device(uint64_t device_number, const std::string& shown_as) 
   }
   facts.path = shown_as;
   return facts;
+}
+
+DeviceFacts look_below(const std::string& path) {
+  return facts_below(path, status_of(AT_FDCWD, path, 0));
+}
+
+DeviceFacts look_below(int open_file) {
+  return facts_below("", status_of(open_file, "", AT_EMPTY_PATH));
+}
+
+std::vector<DeviceFacts::File> files_under_loops() {
+  std::vector<DeviceFacts::File> files;
+  for (const LoopDevice& loop : loop_devices(SystemRoot{})) {
+    const LoopBacking& backing = loop.backing;
+    if (backing.device_number != 0 || backing.inode == 0) continue;
+    files.push_back({backing.file_system, backing.inode, loop.device_number});
+  }
+  return files;
 }
 
 bool overlaps(const DeviceFacts& a, const DeviceFacts& b) {

@@ -82,6 +82,15 @@ DeviceFacts inspect(const std::string& path);
 // (/dev/dm-3). `exists` is false if neither is that device.
 DeviceFacts inspect_device(uint64_t device_number, const std::string& shown_as);
 
+// Only the kind of `path`, `underlying` and `underlying_files`. Opens nothing and does not look for
+// users. Throws as inspect() does.
+DeviceFacts look_below(const std::string& path);
+// The same of an open file.
+DeviceFacts look_below(int open_file);
+
+// The backing files of all loop devices.
+std::vector<DeviceFacts::File> files_under_loops();
+
 // True if one is the other or lies under it, or if different loop devices below
 // them have the same backing file. Two partitions of a disk, or two mappings
 // side by side on one disk, do not overlap.

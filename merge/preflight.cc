@@ -175,8 +175,12 @@ Refusal check_undo_log_place(const MergeTarget& target) {
     return Error(MessageId::kNotFound, "there is no folder for the undo log " + log.path,
                  "make it, or " + next);
   }
+  const JournalPlace& journal = target.journal;
+  const bool is_journal =
+      log.path == journal.path ||
+      (log.name == journal.name && log.folder.inode != 0 && log.folder == journal.folder);
   for (const char* const ending : {".journal", ".new", ".lock", ".lvm"}) {
-    if (log.path != target.journal.path && !log.name.ends_with(ending)) continue;
+    if (!is_journal && !log.name.ends_with(ending)) continue;
     return Error(MessageId::kUndoLogInTheWay,
                  log.path + " is named like a journal, or a file that belongs to one", next);
   }

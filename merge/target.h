@@ -45,8 +45,9 @@ struct JournalPlace {
   std::string name;
   std::string path;                   // for messages
   std::vector<uint64_t> file_system;  // device numbers under its file system
-  // What there is of NAME, NAME.new and NAME.lock.
+  // The journal and the files that belong to it, as far as they exist.
   std::vector<DeviceFacts::File> files;
+  DeviceFacts::File folder;         // of the file, or the nearest one above that exists
   bool is_volatile = false;         // tmpfs and the like
   bool is_writable = true;          // as far as owner and mode of its folder tell
   std::shared_ptr<FileLock> lock;   // NAME.lock, where the caller holds it already

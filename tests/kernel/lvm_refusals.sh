@@ -6,7 +6,7 @@
 # snapshot are as before.
 source "$(dirname "$0")/guest_lvm.sh"
 disks=(/dev/ubda /dev/ubdb)
-modprobe -q -d /run -a dm-raid raid1 || true
+modprobe -q -d /run -a dm-raid raid1 loop || true
 
 new_group
 new_origin 16388k
@@ -32,6 +32,25 @@ quietly lvchange -an $vg/$pool_lv
 refuses 5 'metadata snapshot' "${merge[@]}" $vg/$snap_lv
 quietly lvchange -ay $vg/$pool_lv $vg/$snap_lv
 dmsetup message "$pool" 0 release_metadata_snap
+
+note "a log in the file that the group lies on, or under the name of a journal's record"
+truncate -s 32M /run/disk
+loop=$(losetup --find --show /run/disk)
+lvm_config '"a|/dev/loop.*|",'
+quietly vgextend $vg "$loop"
+before=$(sha256sum /run/disk)
+for command in plan "${merge[*]}" verify; do
+  refuses 1 'loop device' $command $vg/$snap_lv --log-file /run/disk --log-level trace
+  refuses 1 'journal' $command $vg/$snap_lv --log-file "$EXTMERGE_STATE_DIR/x.journal.lvm"
+done
+for command in status undo resume abort; do
+  refuses 1 'loop device' $command $vg/$snap_lv --log-file /run/disk --log-level trace
+done
+[[ $(sha256sum /run/disk) == "$before" ]] || fail "there is text on a disk of the group"
+quietly vgreduce $vg "$loop"
+lvm_config
+losetup -d "$loop"
+rm /run/disk
 
 note "the origin's own node, read-only as it is, in use"
 quietly lvchange -ay $vg/$origin_lv
