@@ -86,6 +86,13 @@ new_everything() {
   stamp scatter /dev/$vg/$snap_lv 1 7 30
 }
 
+# shorten LV SIZE: whatever file system it holds. LVM 2.03.31 wants to be told so, and 2.03.16 has no --fs.
+shorten() {
+  local ignore=()
+  [[ $(lvreduce --help) != *--fs* ]] || ignore=(--fs ignore)
+  quietly lvreduce -f -y "${ignore[@]}" -L "$2" "$1"
+}
+
 # extents_of LV: the pieces of a linear volume, each as DISK, OFFSET and LENGTH in bytes.
 extents_of() {
   local disk start extent first count

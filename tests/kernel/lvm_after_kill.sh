@@ -50,7 +50,7 @@ diff <(echo "$before") <(state) || fail "not everything was put back"
 
 note "killed, then SNAP was made shorter: what was frozen is merged all the same"
 kill_surely is_copying merge "${slowly[@]}" $vg/$snap_lv
-quietly lvreduce -f -y -L 4M $vg/$snap_lv
+shorten $vg/$snap_lv 4M
 says 0 . resume --batch-mode $vg/$snap_lv
 origin_is /run/view
 nothing_left

@@ -184,7 +184,7 @@ cmp /run/view /run/origin || fail "the striped origin is not what it should be"
 
 note "a snapshot that has been made shorter is merged up to its end, and the origin's tail stays"
 quietly lvchange -ay $vg/$snap_lv
-quietly lvreduce -f -y -L 15M $vg/$snap_lv
+shorten $vg/$snap_lv 15M
 kernel_view $snap_lv /run/view
 origin_data | tail -c +$((15 * 1024 * 1024 + 1)) >> /run/view
 merges $vg/$snap_lv
@@ -290,6 +290,10 @@ quietly lvcreate -y -Zn -Wn -n old -L 4M $vg
 quietly lvcreate -y -s -n cow -L 1M $vg/old
 quietly lvchange -an $vg/old
 quietly lvchange -pr $vg/cow
-quietly lvcreate -y -s --thinpool $vg/pool2 -n on_cow $vg/cow
-refuses 4 EXM-422 plan $vg/on_cow
-refuses 4 EXM-422 "${merge[@]}" $vg/on_cow
+if lvcreate -y -s --thinpool $vg/pool2 -n on_cow $vg/cow &> /run/said; then
+  refuses 4 EXM-422 plan $vg/on_cow
+  refuses 4 EXM-422 "${merge[@]}" $vg/on_cow
+else # LVM 2.03.31
+  grep -q 'Cannot use snapshot volume .* as external origin' /run/said || fail "LVM refuses it for another reason: $(< /run/said)"
+  note "LVM makes no such volume: $(< /run/said)"
+fi
