@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# try_package.sh PACKAGE.deb: installs it in a Debian 12 made for that, merges and verifies a small pool
-# with what is installed, asks systemd and man whether they take their files, and removes it:
-# nothing may be left. Takes root and a Debian mirror.
+# try_package.sh PACKAGE.deb: installs it in a Debian made for that, of the suite this machine has and the package was
+# built on, merges and verifies a small pool with what is installed, asks systemd and man whether they take their
+# files, and removes it: nothing may be left. Takes root and a Debian mirror.
 set -euo pipefail
 
 package=$(readlink -f "$1")
@@ -20,13 +20,15 @@ scratch=$(mktemp -d "${TMPDIR:-/tmp}/extmerge-package.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
 root=$scratch/root
 
-# The mirror that this machine uses, or Debian's own.
-mapfile -t sources < <(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null |
-  grep -E '^deb .* bookworm( |$)' | head -n 1)
+# Testing and unstable both call themselves by the name of the next Debian. Unstable takes what either has built.
+suite=$(. /etc/os-release && printf '%s' "${VERSION_CODENAME-}")
+[[ $(< /etc/debian_version) != */sid ]] || suite=sid
+source=$(tests/platforms/apt_source.py "$suite")
 # What it depends on comes first, so that removing it leaves what was there before.
 depends=$(dpkg-deb -f "$package" Depends | sed 's/([^)]*)//g; s/ //g')
-printf 'making a Debian 12 with %s ...\n' "$depends"
-mmdebstrap --quiet --variant=minbase --include="systemd,man-db,$depends" bookworm "$root" "${sources[@]}" ||
+printf 'making a Debian (%s) with %s ...\n' "$suite" "$depends"
+mmdebstrap --quiet --variant=minbase --aptopt='Acquire::Check-Valid-Until "false"' \
+  --include="systemd,man-db,$depends" "$suite" "$root" "$source" ||
   die "mmdebstrap failed (its messages are above)"
 # With a /proc of its own for as long as the command runs.
 in_root() {
@@ -46,10 +48,10 @@ printf 'installed: %s\n' "$(in_root extmerge --version)"
 for image in metadata data origin expected; do
   zstd -q -d --sparse "$pool/$image.img.zst" -o "$root/tmp/$image.img"
 done
-source=(--metadata /tmp/metadata.img --data /tmp/data.img --thin-id 1 --origin /tmp/origin.img --thin-size 32M)
-in_root extmerge plan "${source[@]}"
-in_root extmerge merge "${source[@]}" --yes
-in_root extmerge verify "${source[@]}"
+images=(--metadata /tmp/metadata.img --data /tmp/data.img --thin-id 1 --origin /tmp/origin.img --thin-size 32M)
+in_root extmerge plan "${images[@]}"
+in_root extmerge merge "${images[@]}" --yes
+in_root extmerge verify "${images[@]}"
 cmp "$root/tmp/origin.img" "$root/tmp/expected.img" || die "the origin is not what the kernel read from the snapshot"
 
 for page in "8 extmerge" "5 extmerge-journal" "7 extmerge-recovery"; do
