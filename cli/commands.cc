@@ -273,9 +273,10 @@ std::vector<Error> run_command(const Options& options, Signals& signals, Termina
   if (options.command == Command::kMerge || options.command == Command::kResume ||
       options.command == Command::kUndo || options.command == Command::kAbort)
     ignore_closed_pipes();
-  if (options.command == Command::kAbort) return abort_merge(options);
   signals.start();
   switch (options.command) {
+    case Command::kAbort:
+      return abort_merge(options);
     case Command::kPlan:
       return plan(options, signals, terminal);
     case Command::kMerge:

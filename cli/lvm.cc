@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
@@ -13,7 +14,6 @@
 
 #include "cli/printable.h"
 #include "io/error.h"
-#include "io/run_command.h"
 
 namespace extmerge {
 
@@ -27,23 +27,53 @@ std::string joined(const std::vector<std::string>& words) {
   return text;
 }
 
-// The line in which LVM says what is wrong; it warns of other things as well.
-std::string complaint(const std::string& errors) {
-  std::string text;
-  std::istringstream lines(errors);
-  for (std::string line; std::getline(lines, line);) {
-    const size_t begin = line.find_first_not_of(' ');
-    if (begin == std::string::npos || line.compare(begin, 8, "WARNING:") == 0) continue;
-    text += (text.empty() ? "" : "; ") + line.substr(begin);
-  }
-  return text.empty() ? "it did not say why" : text;
+// All that lvm.conf may say about what a report looks like, as it is by default. Settings
+// that are not named here stay the owner's.
+constexpr const char* kReports =
+    "report { output_format=\"json\" compact_output=0 compact_output_cols=\"\" buffered=1 "
+    "headings=1 prefixes=0 quoted=1 columns_as_rows=0 list_item_separator=\",\" "
+    "binary_values_as_numeric=0 mark_hidden_devices=1 two_word_unknown_device=0 "
+    "vgs_sort=\"vg_name\" lvs_sort=\"vg_name,lv_name\" "
+    "segs_sort=\"vg_name,lv_name,seg_start\" } ";
+constexpr const char* kLogAsJson =
+    "log { verbose=0 silent=0 prefix=\"\" command_names=0 indent=0 report_command_log=1 "
+    "command_log_cols=\"log_seq_num,log_type,log_message\" command_log_sort=\"log_seq_num\" "
+    "command_log_selection=\"all\" }";
+constexpr const char* kLogAsLines =
+    "log { verbose=0 silent=0 prefix=\"\" command_names=0 indent=0 report_command_log=0 }";
+
+// With a command log, LVM 2.03.16 crashes where the volumes to be changed are selected (-S).
+// lvmconfig and tags do not print JSON.
+bool takes_command_log(const std::vector<std::string>& words) {
+  if (words[0] == "lvs" || words[0] == "vgs") return true;
+  if (words[0] == "lvmconfig" || words[0] == "tags") return false;
+  return std::find(words.begin(), words.end(), "-S") == words.end();
 }
 
-// LVM fails in many words where it only lacks permission.
-void check_root(const std::string& errors) {
-  if (::geteuid() == 0 || errors.find("ermission denied") == std::string::npos) return;
-  throw Error(MessageId::kPermission, "LVM lacks permission: " + complaint(errors),
-              "run extmerge as root");
+std::string reason_of(const CommandResult& result) {
+  std::string reason = reason_in_log(result.output);
+  if (reason.empty()) reason = reason_in_lines(result.errors);
+  if (result.exit_status > 128) {
+    const std::string ended = "it was ended by signal " + std::to_string(result.exit_status - 128);
+    return reason.empty() ? ended : reason + "; " + ended;
+  }
+  return reason.empty() ? "it did not say why" : reason;
+}
+
+void say_that_it_waits(const std::string& command, pid_t holder) {
+  std::ifstream file("/proc/" + std::to_string(holder) + "/comm");
+  std::string name;
+  std::getline(file, name);
+  const std::string whose =
+      holder == 0 ? "another command"
+                  : "process " + std::to_string(holder) + (name.empty() ? "" : " (" + name + ")");
+  spdlog::info("waiting for LVM ({}): {} holds the lock", command, printable(whose));
+}
+
+// LVM fails in many ways where it only lacks permission.
+void check_root(const std::string& happened) {
+  if (::geteuid() == 0) return;
+  throw Error(MessageId::kPermission, happened, "run extmerge as root");
 }
 
 // LVM writes a file beside the one it is asked for and renames it, so it needs a
@@ -71,7 +101,7 @@ class PrivateFolder {
 
 }  // namespace
 
-Lvm::Lvm() {
+Lvm::Lvm(std::stop_token stop) : stop_(std::move(stop)) {
   for (const char* candidate : {"/usr/sbin/lvm", "/sbin/lvm"}) {
     if (::access(candidate, X_OK) != 0) continue;
     program_ = candidate;
@@ -81,23 +111,86 @@ Lvm::Lvm() {
               "install lvm2, or name the devices: --metadata, --data, --thin-id and --origin");
 }
 
-std::vector<LogicalVolume> Lvm::volumes(const std::string& vg) const {
-  std::vector<std::string> words = {program_, "lvs",       "-a", "--reportformat",
-                                    "json",   "--units",   "b",  "--nosuffix",
-                                    "-o",     lvs_fields()};
-  if (!vg.empty()) words.push_back(vg);
-  const CommandResult result = run_command(words);
-  if (result.exit_status != 0) {
-    check_root(result.errors);
-    const bool missing = !vg.empty() && result.errors.find("not found") != std::string::npos;
-    throw Error(missing ? MessageId::kGroupAbsent : MessageId::kLvmRefused,
-                "LVM cannot list the volumes of " + (vg.empty() ? "this system" : vg) + ": " +
-                    complaint(result.errors),
-                missing ? "attach the disks of the group, or check the name (vgs); a path begins "
-                          "with / or ./"
-                        : "check the name (lvs); a path begins with / or ./");
+CommandResult Lvm::call(const std::vector<std::string>& words,
+                        const std::vector<std::string>& environment) const {
+  std::vector<std::string> arguments = {
+      program_, words[0], "--config",
+      std::string(kReports) + (takes_command_log(words) ? kLogAsJson : kLogAsLines)};
+  arguments.insert(arguments.end(), words.begin() + 1, words.end());
+  CommandResult result = run_command(
+      arguments, {stop_, [&](pid_t holder) { say_that_it_waits(words[0], holder); }}, environment);
+  spdlog::debug("{}: {}", printable(joined(words)), result.exit_status);
+  if (result.exit_status == 0) {
+    const std::string remarks = reason_in_log(result.output) + reason_in_lines(result.errors);
+    if (!remarks.empty()) spdlog::debug("LVM remarks: {}", printable(remarks));
+    return result;
   }
+  if (result.was_stopped) {
+    throw Error(MessageId::kStopped,
+                "stopped as requested while LVM waited for a lock of another command",
+                "run the same command again");
+  }
+  return result;
+}
+
+std::vector<VolumeGroup> Lvm::groups() const {
+  const CommandResult result = call({"vgs", "--nolocking", "--foreign", "--shared",
+                                     "--reportformat", "json", "-o", vgs_fields()});
+  if (result.exit_status == 0) return parse_vgs(result.output);
+  throw Error(MessageId::kLvmRefused, "LVM cannot list all volume groups: " + reason_of(result),
+              "see vgs");
+}
+
+void Lvm::fail_to_list(const std::string& vg, const CommandResult& result) const {
+  const std::string happened = "LVM cannot list the volumes of " + vg + ": " + reason_of(result);
+  check_root(happened);
+  const std::vector<VolumeGroup> all = groups();
+  const auto group =
+      std::find_if(all.begin(), all.end(), [&](const VolumeGroup& one) { return one.name == vg; });
+  if (group == all.end()) {
+    throw Error(MessageId::kGroupAbsent, "there is no volume group called " + vg,
+                "attach the disks of the group, or check the name (vgs); the name of a volume is "
+                "VG/LV, a path begins with / or ./");
+  }
+  check_group(*group, false);
+  throw Error(MessageId::kLvmRefused, happened, "see lvs -a " + vg);
+}
+
+namespace {
+
+std::vector<std::string> lvs_words(const std::string& vg) {
+  return {"lvs",        "-a", "--reportformat", "json", "--units", "b",
+          "--nosuffix", "-o", lvs_fields(),     vg};
+}
+
+}  // namespace
+
+std::vector<LogicalVolume> Lvm::volumes(const std::string& vg) const {
+  const CommandResult result = call(lvs_words(vg));
+  if (result.exit_status != 0) fail_to_list(vg, result);
   return parse_lvs(result.output);
+}
+
+std::vector<LogicalVolume> Lvm::volumes_unlocked(const std::string& vg) const {
+  std::vector<std::string> words = lvs_words(vg);
+  words.insert(words.begin() + 1, "--nolocking");
+  const CommandResult result = call(words);
+  if (result.exit_status != 0) fail_to_list(vg, result);
+  return parse_lvs(result.output);
+}
+
+std::string Lvm::group_of(const std::string& lv_uuid) const {
+  std::vector<std::string> words = lvs_words("--nolocking");
+  words.insert(words.end(), {"-S", "lv_uuid=" + lv_uuid});
+  // It ends with a failure where any group is sick, and lists the others all the same.
+  const CommandResult result = call(words);
+  for (const LogicalVolume& volume : parse_lvs(result.output)) {
+    if (volume.uuid == lv_uuid) return volume.vg;
+  }
+  if (result.exit_status == 0) return {};
+  check_root("LVM cannot list all volumes: " + reason_of(result));
+  throw Error(MessageId::kLvmRefused, "LVM cannot list all volumes: " + reason_of(result),
+              "see lvs -a");
 }
 
 std::map<std::string, std::string> Lvm::external_origins(const std::string& vg) const {
@@ -107,7 +200,47 @@ std::map<std::string, std::string> Lvm::external_origins(const std::string& vg) 
   std::ifstream file(path, std::ios::binary);
   std::ostringstream text;
   text << file.rdbuf();
+  if (text.str().empty()) {
+    throw Error(MessageId::kLvmRefused, "LVM did not write the metadata of " + vg + " to a file",
+                "see lvmconfig global/test: in test mode LVM does nothing");
+  }
   return parse_external_origins(text.str());
+}
+
+std::optional<std::string> Lvm::setting(const std::string& key) const {
+  // It ends with a failure where there is no such setting.
+  const CommandResult result = call({"lvmconfig", "--mergedconfig", key});
+  if (result.exit_status != 0) return {};
+  std::string text = result.output;
+  while (text.ends_with('\n')) text.pop_back();
+  return key.substr(0, key.find('/') + 1) + text;
+}
+
+std::vector<std::string> Lvm::host_tags() const {
+  std::vector<std::string> tags;
+  std::istringstream lines(call({"tags"}).output);
+  for (std::string line; std::getline(lines, line);) tags.push_back(line);
+  return tags;
+}
+
+std::string Lvm::activation_hindrance(const LogicalVolume& volume) const {
+  const std::vector<std::string> tags = host_tags();
+  if (const auto list = setting("activation/volume_list")) {
+    return is_in_volume_list(parse_setting(*list), volume, tags) ? "" : *list;
+  }
+  // Without the list, a host that has tags activates what has one of them.
+  if (tags.empty() || has_any_tag(volume, tags)) return {};
+  return "tags (this host has the tag " + tags.front() + ", and the volume has none of its)";
+}
+
+std::string Lvm::writing_hindrance(const std::vector<LogicalVolume>& volumes) const {
+  const auto list = setting("activation/read_only_volume_list");
+  if (!list) return {};
+  const std::vector<std::string> tags = host_tags();
+  const bool is_listed = std::any_of(volumes.begin(), volumes.end(), [&](const auto& volume) {
+    return is_in_volume_list(parse_setting(*list), volume, tags);
+  });
+  return is_listed ? *list : "";
 }
 
 void Lvm::run(const std::vector<std::string>& words, const std::string& next) const {
@@ -120,13 +253,25 @@ void Lvm::run_unannounced(const std::vector<std::string>& words, const std::stri
 
 void Lvm::run(const std::vector<std::string>& words, const std::string& next,
               const std::vector<std::string>& environment) const {
-  std::vector<std::string> arguments = {program_};
-  arguments.insert(arguments.end(), words.begin(), words.end());
-  const CommandResult result = run_command(arguments, {}, environment);
-  spdlog::debug("{}: {}", printable(joined(words)), result.exit_status);
+  const CommandResult result = call(words, environment);
   if (result.exit_status == 0) return;
-  check_root(result.errors);
-  throw Error(MessageId::kLvmRefused, joined(words) + " failed: " + complaint(result.errors), next);
+  const std::string happened = joined(words) + " failed: " + reason_of(result);
+  check_root(happened);
+  throw Error(MessageId::kLvmRefused, happened, next);
+}
+
+void check_group(const VolumeGroup& group, bool is_partial) {
+  const auto refuse = [&](const std::string& why, const std::string& next) {
+    throw Error(MessageId::kUnfitGroup, "the volume group " + group.name + " is " + why, next);
+  };
+  if (group.shared) {
+    refuse("shared between machines", "LVM has no external origins there; nothing overrides this");
+  }
+  if (group.exported) refuse("exported", "import it first (vgimport " + group.name + ")");
+  if (!is_partial) return;
+  throw Error(MessageId::kGroupAbsent,
+              "the volume group " + group.name + " is partial: it misses physical volumes",
+              "attach them (vgs -o +vg_missing_pv_count) and run the same command again");
 }
 
 }  // namespace extmerge

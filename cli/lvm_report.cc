@@ -72,6 +72,7 @@ LogicalVolume volume_of(const nlohmann::json& row) {
   volume.size = Bytes(number_of(row, "lv_size").value_or(0));
   volume.chunk_size = Bytes(number_of(row, "chunk_size").value_or(0));
   volume.tags = split(text_of(row, "lv_tags"), ',');
+  volume.vg_tags = split(text_of(row, "vg_tags"), ',');
   volume.origin = name_of(row, "origin");
   volume.pool = name_of(row, "pool_lv");
   volume.data = name_of(row, "data_lv");
@@ -82,6 +83,16 @@ LogicalVolume volume_of(const nlohmann::json& row) {
   return volume;
 }
 
+bool contains(const std::vector<std::string>& strings, std::string_view string) {
+  return std::find(strings.begin(), strings.end(), string) != strings.end();
+}
+
+// LVM says some things twice.
+void add_part(std::string& text, const std::string& part) {
+  if (text == part || text.ends_with("; " + part)) return;
+  text += (text.empty() ? "" : "; ") + part;
+}
+
 std::string without_dashes(std::string uuid) {
   std::erase(uuid, '-');
   return uuid;
@@ -89,19 +100,46 @@ std::string without_dashes(std::string uuid) {
 
 }  // namespace
 
-bool LogicalVolume::has_tag(std::string_view tag) const {
-  return std::find(tags.begin(), tags.end(), tag) != tags.end();
-}
+bool LogicalVolume::has_tag(std::string_view tag) const { return contains(tags, tag); }
 
 std::string LogicalVolume::dm_uuid(std::string_view layer) const {
   return "LVM-" + without_dashes(vg_uuid) + without_dashes(uuid) + std::string(layer);
 }
 
+std::string volume_of_node(std::string_view node) {
+  std::string name;
+  bool in_group = true;
+  for (size_t i = 0; i < node.size(); ++i) {
+    if (node[i] != '-') {
+      name += node[i];
+    } else if (node.substr(i).starts_with("--")) {
+      name += node[i++];
+    } else if (in_group) {
+      in_group = false;
+      name += '/';
+    } else {
+      break;  // the layer
+    }
+  }
+  return in_group || name.starts_with('/') || name.ends_with('/') ? "" : name;
+}
+
+std::string lv_uuid_of_node(std::string_view dm_uuid) {
+  constexpr size_t kGroup = 32, kVolume = 32;
+  constexpr std::string_view kBegin = "LVM-";
+  if (!dm_uuid.starts_with(kBegin) || dm_uuid.size() < kBegin.size() + kGroup + kVolume) return {};
+  std::string uuid(dm_uuid.substr(kBegin.size() + kGroup, kVolume));
+  for (const size_t dash : {6, 11, 16, 21, 26, 31}) uuid.insert(dash, "-");
+  return uuid;
+}
+
 std::string lvs_fields() {
-  return "vg_name,vg_uuid,vg_shared,vg_exported,vg_partial,lv_name,lv_uuid,lv_attr,lv_size,lv_tags,"
-         "segtype,origin,pool_lv,data_lv,metadata_lv,chunk_size,thin_id,transaction_id,"
+  return "vg_name,vg_uuid,vg_shared,vg_exported,vg_partial,vg_tags,lv_name,lv_uuid,lv_attr,lv_size,"
+         "lv_tags,segtype,origin,pool_lv,data_lv,metadata_lv,chunk_size,thin_id,transaction_id,"
          "lv_skip_activation";
 }
+
+std::string vgs_fields() { return "vg_name,vg_uuid,vg_shared,vg_exported"; }
 
 std::vector<LogicalVolume> parse_lvs(const std::string& json) {
   std::vector<LogicalVolume> volumes;
@@ -122,6 +160,83 @@ std::vector<LogicalVolume> parse_lvs(const std::string& json) {
     throw not_understood(error.what());
   }
   return volumes;
+}
+
+std::vector<VolumeGroup> parse_vgs(const std::string& json) {
+  std::vector<VolumeGroup> groups;
+  try {
+    const nlohmann::json whole = nlohmann::json::parse(json);
+    for (const nlohmann::json& report : whole.at("report")) {
+      for (const nlohmann::json& row : report.at("vg")) {
+        groups.push_back({text_of(row, "vg_name"), text_of(row, "vg_uuid"),
+                          flag_of(row, "vg_shared"), flag_of(row, "vg_exported")});
+      }
+    }
+  } catch (const nlohmann::json::exception& error) {
+    throw not_understood(error.what());
+  }
+  return groups;
+}
+
+std::string reason_in_log(const std::string& json) {
+  std::string failures, warnings;
+  const nlohmann::json whole = nlohmann::json::parse(json, nullptr, false);
+  if (!whole.is_object() || !whole.contains("log") || !whole["log"].is_array()) return {};
+  for (const nlohmann::json& row : whole["log"]) {
+    if (!row.is_object()) continue;
+    const std::string type = row.value("log_type", nlohmann::json()).dump();
+    const nlohmann::json message = row.value("log_message", nlohmann::json());
+    if (!message.is_string()) continue;
+    if (type == "\"error\"") add_part(failures, message.get<std::string>());
+    if (type == "\"warn\"") add_part(warnings, message.get<std::string>());
+  }
+  return failures.empty() ? warnings : failures;
+}
+
+// LVM warns of other things as well, and the reason comes last.
+std::string reason_in_lines(const std::string& errors) {
+  constexpr size_t kMost = 4;
+  std::vector<std::string> lines;
+  std::istringstream stream(errors);
+  for (std::string line; std::getline(stream, line);) {
+    const size_t begin = line.find_first_not_of(' ');
+    if (begin == std::string::npos || line.compare(begin, 8, "WARNING:") == 0) continue;
+    lines.push_back(line.substr(begin));
+  }
+  std::string text;
+  for (size_t i = lines.size() - std::min(lines.size(), kMost); i < lines.size(); ++i) {
+    add_part(text, lines[i]);
+  }
+  return text;
+}
+
+std::vector<std::string> parse_setting(std::string_view text) {
+  std::vector<std::string> strings;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '"') continue;
+    std::string string;
+    for (++i; i < text.size() && text[i] != '"'; ++i) {
+      if (text[i] == '\\' && i + 1 < text.size()) ++i;
+      string += text[i];
+    }
+    strings.push_back(string);
+  }
+  return strings;
+}
+
+bool has_any_tag(const LogicalVolume& volume, const std::vector<std::string>& host_tags) {
+  return std::any_of(host_tags.begin(), host_tags.end(), [&](const std::string& tag) {
+    return volume.has_tag(tag) || contains(volume.vg_tags, tag);
+  });
+}
+
+bool is_in_volume_list(const std::vector<std::string>& list, const LogicalVolume& volume,
+                       const std::vector<std::string>& host_tags) {
+  return std::any_of(list.begin(), list.end(), [&](const std::string& item) {
+    if (item == "@*") return has_any_tag(volume, host_tags);
+    if (item.starts_with('@')) return has_any_tag(volume, {item.substr(1)});
+    return item == volume.vg || item == volume.full_name();
+  });
 }
 
 // The text is sections in braces and `key = value` lines; a `#` begins a comment

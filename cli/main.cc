@@ -43,7 +43,8 @@ bool fill_standard_descriptors() {
 std::vector<Error> run(const std::vector<std::string>& arguments, bool& json, Signals& signals,
                        const std::shared_ptr<TerminalLine>& terminal) {
   json = asks_for_json(arguments);
-  const Options options = parse_command_line(arguments, [](Options& o) { apply_configuration(o); });
+  Options options = parse_command_line(arguments, [](Options& o) { apply_configuration(o); });
+  options.stop = signals.stop_token();
   if (options.text) {
     json = false;
     print(*options.text);

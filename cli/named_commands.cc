@@ -217,7 +217,7 @@ std::vector<Error> abort_merge(const Options& options) {
     if (error.id() != MessageId::kNotFound || !recorded) throw;
     const SystemChanges changes = recorded->changes;
     const std::string origin = changes.is_of_lvm() ? changes.origin_name() : "its origin";
-    abort_recorded(*recorded);
+    abort_recorded(options, *recorded);
     print_report(options,
                  "Given up: " + printable(changes.thin_name()) + " is gone, and " +
                      printable(origin) + " may be half merged.\n",

@@ -30,33 +30,31 @@ std::unique_ptr<NamedSource> open_path(const Options& options, const std::string
                 "--data, --thin-id and --origin");
   }
   if (table->uuid.starts_with("LVM-")) {
-    const std::string name = volume_of_dm_uuid(Lvm(), table->uuid);
+    const std::string name = volume_of_dm(Lvm(options.stop), *table);
     return std::make_unique<VolumeSource>(options, name);
   }
   return std::make_unique<DmSource>(options, facts.device_number);
 }
 
 // The volume by its uuid: it may have been renamed. Or, where it is gone, its freeze.
-std::string present_name(const SystemChanges& changes) {
-  std::string freeze;
-  for (const LogicalVolume& volume : Lvm().volumes(changes.vg)) {
-    if (volume.uuid == changes.thin_uuid) return volume.full_name();
-    if (!changes.freeze.empty() && volume.name == changes.freeze) freeze = volume.full_name();
-  }
-  return freeze.empty() ? changes.thin_name() : freeze;
+std::string present_name(const Options& options, const SystemChanges& changes) {
+  const auto volumes = recorded_group(Lvm(options.stop), changes);
+  if (const auto* const thin = find_by_uuid(volumes, changes.thin_uuid)) return thin->full_name();
+  const LogicalVolume* const freeze = find_freeze(volumes, changes);
+  return freeze ? freeze->full_name() : changes.thin_name();
 }
 
 // Which of several records of the same name is meant: that of a volume that exists, of a
 // removal to be completed, of an origin that exists, of a merge under way; in this order.
-int rank(const SystemChanges& changes) {
+int rank(const Options& options, const SystemChanges& changes) {
   bool thin = false, origin = false;
   if (changes.is_of_lvm()) {
     try {
-      for (const LogicalVolume& volume : Lvm().volumes(changes.vg)) {
-        thin |= volume.uuid == changes.thin_uuid;
-        origin |= volume.uuid == changes.origin_uuid;
-      }
-    } catch (const Error&) {  // no such group any more
+      const auto volumes = recorded_group(Lvm(options.stop), changes);
+      thin = find_by_uuid(volumes, changes.thin_uuid) != nullptr;
+      origin = find_by_uuid(volumes, changes.origin_uuid) != nullptr;
+    } catch (const Error& error) {  // no such group any more
+      if (error.id() == MessageId::kStopped) throw;
     }
   }
   const bool under_way = !changes.is_put_back() || changes.holding;
@@ -66,20 +64,36 @@ int rank(const SystemChanges& changes) {
 std::unique_ptr<NamedSource> open_recorded_source(const Options& options,
                                                   const SystemChanges& changes) {
   if (changes.is_of_lvm()) {
-    return std::make_unique<VolumeSource>(options, present_name(changes));
+    return std::make_unique<VolumeSource>(options, present_name(options, changes));
   }
   return open_path(options, "/dev/mapper/" + changes.thin);
 }
 
 // Of the group that a volume's name names; none if there is no such group.
-std::vector<LogicalVolume> volumes_beside(const std::string& name) {
+std::vector<LogicalVolume> volumes_beside(const Options& options, const std::string& name) {
   const size_t slash = name.find('/');
   if (slash == std::string::npos || is_path(name)) return {};
   try {
-    return Lvm().volumes(name.substr(0, slash));
-  } catch (const Error&) {
+    return Lvm(options.stop).volumes(name.substr(0, slash));
+  } catch (const Error& error) {
+    if (error.id() == MessageId::kStopped) throw;
     return {};
   }
+}
+
+// Whether the record is of the merge of the volume that `name` names; `beside` are all volumes of
+// the group named.
+bool is_of(const SystemChanges& changes, const std::string& name,
+           const std::vector<LogicalVolume>& beside) {
+  const std::string lv = name.substr(name.find('/') + 1);
+  if (const LogicalVolume* const named = find_volume(beside, lv)) {
+    if (changes.thin_uuid == named->uuid) return true;
+    // A name that is a volume's now is not that of another that had it before.
+    return changes.is_called(name) && !find_by_uuid(beside, changes.thin_uuid);
+  }
+  // The volume is gone, and its group may have been renamed.
+  const bool is_beside = find_by_uuid(beside, changes.origin_uuid) != nullptr;
+  return changes.is_called(name) || (is_beside && lv == changes.thin);
 }
 
 }  // namespace
@@ -89,28 +103,35 @@ void NamedSource::check_finish() const {
               "remove the thin by hand once the merge is done");
 }
 
+std::vector<LogicalVolume> recorded_group(const Lvm& lvm, const SystemChanges& changes) {
+  return group_with(lvm, changes.vg, {changes.origin_uuid, changes.thin_uuid});
+}
+
+const LogicalVolume* find_freeze(const std::vector<LogicalVolume>& volumes,
+                                 const SystemChanges& changes) {
+  if (changes.freeze.empty()) return nullptr;
+  // Killed just after LVM had made it, a run knew no uuid.
+  return changes.freeze_uuid.empty() ? find_volume(volumes, changes.freeze)
+                                     : find_by_uuid(volumes, changes.freeze_uuid);
+}
+
 std::optional<RecordedChanges> find_recorded(const Options& options, const std::string& name) {
   if (options.journal) {
     const JournalPath path = open_journal_path(*options.journal);
     const auto changes = path.directory ? read_changes(*path.directory, path.name) : std::nullopt;
-    if (!changes || (!name.empty() && !changes->is_called(name))) return {};
+    if (!changes) return {};
+    if (!name.empty() && !is_of(*changes, name, volumes_beside(options, name))) return {};
     return RecordedChanges{journal_place(path.directory, path.path), *changes};
   }
-  const std::vector<LogicalVolume> volumes = volumes_beside(name);
-  const LogicalVolume* const named = find_volume(volumes, name.substr(name.find('/') + 1));
+  const std::vector<LogicalVolume> beside = volumes_beside(options, name);
   std::vector<RecordedChanges> found;
   for (RecordedChanges& one : all_recorded(options)) {
-    // A name that is a volume's now is not that of another that had it before.
-    const std::string& uuid = one.changes.thin_uuid;
-    const bool is_it =
-        named ? uuid == named->uuid || (one.changes.is_called(name) && !find_by_uuid(volumes, uuid))
-              : one.changes.is_called(name);
-    if (is_it) found.push_back(std::move(one));
+    if (is_of(one.changes, name, beside)) found.push_back(std::move(one));
   }
   // Names are used again.
   if (found.size() > 1) {
     std::stable_sort(found.begin(), found.end(), [&](const auto& a, const auto& b) {
-      return rank(a.changes) > rank(b.changes);
+      return rank(options, a.changes) > rank(options, b.changes);
     });
   }
   if (found.empty()) return {};
@@ -168,11 +189,11 @@ std::unique_ptr<NamedSource> open_named_source(const Options& options) {
     } catch (const Error& error) {
       const auto found = find_recorded(options, options.source);
       if (error.id() != MessageId::kNotFound || !found || found->changes.freeze.empty()) throw;
+      const std::string frozen = present_name(options, found->changes);
       throw Error(error.id(), error.what(),
-                  "a merge of it is unfinished, and frozen in " + found->changes.vg + "/" +
-                      found->changes.freeze + ": extmerge resume " + options.source +
-                      ", or, if it had not begun to copy, extmerge merge " + found->changes.vg +
-                      "/" + found->changes.freeze);
+                  "a merge of it is unfinished, and frozen in " + frozen + ": extmerge resume " +
+                      options.source + ", or, if it had not begun to copy, extmerge merge " +
+                      frozen);
     }
   }
   if (!of_record || !options.journal) return nullptr;

@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/lvm.h"
 #include "cli/options.h"
 #include "cli/system_changes.h"
 #include "merge/merger.h"
@@ -94,6 +95,12 @@ class NamedSource {
 // What `options.source` or, for resume, undo and abort, the journal names. Null if that is a
 // merge of plain devices.
 std::unique_ptr<NamedSource> open_named_source(const Options& options);
+
+// Every volume of the group that the record is of, whatever it is called now; and among them the
+// freeze, null if it is gone.
+std::vector<LogicalVolume> recorded_group(const Lvm& lvm, const SystemChanges& changes);
+const LogicalVolume* find_freeze(const std::vector<LogicalVolume>& volumes,
+                                 const SystemChanges& changes);
 
 struct RecordedChanges {
   JournalPlace place;

@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,8 @@ struct Options {
   std::optional<std::string> text;
 
   Command command = Command::kPlan;
+  // Of the signals that ask for a stop. Set once the command is known.
+  std::stop_token stop;
 
   // SOURCE by name: VG/SNAP or a thin's path. Also of resume, status, undo and abort, where
   // it can only be VG/SNAP. Empty where the devices are given.

@@ -76,4 +76,16 @@ std::string shell_word(const std::string& text) {
   return (odd ? "$'" : "'") + printable(word) + "'";
 }
 
+std::string some_of(const std::vector<std::string>& names) {
+  constexpr size_t kMost = 5, kShown = 3;
+  const size_t shown = names.size() > kMost ? kShown : names.size();
+  std::string text;
+  for (size_t i = 0; i < shown; ++i) {
+    const bool is_last = i + 1 == names.size();
+    text += (i == 0 ? "" : is_last ? " and " : ", ") + names[i];
+  }
+  if (shown < names.size()) text += " and " + std::to_string(names.size() - shown) + " more";
+  return text;
+}
+
 }  // namespace extmerge

@@ -8,6 +8,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace extmerge {
 
@@ -19,5 +20,8 @@ std::string printable_lines(std::string_view text);
 
 // As one word for a shell; nothing is changed where nothing needs it.
 std::string shell_word(const std::string& text);
+
+// "k1, k2 and k3"; of more than five names the first three: "k1, k10, k100 and 147 more".
+std::string some_of(const std::vector<std::string>& names);
 
 }  // namespace extmerge

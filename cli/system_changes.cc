@@ -6,6 +6,7 @@
 #include <span>
 
 #include "cli/device_mapper.h"
+#include "cli/lvm_report.h"
 #include "io/error.h"
 #include "merge/journal.h"
 
@@ -48,6 +49,7 @@ void each_member(Changes& changes, const Visit& visit) {
   visit("removing", changes.removing, Key::kAlways);
   // Added since:
   visit("carrier", changes.carrier, Key::kAddedSince);
+  visit("freeze_uuid", changes.freeze_uuid, Key::kAddedSince);
 }
 
 template <typename Value>
@@ -106,11 +108,11 @@ bool SystemChanges::is_called(const std::string& name) const {
 }
 
 std::optional<bool> origin_is_writable(const SystemChanges& changes) {
-  const std::string name = doubled(changes.vg) + "-" + doubled(changes.origin);
+  if (changes.origin_uuid.empty()) return {};
   std::optional<bool> writable;
   for (const uint64_t device : all_dm_devices()) {
     const auto table = read_dm_table(device);
-    if (!table || (table->name != name && table->name != name + "-real")) continue;
+    if (!table || lv_uuid_of_node(table->uuid) != changes.origin_uuid) continue;
     writable = writable.value_or(false) || !table->read_only;
   }
   return writable;

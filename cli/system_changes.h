@@ -20,6 +20,8 @@ struct SystemChanges {
 
   // The freeze, by name; empty if there is none, or none any more.
   std::string freeze;
+  // LVM's uuid of it, once that is known: it may be renamed.
+  std::string freeze_uuid;
   // The id of the last one, and the pool's transaction in which it was made: ids are used
   // again, and the journal knows the thin by both.
   std::optional<uint64_t> freeze_id;
@@ -44,7 +46,7 @@ struct SystemChanges {
   // The origin was activated, read-only, to be compared.
   bool origin_activated = false;
 
-  // The thin that is active for a moment, so that LVM makes the layer below the origin.
+  // The uuid of the thin that is active for a moment, so that LVM makes the layer below the origin.
   std::string carrier;
 
   bool pool_was_active = true;

@@ -3,6 +3,7 @@
 #include "cli/thin_volume.h"
 
 #include <algorithm>
+#include <optional>
 #include <string_view>
 
 #include "io/error.h"
@@ -12,24 +13,13 @@ namespace extmerge {
 void check_group(const std::vector<LogicalVolume>& volumes) {
   if (volumes.empty()) return;
   const LogicalVolume& volume = volumes.front();
-  const auto refuse = [&](MessageId id, const std::string& why, const std::string& next) {
-    throw Error(id, "the volume group " + volume.vg + " is " + why, next);
-  };
-  if (volume.vg_shared) {
-    refuse(MessageId::kUnfitGroup, "shared between machines",
-           "LVM has no external origins there; nothing overrides this");
-  }
-  if (volume.vg_exported) {
-    refuse(MessageId::kUnfitGroup, "exported", "import it first (vgimport " + volume.vg + ")");
-  }
-  if (volume.vg_partial) {
-    refuse(MessageId::kGroupAbsent, "partial: it misses physical volumes",
-           "attach them (vgs -o +vg_missing_pv_count) and run the same command again");
-  }
+  check_group({volume.vg, volume.vg_uuid, volume.vg_shared, volume.vg_exported}, volume.vg_partial);
 }
 
 namespace {
 
+// The kind of its segments first: `lvs` shows the hidden volume below a cache, or the parent of a
+// thin, as an origin, too.
 void check_origin_kind(const std::vector<LogicalVolume>& volumes, const LogicalVolume& origin) {
   const auto refuse = [&](const std::string& what) {
     throw Error(MessageId::kUnfitOrigin,
@@ -37,12 +27,14 @@ void check_origin_kind(const std::vector<LogicalVolume>& volumes, const LogicalV
                     ", which this version does not write to",
                 "copy the snapshot to a new volume instead (docs/lvm.md)");
   };
-  if (!origin.origin.empty()) refuse("an old-style snapshot of " + origin.origin);
   for (const LogicalVolume& volume : volumes) {
-    if (volume.name == origin.name && volume.segment_type != "linear" &&
+    if (volume.uuid == origin.uuid && volume.segment_type != "linear" &&
         volume.segment_type != "striped") {
       refuse("a " + volume.segment_type + " volume");
     }
+  }
+  if (!origin.origin.empty()) refuse("an old-style snapshot of " + origin.origin);
+  for (const LogicalVolume& volume : volumes) {
     if (volume.origin == origin.name && !volume.is_thin()) {
       refuse("also the origin of the old-style snapshot " + volume.full_name());
     }
@@ -121,7 +113,13 @@ ThinVolume find_thin_volume(const Lvm& lvm, std::vector<LogicalVolume> volumes,
   const auto origins = lvm.external_origins(vg);
   const auto origin = origins.find(snap);
   if (origin == origins.end()) {
-    throw Error(MessageId::kNotAThin, name + " has no external origin",
+    // LVM makes that of `lvcreate -s --thinpool POOL` of a thin of this very pool.
+    const bool is_internal = !found.snap.origin.empty();
+    throw Error(MessageId::kNotAThin,
+                name + " has no external origin" +
+                    (is_internal ? ": it is an ordinary snapshot of " + vg + "/" +
+                                       found.snap.origin + ", a thin volume of the same pool"
+                                 : ""),
                 "there is nothing to merge it into; a thin snapshot of a thin volume goes back "
                 "with lvconvert --merge");
   }
@@ -153,12 +151,54 @@ std::vector<OriginUser> users_of_origin(const std::vector<LogicalVolume>& volume
   return users;
 }
 
-std::string volume_of_dm_uuid(const Lvm& lvm, const std::string& uuid) {
-  for (const LogicalVolume& volume : lvm.volumes("")) {
-    if (volume.dm_uuid() == uuid) return volume.full_name();
+Error activation_forbidden(const LogicalVolume& volume, const std::string& setting) {
+  return Error(MessageId::kActivationForbidden,
+               volume.full_name() + " may not be activated on this host: lvm.conf has " + setting,
+               "add \"" + volume.full_name() +
+                   "\" to activation/volume_list, or run extmerge where "
+                   "the volume may be active");
+}
+
+std::string volume_of_dm(const Lvm& lvm, const DmTable& node) {
+  const std::string uuid = lv_uuid_of_node(node.uuid), name = volume_of_node(node.name);
+  if (!uuid.empty()) {
+    const auto volumes = group_with(lvm, name.substr(0, name.find('/')), {uuid});
+    const LogicalVolume* const volume = find_by_uuid(volumes, uuid);
+    if (volume && volume->dm_uuid() == node.uuid) return volume->full_name();
   }
-  throw Error(MessageId::kNotFound, "LVM knows no volume with the uuid " + uuid,
+  throw Error(MessageId::kNotFound, "LVM knows no volume with the uuid " + node.uuid,
               "name the volume as VG/LV (lvs)");
+}
+
+std::vector<LogicalVolume> group_with(const Lvm& lvm, const std::string& vg,
+                                      const std::vector<std::string>& lv_uuids) {
+  std::vector<LogicalVolume> volumes;
+  std::optional<Error> failure;
+  try {
+    if (!vg.empty()) volumes = lvm.volumes(vg);
+  } catch (const Error& error) {
+    if (error.id() != MessageId::kGroupAbsent) throw;
+    failure = error;
+  }
+  for (const std::string& uuid : lv_uuids) {
+    if (find_by_uuid(volumes, uuid)) return volumes;
+  }
+  for (const std::string& uuid : lv_uuids) {
+    const std::string now = uuid.empty() ? "" : lvm.group_of(uuid);
+    if (!now.empty()) return lvm.volumes(now);
+  }
+  if (failure) throw *failure;
+  return volumes;
+}
+
+std::string present_name(const LogicalVolume& volume) {
+  for (const char* layer : {"", "-tpool", "-real"}) {
+    const auto device = find_dm_device(volume.dm_uuid(layer));
+    const auto table = device ? read_dm_table(*device) : std::nullopt;
+    const std::string name = table ? volume_of_node(table->name) : "";
+    if (!name.empty()) return name;
+  }
+  return volume.full_name();
 }
 
 }  // namespace extmerge

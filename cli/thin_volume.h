@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/device_mapper.h"
 #include "cli/lvm.h"
 #include "merge/target.h"
 
@@ -39,8 +40,20 @@ ThinVolume find_thin_volume(const Lvm& lvm, const std::string& name);
 ThinVolume find_thin_volume(const Lvm& lvm, std::vector<LogicalVolume> volumes,
                             const std::string& snap);
 
-// The volume that the dm device with that uuid is, as "vg/name"; throws kNotFound.
-std::string volume_of_dm_uuid(const Lvm& lvm, const std::string& uuid);
+// kActivationForbidden: `setting` is what Lvm::activation_hindrance() says.
+Error activation_forbidden(const LogicalVolume& volume, const std::string& setting);
+
+// The volume that a node of device-mapper is, as "vg/name"; throws kNotFound. Only its own group
+// is asked.
+std::string volume_of_dm(const Lvm& lvm, const DmTable& node);
+
+// Every volume of the group that has one of these: it may have another name than `vg` by now,
+// and another group may have that. Throws kNotFound if there is neither such a volume nor such a
+// group.
+std::vector<LogicalVolume> group_with(const Lvm& lvm, const std::string& vg,
+                                      const std::vector<std::string>& lv_uuids);
+// The name that an active volume has just now, as "vg/name"; of an inactive one the one it had.
+std::string present_name(const LogicalVolume& volume);
 
 // The thin volumes among `volumes` whose external origin is `origin`; `origins` is
 // Lvm::external_origins(), `pool` the one that is not another.

@@ -26,6 +26,8 @@ void VolumeSource::activate_pool() {
   }
   const auto device = find_dm_device(uuid);
   if (!device) {
+    const std::string setting = lvm_.activation_hindrance(volume_.pool);
+    if (!setting.empty()) throw activation_forbidden(volume_.pool, setting);
     throw Error(MessageId::kUnfitPool, "the pool " + volume_.pool.full_name() + " has no device",
                 "activate it (lvchange -ay " + volume_.pool.full_name() + ")");
   }
@@ -33,6 +35,26 @@ void VolumeSource::activate_pool() {
   const PoolStatus status = pool_status(pool_.device_number);
   check_pool(pool_, status);
   check_transaction(status);
+}
+
+// LVM loads a pool again when a thin of it is made or removed. With such a setting it then loads it
+// read-only, fails, and leaves its own metadata a transaction ahead of the pool's.
+void VolumeSource::check_pool_stays_writable() const {
+  std::vector<LogicalVolume> parts = {volume_.pool};
+  for (const std::string& part : {volume_.pool.data, volume_.pool.metadata}) {
+    if (const LogicalVolume* const found = find_volume(volume_.volumes, part)) {
+      parts.push_back(*found);
+    }
+  }
+  const std::string setting = lvm_.writing_hindrance(parts);
+  if (setting.empty()) return;
+  throw Error(MessageId::kActivationForbidden,
+              "the pool " + volume_.pool.full_name() +
+                  " may only be activated read-only on this "
+                  "host: lvm.conf has " +
+                  setting,
+              "take the pool out of activation/read_only_volume_list, or run extmerge where it may "
+              "be written to");
 }
 
 void VolumeSource::check_transaction(const PoolStatus& status) const {
@@ -91,10 +113,9 @@ void VolumeSource::settle_activation() {
 // Made for a layer below the origin that nobody sees come: udev is not told of the thin, so that
 // nothing mounts it.
 Carrier VolumeSource::carrier() {
-  const auto activate = [this](const std::string& name) {
-    const LogicalVolume* const thin = find_volume(volume_.volumes, name);
+  const auto activate = [this](const LogicalVolume* thin) {
     if (!thin) return false;
-    changes_.carrier = name;
+    changes_.carrier = thin->uuid;
     changes_.boot = boot_id();
     note();
     try {
@@ -106,14 +127,14 @@ Carrier VolumeSource::carrier() {
   };
   // The freeze cannot be written to, but a volume_list may not have it.
   return {[this, activate] {
-            if (!activate(changes_.freeze)) activate(volume_.snap.name);
+            if (!activate(frozen()) && !activate(&volume_.snap)) check_activation();
           },
           [this] { settle_carrier(); }};
 }
 
 void VolumeSource::settle_carrier() {
   if (changes_.carrier.empty()) return;
-  const LogicalVolume* const thin = find_volume(volume_.volumes, changes_.carrier);
+  const LogicalVolume* const thin = find_by_uuid(volume_.volumes, changes_.carrier);
   if (thin && find_dm_device(thin->dm_uuid())) {
     try {
       lvm_.run_unannounced({"lvchange", "-an", thin->full_name()}, "");
@@ -143,10 +164,11 @@ void VolumeSource::put_back_activation() {
 
 // Somebody may use it by now.
 void VolumeSource::deactivate(const LogicalVolume& volume) const {
+  const std::string name = present_name(volume);
   try {
-    lvm_.run({"lvchange", "-an", volume.full_name()}, "");
+    lvm_.run({"lvchange", "-an", name}, "");
   } catch (const Error& error) {
-    spdlog::warn("{} stays active: {}", printable(volume.full_name()), printable(error.what()));
+    spdlog::warn("{} stays active: {}", printable(name), printable(error.what()));
   }
 }
 

@@ -45,18 +45,19 @@ void unmark(const Lvm& lvm, const LogicalVolume& origin, const SystemChanges& ch
 
 // Of an origin whose thin was removed: writable, unless others read it still.
 std::string make_ordinary(const Lvm& lvm, const SystemChanges& changes) {
-  const auto volumes = lvm.volumes(changes.vg);
+  const auto volumes = recorded_group(lvm, changes);
   const LogicalVolume* const origin = find_by_uuid(volumes, changes.origin_uuid);
   if (!origin) {
     throw Error(MessageId::kNotFound, "the origin " + changes.origin_name() + " is gone",
                 "see lvs -a " + changes.vg);
   }
-  std::string users;
-  for (const auto& [thin, external_origin] : lvm.external_origins(changes.vg)) {
-    if (external_origin == origin->name) users += (users.empty() ? "" : ", ") + thin;
+  std::vector<std::string> users;
+  for (const auto& [thin, external_origin] : lvm.external_origins(origin->vg)) {
+    if (external_origin == origin->name) users.push_back(thin);
   }
   if (!users.empty()) {
-    return origin->full_name() + " stays read-only, because " + users + " reads it";
+    return origin->full_name() + " stays read-only: " + some_of(users) +
+           (users.size() == 1 ? " reads it" : " read it");
   }
   if (!origin->is_writable()) {
     lvm.run({"lvchange", "-prw", origin->full_name()}, "make it writable by hand");
@@ -105,6 +106,10 @@ void VolumeSource::freeze() {
   try {
     lvm_.run({"lvcreate", "-s", "-ky", "-pr", "-n", name, "--addtag", kFreezeTag, thin_name()}, "");
   } catch (const Error& error) {
+    if (error.id() == MessageId::kStopped) {
+      forget_freeze();
+      throw;
+    }
     drop_freeze();  // LVM may have made it all the same
     if (is_in_use()) {
       throw Error(MessageId::kLvmRefused,
@@ -114,16 +119,27 @@ void VolumeSource::freeze() {
     spdlog::info("no freeze, {} is inactive: {}", printable(thin_name()), printable(error.what()));
     return keep_inactive();
   }
-  volume_.volumes = lvm_.volumes(volume_.snap.vg);
+  list_again();
   const LogicalVolume* const made = find_volume(volume_.volumes, name);
   if (!made || !made->thin_id) {
     throw Error(MessageId::kLvmRefused, "LVM made " + name + " and does not show it",
                 "see lvs -a " + volume_.snap.vg);
   }
+  changes_.freeze_uuid = made->uuid;
   changes_.freeze_id = made->thin_id;
   changes_.freeze_transaction = made->transaction_id.value_or(0);
   note();
   spdlog::info("the state to be merged is frozen in {}", printable(made->full_name()));
+}
+
+// LVM was stopped while it waited for the group's lock, so most likely it has made none, and
+// nothing is to be put back. Whoever has the lock is not waited for once more.
+void VolumeSource::forget_freeze() {
+  const auto volumes = lvm_.volumes_unlocked(volume_.snap.vg);
+  if (find_volume(volumes, changes_.freeze)) return;
+  changes_.freeze.clear();
+  changes_.origin_marked = volume_.origin.has_tag(kHalfMergedTag);
+  note();
 }
 
 void VolumeSource::keep_inactive() {
@@ -140,13 +156,13 @@ void VolumeSource::mark_origin() {
 
 void VolumeSource::drop_freeze() {
   if (changes_.freeze.empty()) return;
-  volume_.volumes = lvm_.volumes(volume_.snap.vg);
-  const LogicalVolume* const freeze = find_volume(volume_.volumes, changes_.freeze);
-  if (freeze && freeze->has_tag(kFreezeTag)) {
+  list_again();
+  if (const LogicalVolume* const freeze = frozen(); freeze && freeze->has_tag(kFreezeTag)) {
     check_not_only_copy(*freeze);
     lvm_.run({"lvremove", "-y", freeze->full_name()}, "remove it by hand");
   }
   changes_.freeze.clear();
+  changes_.freeze_uuid.clear();
   note();
 }
 
@@ -169,8 +185,8 @@ void VolumeSource::check_not_only_copy(const LogicalVolume& freeze) const {
 
 void VolumeSource::release_thin() {
   if (!changes_.thin_kept_inactive && !changes_.thin_was_active) return;
-  const auto volumes = lvm_.volumes(volume_.snap.vg);
-  if (const LogicalVolume* const thin = find_by_uuid(volumes, changes_.thin_uuid)) {
+  list_again();
+  if (const LogicalVolume* const thin = find_by_uuid(volume_.volumes, changes_.thin_uuid)) {
     if (changes_.thin_kept_inactive) lvm_.run({"lvchange", "-kn", thin->full_name()}, "see lvs -a");
     if (changes_.thin_was_active && !thin->is_active()) {
       try {
@@ -194,12 +210,14 @@ void VolumeSource::unmark_origin() {
 
 // First what needs no pool, which may be what is wrong.
 void VolumeSource::put_back() {
-  const LogicalVolume* const frozen = find_volume(volume_.volumes, changes_.freeze);
-  const bool is_left = frozen && frozen->has_tag(kFreezeTag);
-  if (is_left) check_not_only_copy(*frozen);
+  const LogicalVolume* const left = frozen() && frozen()->has_tag(kFreezeTag) ? frozen() : nullptr;
+  if (left) {
+    check_not_only_copy(*left);
+    check_pool_stays_writable();
+  }
   unmark_origin();
   release_thin();
-  check_pool_can_be_cleared(is_left ? frozen : nullptr);
+  check_pool_can_be_cleared(left);
   drop_freeze();
   if (changes_.holding && pool_failure_) throw *pool_failure_;
 }
@@ -324,7 +342,8 @@ std::string VolumeSource::finish() {
   } catch (const Error& error) {
     failure = error;  // LVM may have removed it all the same
   }
-  if (find_by_uuid(lvm_.volumes(volume_.snap.vg), uuid)) {
+  list_again();
+  if (find_by_uuid(volume_.volumes, uuid)) {
     changes_.removing = false;
     release_thin();
     note();
@@ -341,7 +360,8 @@ std::string VolumeSource::finish() {
 }
 
 std::string VolumeSource::next_steps() const {
-  const auto volumes = lvm_.volumes(volume_.snap.vg);
+  const auto volumes =
+      group_with(lvm_, volume_.origin.vg, {volume_.origin.uuid, changes_.thin_uuid});
   const LogicalVolume* const thin = find_by_uuid(volumes, changes_.thin_uuid);
   const bool others = !volume_.origin_users.empty();
   if (!thin) {
@@ -359,7 +379,7 @@ std::string VolumeSource::next_steps() const {
 }
 
 void VolumeSource::abort() {
-  if (is_ours() || !find_volume(volume_.volumes, changes_.thin)) {
+  if (is_ours() || !find_by_uuid(volume_.volumes, changes_.thin_uuid)) {
     put_back();
   } else if (changes_.origin_marked) {
     throw Error(MessageId::kHalfMerged,
@@ -379,8 +399,8 @@ std::optional<CompletedRemoval> complete_removal(const Options& options,
   SystemChanges& changes = found->changes;
   if (!changes.removing) return {};  // another command has completed it
   const JournalPlace& place = found->place;
-  const Lvm lvm;
-  const auto volumes = lvm.volumes(changes.vg);
+  const Lvm lvm(options.stop);
+  const auto volumes = recorded_group(lvm, changes);
   check_group(volumes);
   if (find_by_uuid(volumes, changes.thin_uuid)) return {};  // killed before it was removed
   if (!find_by_uuid(volumes, changes.origin_uuid)) {
@@ -398,7 +418,7 @@ std::optional<CompletedRemoval> complete_removal(const Options& options,
   return CompletedRemoval{place.path, changes.thin_name() + " was removed already; " + outcome};
 }
 
-void abort_recorded(RecordedChanges& recorded) {
+void abort_recorded(const Options& options, RecordedChanges& recorded) {
   SystemChanges& changes = recorded.changes;
   lock_recorded(recorded);
   const auto note = [&] { write_changes(*recorded.place.directory, recorded.place.name, changes); };
@@ -407,7 +427,7 @@ void abort_recorded(RecordedChanges& recorded) {
     remove_journal(recorded.place);
     return;
   }
-  const Lvm lvm;
+  const Lvm lvm(options.stop);
   if (changes.removing) {
     throw Error(MessageId::kNothingToResume,
                 "the merge of " + changes.thin_name() + " is done and verified, and " +
@@ -417,7 +437,7 @@ void abort_recorded(RecordedChanges& recorded) {
                     "--finish " +
                     changes.thin_name());
   }
-  const auto volumes = lvm.volumes(changes.vg);
+  const auto volumes = recorded_group(lvm, changes);
   check_group(volumes);
   const LogicalVolume* const origin = find_by_uuid(volumes, changes.origin_uuid);
   if (origin && changes.origin_marked) unmark(lvm, *origin, changes);

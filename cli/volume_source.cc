@@ -33,7 +33,7 @@ Error beyond_origin(const Error& error, const ThinVolume& volume) {
 }  // namespace
 
 VolumeSource::VolumeSource(const Options& options, const std::string& name)
-    : options_(options), volume_(find_thin_volume(lvm_, name)) {
+    : options_(options), lvm_(options.stop), volume_(find_thin_volume(lvm_, name)) {
   place_ = place_of(options_, identity_of(volume_.origin), StateDirectory::kCreate);
   lock_place(place_);
   look_again();  // whoever had the lock has changed it
@@ -79,16 +79,25 @@ VolumeSource::~VolumeSource() {
 }
 
 void VolumeSource::look_again() {
-  std::vector<LogicalVolume> volumes = lvm_.volumes(volume_.snap.vg);
-  check_group(volumes);
-  const LogicalVolume* const now = find_by_uuid(volumes, volume_.snap.uuid);
-  if (!now) {
+  list_again();
+  check_group(volume_.volumes);
+  if (!find_by_uuid(volume_.volumes, volume_.snap.uuid)) {
     throw Error(MessageId::kNotFound, thin_name() + " was removed",
                 "see lvs -a " + volume_.snap.vg + " and extmerge status");
   }
-  const std::string name = now->name;
-  volume_ = find_thin_volume(lvm_, std::move(volumes), name);
+  const std::string name = volume_.snap.name;
+  volume_ = find_thin_volume(lvm_, std::move(volume_.volumes), name);
   leave_out_freeze(volume_.origin_users, volume_.volumes);
+}
+
+void VolumeSource::list_again() {
+  volume_.volumes = group_with(lvm_, volume_.snap.vg, {volume_.origin.uuid, volume_.snap.uuid});
+  for (LogicalVolume* const one : {&volume_.snap, &volume_.pool, &volume_.origin}) {
+    const LogicalVolume* const now = find_by_uuid(volume_.volumes, one->uuid);
+    if (!now) continue;
+    one->vg = now->vg;
+    one->name = now->name;
+  }
 }
 
 void VolumeSource::name_record(SystemChanges& changes) const {
@@ -133,7 +142,7 @@ std::optional<uint64_t> VolumeSource::merged_id() const {
 bool VolumeSource::is_unfinished() const {
   // Without a freeze nobody knows whether it was written to meanwhile, in place.
   if (!is_ours() || !changes_.origin_marked || !changes_.freeze_id) return false;
-  if (!find_volume(volume_.volumes, changes_.freeze)) return false;
+  if (!frozen()) return false;
   const auto begun = journal_state();
   return begun && begun->state == JournalState::kCopying && begun->thin == merged_thin();
 }
@@ -171,9 +180,8 @@ MergeTarget VolumeSource::base_target(ThinId id, const Look& origin) {
   target.metadata_path = path_of_device(pool_.metadata);
   target.data_path = path_of_device(pool_.data);
   target.thin_id = id;
-  const LogicalVolume* const frozen = find_volume(volume_.volumes, changes_.freeze);
-  const bool is_frozen_one = frozen && frozen->thin_id == value(id);
-  target.thin_size = is_frozen_one ? frozen->size : volume_.snap.size;
+  const bool is_frozen_one = frozen() && frozen()->thin_id == value(id);
+  target.thin_size = is_frozen_one ? frozen()->size : volume_.snap.size;
   target.root_choice = options_.root_choice;
   target.root_block = options_.root_block;
   look_at_devices(target, at_number(pool_.metadata), at_number(pool_.data), origin);
@@ -208,8 +216,18 @@ MergeTarget VolumeSource::plan_target() {
   target.origin_made_writable = true;
   target.will_be_frozen = !goes_on && is_in_use() && !uses_held_snapshot();
 
+  check_pool_stays_writable();
+  check_activation();
   check_layer();
   return target;
+}
+
+// A merge activates a thin over the origin for a moment, and LVM calls it a success where a setting
+// forbids that.
+void VolumeSource::check_activation() const {
+  if (find_dm_device(volume_.origin.dm_uuid("-real"))) return;
+  const std::string setting = lvm_.activation_hindrance(volume_.snap);
+  if (!setting.empty()) throw activation_forbidden(volume_.snap, setting);
 }
 
 // What lies over the layer below is neither the origin itself nor a thin that LVM knows:
@@ -252,9 +270,10 @@ MergeTarget VolumeSource::verify_target() {
 
 // Of all merges in the state directory, and this one.
 std::set<std::string> VolumeSource::recorded_freezes() const {
-  std::set<std::string> freezes = {changes_.freeze};
+  std::set<std::string> freezes = {changes_.freeze, changes_.freeze_uuid};
   for (const RecordedChanges& recorded : all_recorded(options_)) {
     freezes.insert(recorded.changes.freeze);
+    freezes.insert(recorded.changes.freeze_uuid);
   }
   return freezes;
 }
@@ -263,7 +282,7 @@ std::set<std::string> VolumeSource::recorded_freezes() const {
 // freeze that is not in the record may be the only copy of its data, whatever its tags say.
 void VolumeSource::leave_out_freeze(std::vector<OriginUser>& users,
                                     const std::vector<LogicalVolume>& volumes) const {
-  const LogicalVolume* const freeze = find_volume(volumes, changes_.freeze);
+  const LogicalVolume* const freeze = find_freeze(volumes, changes_);
   if (!freeze || !find_by_uuid(volumes, changes_.thin_uuid)) return;
   if (changes_.freeze_id && freeze->thin_id != changes_.freeze_id) return;
   std::erase_if(users, [&](const OriginUser& user) { return user.name == freeze->full_name(); });
@@ -272,7 +291,8 @@ void VolumeSource::leave_out_freeze(std::vector<OriginUser>& users,
 void VolumeSource::complete_plan(PlanReport& report) const {
   const std::set<std::string> known = recorded_freezes();
   for (const LogicalVolume& volume : volume_.volumes) {
-    if (!volume.has_tag(kFreezeTag) || known.contains(volume.name)) continue;
+    const bool is_known = known.contains(volume.name) || known.contains(volume.uuid);
+    if (!volume.has_tag(kFreezeTag) || is_known) continue;
     report.notes.push_back(volume.full_name() + " is the freeze of a merge that is not known in " +
                            place_.directory->path() +
                            ". Remove it (lvremove) only if its snapshot still exists: otherwise it "
@@ -354,10 +374,13 @@ MergeTarget VolumeSource::prepare(ThinId id, ThinUse use) {
                   "deactivate it, and run the same command again");
     }
     // LVM lets anyone make a new snapshot of the origin at any time; and SNAP may be gone.
-    const std::vector<LogicalVolume> volumes = lvm_.volumes(volume_.snap.vg);
-    again.origin_users = users_of_origin(volumes, lvm_.external_origins(volume_.snap.vg),
-                                         volume_.origin.name, volume_.pool.name);
-    leave_out_freeze(*again.origin_users, volumes);
+    const std::vector<LogicalVolume> volumes =
+        group_with(lvm_, volume_.snap.vg, {volume_.origin.uuid});
+    if (const LogicalVolume* const origin = find_by_uuid(volumes, volume_.origin.uuid)) {
+      again.origin_users = users_of_origin(volumes, lvm_.external_origins(origin->vg), origin->name,
+                                           volume_.pool.name);
+      leave_out_freeze(*again.origin_users, volumes);
+    }
     const bool is_undone_under = !must_be_still && !find_by_uuid(volumes, volume_.snap.uuid);
     if (is_undone_under && !options_.merge.overrides.allow_removed_snapshot) {
       throw Error(MessageId::kSnapshotGone,
@@ -404,12 +427,14 @@ MergeTarget VolumeSource::resume_target() {
     throw Error(MessageId::kNothingToResume, "no merge of " + thin_name() + " is unfinished",
                 "extmerge merge " + thin_name() + " begins one");
   }
+  check_pool_stays_writable();
   return prepare(merged_thin()->id);
 }
 
 void VolumeSource::done() {
   hold_.reset();
   node_.reset();
+  if (changes_.freeze.empty()) list_again();
   drop_freeze();
   unmark_origin();
   if (!finishing_) release_thin();
@@ -442,6 +467,7 @@ Error VolumeSource::failed(const Error& error) {
       spdlog::error("{}", printable(second.what()));
     }
   };
+  if (!is_put_back()) attempt([this] { list_again(); });
   const bool is_of_use = ours && error.id() != MessageId::kPoolFull;
   if (!is_of_use && !is_freeze()) attempt([this] { drop_freeze(); });
   if (!unfinished) attempt([this] { unmark_origin(); });

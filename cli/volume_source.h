@@ -87,6 +87,10 @@ class VolumeSource final : public NamedSource {
   void note() const;
   // The volume, its pool and its origin as they are now; it may have been renamed.
   void look_again();
+  // All volumes of the group as they are now. The three of ours, where they are there, get the
+  // names that they have now, and nothing else of them changes.
+  void list_again();
+  const LogicalVolume* frozen() const { return find_freeze(volume_.volumes, changes_); }
   // What a killed run left that does not need the pool.
   void settle_other_pool();
   void settle_activation();
@@ -105,10 +109,10 @@ class VolumeSource final : public NamedSource {
   DeviceFacts origin_facts() const;
   bool is_in_use() const { return volume_.snap.is_active(); }
   // SNAP was removed, and what is named is what was frozen of it.
-  bool is_freeze() const {
-    return !changes_.freeze.empty() && volume_.snap.name == changes_.freeze;
-  }
+  bool is_freeze() const { return frozen() && frozen()->uuid == volume_.snap.uuid; }
   bool uses_held_snapshot() const { return options_.has("metadata-snap"); }
+  void check_activation() const;
+  void check_pool_stays_writable() const;
   void check_layer() const;
   std::set<std::string> recorded_freezes() const;
   void leave_out_freeze(std::vector<OriginUser>& users,
@@ -116,6 +120,7 @@ class VolumeSource final : public NamedSource {
   void name_record(SystemChanges& changes) const;
   void begin_record();
   void freeze();
+  void forget_freeze();
   void keep_inactive();
   void release_thin();
   // What SNAP and the freeze map; any write to SNAP since the freeze was made gives it another
@@ -145,9 +150,9 @@ class VolumeSource final : public NamedSource {
   ThinPool pool_;
   std::unique_ptr<MetadataHold> hold_;
   std::unique_ptr<OriginNode> node_;
-  std::mutex checking_;        // check_while_writing() is called from two threads
-  bool is_gone_ = false;       // what was named was a freeze, and is merged and removed
-  bool finishing_ = false;     // SNAP is kept inactive until it is removed
+  std::mutex checking_;     // check_while_writing() is called from two threads
+  bool is_gone_ = false;    // what was named was a freeze, and is merged and removed
+  bool finishing_ = false;  // SNAP is kept inactive until it is removed
   std::optional<Mappings> merged_mappings_;  // of SNAP when it was found to be as merged
   bool is_forgotten_ = false;  // given up: the record is removed, and not written again
   // abort: why the pool could not be worked with.
@@ -164,7 +169,7 @@ std::optional<CompletedRemoval> complete_removal(const Options& options, const s
 // Puts back what the record says was changed, where neither the volume nor its freeze is
 // there any more, and removes the journal.
 // Takes its lock. Throws kNothingToResume where all is merged and only --finish is not complete.
-void abort_recorded(RecordedChanges& recorded);
+void abort_recorded(const Options& options, RecordedChanges& recorded);
 
 // Of this boot; an activation of another boot is nothing of ours.
 std::string boot_id();

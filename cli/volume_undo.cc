@@ -15,6 +15,7 @@ MergeTarget VolumeSource::undo_target() {
                     thin_name(),
                 "extmerge status lists those that are known");
   }
+  check_pool_stays_writable();
   if (!changes_.origin_marked) {
     note_origin(changes_);
     note();
@@ -31,6 +32,7 @@ MergeTarget VolumeSource::undo_target() {
 void VolumeSource::undone() {
   hold_.reset();
   node_.reset();
+  list_again();
   unmark_origin();
   release_thin();
   if (!is_freeze()) drop_freeze();

@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "cli/printable.h"
+#include "cli/thin_volume.h"
 #include "io/error.h"
 #include "io/sysfs.h"
 

@@ -58,6 +58,7 @@ enum class MessageId : int {
   kUnfitPool = 425,
   kLvmRefused = 426,
   kSnapshotGone = 427,
+  kActivationForbidden = 429,
 
   // 5xx: in use
   kInUse = 501,

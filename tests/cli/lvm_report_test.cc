@@ -281,5 +281,113 @@ TEST(ExternalOrigins, OfTextThatDoesNotHoldTogetherAreNotKnown) {
   }
 }
 
+// What LVM 2.03.31 prints of a group that is exported, by `lvs --reportformat json`.
+constexpr const char* kExported = R"({
+    "report": [
+        {
+            "lv": [
+            ]
+        }
+    ]
+    ,
+    "log": [
+        {"log_seq_num":"1", "log_type":"warn", "log_message":"WARNING: Running as a non-root user."},
+        {"log_seq_num":"2", "log_type":"error", "log_message":"Volume group vg is exported"},
+        {"log_seq_num":"3", "log_type":"error", "log_message":"Volume group vg is exported"},
+        {"log_seq_num":"4", "log_type":"error", "log_message":"Cannot process volume group vg"},
+        {"log_seq_num":"5", "log_type":"status", "log_message":"failure"}
+    ]
+}
+)";
+
+TEST(ReasonInLog, IsItsErrorsEachOnce) {
+  EXPECT_EQ(reason_in_log(kExported),
+            "Volume group vg is exported; Cannot process volume group vg");
+  EXPECT_TRUE(parse_lvs(kExported).empty());
+}
+
+TEST(ReasonInLog, IsItsWarningsWhereThereIsNoError) {
+  EXPECT_EQ(reason_in_log(R"({"log":[{"log_type":"warn","log_message":"a"},)"
+                          R"({"log_type":"print","log_message":"b"}]})"),
+            "a");
+}
+
+TEST(ReasonInLog, IsEmptyWhereThereIsNoneAndNothingElseIsUnderstood) {
+  for (
+      const char* text :
+      {"", "  Logical volume changed.\n", "{}", "[]", "7", "null", R"({"log":7})", R"({"log":[]})",
+       R"({"log":[7,{},{"log_type":"error"},{"log_message":"a"},{"log_type":1,"log_message":"a"}]})",
+       R"({"log":[{"log_type":"error","log_message":7}]})", R"({"log":[{"log_type":"error")"}) {
+    EXPECT_EQ(reason_in_log(text), "") << text;
+  }
+}
+
+TEST(ReasonInLines, IsTheLastOfThemWithoutWarnings) {
+  EXPECT_EQ(reason_in_lines("  WARNING: not backed up\n  a\n\n b\n  WARNING: c\n"), "a; b");
+  EXPECT_EQ(reason_in_lines("1\n2\n3\n4\n5\n6"), "3; 4; 5; 6");
+  EXPECT_EQ(reason_in_lines("  WARNING: a\n"), "");
+  EXPECT_EQ(reason_in_lines(""), "");
+}
+
+TEST(VolumeGroups, AreReadFromTheReportOfVgs) {
+  const auto groups = parse_vgs(
+      R"({"report":[{"vg":[{"vg_name":"a","vg_uuid":"1","vg_shared":"","vg_exported":"exported"},)"
+      R"({"vg_name":"b","vg_uuid":"2","vg_shared":"1","vg_exported":"0"}]}],"log":[]})");
+  ASSERT_EQ(groups.size(), 2u);
+  EXPECT_EQ(groups[0].name, "a");
+  EXPECT_EQ(groups[0].uuid, "1");
+  EXPECT_TRUE(groups[0].exported && !groups[0].shared);
+  EXPECT_TRUE(groups[1].shared && !groups[1].exported);
+  for (const char* text : {"", "{}", R"({"report":[{"vg":[{}]}]})"}) {
+    EXPECT_EQ(thrown_by([&] { parse_vgs(text); }), MessageId::kLvmRefused) << text;
+  }
+}
+
+TEST(VolumeOfNode, TakesTheNamesThatLvmMakesApart) {
+  EXPECT_EQ(volume_of_node("vg-snap"), "vg/snap");
+  EXPECT_EQ(volume_of_node("vg-origin-real"), "vg/origin");
+  EXPECT_EQ(volume_of_node("v--g-sn----ap-tpool"), "v-g/sn--ap");
+  EXPECT_EQ(volume_of_node("vg-pool_tmeta"), "vg/pool_tmeta");
+  for (const char* node : {"", "pool", "vg-", "-lv", "v--g", "--"}) {
+    EXPECT_EQ(volume_of_node(node), "") << node;
+  }
+}
+
+TEST(LvUuidOfNode, IsTheVolumesAlsoOfALayer) {
+  const auto volumes = parse_lvs(report("lvs.json"));
+  for (const LogicalVolume& volume : volumes) {
+    EXPECT_EQ(lv_uuid_of_node(volume.dm_uuid()), volume.uuid);
+    EXPECT_EQ(lv_uuid_of_node(volume.dm_uuid("-real")), volume.uuid);
+  }
+  for (const char* uuid :
+       {"", "LVM-", "LVM-short", "CRYPT-LUKS2-TLJaALLOvCZL03Ye16XSAEBEqFF3c3Xm"}) {
+    EXPECT_EQ(lv_uuid_of_node(uuid), "") << uuid;
+  }
+}
+
+using Strings = std::vector<std::string>;
+
+TEST(Setting, IsAListOfStrings) {
+  EXPECT_EQ(parse_setting("volume_list=[\"vg/a\",\"@t1\"]\n"), (Strings{"vg/a", "@t1"}));
+  EXPECT_EQ(parse_setting("volume_list=\"vg\"\n"), Strings{"vg"});
+  EXPECT_EQ(parse_setting("volume_list=[\"a\\\"b\\\\\"]"), Strings{"a\"b\\"});
+  EXPECT_EQ(parse_setting("volume_list=[]\n"), Strings{});
+  EXPECT_EQ(parse_setting(""), Strings{});
+}
+
+TEST(VolumeList, HasAVolumeByGroupNameOrTag) {
+  const LogicalVolume volume =
+      parse_row(R"("vg_name":"vg","lv_name":"lv","lv_tags":"a,b","vg_tags":"c")");
+  for (const char* item : {"vg", "vg/lv", "@a", "@b", "@c"}) {
+    EXPECT_TRUE(is_in_volume_list({"other", item}, volume, {})) << item;
+  }
+  for (const char* item : {"lv", "vg/l", "vg/lvx", "v", "@", "@d", "@ab", "", "a", "@*"}) {
+    EXPECT_FALSE(is_in_volume_list({item}, volume, {"d"})) << item;
+  }
+  EXPECT_TRUE(is_in_volume_list({"@*"}, volume, {"d", "b"}));
+  EXPECT_TRUE(is_in_volume_list({"@*"}, volume, {"c"}));
+  EXPECT_FALSE(is_in_volume_list({}, volume, {"a"}));
+}
+
 }  // namespace
 }  // namespace extmerge

@@ -31,5 +31,17 @@ TEST(ShellWord, CanEvenBePastedWithControlCharacters) {
   EXPECT_EQ(shell_word("/a\n'\\"), "$'/a\\x0a\\'\\\\'");
 }
 
+TEST(SomeOf, NamesFiveAtMostAndCountsTheRest) {
+  std::vector<std::string> names = {"k1"};
+  EXPECT_EQ(some_of(names), "k1");
+  names.push_back("k10");
+  EXPECT_EQ(some_of(names), "k1 and k10");
+  names.insert(names.end(), {"k100", "k101", "k102"});
+  EXPECT_EQ(some_of(names), "k1, k10, k100, k101 and k102");
+  names.resize(150);
+  EXPECT_EQ(some_of(names), "k1, k10, k100 and 147 more");
+  EXPECT_EQ(some_of({}), "");
+}
+
 }  // namespace
 }  // namespace extmerge

@@ -51,7 +51,7 @@ TEST_F(RecordedChange, OfAnotherMergeByThenIsLeftAlone) {
     changes_.*member += "other";
     write();
     std::ofstream(scratch_ / "state/" + kJournal) << "its journal";
-    EXPECT_EQ(thrown_by([&] { abort_recorded(recorded); }), MessageId::kJournalLocked);
+    EXPECT_EQ(thrown_by([&] { abort_recorded({}, recorded); }), MessageId::kJournalLocked);
     const auto now = read_changes(*directory_, kJournal);
     ASSERT_TRUE(now);
     EXPECT_EQ((*now).*member, changes_.*member);
@@ -62,13 +62,13 @@ TEST_F(RecordedChange, OfAnotherMergeByThenIsLeftAlone) {
 TEST_F(RecordedChange, ThatIsGoneByThenIsNotMadeAgain) {
   RecordedChanges recorded = found();
   directory_->remove(changes_name(kJournal));
-  EXPECT_EQ(thrown_by([&] { abort_recorded(recorded); }), MessageId::kJournalLocked);
+  EXPECT_EQ(thrown_by([&] { abort_recorded({}, recorded); }), MessageId::kJournalLocked);
   EXPECT_FALSE(read_changes(*directory_, kJournal));
 }
 
 TEST_F(RecordedChange, IsRemovedWithItsJournalByAbort) {
   RecordedChanges recorded = found();
-  abort_recorded(recorded);
+  abort_recorded({}, recorded);
   EXPECT_FALSE(read_changes(*directory_, kJournal));
 }
 

@@ -27,6 +27,7 @@ SystemChanges all_of_them() {
   changes.origin = "origin";
   changes.origin_uuid = "RZ1ih4-Bh66-5qpS-Brow-Un0K-iCQ3-A2wHyD";
   changes.freeze = "snap_extmerge_0badcafe";
+  changes.freeze_uuid = "pkrAUg-Ch5Y-OGki-6F22-f84O-Whcw-dvLNvY";
   changes.freeze_id = 16777215;
   changes.freeze_transaction = UINT64_MAX;
   changes.merged_id = 16777214;
@@ -53,6 +54,7 @@ void expect_equal(const SystemChanges& a, const SystemChanges& b) {
   EXPECT_EQ(a.origin, b.origin);
   EXPECT_EQ(a.origin_uuid, b.origin_uuid);
   EXPECT_EQ(a.freeze, b.freeze);
+  EXPECT_EQ(a.freeze_uuid, b.freeze_uuid);
   EXPECT_EQ(a.freeze_id, b.freeze_id);
   EXPECT_EQ(a.merged_id, b.merged_id);
   EXPECT_EQ(a.freeze_transaction, b.freeze_transaction);
@@ -106,6 +108,17 @@ TEST_F(Changes, ComeBackAsTheyWereWritten) {
   expect_equal(*read, all_of_them());
   EXPECT_TRUE(read->is_of_lvm());
   EXPECT_EQ(read->origin_name(), "vg/origin");
+}
+
+TEST_F(Changes, OfAVersionThatDidNotRecordTheFreezesUuidAreRead) {
+  write_changes(*directory_, kJournal, all_of_them());
+  std::string older = text();
+  const size_t begin = older.find("\"freeze_uuid\"");
+  ASSERT_NE(begin, std::string::npos);
+  put(older.erase(begin, older.find('\n', begin) - begin));
+  SystemChanges changes = all_of_them();
+  changes.freeze_uuid.clear();
+  expect_equal(*read_changes(*directory_, kJournal), changes);
 }
 
 TEST_F(Changes, OfAPlainThinHaveNoGroup) {
