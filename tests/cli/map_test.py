@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """--map and --export=ddrescue: what is drawn is what the images hold, and no file but one of ours is replaced."""
 
+import ctypes
+import errno
 import json
 import os
+import platform
 import re
 import resource
 import shlex
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import unittest
@@ -296,6 +300,98 @@ class MapTest(PoolTest):
         os.rename(self.pool.origin, odd)
         self.pool.origin = odd
         self.draw(self.pool)
+
+
+def refuse_unnamed_files():
+    """From here on the kernel refuses O_TMPFILE and RENAME_NOREPLACE, as file systems without them do."""
+    # Its number for seccomp, openat(2), renameat2(2)
+    machine, openat, renameat2 = {"x86_64": (0xC000003E, 257, 316), "aarch64": (0xC00000B7, 56, 276)}[platform.machine()]
+    load, masked, equal, end = 0x20, 0x54, 0x15, 0x06  # BPF: LD|W|ABS, ALU|AND|K, JMP|JEQ|K, RET|K
+    number, of_machine, flags_of_openat, flags_of_renameat2 = 0, 4, 32, 48  # in struct seccomp_data
+    allow, refuse = 0x7FFF0000, 0x00050000
+    program = [(load, 0, 0, of_machine), (equal, 0, 9, machine),
+               (load, 0, 0, number), (equal, 2, 0, openat), (equal, 4, 0, renameat2), (end, 0, 0, allow),
+               (load, 0, 0, flags_of_openat), (masked, 0, 0, os.O_TMPFILE), (equal, 3, 2, os.O_TMPFILE),
+               (load, 0, 0, flags_of_renameat2), (equal, 2, 0, 1),
+               (end, 0, 0, allow), (end, 0, 0, refuse | errno.EOPNOTSUPP), (end, 0, 0, refuse | errno.EINVAL)]
+    text = b"".join(struct.pack("=HBBI", *line) for line in program)
+    memory = ctypes.create_string_buffer(text)
+    filters = ctypes.create_string_buffer(struct.pack("@HP", len(program), ctypes.addressof(memory)))
+    libc = ctypes.CDLL(None, use_errno=True)
+    for words in ((38, 1, 0, 0, 0), (22, 2, filters, 0, 0)):  # PR_SET_NO_NEW_PRIVS; PR_SET_SECCOMP, a filter
+        if libc.prctl(*words) != 0:
+            raise OSError(ctypes.get_errno(), "prctl")
+
+
+@unittest.skipUnless(platform.machine() in ("x86_64", "aarch64"), "the numbers of system calls here are not known")
+class WithoutUnnamedFilesTest(PoolTest):
+    def setUp(self):
+        super().setUp()
+        self.path = self.pool.path("map.svg")
+        self.names = set(os.listdir(self.pool.folder))
+
+    def draw(self, *options, prepare=lambda: None):
+        def restricted():
+            prepare()
+            refuse_unnamed_files()
+        return self.pool.run("plan", "--map", self.path, *options, preexec_fn=restricted)
+
+    def drawing(self):
+        with open(self.path, "rb") as file:
+            return file.read()
+
+    def assert_only_the_picture_is_new(self):
+        self.assertEqual(set(os.listdir(self.pool.folder)), self.names | {"map.svg"})
+
+    def test_the_kernel_refuses_them(self):
+        for flags in (os.O_TMPFILE, 0):
+            opened = subprocess.run([sys.executable, "-c", "import os, sys; os.open(sys.argv[1], os.O_RDWR | int(sys.argv[2]))",
+                                     self.pool.folder if flags else self.pool.data, str(flags)],
+                                    preexec_fn=refuse_unnamed_files, capture_output=True, text=True, check=False)
+            self.assertEqual("Operation not supported" in opened.stderr, bool(flags), opened.stderr)
+            self.assertEqual(opened.returncode, 1 if flags else 0, opened.stderr)
+
+    def test_a_new_picture_is_whole(self):
+        self.assert_ok(self.draw())
+        drawn = self.drawing()
+        self.assert_only_the_picture_is_new()
+        os.remove(self.path)
+        self.assert_ok(self.pool.run("plan", "--map", self.path))
+        self.assertEqual(self.drawing(), drawn)
+
+    def test_one_that_is_replaced_is_whole_and_keeps_owner_and_mode(self):
+        self.assert_ok(self.draw("--units=s"))
+        os.chmod(self.path, 0o604)
+        if os.geteuid() == 0:
+            os.chown(self.path, 65534, 65534)
+        before, drawn = os.stat(self.path), self.drawing()
+        self.assert_ok(self.draw("--units=b", "--nosuffix"))
+        after = os.stat(self.path)
+        self.assertNotEqual(after.st_ino, before.st_ino)
+        self.assertEqual((after.st_mode, after.st_uid, after.st_gid), (before.st_mode, before.st_uid, before.st_gid))
+        self.assertNotEqual(self.drawing(), drawn)
+        self.assert_only_the_picture_is_new()
+        self.assertTrue(Drawn(self.path).columns)
+
+    def test_a_failure_leaves_what_was_there(self):
+        def little_room():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        self.assert_failed(self.draw(prepare=little_room), 3, "EXM-301")
+        self.assertEqual(set(os.listdir(self.pool.folder)), self.names)
+        self.assert_ok(self.draw())
+        drawn = self.drawing()
+        self.assertGreater(len(drawn), 4096)
+        self.assert_failed(self.draw("--units=s", prepare=little_room), 3, "EXM-301")
+        self.assertEqual(self.drawing(), drawn)
+        self.assert_only_the_picture_is_new()
+
+    def test_anything_else_of_that_name_stays(self):
+        with open(self.path, "wb") as file:
+            file.write(b"somebody's")
+        self.assert_usage_error(self.draw(), "already")
+        self.assertEqual(self.drawing(), b"somebody's")
+        self.assert_only_the_picture_is_new()
 
 
 if __name__ == "__main__":

@@ -38,6 +38,34 @@ message release_metadata_snap
 message reserve_metadata_snap
 "$EXTMERGE" plan "${source[@]}" > /dev/null || fail "a fresh metadata snapshot was refused"
 
+note "a picture on a file system that has no unnamed files, new, replaced and without room"
+modprobe -q -d /run -a loop vfat nls_cp437 nls_iso8859-1 nls_ascii nls_utf8 || true
+mkdir /run/fat
+python3 - /run/fat.img << 'FAT' # a floppy disk of 1440 KiB
+import struct, sys
+boot = struct.pack("<3s8sHBHBHHBHHHIIBBBI11s8s", b"\xeb\x3c\x90", b"MSDOS5.0", 512, 1, 1, 2, 224, 2880, 0xf0, 9, 18, 2, 0, 0,
+                   0, 0, 0x29, 1, b"PICTURES   ", b"FAT12   ")
+with open(sys.argv[1], "wb") as disk:
+    disk.write(boot.ljust(510, b"\0") + b"\x55\xaa")
+    for table in (1, 10):
+        disk.seek(table * 512)
+        disk.write(b"\xf0\xff\xff")
+    disk.truncate(2880 * 512)
+FAT
+mount -o loop -t vfat /run/fat.img /run/fat
+! python3 -c 'import os; os.open("/run/fat", os.O_TMPFILE | os.O_WRONLY)' 2> /dev/null || fail "it has unnamed files"
+"$EXTMERGE" plan "${source[@]}" --map /run/fat/map.svg > /dev/null || fail "no picture on vfat"
+"$EXTMERGE" plan "${source[@]}" --map /run/map.svg > /dev/null
+cmp /run/fat/map.svg /run/map.svg
+"$EXTMERGE" plan "${source[@]}" --units=s --map /run/fat/map.svg > /dev/null || fail "it was not replaced on vfat"
+"$EXTMERGE" plan "${source[@]}" --units=s --map /run/map.svg > /dev/null
+cmp /run/fat/map.svg /run/map.svg
+! dd if=/dev/zero of=/run/fat/filler bs=512 status=none 2> /dev/null || fail "vfat is never full"
+refused EXM-301 plan "${source[@]}" --map /run/fat/map.svg
+cmp /run/fat/map.svg /run/map.svg
+[[ $(ls -A /run/fat) == $'filler\nmap.svg' ]] || fail "left on vfat: $(ls -A /run/fat)"
+umount /run/fat
+
 note "another thin over the origin, active, which the merge would change"
 message "create_thin 5"
 thin sibling 5 "$thin_sectors" $origin
