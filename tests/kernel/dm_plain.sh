@@ -200,3 +200,71 @@ for write in "scatter $snap 8 8 40" "range $snap 8 7000 8"; do
   [[ $status =~ ^(4|5|7|8)$ ]] || fail "although it was written: $(< /run/said)"
   [[ $(held) == - ]] || fail "the metadata snapshot is still held"
 done
+
+# kill_in_the_middle ARGUMENT...: with something durable in the journal, and not all.
+kill_in_the_middle() {
+  "$EXTMERGE" "$@" > /run/said 2>&1 &
+  merger=$!
+  until [[ $("$EXTMERGE" status --json 2> /dev/null) =~ \"durable_bytes\":\ [1-9] ]]; do
+    kill -0 $merger 2> /dev/null || fail "it ended before it was killed: $(< /run/said)"
+    pause 0.02
+  done
+  kill -9 $merger
+  ! wait $merger 2> /dev/null || fail "it was not killed"
+}
+# undone: the origin is what it was, and the thin still shows what it did.
+undone() {
+  again undo --yes --batch-mode /run/state/*.journal || fail "undo: $(< /run/said)"
+  same "the origin is not what it was before" /run/origin_before $origin
+  same "the thin shows something else" /run/view $snap
+  [[ $(held) == - ]] || fail "the metadata snapshot is still held"
+}
+# something_to_undo GENERATION
+something_to_undo() {
+  rm -f /run/state/* /run/saved/undo
+  dmsetup resume snap
+  change "$1"
+  dd if=$origin of=/run/origin_before bs=64k iflag=direct status=none
+  dmsetup remove snap
+  readonly_thin snap 1
+}
+mkdir -m 0700 /run/saved
+slowly=(--yes --batch-mode --rate-limit 2M --checkpoint-interval 256k --undo-log /run/saved/undo)
+change_again() {
+  dmsetup remove snap
+  thin snap 1 "$thin_sectors" $origin
+}
+
+note "a merge with an undo log is undone"
+something_to_undo 21
+merges --undo-log /run/saved/undo $snap
+! cmp -s /run/origin_before <(dd if=$origin bs=64k iflag=direct status=none) || fail "nothing was merged"
+undone
+change_again
+
+note "a merge that was killed in the middle is undone"
+something_to_undo 22
+kill_in_the_middle merge "${slowly[@]}" $snap
+undone
+change_again
+
+note "an undo that was killed in the middle is completed by the same command"
+for attempt in 1 2 3 4 5; do
+  something_to_undo $((22 + attempt))
+  merges --undo-log /run/saved/undo $snap
+  journal=$(echo /run/state/*.journal)
+  touch /run/marker
+  pause 0.05
+  "$EXTMERGE" undo --yes --batch-mode "$journal" > /run/said 2>&1 &
+  merger=$!
+  # Its first record says that it has begun.
+  until [[ $journal -nt /run/marker ]]; do kill -0 $merger 2> /dev/null || break; done
+  kill -9 $merger 2> /dev/null || true
+  wait $merger 2> /dev/null || true
+  state=$("$EXTMERGE" status --noheadings)
+  note "attempt $attempt: $state"
+  undone
+  [[ $state != *undoing* ]] || break
+  change_again
+done
+[[ $state == *undoing* ]] || fail "it was never killed in the middle: $state"
