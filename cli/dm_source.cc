@@ -35,7 +35,7 @@ std::optional<ThinArguments> thin_arguments(const DmTable& table) {
 }  // namespace
 
 DmSource::DmSource(const Options& options, uint64_t device_number)
-    : options_(options), device_number_(device_number) {
+    : options_(options), device_number_(device_number), traces_(options, place_, changes_) {
   const auto table = read_dm_table(device_number);
   const auto arguments = table ? thin_arguments(*table) : std::nullopt;
   if (!arguments) {
@@ -55,7 +55,9 @@ DmSource::DmSource(const Options& options, uint64_t device_number)
 
   place_ = place_of(options, at_number(origin_number_)().identity, StateDirectory::kCreate);
   lock_place(place_);
-  changes_ = read_changes(*place_.directory, place_.name).value_or(SystemChanges{});
+  const auto recorded = read_changes(*place_.directory, place_.name);
+  traces_.begin(recorded);
+  changes_ = recorded.value_or(SystemChanges{});
   has_reclaimed_ = reclaim_metadata_snapshot(changes_, [this] { note(); });
 }
 

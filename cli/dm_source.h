@@ -13,6 +13,7 @@
 #include "cli/journal_place.h"
 #include "cli/metadata_hold.h"
 #include "cli/named_source.h"
+#include "cli/state_traces.h"
 
 namespace extmerge {
 
@@ -56,6 +57,7 @@ class DmSource final : public NamedSource {
   std::string origin_;  // its path
   JournalPlace place_;
   SystemChanges changes_;
+  StateTraces traces_;
   std::unique_ptr<MetadataHold> hold_;
 };
 

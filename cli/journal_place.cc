@@ -31,14 +31,14 @@ std::shared_ptr<DurableDirectory> open_if_there(const std::string& path) {
   }
 }
 
-// The nearest directory upwards that exists: what the journal will lie on.
-std::string existing_part(fs::path path) {
-  std::error_code ignored;
-  while (!fs::exists(path, ignored) && path.has_relative_path()) path = path.parent_path();
-  return path.string();
-}
-
 }  // namespace
+
+std::string existing_part(const std::string& path) {
+  fs::path part = path;
+  std::error_code ignored;
+  while (!fs::exists(part, ignored) && part.has_relative_path()) part = part.parent_path();
+  return part.string();
+}
 
 std::string absolute_path(const std::string& path) {
   std::error_code error;

@@ -32,6 +32,8 @@ JournalPlace undo_log_place(const std::string& path);
 
 // The paths of the journal's files, the journal first, whether they exist or not.
 std::vector<std::string> files_of_journal(const std::string& path);
+// The nearest folder upwards that exists: what the journal will lie on.
+std::string existing_part(const std::string& path);
 
 // Takes the journal's lock, for as long as the place lives. Throws kJournalLocked.
 void lock_place(JournalPlace& place);

@@ -160,7 +160,7 @@ constexpr OptionRow kOptions[] = {
 
     {G::kJournal, "journal", 'j', "FILE", kPlan | kMerge, "keep the journal in FILE",
      [](Options& o, V v) { o.journal = not_empty(v, "--journal"); }},
-    {G::kJournal, "state-dir", 0, "DIR", kAll & ~kVerify, "journals (/var/lib/extmerge)",
+    {G::kJournal, "state-dir", 0, "DIR", kAll, "journals (/var/lib/extmerge)",
      [](Options& o, V v) { o.state_dir = not_empty(v, "--state-dir"); }},
     {G::kJournal, "undo-log", 0, "FILE", kPlan | kMerge, "save what is overwritten, for undo",
      [](Options& o, V v) { o.undo_log = not_empty(v, "--undo-log"); }},

@@ -59,6 +59,12 @@ struct SystemChanges {
   // The thin is about to be removed: the merge is done and verified.
   bool removing = false;
 
+  friend bool operator==(const SystemChanges&, const SystemChanges&) = default;
+
+  // Whether something is, or may be, active or held only for the length of a command.
+  bool is_borrowing() const {
+    return holding || origin_activated || !pool_was_active || !carrier.empty();
+  }
   bool is_put_back() const {
     return !origin_marked && !thin_kept_inactive && !thin_was_active && freeze.empty();
   }

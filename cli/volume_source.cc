@@ -33,11 +33,16 @@ Error beyond_origin(const Error& error, const ThinVolume& volume) {
 }  // namespace
 
 VolumeSource::VolumeSource(const Options& options, const std::string& name)
-    : options_(options), lvm_(options.stop), volume_(find_thin_volume(lvm_, name)) {
+    : options_(options),
+      lvm_(options.stop),
+      volume_(find_thin_volume(lvm_, name)),
+      traces_(options, place_, changes_) {
   place_ = place_of(options_, identity_of(volume_.origin), StateDirectory::kCreate);
   lock_place(place_);
   look_again();  // whoever had the lock has changed it
-  changes_ = read_changes(*place_.directory, place_.name).value_or(SystemChanges{});
+  const auto recorded = read_changes(*place_.directory, place_.name);
+  traces_.begin(recorded);
+  changes_ = recorded.value_or(SystemChanges{});
   if (changes_.vg.empty()) name_record(changes_);
   if (changes_.origin_uuid != volume_.origin.uuid) {
     throw Error(MessageId::kForeignJournal,

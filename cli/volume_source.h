@@ -25,6 +25,7 @@
 #include "cli/metadata_hold.h"
 #include "cli/named_source.h"
 #include "cli/open_target.h"
+#include "cli/state_traces.h"
 #include "cli/thin_volume.h"
 #include "cli/writable_origin.h"
 
@@ -147,6 +148,7 @@ class VolumeSource final : public NamedSource {
   ThinVolume volume_;
   JournalPlace place_;
   SystemChanges changes_;
+  StateTraces traces_;
   ThinPool pool_;
   std::unique_ptr<MetadataHold> hold_;
   std::unique_ptr<OriginNode> node_;

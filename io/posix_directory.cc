@@ -233,6 +233,32 @@ class PosixDirectory : public DurableDirectory {
 
   std::unique_ptr<FileLock> try_lock(const std::string& name) override {
     check_name(name);
+    FileDescriptor file = open_lock(name);
+    // is_locked() in another process holds it for microseconds; a merge holds on.
+    for (int tries = 0; !lock(file, LOCK_EX, name); ++tries) {
+      if (tries == 100) return nullptr;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    if (is_removed(file, name)) return try_lock(name);
+    return std::make_unique<PosixLock>(std::move(file));
+  }
+
+  bool is_locked(const std::string& name) override {
+    check_name(name);
+    const FileDescriptor file = open_at(name, O_RDONLY);
+    if (!file && errno == ENOENT) return false;
+    if (!file) throw journal_error("open", path_of(name), errno);
+    if (is_removed(file, name)) return false;
+    return !lock(file, LOCK_SH, name);  // given back when it is closed
+  }
+
+ private:
+  std::string path_of(const std::string& name) const {
+    return path_.back() == '/' ? path_ + name : path_ + "/" + name;
+  }
+
+  // Made where it is missing, and checked.
+  FileDescriptor open_lock(const std::string& name) const {
     FileDescriptor file = open_at(name, O_RDWR | O_CREAT);
     if (!file) {
       const int error_number = errno;
@@ -242,27 +268,17 @@ class PosixDirectory : public DurableDirectory {
       }
       throw journal_error("open", path_of(name), error_number);
     }
-    check_open_file(file, name);
-    // is_locked() in another process holds it for microseconds; a merge holds on.
-    for (int tries = 0; !lock(file, LOCK_EX, name); ++tries) {
-      if (tries == 100) return nullptr;
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
-    return std::make_unique<PosixLock>(std::move(file));
+    return is_removed(file, name) ? open_lock(name) : std::move(file);
   }
 
-  bool is_locked(const std::string& name) override {
-    check_name(name);
-    const FileDescriptor file = open_at(name, O_RDONLY);
-    if (!file && errno == ENOENT) return false;
-    if (!file) throw journal_error("open", path_of(name), errno);
-    check_open_file(file, name);
-    return !lock(file, LOCK_SH, name);  // given back when it is closed
-  }
-
- private:
-  std::string path_of(const std::string& name) const {
-    return path_.back() == '/' ? path_ + name : path_ + "/" + name;
+  // A command that only looks removes the lock file while it has the lock (cli/state_traces.h): the
+  // lock of a removed file excludes nobody. Checks a file that is there.
+  bool is_removed(const FileDescriptor& file, const std::string& name) const {
+    struct stat status;
+    if (::fstat(file.get(), &status) != 0) throw journal_error("look at", path_of(name), errno);
+    if (status.st_nlink == 0) return true;
+    check_file(status, path_of(name));
+    return false;
   }
 
   // O_NONBLOCK so that a FIFO cannot hold us up; it means nothing to a regular file.

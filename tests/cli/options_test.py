@@ -39,7 +39,7 @@ VALUES = {
     "--thin-size": ("1M", {"plan", "merge", "verify"}),
     "--beyond-origin": ("drop", {"plan", "merge", "verify"}),
     "--journal": ("x", {"plan", "merge"}),
-    "--state-dir": ("x", {"plan", "merge", "resume", "status", "undo", "abort"}),
+    "--state-dir": ("x", {"plan", "merge", "resume", "verify", "status", "undo", "abort"}),
     "--undo-log": ("x", {"plan", "merge"}),
     "--compare": ("auto", {"merge", "resume"}),
     "--verify": ("full", {"merge", "resume"}),

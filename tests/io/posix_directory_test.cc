@@ -11,6 +11,7 @@
 #include <csignal>
 #include <filesystem>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/io/scratch.h"
@@ -258,6 +259,20 @@ TEST_F(PosixDirectory, TellsWhetherALockIsHeldAndMakesNone) {
   lock.reset();
   EXPECT_FALSE(directory_->is_locked("origin.lock"));
   EXPECT_TRUE(directory_->try_lock("origin.lock"));
+}
+
+TEST_F(PosixDirectory, ALockFileThatItsHolderRemovesIsMadeAnew) {
+  auto lock = directory_->try_lock("origin.lock");
+  std::unique_ptr<FileLock> next;
+  // It waits with the file open that is removed meanwhile.
+  std::thread waiting([&] { next = directory_->try_lock("origin.lock"); });
+  directory_->remove("origin.lock");
+  EXPECT_FALSE(directory_->is_locked("origin.lock"));
+  lock.reset();
+  waiting.join();
+  ASSERT_TRUE(next);
+  EXPECT_TRUE(fs::exists(at("origin.lock")));
+  EXPECT_EQ(directory_->try_lock("origin.lock"), nullptr);
 }
 
 TEST_F(PosixDirectory, LocksNoFileBehindALink) {

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+#include "cli/state_traces.h"
+
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "cli/journal_place.h"
+#include "cli/printable.h"
+#include "merge/journal.h"
+
+namespace extmerge {
+
+namespace {
+
+// Whether a record without a journal tells nothing to anybody.
+bool says_nothing(const SystemChanges& changes) {
+  return changes.is_put_back() && !changes.is_borrowing() && !changes.removing &&
+         !changes.freeze_id && !changes.merged_id;
+}
+
+}  // namespace
+
+StateTraces::StateTraces(const Options& options, JournalPlace& place, const SystemChanges& changes)
+    : only_looks_(options.dry_run || options.command == Command::kPlan ||
+                  options.command == Command::kVerify),
+      place_(place),
+      changes_(changes) {
+  if (!only_looks_ || options.journal) return;
+  std::filesystem::path folder = std::filesystem::path(state_directory(options)).lexically_normal();
+  if (!folder.has_filename()) folder = folder.parent_path();  // a slash at the end
+  std::error_code ignored;
+  if (std::filesystem::exists(folder, ignored)) return;
+  folder_ = folder;
+  existing_ = existing_part(folder_);
+}
+
+StateTraces::~StateTraces() {
+  if (!only_looks_) return;
+  try {
+    if (place_.lock && !changes_.is_borrowing()) restore();
+  } catch (const std::exception& error) {
+    spdlog::warn("{}", printable(error.what()));
+  }
+  // Fails where there is something in it.
+  while (folder_.size() > existing_.size() && ::rmdir(folder_.c_str()) == 0) {
+    folder_ = std::filesystem::path(folder_).parent_path();
+  }
+}
+
+void StateTraces::restore() {
+  DurableDirectory& directory = *place_.directory;
+  const bool has_journal = directory.open(place_.name, false) != nullptr;
+  std::optional<SystemChanges> kept = before_;
+  if (kept) {
+    // That was put right, if it was so.
+    kept->holding = kept->origin_activated = false;
+    kept->held.clear();
+    kept->carrier.clear();
+    kept->pool_was_active = true;
+  }
+  if (kept && !has_journal && says_nothing(*kept)) kept.reset();
+  const auto now = read_changes(directory, place_.name);
+  if (kept && kept != now) write_changes(directory, place_.name, *kept);
+  if (!kept && now) directory.remove(changes_name(place_.name));
+  if (!kept && !has_journal) directory.remove(lock_name(place_.name));
+}
+
+}  // namespace extmerge
