@@ -39,11 +39,10 @@ void print_merge_report(const Options& options, const MergeReport& report,
 void say(const std::string& notice) { spdlog::info("{}", printable(notice)); }
 
 // The plan goes before the question, so that it is an answer to something.
-bool confirm(const Options& options, PlanReport report, const DeviceNames& names,
+bool confirm(const Options& options, const PlanReport& report, const DeviceNames& names,
              ProgressDisplay& display, Signals& signals, TerminalLine& terminal) {
   if (options.yes) return true;
   display.pause();
-  report.notes.clear();
   std::string text = plan_text(report, names, options.sizes);
   text.pop_back();
   terminal.write_line(text);

@@ -24,8 +24,8 @@ void print_merge_report(const Options& options, const MergeReport& report,
 // A line on standard error.
 void say(const std::string& notice);
 
-// Shows the plan and asks; true at once with --yes. Its notes have been said already.
-bool confirm(const Options& options, PlanReport report, const DeviceNames& names,
+// Shows the plan with its notes and asks; true at once with --yes.
+bool confirm(const Options& options, const PlanReport& report, const DeviceNames& names,
              ProgressDisplay& display, Signals& signals, TerminalLine& terminal);
 // The same for undo: what would be put back.
 bool confirm_undo(const Options& options, const UndoReport& report, ProgressDisplay& display,

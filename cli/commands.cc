@@ -80,6 +80,7 @@ std::vector<Error> plan(const Options& options, Signals& signals, TerminalLine& 
     report = merger.plan(each_run);
   }
   if (source) source->complete_plan(report);
+  if (source && report.has_nothing_to_merge()) report.refusals.clear();
   put_back(source);
   // Before the report, so that there is one document where it fails.
   if (map && options.map != "-") draw_map(options, *map, picture_of(report, names, options.sizes));
@@ -114,7 +115,9 @@ std::vector<Error> merge(const Options& options, Signals& signals, TerminalLine&
     Merger merger(std::move(target), options.merge, progress, signals.stop_token());
     report = merger.merge(
         [&](const PlanReport& found) {
-          return confirm(options, found, names, display, signals, terminal);
+          PlanReport shown = found;
+          shown.notes.clear();  // the merger has said them
+          return confirm(options, shown, names, display, signals, terminal);
         },
         say);
   }

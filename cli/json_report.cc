@@ -121,7 +121,8 @@ std::string plan_json(const PlanReport& report, const DeviceNames& names) {
   Json json = document();
   add_plan(json, report, names);
   json["resumable_from"] = optional_bytes(report.resumable_from);
-  json["state"] = report.resumable_from ? "copying" : "planned";
+  const bool is_done = report.nothing_new && report.refusals.empty();
+  json["state"] = is_done ? "done" : report.resumable_from ? "copying" : "planned";
   json["map"] = nullptr;
   if (report.map) {
     const PlannedShares shares = shares_of(*report.map);

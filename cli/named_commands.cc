@@ -2,6 +2,8 @@
 
 #include "cli/named_commands.h"
 
+#include <set>
+
 #include "cli/command_output.h"
 #include "cli/journal_place.h"
 #include "cli/json_report.h"
@@ -52,10 +54,38 @@ void refuse_to_lose_undo(const Journal& journal) {
                   "away first, with its file system mounted (an empty folder proves nothing)");
 }
 
-// One round of a named source: what is frozen is merged, and everything put back. With
-// `confirmation` a new merge may be begun, else only an unfinished one is gone on with.
-MergeReport merge_round(const Options& options, NamedSource& source, const Confirm& confirmation,
-                        Progress& progress, Signals& signals) {
+// Before any device is looked at.
+DeviceNames names_before(const NamedSource& source) {
+  DeviceNames names{{}, {}, source.origin_name(), source.thin_name(), source.origin_name()};
+  if (!names.origin.starts_with('/')) names.origin.insert(0, "/dev/");
+  return names;
+}
+
+DeviceNames names_of(const NamedSource& source, const MergeTarget& target) {
+  return {target.metadata_path, target.data_path, target.origin_path, source.thin_name(),
+          source.origin_name()};
+}
+
+// The merge that was done before, as one that had nothing to copy.
+MergeReport report_of_nothing(const NamedSource& source, const PlanReport& plan) {
+  const MergeStatus status = read_status(source.place().path);
+  MergeReport report;
+  report.plan = plan;
+  report.journal = status.journal;
+  report.undo_log = status.record.undo_log;
+  report.state = status.state;
+  report.total_bytes = status.record.copy_bytes;
+  report.durable_bytes = status.progress.position;
+  return report;
+}
+
+using ConfirmPlan = std::function<bool(const PlanReport&, const DeviceNames&)>;
+
+// One round of a named source: the frozen state is merged, and everything put back. With
+// `confirmation` a new merge may be begun, else only an unfinished one is resumed. Where nothing
+// was written since the last one (PlanReport::nothing_new), nothing is changed.
+MergeReport merge_round(const Options& options, NamedSource& source,
+                        const ConfirmPlan& confirmation, Progress& progress, Signals& signals) {
   MergeOptions wishes = options.merge;
   if (confirmation && source.must_begin_anew() && !wishes.restart) {
     say("the thin was not kept as it was when the merge began: beginning anew");
@@ -66,13 +96,21 @@ MergeReport merge_round(const Options& options, NamedSource& source, const Confi
     wishes.last_round = true;
     wishes.verify = VerifyChoice::kFull;
   }
+  std::set<std::string> said;
+  const Notice say_once = [&](const std::string& note) {
+    if (said.insert(note).second) say(note);
+  };
   if (confirmation) {
-    Merger planner(source.plan_target(), wishes, progress, signals.stop_token());
+    MergeTarget target = source.plan_target();
+    const DeviceNames names = names_of(source, target);
+    Merger planner(std::move(target), wishes, progress, signals.stop_token());
     PlanReport plan = planner.plan();
     source.complete_plan(plan);
     source.planned();
+    if (plan.has_nothing_to_merge()) return report_of_nothing(source, plan);
     refuse_any(plan.refusals);
-    if (!confirmation(plan)) {
+    if (!options.yes) said.insert(plan.notes.begin(), plan.notes.end());  // shown with the question
+    if (!confirmation(plan, names)) {
       throw Error(MessageId::kNotConfirmed, "not confirmed: nothing was done",
                   "run it again and answer y, or give --yes");
     }
@@ -83,8 +121,10 @@ MergeReport merge_round(const Options& options, NamedSource& source, const Confi
     MergeTarget target = goes_on ? source.resume_target() : source.merge_target();
     if (!source.is_frozen()) wishes.verify = VerifyChoice::kFull;
     Merger merger(std::move(target), wishes, progress, signals.stop_token());
-    const MergeReport report =
-        goes_on ? merger.resume(say) : merger.merge([](const PlanReport&) { return true; }, say);
+    const MergeReport report = goes_on
+                                   ? merger.resume(say_once)
+                                   : merger.merge([](const PlanReport&) { return true; }, say_once);
+    progress.phase = Phase::kPuttingBack;
     const bool was_written = options.finish && !source.is_as_merged();
     source.done();
     if (was_written) {
@@ -94,6 +134,7 @@ MergeReport merge_round(const Options& options, NamedSource& source, const Confi
     }
     return report;
   } catch (const Error& error) {
+    progress.phase = Phase::kPuttingBack;
     throw source.failed(error);
   }
 }
@@ -129,11 +170,11 @@ std::vector<Error> merge_named(const Options& options, Signals& signals, Termina
   const bool was_done = is_settled && !options.finish && !options.merge.again;
   Progress progress;
   MergeReport report;
-  const DeviceNames names{{}, {}, {}, source->thin_name(), source->origin_name()};
   std::string outcome;
   {
-    ProgressDisplay display(progress, signals, terminal, display_settings(options, names));
-    const Confirm ask_first = [&](const PlanReport& found) {
+    ProgressDisplay display(progress, signals, terminal,
+                            display_settings(options, names_before(*source)));
+    const ConfirmPlan ask_first = [&](const PlanReport& found, const DeviceNames& names) {
       return confirm(options, found, names, display, signals, terminal);
     };
     if (options.finish && source->is_unfinished()) {
@@ -158,6 +199,10 @@ std::vector<Error> merge_named(const Options& options, Signals& signals, Termina
     }
     if (options.finish) outcome = source->finish();
   }
+  if (report.plan.nothing_new && was_done) {
+    report_settled(options, *source);
+    return {};
+  }
   print_merge_report(options, report, names_of(*source));
   const std::string last = options.finish ? outcome : source->next_steps();
   if (!last.empty()) say(last);
@@ -172,9 +217,9 @@ std::vector<Error> resume_named(const Options& options, NamedSource& source, Sig
   }
   Progress progress;
   MergeReport report;
-  const DeviceNames names{{}, {}, {}, source.thin_name(), source.origin_name()};
   {
-    const ProgressDisplay display(progress, signals, terminal, display_settings(options, names));
+    const ProgressDisplay display(progress, signals, terminal,
+                                  display_settings(options, names_before(source)));
     report = merge_round(options, source, {}, progress, signals);
   }
   print_merge_report(options, report, names_of(source));
@@ -187,15 +232,16 @@ std::vector<Error> undo_named(const Options& options, NamedSource& source, Signa
   source.settle();
   Progress progress;
   UndoReport report;
-  const DeviceNames names{{}, {}, {}, source.thin_name(), source.origin_name()};
   try {
-    ProgressDisplay display(progress, signals, terminal, display_settings(options, names));
+    ProgressDisplay display(progress, signals, terminal,
+                            display_settings(options, names_before(source)));
     Merger merger(source.undo_target(), options.merge, progress, signals.stop_token());
     report = merger.undo(
         [&](const UndoReport& found) {
           return confirm_undo(options, found, display, signals, terminal);
         },
         say);
+    progress.phase = Phase::kPuttingBack;
     source.undone();
   } catch (const Error& error) {
     throw source.failed(error);

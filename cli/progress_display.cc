@@ -49,6 +49,8 @@ const char* phase_text(Phase phase) {
       return "undoing";
     case Phase::kVerifying:
       return "verifying";
+    case Phase::kPuttingBack:
+      return "putting back";
     case Phase::kFinished:
       break;  // look() shows the phase before
   }
@@ -102,6 +104,7 @@ std::optional<milliseconds> ProgressView::left() const {
 }
 
 std::string progress_line(const ProgressView& view, const SizeFormat& sizes) {
+  if (view.phase == Phase::kPuttingBack) return phase_text(view.phase);
   return std::string(phase_text(view.phase)) + "  " + tails(view, sizes).front();
 }
 
@@ -110,6 +113,7 @@ std::string progress_line(const ProgressView& view, const SizeFormat& sizes) {
 std::string progress_bar(const ProgressView& view, const SizeFormat& sizes, unsigned width) {
   constexpr size_t kLeast = 10, kMost = 60;
   const std::string name = phase_text(view.phase);
+  if (view.phase == Phase::kPuttingBack) return name.size() <= width ? name : "";
   const std::vector<std::string> all = tails(view, sizes);
   for (const std::string& tail : all) {
     const size_t used = name.size() + tail.size() + 4;  // spaces and brackets
@@ -215,11 +219,26 @@ ProgressView ProgressDisplay::look() {
   view.done = progress_.done_bytes;
   view.durable = progress_.durable_bytes;
   const auto now = steady_clock::now();
-  if (view.phase != phase_ && view.phase != Phase::kFinished) {
+  const bool puts_back = view.phase == Phase::kPuttingBack;
+  if (puts_back && !ending_ && settings_.kind != ProgressKind::kJson) {
+    if (!counted_) counted_ = view_of_phase(view, now);
+    return view;
+  }
+  const bool counts = !puts_back && view.phase != Phase::kFinished;
+  if (counts) counted_.reset();
+  if (counted_) return *counted_;
+  if (counts && view.phase != phase_) {
     phase_ = view.phase;
     phase_started_ = now;
     done_then_ = view.done;
   }
+  view = view_of_phase(view, now);
+  if (puts_back) counted_ = view;
+  return view;
+}
+
+ProgressView ProgressDisplay::view_of_phase(ProgressView view,
+                                            std::chrono::steady_clock::time_point now) const {
   view.start = done_then_;
   view.phase = phase_;  // the end of the last phase is what remains to be shown
   view.elapsed = std::chrono::duration_cast<milliseconds>(now - phase_started_);

@@ -73,6 +73,8 @@ class ProgressDisplay {
  private:
   void run();
   ProgressView look();
+  // `view` as part of the phase whose clock runs.
+  ProgressView view_of_phase(ProgressView view, std::chrono::steady_clock::time_point now) const;
   void show(const ProgressView& view);
   void show_last(const ProgressView& view);
   void tell_service_manager(const ProgressView& view);
@@ -86,6 +88,8 @@ class ProgressDisplay {
   Phase phase_ = Phase::kPlanning;  // of the clock
   std::chrono::steady_clock::time_point phase_started_;
   uint64_t done_then_ = 0;
+  // The end of the last phase that counted bytes, while things are put back.
+  std::optional<ProgressView> counted_;
   std::chrono::steady_clock::time_point shown_;
   bool shown_any_ = false;
   std::chrono::steady_clock::time_point told_{};  // the service manager

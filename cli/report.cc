@@ -85,6 +85,11 @@ std::string sibling_lines(const std::vector<Sibling>& siblings, bool known) {
   return text;
 }
 
+std::string nothing_new_text(const DeviceNames& names) {
+  return "nothing was written to " + names.thin_name + " since it was merged into " +
+         names.origin_name;
+}
+
 }  // namespace
 
 std::string plan_text(const PlanReport& report, const DeviceNames& names, const SizeFormat& sizes) {
@@ -121,7 +126,9 @@ std::string plan_text(const PlanReport& report, const DeviceNames& names, const 
     text += line("done already", size(*report.resumable_from) + ", a merge would go on from there");
   text += line("plan", to_string(sum.digest));
   for (const std::string& note : report.notes) text += line("note", note);
-  if (report.refusals.empty()) return text + line("result", "a merge would start");
+  if (report.refusals.empty())
+    return text + line("result", report.nothing_new ? "nothing to merge: " + nothing_new_text(names)
+                                                    : "a merge would start");
   std::string ids;
   for (const Error& refusal : report.refusals)
     ids += (ids.empty() ? "" : ", ") + to_string(refusal.id());
@@ -139,6 +146,9 @@ std::string compared_text(const OriginMap& map, const SizeFormat& sizes) {
 std::string merge_text(const MergeReport& report, const DeviceNames& names,
                        const SizeFormat& sizes) {
   const auto size = [&](Bytes bytes) { return format_size(bytes, sizes); };
+  if (report.plan.nothing_new)
+    return "Nothing to merge: " + printable(nothing_new_text(names)) + "\n" +
+           line("journal", report.journal);
   std::string text =
       "Merged " + thin_text(report.plan.thin_id, names) + " into " + origin_text(names) + "\n";
   text += line("read", size(report.counters.bytes_read));

@@ -317,7 +317,7 @@ void VolumeSource::complete_plan(PlanReport& report) const {
               "go on with that one (--state-dir or --journal, where it was begun); where its "
               "journal is lost, --restart begins anew (and remove its freeze, see lvs -o +tags)"));
   }
-  if (!is_in_use() || is_unfinished()) return;
+  if (!is_in_use() || is_unfinished() || report.nothing_new) return;
   if (uses_held_snapshot()) {
     report.refusals.push_back(
         Error(MessageId::kThinNotStill,

@@ -51,6 +51,9 @@ bool is_later(const MergeRecord& wanted, const MergeRecord& done);
 struct JournalDecision {
   bool go_on = false;
   Refusal refusal;
+  // Refused as done already, and certain: nothing was written to the thin since its frozen copy
+  // was merged. Filled in by the merger.
+  bool nothing_new = false;
 };
 
 // `origin_unchanged` says whether the origin still has the fingerprint that the

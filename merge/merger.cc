@@ -192,6 +192,8 @@ VerifyReport Merger::verify() {
 }
 
 PlanReport Merger::make_plan(Source& source, Purpose purpose, const RunListener& each_run) {
+  progress_.mappings_read = 0;
+  progress_.phase = Phase::kPlanning;
   PlanReport report;
   report.thin_id = target_.thin_id;
   report.limits = limits_of(target_, source, options_.beyond_origin);
@@ -246,6 +248,7 @@ PlanReport Merger::make_plan(Source& source, Purpose purpose, const RunListener&
     const std::unique_ptr<Journal> journal = open_journal(false);
     JournalDecision decision = decide_journal(source, journal.get(), record_of(source, report));
     if (decision.refusal) report.refusals.push_back(*decision.refusal);
+    report.nothing_new = decision.nothing_new;
     if (decision.go_on) report.resumable_from = journal->progress().position;
     const bool replaces_done = journal && journal->state() == JournalState::kDone &&
                                !decision.refusal && undo_log_exists(journal.get());

@@ -52,6 +52,7 @@ struct PlanReport {
   uint64_t transaction_id = 0;  // of that superblock
   Bytes origin_bytes;
   std::optional<Bytes> resumable_from;  // an unfinished journal that a merge would go on with
+  bool nothing_new = false;             // kAlreadyDone is among the refusals, and it is certain
   bool live_tree_unreadable = false;    // whether the thin has changed is not known
   std::vector<Sibling> siblings;
   bool siblings_are_known = false;  // else they are possible ones
@@ -59,6 +60,9 @@ struct PlanReport {
   std::optional<OriginMap> map;
   std::vector<std::string> notes;  // worth knowing, no reason to refuse
   std::vector<Error> refusals;     // a merge would not start; the first one tells the exit status
+
+  // Nothing new, and no other reason to refuse.
+  bool has_nothing_to_merge() const { return nothing_new && refusals.size() == 1; }
 };
 
 struct MergeReport {
@@ -127,6 +131,7 @@ class Merger {
   PlanReport make_plan(Source& source, Purpose purpose, const RunListener& each_run);
   MergeRecord record_of(const Source& source, const PlanReport& plan) const;
   JournalDecision decide_journal(Source& source, Journal* journal, const MergeRecord& wanted);
+  bool is_unwritten_since(const MergeRecord& done, Source& source) const;
   std::unique_ptr<Journal> open_journal(bool writable);
   std::shared_ptr<FileLock> lock_journal();
   std::vector<Sibling> siblings_of(Source& source, const BlockSet& visited,

@@ -8,6 +8,7 @@
 
 #include "merge/merger.h"
 #include "merge/sample.h"
+#include "persistent-data/mapping_time.h"
 
 namespace extmerge {
 
@@ -31,6 +32,9 @@ JournalDecision Merger::decide_journal(Source& source, Journal* journal,
            journal->fingerprint() == origin_fingerprint(*journal, *origin);
   };
   JournalDecision decision = decide(journal, wanted, wishes, origin_unchanged);
+  if (decision.refusal && decision.refusal->id() == MessageId::kAlreadyDone) {
+    decision.nothing_new = is_unwritten_since(journal->record(), source) && origin_unchanged();
+  }
   const bool follows_another =
       journal && journal->state() == JournalState::kDone && !decision.refusal && !options_.again &&
       !options_.overrides.allow_shared_origin && same_pool(journal->record(), wanted) &&
@@ -48,6 +52,16 @@ JournalDecision Merger::decide_journal(Source& source, Journal* journal,
                            std::to_string(value(journal->record().thin_id)) + " was merged into " +
                            wanted.origin.path + ": the result would be neither of the two",
                        "to have what it shows now, --allow-shared-origin")};
+}
+
+// Only the copy that was frozen for the merge can prove it: a thin that was merged itself is
+// written in place.
+bool Merger::is_unwritten_since(const MergeRecord& done, Source& source) const {
+  if (target_.thin_id == done.thin_id || target_.merged_as != done.thin_id) return false;
+  const bool unwritten =
+      all_mapped_before(source.reader(), source.device().mapping_root, done.creation_time);
+  source.check_still_held();
+  return unwritten;
 }
 
 // What the journal's sample of the origin cannot see, the time of a file's last

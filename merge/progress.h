@@ -10,11 +10,12 @@
 
 namespace extmerge {
 
-enum class Phase : int { kPlanning, kCopying, kVerifying, kUndoing, kFinished };
+// kPuttingBack: what a named source changed beside the data is put back; no bytes are counted.
+enum class Phase : int { kPlanning, kCopying, kVerifying, kUndoing, kPuttingBack, kFinished };
 
 struct Progress {
   std::atomic<Phase> phase{Phase::kPlanning};
-  std::atomic<uint64_t> mappings_read{0};  // planning
+  std::atomic<uint64_t> mappings_read{0};  // planning, by this walk
   std::atomic<uint64_t> total_bytes{0};    // of the phase
   std::atomic<uint64_t> done_bytes{0};     // copied, compared or put back, in order
   std::atomic<uint64_t> durable_bytes{0};  // copying: recorded in the journal

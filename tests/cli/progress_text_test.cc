@@ -54,6 +54,15 @@ TEST(ProgressLine, UnknownTimeLeftIsCalledThat) {
   EXPECT_NE(progress_line(view, {}).find("ETA unknown"), std::string::npos);
 }
 
+TEST(ProgressLine, OfPuttingBackCountsNothing) {
+  ProgressView view = resumed();
+  view.phase = Phase::kPuttingBack;
+  EXPECT_EQ(progress_line(view, {}), "putting back");
+  for (const unsigned width : {12u, 40u, 200u})
+    EXPECT_EQ(progress_bar(view, {}, width), "putting back");
+  EXPECT_EQ(progress_bar(view, {}, 11), "");
+}
+
 TEST(ProgressLine, HoursAreShown) {
   ProgressView view = resumed();
   view.total = 36060 * kMiB;

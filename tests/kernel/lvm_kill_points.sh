@@ -72,9 +72,9 @@ killed() {
     status=0
     "$EXTMERGE" "${arguments[@]}" $vg/$snap_lv > /run/said 2>&1 || status=$?
     # Where all but the last had been done the same command finds nothing to do: a finish
-    # no volume to run on, a merge that it is done.
+    # no volume to run on.
     case $deed-$status-$(< /run/said) in
-      *-0-* | finish-4-*EXM-401* | offline-6-*EXM-604*) ;;
+      *-0-* | finish-4-*EXM-401*) ;;
       *)
         cat /run/said /run/status_said
         fail "the same command again ended with $status"

@@ -438,6 +438,74 @@ TEST_F(NamedSource, AFreezeThatIsGoneIsRememberedByItsId) {
   EXPECT_EQ(merge_failure(), MessageId::kAlreadyDone);
 }
 
+// Thin 2 has the mappings of thin 1, which was frozen of it at time 3 and is merged.
+class Snapped : public NamedSource {
+ protected:
+  void add_devices(MetadataBuilder& pool) override {
+    constexpr uint64_t kRootOfThin1 = 1;  // the first node that was built
+    pool.add_mapping_root(value(kOther), kRootOfThin1);
+    pool.add_details(value(kOther), 6, 9, 2);
+  }
+  // As a plan of thin 2 finds it when one of its mappings was made at `time`.
+  PlanReport plan_with_mapping_of(uint32_t time, ThinId merged_as = MergeScene::kThinId) {
+    use_metadata([&](MetadataBuilder& pool) {
+      pool.value(1, 3).set(pool.value(1, 3).get() | time);
+      pool.fix_checksum(1);
+    });
+    users({});
+    target->thin_id = kOther;
+    target->merged_as = merged_as;
+    return merger().plan();
+  }
+  void SetUp() override {
+    NamedSource::SetUp();
+    use_metadata([](MetadataBuilder&) {});
+    users({});
+    merge();
+  }
+};
+
+TEST_F(Snapped, HasNothingNewIfAllItsMappingsAreOlderThanTheFreeze) {
+  const PlanReport plan = plan_with_mapping_of(2);
+  EXPECT_TRUE(plan.nothing_new);
+  EXPECT_TRUE(plan.has_nothing_to_merge());
+  ASSERT_EQ(plan.refusals.size(), 1u);
+  EXPECT_EQ(plan.refusals[0].id(), MessageId::kAlreadyDone);
+}
+
+// Blocks and roots are used again: the same plan is not the same data.
+TEST_F(Snapped, MayHaveSomethingNewUnderTheSameMappingsIfOneIsYounger) {
+  for (const uint32_t time : {3u, 4u}) {
+    const PlanReport plan = plan_with_mapping_of(time);
+    EXPECT_FALSE(plan.nothing_new) << time;
+    ASSERT_EQ(plan.refusals.size(), 1u);
+    EXPECT_EQ(plan.refusals[0].id(), MessageId::kAlreadyDone);
+  }
+}
+
+TEST_F(Snapped, ThatIsNotKnownToHaveBeenFrozenIsNotCalledMerged) {
+  EXPECT_FALSE(plan_with_mapping_of(2, ThinId{7}).nothing_new);
+}
+
+TEST_F(Snapped, IsNotCalledMergedIfTheOriginWasWrittenToSince) {
+  scene->origin().overwrite(Bytes(1024), std::vector<std::byte>(512, std::byte{0x77}));
+  EXPECT_FALSE(plan_with_mapping_of(2).nothing_new);
+}
+
+TEST_F(Snapped, WithAnotherReasonToRefuseHasMoreThanNothingToMerge) {
+  PlanReport plan = plan_with_mapping_of(2);
+  plan.refusals.push_back(Error(MessageId::kSharedOrigin, "a", "b"));
+  EXPECT_FALSE(plan.has_nothing_to_merge());
+}
+
+// The thin itself was merged, without a freeze: it may have been written in place since.
+TEST_F(Snapped, MergedByItselfIsDoneAlreadyButNotCertainToBeUnwritten) {
+  const PlanReport plan = merger().plan();
+  EXPECT_FALSE(plan.nothing_new);
+  ASSERT_EQ(plan.refusals.size(), 1u);
+  EXPECT_EQ(plan.refusals[0].id(), MessageId::kAlreadyDone);
+}
+
 TEST_F(NamedSource, ALastRoundMergesWhatIsMergedIfTheOriginIsAsItWasLeft) {
   use_other(kAll);
   users({});

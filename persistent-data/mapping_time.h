@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// Whether a thin was written to since a snapshot of it was taken, told by its mappings alone.
+//
+// A snapshot moves the pool's time on, and each mapping has the time at which it was made. A block
+// that the snapshot shares has an older time, and the first write to it makes a new mapping. So a
+// thin whose mappings are all older than its snapshot was not written to since: the same blocks
+// under the same root do not prove that, because blocks are used again.
+
+#pragma once
+
+#include <cstdint>
+
+#include "persistent-data/metadata_reader.h"
+
+namespace extmerge {
+
+// Whether all mappings of the tree are older than `time`, the pool's when a snapshot was made.
+// False where that cannot be told: a mapping has only the lower 24 bits. Reads all leaves; throws
+// as LeafScan does.
+bool all_mapped_before(MetadataReader& reader, MetadataBlock root, uint32_t time);
+
+}  // namespace extmerge
