@@ -146,7 +146,7 @@ quietly lvchange -an $vg/lonely
 quietly lvchange -pr $vg/lonely
 new_pool 64k 8M pool2
 quietly lvcreate -y -s --thinpool $vg/pool2 -n on_thin $vg/lonely
-refuses 4 thin "${merge[@]}" $vg/on_thin
+refuses 4 "EXM-422.*$vg/lonely is a thin volume" "${merge[@]}" $vg/on_thin
 quietly lvcreate -y -Zn -Wn -n old -L 4M $vg
 quietly lvcreate -y -s -n cow -L 1M $vg/old
 quietly lvchange -an $vg/old
@@ -158,6 +158,30 @@ quietly lvchange -an $vg/mirrored
 quietly lvchange -pr $vg/mirrored
 quietly lvcreate -y -s --thinpool $vg/pool2 -n on_raid $vg/mirrored
 refuses 4 raid "${merge[@]}" $vg/on_raid
+
+note "a chain: the origin is over an external origin itself"
+quietly lvchange -an $vg/on_thin
+quietly lvchange -pr $vg/on_thin
+quietly lvcreate -y -s --thinpool $vg/$pool_lv -n on_chain $vg/on_thin
+refuses 4 "EXM-422.*$vg/on_thin is a thin volume" "${merge[@]}" $vg/on_chain
+quietly lvremove -y $vg/on_chain
+
+note "what --thinpool makes of a thin of that very pool has no external origin"
+quietly lvcreate -y -s --thinpool $vg/$pool_lv -n inner $vg/lonely
+refuses 4 "EXM-421.*ordinary snapshot of $vg/lonely" "${merge[@]}" $vg/inner
+quietly lvremove -y $vg/inner
+
+if modprobe -q -d /run -a dm-cache dm-cache-smq; then
+  note "a cached origin"
+  quietly lvcreate -y -Zn -Wn -n cached -L 4M $vg "${disks[0]}"
+  quietly lvcreate -y -Zn -Wn -n fast -L 8M $vg "${disks[1]}"
+  quietly lvconvert -y --type cache --cachevol fast $vg/cached
+  quietly lvchange -an $vg/cached
+  quietly lvchange -pr $vg/cached
+  quietly lvcreate -y -an -s --thinpool $vg/pool2 -n on_cached $vg/cached
+  refuses 4 "EXM-422.*$vg/cached is a cache volume" plan $vg/on_cached
+  quietly lvremove -y $vg/on_cached
+fi
 quietly lvremove -y $vg/on_raid $vg/on_old $vg/on_thin
 
 note "a group that is exported, or misses a disk"

@@ -3,7 +3,7 @@
 #
 # The group, the volumes and the freeze renamed by hand, after a kill or in the middle of a
 # merge: whatever is recorded is found by LVM's uuids, by the old names and by the new ones.
-# And a group that is sick is no trouble of another.
+# And a group that is locked is no trouble of another.
 source "$(dirname "$0")/guest_lvm.sh"
 mkdir -m 0700 /run/saved
 
@@ -30,18 +30,21 @@ rename_everything() {
   vg=$vg-2 origin_lv=$origin_lv-2 snap_lv=$snap_lv-2 pool_lv=$pool_lv-2
 }
 
+# group_without_2: by the names that everything had at first.
+group_without_2() { state_of_group | sed 's/-2//g' | tr -s ' ' | sort; }
+
 new_everything 64k 4100k 24M
-before=$(state_of_group | sed 's/-2//g' | sort)
+before=$(group_without_2)
 is_put_back() {
   nothing_left
-  diff <(echo "$before") <(state_of_group | sed 's/-2//g' | sort) || fail "not everything was put back"
+  diff <(echo "$before") <(group_without_2) || fail "not everything was put back"
 }
 
 kill_copying
 old=$vg/$snap_lv
 rename_everything
-says 0 'writable now' status $old
-says 0 'writable now' status $vg/$snap_lv
+says 0 'origin .*(writable now|read-only)' status $old
+says 0 'origin .*(writable now|read-only)' status $vg/$snap_lv
 says 0 '^Merged' resume --batch-mode $old
 origin_is /run/view
 is_put_back
@@ -95,7 +98,7 @@ note "the group is renamed while the origin is written to"
 vg=vg origin_lv=origin pool_lv=pool snap_lv=snap
 new_everything 64k 4100k 24M
 generation=1
-before=$(state_of_group | sed 's/-2//g' | sort)
+before=$(group_without_2)
 rm -f $EXTMERGE_STATE_DIR/*
 kernel_view $snap_lv /run/view
 "$EXTMERGE" "${merge[@]}" --rate-limit 300k $vg/$snap_lv > /run/said 2>&1 &
@@ -117,7 +120,7 @@ note "it ended with $status: $(tail -n 1 /run/said)"
 origin_is /run/view
 is_put_back
 
-note "another group is locked and sick: by its device, the snapshot is merged all the same"
+note "another group is locked: by its device, the snapshot is merged all the same"
 quietly vgcreate -s 4k other /dev/ubdb
 exec 7> /run/lock/lvm/V_other
 flock 7

@@ -56,7 +56,6 @@ others=(
   'activation/readahead="none"'
   'activation/activation_mode="complete"'
   'activation/process_priority=0'
-  'activation/thin_pool_autoextend_threshold=90'
   'activation/auto_activation_volume_list=[]'
   'activation/volume_list=["other","@mine"]'
   'activation/read_only_volume_list=["@other","elsewhere/origin"]'
@@ -79,8 +78,11 @@ others=(
   'config/checks=0'
 )
 
-# With it LVM loads other tables, which are then not as they were.
-planned=('activation/use_linear_target=0')
+# With these LVM itself loads other tables, also without extmerge, which are then not as they were.
+planned=(
+  'activation/use_linear_target=0'
+  'activation/thin_pool_autoextend_threshold=90'
+)
 
 # set_to SETTING...: beside what the guest needs; none sets everything back.
 set_to() {
