@@ -60,7 +60,13 @@ const char* phase_text(Phase phase) {
 // What follows the name of the phase and the bar: from all there is to say to as little as makes
 // sense.
 std::vector<std::string> tails(const ProgressView& view, const SizeFormat& sizes) {
-  if (view.phase == Phase::kPlanning) return {std::to_string(view.mappings_read) + " mappings", ""};
+  if (view.phase == Phase::kPlanning) {
+    const std::string mappings = std::to_string(view.mappings_read) + " mappings";
+    if (view.thins == 0) return {mappings, ""};
+    const std::string thins =
+        std::to_string(view.thins_read) + " of " + std::to_string(view.thins) + " other thins";
+    return {mappings + ", " + thins, thins, ""};
+  }
   const auto left = view.left();
   std::array<char, 16> number{};
   std::snprintf(number.data(), number.size(), "%.1f%%", 100.0 * share(view.done, view.total));
@@ -215,6 +221,8 @@ ProgressView ProgressDisplay::look() {
   ProgressView view;
   view.phase = progress_.phase;
   view.mappings_read = progress_.mappings_read;
+  view.thins = progress_.thins;
+  view.thins_read = progress_.thins_read;
   view.total = progress_.total_bytes;
   view.done = progress_.done_bytes;
   view.durable = progress_.durable_bytes;

@@ -36,6 +36,8 @@ namespace extmerge {
 struct ProgressView {
   Phase phase = Phase::kPlanning;
   uint64_t mappings_read = 0;
+  uint64_t thins = 0;  // 0: no others to be compared
+  uint64_t thins_read = 0;
   uint64_t total = 0;
   uint64_t start = 0;  // done when `elapsed` began
   uint64_t done = 0;

@@ -207,28 +207,19 @@ PlanReport Merger::make_plan(Source& source, Purpose purpose, const RunListener&
   const bool look_beyond = options_.beyond_origin == BeyondOriginChoice::kRefuse;
   BeyondOrigin look_at;
   if (look_beyond) look_at = [&](const Extent& extent) { beyond.look_at(extent, stop_); };
-  BlockSet visited(0);
-  if (each_run) {
-    PlannedRuns runs(source.reader(), source.device(), source.end_of_data(), report.limits, stop_,
-                     look_at);
-    Run run;
-    while (runs.next(run)) {
-      each_run(run);
-      progress_.mappings_read += run.blocks;
-    }
-    report.summary = runs.summary();
-    visited = runs.visited();
-  } else {
-    report.summary = summarize(
-        source.reader(), source.device(), source.end_of_data(), report.limits, stop_, look_at,
-        [this](uint64_t mappings) { progress_.mappings_read += mappings; }, visited);
-  }
+  std::vector<ThinDevice> others;
+  if (purpose == Purpose::kMerge) others = devices_to_compare(source);
+  std::optional<PlannedTree> tree;
+  if (!others.empty()) tree.emplace(source.device(), report.limits, source.reader().nr_blocks());
+  report.summary = sum_up(source, report.limits, each_run, look_at, tree ? &*tree : nullptr);
   facts.summary = report.summary;
   facts.beyond_origin_has_data = beyond.found_data();
   report.siblings_are_known = target_.origin_users.has_value();
-  if (purpose == Purpose::kMerge) {
-    facts.siblings = report.siblings = siblings_of(source, visited, report);
+  if (tree) report.siblings = compare(source, *tree, others);
+  if (purpose == Purpose::kMerge && target_.origin_users) {
+    report.siblings = known_siblings(report.siblings, report.summary.copy_blocks);
   }
+  facts.siblings = report.siblings;
   source.check_still_held();
 
   facts.needs_check = source.needs_check();
@@ -297,22 +288,67 @@ void Merger::draw_map(Source& source, PlanReport& plan) const {
   plan.map = std::move(map);
 }
 
-std::vector<Sibling> Merger::siblings_of(Source& source, const BlockSet& visited,
-                                         const PlanReport& plan) const {
-  const auto find = [&](const std::vector<ThinDevice>& devices) {
-    return find_siblings(source.reader(), devices, source.device(), visited, source.end_of_data(),
-                         plan.limits, plan.summary.copy_blocks, stop_);
+PlanSummary Merger::sum_up(Source& source, const PlanLimits& limits, const RunListener& each_run,
+                           const BeyondOrigin& beyond, PlannedTree* tree) {
+  const auto scan = [&](const BeyondOrigin& look_at, const MappingsRead& read) {
+    return summarize(source.reader(), source.device(), source.end_of_data(), limits, stop_, look_at,
+                     read, tree);
   };
-  if (!target_.origin_users) return find(source.devices());
+  if (!each_run) {
+    return scan(beyond, [this](uint64_t mappings) { progress_.mappings_read += mappings; });
+  }
+  PlannedRuns runs(source.reader(), source.device(), source.end_of_data(), limits, stop_, beyond);
+  Run run;
+  while (runs.next(run)) {
+    each_run(run);
+    progress_.mappings_read += run.blocks;
+  }
+  if (tree) scan({}, {});
+  return runs.summary();
+}
 
+bool Merger::is_sibling(const OriginUser& user) const {
+  return !user.of_this_pool || (user.id != target_.thin_id && user.id != target_.frozen_from);
+}
+
+std::vector<ThinDevice> Merger::devices_to_compare(const Source& source) const {
+  std::vector<ThinDevice> devices;
+  if (!target_.origin_users) {
+    devices = source.devices();
+    std::erase_if(devices, [&](const ThinDevice& one) { return one.id == target_.thin_id; });
+    return devices;
+  }
+  for (const OriginUser& user : *target_.origin_users) {
+    if (!user.of_this_pool || !is_sibling(user)) continue;
+    if (const ThinDevice* const device = source.device_of(user.id)) devices.push_back(*device);
+  }
+  return devices;
+}
+
+std::vector<Sibling> Merger::compare(Source& source, const PlannedTree& tree,
+                                     const std::vector<ThinDevice>& devices) {
+  progress_.thins = devices.size();
+  const auto read = [this](uint64_t thins, uint64_t mappings) {
+    progress_.thins_read += thins;
+    progress_.mappings_read += mappings;
+  };
+  std::vector<Sibling> siblings =
+      find_siblings(source.reader(), devices, tree, source.end_of_data(), read, stop_);
+  progress_.thins_read = devices.size();
+  return siblings;
+}
+
+std::vector<Sibling> Merger::known_siblings(const std::vector<Sibling>& compared,
+                                            uint64_t plan_blocks) const {
   std::vector<Sibling> siblings;
   for (const OriginUser& user : *target_.origin_users) {
-    if (user.of_this_pool && (user.id == target_.thin_id || user.id == target_.frozen_from))
-      continue;
-    // Of another pool, or younger than the metadata snapshot: nothing is known of its mappings.
-    Sibling sibling{user.id, {}, plan.summary.copy_blocks, true};
-    const ThinDevice* const device = source.device_of(user.id);
-    if (user.of_this_pool && device) sibling = find({*device}).front();
+    if (!is_sibling(user)) continue;
+    // Nothing is known of the mappings of a thin of another pool, nor of one that is younger than
+    // the metadata snapshot.
+    Sibling sibling{user.id, {}, plan_blocks, true};
+    const auto same = std::find_if(compared.begin(), compared.end(),
+                                   [&](const Sibling& one) { return one.id == user.id; });
+    if (user.of_this_pool && same != compared.end()) sibling = *same;
     sibling.name = user.name;
     sibling.certain = true;
     siblings.push_back(sibling);

@@ -134,8 +134,18 @@ class Merger {
   bool is_unwritten_since(const MergeRecord& done, Source& source) const;
   std::unique_ptr<Journal> open_journal(bool writable);
   std::shared_ptr<FileLock> lock_journal();
-  std::vector<Sibling> siblings_of(Source& source, const BlockSet& visited,
-                                   const PlanReport& plan) const;
+  // Fills `tree`, if that is given.
+  PlanSummary sum_up(Source& source, const PlanLimits& limits, const RunListener& each_run,
+                     const BeyondOrigin& beyond, PlannedTree* tree);
+  // Whether a reader of the origin is another thin than the one to be merged.
+  bool is_sibling(const OriginUser& user) const;
+  // The other thins of this pool that may read the origin.
+  std::vector<ThinDevice> devices_to_compare(const Source& source) const;
+  std::vector<Sibling> compare(Source& source, const PlannedTree& tree,
+                               const std::vector<ThinDevice>& devices);
+  // One for each known reader of the origin; `compared` has those whose mappings could be read.
+  std::vector<Sibling> known_siblings(const std::vector<Sibling>& compared,
+                                      uint64_t plan_blocks) const;
   std::shared_ptr<BlockDevice> claim_origin(const PlanReport& plan);
   // Who uses the origin may have changed since it was planned for.
   void refuse_new_users(const PlanReport& plan);

@@ -46,8 +46,6 @@ class PlannedRuns : public RunSource {
 
   // Complete once next() has returned false.
   const PlanSummary& summary() const { return summary_; }
-  // The blocks of the mapping tree.
-  const BlockSet& visited() const { return walk_.visited(); }
 
  private:
   // The next run as the metadata has it, not yet cut at the plan's end.

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "merge/planned_tree.h"
 #include "persistent-data/leaf_scan.h"
 #include "persistent-data/node.h"
 
@@ -117,7 +118,7 @@ PlanSummary PlanCounter::finish(uint64_t mapped_blocks) const {
 
 PlanSummary summarize(MetadataReader& reader, const ThinDevice& device, DataBlock end_of_data,
                       const PlanLimits& limits, const std::stop_token& stop,
-                      const BeyondOrigin& beyond, const MappingsRead& read, BlockSet& visited) {
+                      const BeyondOrigin& beyond, const MappingsRead& read, PlannedTree* tree) {
   std::mutex lock;
   BeyondOrigin one_at_a_time;
   if (beyond) {
@@ -138,6 +139,7 @@ PlanSummary summarize(MetadataReader& reader, const ThinDevice& device, DataBloc
     ends[leaf] = count_leaf(mappings, counters[worker]);
     mapped_blocks += mappings.size();
     if (read) read(mappings.size());
+    if (tree) tree->add_leaf(scan.block_of(leaf), mappings);
   };
   while (const size_t leaves = scan.next_window()) {
     ends.resize(leaves);
@@ -154,7 +156,7 @@ PlanSummary summarize(MetadataReader& reader, const ThinDevice& device, DataBloc
   }
   if (open.blocks > 0) total.count(open);
   for (size_t i = 1; i < counters.size(); ++i) total.add(counters[i]);
-  visited = scan.visited();
+  if (tree) tree->finish(scan.tree());
   return total.finish(mapped_blocks);
 }
 

@@ -20,6 +20,8 @@
 
 namespace extmerge {
 
+class PlannedTree;
+
 // kStopped, for whatever happens before the first byte is copied.
 Error stopped_while_planning();
 
@@ -69,12 +71,13 @@ class alignas(128) PlanCounter {
 // Told, now and then, of mappings read since the last time; from several threads.
 using MappingsRead = std::function<void(uint64_t)>;
 
-// The summary of a device's plan. Checks all of its tree; marks its blocks in `visited`.
+// The summary of a device's plan. Checks all of its tree, and fills `tree` if that is given.
 // `beyond` is called by one thread at a time, in no particular order. Throws kStopped if
 // `stop` was requested, and as MappingWalk::next() and PlanCounter do.
 // Memory: 48 bytes a leaf of a window of LeafScan beside its own, at most 24 MiB.
 PlanSummary summarize(MetadataReader& reader, const ThinDevice& device, DataBlock end_of_data,
                       const PlanLimits& limits, const std::stop_token& stop,
-                      const BeyondOrigin& beyond, const MappingsRead& read, BlockSet& visited);
+                      const BeyondOrigin& beyond, const MappingsRead& read,
+                      PlannedTree* tree = nullptr);
 
 }  // namespace extmerge

@@ -16,6 +16,8 @@ enum class Phase : int { kPlanning, kCopying, kVerifying, kUndoing, kPuttingBack
 struct Progress {
   std::atomic<Phase> phase{Phase::kPlanning};
   std::atomic<uint64_t> mappings_read{0};  // planning, by this walk
+  std::atomic<uint64_t> thins{0};          // planning: others to be compared with the source
+  std::atomic<uint64_t> thins_read{0};     // of these; those that share all are read as one
   std::atomic<uint64_t> total_bytes{0};    // of the phase
   std::atomic<uint64_t> done_bytes{0};     // copied, compared or put back, in order
   std::atomic<uint64_t> durable_bytes{0};  // copying: recorded in the journal

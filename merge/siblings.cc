@@ -26,31 +26,47 @@ class KeyStream {
   std::span<const Mapping> batch_;
 };
 
-// Planned blocks of `source` that `sibling` does not map. Subtrees that both
-// have are found first, from the sibling's inner nodes alone, and then left out
-// of both walks; what remains is joined in key order.
-uint64_t count_harmed(MetadataReader& reader, const ThinDevice& source, const ThinDevice& sibling,
-                      const BlockSet& source_blocks, DataBlock end_of_data, uint64_t end_block,
-                      const std::stop_token& stop) {
+// Planned blocks that `sibling` maps. Subtrees that both trees have are found first, from the
+// sibling's inner nodes alone, and then left out of both walks. The rest is joined in key order.
+TreeOverlap overlap_of(MetadataReader& reader, const PlannedTree& planned, MetadataBlock root,
+                       DataBlock end_of_data, const std::stop_token& stop) {
   BlockSet shared(reader.nr_blocks());
-  MappingWalk find_shared(reader, sibling.mapping_root,
-                          {.end_of_data = end_of_data,
-                           .skip = &source_blocks,
-                           .skipped = &shared,
-                           .inner_nodes_only = true});
-  while (!find_shared.next().empty()) {
-  }
-
-  const MappingWalkOptions unshared{.end_of_data = end_of_data, .skip = &shared};
-  KeyStream ours(reader, source.mapping_root, unshared);
-  KeyStream theirs(reader, sibling.mapping_root, unshared);
   uint64_t harmed = 0;
-  for (; !ours.at_end() && ours.key().value() < end_block; ours.advance()) {
-    if (stop.stop_requested()) throw stopped_while_planning();
-    while (!theirs.at_end() && theirs.key() < ours.key()) theirs.advance();
-    if (theirs.at_end() || theirs.key() != ours.key()) ++harmed;
+  try {
+    MappingWalk find_shared(reader, root,
+                            {.end_of_data = end_of_data,
+                             .skip = &planned.nodes(),
+                             .skipped = &shared,
+                             .inner_nodes_only = true});
+    while (!find_shared.next().empty()) {
+    }
+
+    const MappingWalkOptions unshared{.end_of_data = end_of_data, .skip = &shared};
+    KeyStream ours(reader, planned.source().mapping_root, unshared);
+    KeyStream theirs(reader, root, unshared);
+    for (; !ours.at_end() && ours.key().value() < planned.end_block(); ours.advance()) {
+      if (stop.stop_requested()) throw stopped_while_planning();
+      while (!theirs.at_end() && theirs.key() < ours.key()) theirs.advance();
+      if (theirs.at_end() || theirs.key() != ours.key()) ++harmed;
+    }
+  } catch (const Error& error) {
+    if (error.id() != MessageId::kMetadataDamaged) throw;
+    return {0, true};
   }
-  return harmed;
+  return {planned.planned_blocks() - harmed, false};
+}
+
+std::vector<TreeOverlap> overlaps_one_by_one(MetadataReader& reader,
+                                             const std::vector<MetadataBlock>& roots,
+                                             const PlannedTree& planned, DataBlock end_of_data,
+                                             const TreesRead& read, const std::stop_token& stop) {
+  std::vector<TreeOverlap> overlaps;
+  for (const MetadataBlock root : roots) {
+    if (stop.stop_requested()) throw stopped_while_planning();
+    overlaps.push_back(overlap_of(reader, planned, root, end_of_data, stop));
+    if (read) read(1, 0);
+  }
+  return overlaps;
 }
 
 }  // namespace
@@ -70,24 +86,29 @@ uint64_t count_unmapped(RunSource& runs, MetadataReader& reader, const ThinDevic
 }
 
 std::vector<Sibling> find_siblings(MetadataReader& reader, const std::vector<ThinDevice>& devices,
-                                   const ThinDevice& source, const BlockSet& source_blocks,
-                                   DataBlock end_of_data, const PlanLimits& limits,
-                                   uint64_t plan_blocks, std::stop_token stop) {
-  const uint64_t end_block = limits.block_size.blocks_holding(limits.end);
-  std::vector<Sibling> siblings;
+                                   const PlannedTree& planned, DataBlock end_of_data,
+                                   const TreesRead& read, const std::stop_token& stop) {
+  std::vector<MetadataBlock> roots;
   for (const ThinDevice& device : devices) {
-    if (device.id == source.id) continue;
-    if (stop.stop_requested()) throw stopped_while_planning();
-    Sibling sibling{.id = device.id, .name = {}, .harmed_blocks = 0, .unreadable = false};
-    try {
-      sibling.harmed_blocks =
-          count_harmed(reader, source, device, source_blocks, end_of_data, end_block, stop);
-    } catch (const Error& error) {
-      if (error.id() != MessageId::kMetadataDamaged) throw;
-      sibling.harmed_blocks = plan_blocks;
-      sibling.unreadable = true;
-    }
-    siblings.push_back(sibling);
+    if (device.id != planned.source().id) roots.push_back(device.mapping_root);
+  }
+  std::sort(roots.begin(), roots.end());
+  roots.erase(std::unique(roots.begin(), roots.end()), roots.end());
+  const std::vector<TreeOverlap> overlaps =
+      planned.has_all_bits() ? count_overlaps(reader, roots, planned, end_of_data, read, stop)
+                             : overlaps_one_by_one(reader, roots, planned, end_of_data, read, stop);
+
+  std::vector<Sibling> siblings;
+  siblings.reserve(devices.size());
+  for (const ThinDevice& device : devices) {
+    if (device.id == planned.source().id) continue;
+    const auto root = std::lower_bound(roots.begin(), roots.end(), device.mapping_root);
+    const TreeOverlap& overlap = overlaps[static_cast<size_t>(root - roots.begin())];
+    const uint64_t mapped = overlap.damaged ? 0 : overlap.planned_blocks;
+    siblings.push_back({.id = device.id,
+                        .name = {},
+                        .harmed_blocks = planned.planned_blocks() - mapped,
+                        .unreadable = overlap.damaged});
   }
   return siblings;
 }

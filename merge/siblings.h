@@ -4,23 +4,30 @@
 // changes when a block is merged there. The exact rule: a sibling is harmed by
 // each planned block that it does not map.
 //
-// Method: both trees are walked leaving out the subtrees they share (same block
-// number: mapped in both by definition), so a thousand snapshots of one volume
-// cost little more than one.
+// Method: the trees of all siblings are swept at once (merge/sibling_sweep.h), and each tree that
+// several of them have only once. A plan with blocks too far up for a PlannedTree is compared
+// with one sibling after the other: both trees are walked in key order, without the subtrees
+// they share.
 //
 // Pool metadata does not record who uses which origin: for a source given as
 // plain devices these are possible siblings only.
 
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <stop_token>
 #include <string>
 #include <vector>
 
 #include "merge/plan.h"
+#include "merge/planned_tree.h"
+#include "merge/sibling_sweep.h"
 
 namespace extmerge {
+
+// More names than these are counted, not listed, in what people read.
+inline constexpr size_t kMostNamed = 5;
 
 struct Sibling {
   ThinId id{};
@@ -30,12 +37,11 @@ struct Sibling {
   bool certain = false;  // it is known to read the origin
 };
 
-// Every device in `devices` but `source`. Throws kStopped if `stop` was requested. `source_blocks`
-// is what the walk of the source visited.
+// Each of `devices` but the source. `read` is told of thins that have the same tree as of one.
+// Throws kStopped if `stop` was requested, kReadFailed.
 std::vector<Sibling> find_siblings(MetadataReader& reader, const std::vector<ThinDevice>& devices,
-                                   const ThinDevice& source, const BlockSet& source_blocks,
-                                   DataBlock end_of_data, const PlanLimits& limits,
-                                   uint64_t plan_blocks, std::stop_token stop = {});
+                                   const PlannedTree& planned, DataBlock end_of_data,
+                                   const TreesRead& read = {}, const std::stop_token& stop = {});
 
 // How many blocks of `runs` a device does not map. Throws kStopped, and as MappingWalk::next().
 uint64_t count_unmapped(RunSource& runs, MetadataReader& reader, const ThinDevice& device,

@@ -53,9 +53,10 @@ Source::Source(const MergeTarget& target)
 }
 
 const ThinDevice* Source::device_of(ThinId id) const {
-  const auto found = std::find_if(devices_.begin(), devices_.end(),
-                                  [&](const ThinDevice& device) { return device.id == id; });
-  return found == devices_.end() ? nullptr : &*found;
+  const auto found =
+      std::lower_bound(devices_.begin(), devices_.end(), id,
+                       [](const ThinDevice& device, ThinId wanted) { return device.id < wanted; });
+  return found == devices_.end() || found->id != id ? nullptr : &*found;
 }
 
 Superblock Source::choose_superblock(const MergeTarget& target) {

@@ -105,6 +105,7 @@ bool LeafFinder::descend(NodeExpectation& place) {
     return false;
   }
   deepest_inner_ = std::max(deepest_inner_, depth);
+  inner_nodes_.push_back({place.location, place.first_key, place.end_key});
   push_children(node, place);
   return true;
 }

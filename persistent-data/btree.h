@@ -40,6 +40,15 @@ class LeafFinder {
   // The blocks reached so far, inner nodes, leaves and what was left out.
   const BlockSet& visited() const { return visited_; }
 
+  // An inner node and the keys that lie below it.
+  struct InnerNode {
+    MetadataBlock block;
+    uint64_t first_key = 0;
+    uint64_t end_key = 0;  // not included
+  };
+  // Those read so far: one for 126 leaves or more.
+  const std::vector<InnerNode>& inner_nodes() const { return inner_nodes_; }
+
  private:
   struct Level {
     std::vector<NodeExpectation> children;
@@ -59,6 +68,7 @@ class LeafFinder {
   const BlockSet* skip_;
   BlockSet* skipped_;
   BlockSet visited_;
+  std::vector<InnerNode> inner_nodes_;
   std::vector<std::vector<std::byte>> blocks_;  // of each level's children, used again
   std::vector<Level> levels_;  // the root's place, then the children of each node on the way down
   std::optional<size_t> leaf_depth_;

@@ -2,6 +2,7 @@
 
 #include "persistent-data/devices.h"
 
+#include <algorithm>
 #include <string>
 
 #include "persistent-data/btree.h"
@@ -48,43 +49,70 @@ Error without_mappings(const MetadataReader& reader, MetadataBlock mapping_root,
                  reader.device().name());
 }
 
-std::vector<MappingRoot> read_mapping_roots(MetadataReader& reader, MetadataBlock root) {
-  std::vector<MappingRoot> roots;
-  LeafFinder leaves(reader, root, kRootSize);
-  while (const auto leaf = leaves.next()) {
-    const Node node = check_node(reader.read(leaf->location), *leaf);
-    for (uint32_t i = 0; i < node.size(); ++i) {
-      check_id(node.key(i), *leaf);
-      roots.push_back({node.key(i), node.child(i)});
-    }
+// The leaves of one of the two trees, in the order of their places on the device. `take` is
+// called once for each, from several threads, with its number in order of keys.
+template <typename Take>
+void sweep_leaves(MetadataReader& reader, const std::vector<NodeExpectation>& leaves,
+                  const Take& take) {
+  std::vector<MetadataBlock> blocks;
+  blocks.reserve(leaves.size());
+  for (const NodeExpectation& leaf : leaves) blocks.push_back(leaf.location);
+  reader.sweep(blocks, [&](unsigned, size_t number, std::span<const std::byte> block) {
+    const Node node = check_node(block, leaves[number]);
+    for (uint32_t i = 0; i < node.size(); ++i) check_id(node.key(i), leaves[number]);
+    take(number, node);
+  });
+}
+
+std::vector<NodeExpectation> find_leaves(MetadataReader& reader, MetadataBlock root,
+                                         uint32_t value_size) {
+  std::vector<NodeExpectation> leaves;
+  LeafFinder finder(reader, root, value_size);
+  while (const auto leaf = finder.next()) leaves.push_back(*leaf);
+  return leaves;
+}
+
+// In order of id.
+template <typename Entry, typename Make>
+std::vector<Entry> read_entries(MetadataReader& reader, MetadataBlock root, uint32_t value_size,
+                                const Make& make) {
+  const std::vector<NodeExpectation> leaves = find_leaves(reader, root, value_size);
+  std::vector<std::vector<Entry>> by_leaf(leaves.size());
+  sweep_leaves(reader, leaves, [&](size_t number, const Node& node) {
+    by_leaf[number].reserve(node.size());
+    for (uint32_t i = 0; i < node.size(); ++i) by_leaf[number].push_back(make(node, i));
+  });
+  std::vector<Entry> entries;
+  for (std::vector<Entry>& some : by_leaf) {
+    entries.insert(entries.end(), some.begin(), some.end());
+    some = {};
   }
-  return roots;
+  return entries;
 }
 
 }  // namespace
 
 std::vector<ThinDevice> read_devices(MetadataReader& reader, const Superblock& superblock) {
-  const std::vector<MappingRoot> roots = read_mapping_roots(reader, superblock.data_mapping_root);
-  std::vector<ThinDevice> devices;
-  devices.reserve(roots.size());
+  const auto roots = read_entries<MappingRoot>(reader, superblock.data_mapping_root, kRootSize,
+                                               [](const Node& node, uint32_t i) {
+                                                 return MappingRoot{node.key(i), node.child(i)};
+                                               });
+  auto devices = read_entries<ThinDevice>(
+      reader, superblock.device_details_root, kDetailsSize, [](const Node& node, uint32_t i) {
+        return to_device(node.key(i), MetadataBlock(0), node.details(i));
+      });
 
-  // Both trees are in order of id, so the device that one of them lacks shows
-  // as the lower of two different ids.
-  LeafFinder leaves(reader, superblock.device_details_root, kDetailsSize);
-  while (const auto leaf = leaves.next()) {
-    const Node node = check_node(reader.read(leaf->location), *leaf);
-    for (uint32_t i = 0; i < node.size(); ++i) {
-      const uint64_t id = node.key(i);
-      check_id(id, *leaf);
-      if (devices.size() == roots.size() || id < roots[devices.size()].id)
-        throw without_mappings(reader, superblock.data_mapping_root, id);
-      const MappingRoot& entry = roots[devices.size()];
-      if (entry.id < id) throw without_details(reader, superblock.device_details_root, entry.id);
-      devices.push_back(to_device(id, entry.root, node.details(i)));
-    }
+  // Both are in order of id, so the device that one of them lacks shows as the
+  // lower of two different ids.
+  for (size_t i = 0; i < std::max(roots.size(), devices.size()); ++i) {
+    const uint64_t with_root = i < roots.size() ? roots[i].id : UINT64_MAX;
+    const uint64_t with_details = i < devices.size() ? value(devices[i].id) : UINT64_MAX;
+    if (with_details < with_root)
+      throw without_mappings(reader, superblock.data_mapping_root, with_details);
+    if (with_root < with_details)
+      throw without_details(reader, superblock.device_details_root, with_root);
+    devices[i].mapping_root = roots[i].root;
   }
-  if (devices.size() < roots.size())
-    throw without_details(reader, superblock.device_details_root, roots[devices.size()].id);
   return devices;
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
 // The thin devices of a pool: two small B-trees keyed by dev_id, one leading to
-// the root of each device's mapping tree, one to its details.
+// the root of each device's mapping tree, one to its details. Their leaves are read in the order
+// of their places, many at once.
 
 #pragma once
 

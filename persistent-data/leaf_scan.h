@@ -40,8 +40,10 @@ class LeafScan {
   // Visits all leaves of the window.
   void visit_window(const Visit& visit);
 
-  // The blocks of the tree reached so far, inner nodes and leaves.
-  const BlockSet& visited() const { return finder_.visited(); }
+  // Where a leaf of the window lies.
+  MetadataBlock block_of(size_t leaf) const { return blocks_[leaf]; }
+  // The tree as far as it was reached.
+  const LeafFinder& tree() const { return finder_; }
 
  private:
   struct Keys {

@@ -76,6 +76,15 @@ TEST(ProgressLine, PlanningCountsMappings) {
   EXPECT_EQ(progress_line(view, {}), "reading metadata  4711 mappings");
 }
 
+TEST(ProgressLine, PlanningCountsTheOtherThins) {
+  ProgressView view;
+  view.mappings_read = 4711;
+  view.thins = 99999;
+  view.thins_read = 51234;
+  EXPECT_EQ(progress_line(view, {}), "reading metadata  4711 mappings, 51234 of 99999 other thins");
+  EXPECT_EQ(progress_bar(view, {}, 45), "reading metadata  51234 of 99999 other thins");
+}
+
 TEST(ProgressLine, AnEmptyPlanIsDone) {
   ProgressView view;
   view.phase = Phase::kCopying;

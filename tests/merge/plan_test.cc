@@ -13,6 +13,7 @@
 #include <mutex>
 #include <set>
 
+#include "merge/planned_tree.h"
 #include "tests/support/memory_device.h"
 #include "tests/support/metadata_builder.h"
 
@@ -45,7 +46,7 @@ Planned plan(const std::vector<BuiltMapping>& mappings, const PlanLimits& within
   const auto thin = find_device(reader, reader.live_superblock(), ThinId{1});
   // Read in the order the metadata lies in it must come to the same, refusals too.
   Planned scanned;
-  BlockSet visited(0);
+  PlannedTree scanned_tree(*thin, within, reader.nr_blocks());
   uint64_t read = 0;
   std::string refused;
   try {
@@ -56,7 +57,7 @@ Planned plan(const std::vector<BuiltMapping>& mappings, const PlanLimits& within
     };
     scanned.summary = summarize(
         reader, *thin, DataBlock(1 << 20), within, {},
-        [&](const Extent& e) { scanned.beyond.push_back(e); }, count_read, visited);
+        [&](const Extent& e) { scanned.beyond.push_back(e); }, count_read, &scanned_tree);
   } catch (const Error& error) {
     refused = to_string(error.id());
   }
@@ -82,8 +83,11 @@ Planned plan(const std::vector<BuiltMapping>& mappings, const PlanLimits& within
   std::sort(scanned.beyond.begin(), scanned.beyond.end(), by_offset);
   EXPECT_EQ(scanned.beyond, result.beyond);
   for (uint64_t block = 0; block < reader.nr_blocks(); ++block) {
-    EXPECT_EQ(visited.contains(MetadataBlock(block)),
-              runs.visited().contains(MetadataBlock(block)));
+    const bool is_node = std::any_of(
+        tree.levels.begin(), tree.levels.end(), [&](const std::vector<uint64_t>& level) {
+          return std::find(level.begin(), level.end(), block) != level.end();
+        });
+    EXPECT_EQ(scanned_tree.nodes().contains(MetadataBlock(block)), is_node);
   }
   return result;
 }

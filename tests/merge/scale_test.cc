@@ -16,6 +16,7 @@
 #include "io/posix_directory.h"
 #include "merge/journal.h"
 #include "merge/plan.h"
+#include "merge/planned_tree.h"
 #include "persistent-data/devices.h"
 #include "tests/support/synthetic_tree.h"
 
@@ -44,8 +45,9 @@ struct HugePool {
         limits{reader.live_superblock().data_block_size, kOriginSize, std::nullopt} {}
 
   PlanSummary summary() {
-    BlockSet visited(0);
-    return summarize(reader, thin, end_of_data, limits, {}, {}, {}, visited);
+    // As if there were siblings to be compared with it.
+    PlannedTree tree(thin, limits, reader.nr_blocks());
+    return summarize(reader, thin, end_of_data, limits, {}, {}, {}, &tree);
   }
 
   SyntheticTree tree;

@@ -70,6 +70,24 @@ TEST(ReadDevices, TakesFreshSnapshotsThatShareTheirWholeTree) {
   EXPECT_EQ(devices[0].mapping_root, devices[1].mapping_root);
 }
 
+TEST(ReadDevices, ReadsTheLeavesOfBothTreesInFewRequests) {
+  MetadataBuilder pool(4096);
+  const BuiltTree tree = pool.add_tree({{0, 0}});
+  for (uint32_t id = 1; id <= 20000; ++id) pool.add_device(id, tree);
+  pool.finish();
+  const size_t leaves = pool.mapping_roots().leaves().size() + pool.details().leaves().size();
+  ASSERT_GT(leaves, 200u);
+  MemoryDevice device(pool.image());
+  MetadataReader reader(device);
+  const Superblock superblock = reader.live_superblock();
+  const uint64_t requests = device.reads();
+  const uint64_t bytes = device.bytes_read();
+  EXPECT_EQ(read_devices(reader, superblock).size(), 20000u);
+  EXPECT_LE(device.reads() - requests, 8u);
+  // The root and the way down to the first leaf, then each leaf once.
+  EXPECT_LE(device.bytes_read() - bytes, (leaves + 6) * kMetadataBlockSize);
+}
+
 TEST(FindDevice, FindsEachDeviceAndNoneInBetween) {
   const MetadataBuilder pool = pool_of_many(100);
   for (uint32_t id = 0; id <= 303; ++id) {
