@@ -28,7 +28,8 @@ void print_report(const Options& options, const std::string& text, const std::st
 void print_merge_report(const Options& options, const MergeReport& report,
                         const DeviceNames& names) {
   try {
-    print_report(options, merge_text(report, names, options.sizes), merge_json(report, names));
+    print_report(options, merge_text(report, names, options.sizes),
+                 options.json ? merge_json(report, names) : "");
   } catch (const Error& error) {
     throw Error(MessageId::kOutputFailed,
                 std::string("the merge is complete, only its report is lost: ") + error.what(),

@@ -88,7 +88,10 @@ std::vector<Error> plan(const Options& options, Signals& signals, TerminalLine& 
     for (const std::string& note : report.notes) spdlog::warn("{}", printable(note));
     flush_output();
   } else {
-    print_report(options, plan_text(report, names, options.sizes), plan_json(report, names));
+    // Only the one that is asked for: each has a line or more for each of 100,000 thins.
+    print_report(options,
+                 options.json ? "" : plan_text(report, names, options.sizes, options.verbosity > 0),
+                 options.json ? plan_json(report, names) : "");
   }
   if (options.map == "-") draw_map(options, *map, picture_of(report, names, options.sizes));
   return report.refusals;

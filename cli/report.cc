@@ -56,17 +56,17 @@ std::string metadata_text(const PlanReport& report) {
              : "metadata snapshot in block " + std::to_string(report.metadata_snap.value());
 }
 
-std::string sibling_lines(const std::vector<Sibling>& siblings, bool known) {
+std::string sibling_lines(const std::vector<Sibling>& siblings, bool known, bool all) {
   const std::string label = known ? "siblings" : "possible siblings";
-  // A pool can have thousands of thins; those that would change matter most.
-  constexpr size_t kMost = 10;
+  // A pool can have 100,000 thins; those that would change matter most.
+  const size_t most = all ? siblings.size() : kMostNamed;
   std::vector<const Sibling*> order;
   for (const Sibling& sibling : siblings) order.push_back(&sibling);
   std::stable_sort(order.begin(), order.end(), [](const Sibling* a, const Sibling* b) {
     return (a->harmed_blocks > 0) > (b->harmed_blocks > 0);
   });
   std::string text;
-  for (size_t i = 0; i < std::min(order.size(), kMost); ++i) {
+  for (size_t i = 0; i < std::min(order.size(), most); ++i) {
     const Sibling& sibling = *order[i];
     std::string value = id_text(sibling.id);
     if (!sibling.name.empty()) value += " (" + sibling.name + ")";
@@ -77,8 +77,12 @@ std::string sibling_lines(const std::vector<Sibling>& siblings, bool known) {
                        (known ? "" : " if it has this origin");
     text += line(i == 0 ? label : "", value);
   }
-  if (order.size() > kMost)
-    text += line("", "and " + std::to_string(order.size() - kMost) + " more (--json has all)");
+  if (order.size() > most) {
+    const auto harmed = std::count_if(order.begin() + static_cast<ptrdiff_t>(most), order.end(),
+                                      [](const Sibling* one) { return one->harmed_blocks > 0; });
+    text += line("", "and " + std::to_string(order.size() - most) + " more, of which " +
+                         std::to_string(harmed) + " would change (-v names all)");
+  }
   if (order.empty())
     text += line(label, known ? "none: no other volume reads this origin"
                               : "none: the pool has no other thin");
@@ -92,7 +96,8 @@ std::string nothing_new_text(const DeviceNames& names) {
 
 }  // namespace
 
-std::string plan_text(const PlanReport& report, const DeviceNames& names, const SizeFormat& sizes) {
+std::string plan_text(const PlanReport& report, const DeviceNames& names, const SizeFormat& sizes,
+                      bool all_siblings) {
   const PlanSummary& sum = report.summary;
   const auto size = [&](Bytes bytes) { return format_size(bytes, sizes); };
   std::string text =
@@ -108,7 +113,7 @@ std::string plan_text(const PlanReport& report, const DeviceNames& names, const 
                                    ", " + size(sum.copy_bytes));
   text += line("beyond the origin", size(sum.beyond_origin_bytes));
   if (report.limits.thin_end) text += line("beyond the thin", size(sum.beyond_thin_bytes));
-  text += sibling_lines(report.siblings, report.siblings_are_known);
+  text += sibling_lines(report.siblings, report.siblings_are_known, all_siblings);
   if (report.undo_log) {
     const UndoLogEstimate& log = *report.undo_log;
     text += line("undo log", log.path + ", " +

@@ -24,7 +24,9 @@ struct DeviceNames {
   std::string thin_name, origin_name;
 };
 
-std::string plan_text(const PlanReport& report, const DeviceNames& names, const SizeFormat& sizes);
+// Names five siblings and counts the others, unless all are asked for.
+std::string plan_text(const PlanReport& report, const DeviceNames& names, const SizeFormat& sizes,
+                      bool all_siblings = false);
 std::string merge_text(const MergeReport& report, const DeviceNames& names,
                        const SizeFormat& sizes);
 std::string verify_text(const VerifyReport& report, const DeviceNames& names,

@@ -7,6 +7,51 @@
 
 namespace extmerge {
 
+namespace {
+
+// What is worth a note about a sibling, else nothing.
+std::string note_about(const Sibling& sibling, const Overrides& overrides) {
+  const std::string id = "thin id " + std::to_string(value(sibling.id));
+  const std::string blocks = std::to_string(sibling.harmed_blocks) + " blocks";
+  if (sibling.certain) {
+    // A harmed one is a refusal, unless that was overridden.
+    if (sibling.harmed_blocks == 0 || !overrides.allow_shared_origin) return {};
+    return sibling.name + " reads this origin and changes in " + blocks + ", as accepted";
+  }
+  if (sibling.unreadable)
+    return id + ": its mappings cannot be read; if it has this origin, count it as harmed";
+  if (sibling.harmed_blocks == 0) return {};
+  return id + " would change in " + blocks + " if it has this origin";
+}
+
+// A pool can have 100,000 thins.
+void add_sibling_notes(std::vector<std::string>& notes, const PlanFacts& facts,
+                       const Overrides& overrides) {
+  size_t noted = 0;
+  size_t more = 0;
+  for (const Sibling& sibling : facts.siblings) {
+    std::string note = note_about(sibling, overrides);
+    if (note.empty()) continue;
+    if (++noted > kMostNamed) {
+      ++more;
+    } else {
+      notes.push_back(std::move(note));
+    }
+  }
+  if (more == 0) return;
+  const bool certain = facts.siblings.front().certain;  // all of them, or none
+  const std::string thins = std::to_string(more) + (more == 1 ? " more thin" : " more thins");
+  if (certain) {
+    notes.push_back(thins + (more == 1 ? " reads" : " read") + " this origin and " +
+                    (more == 1 ? "changes" : "change") + ", as accepted");
+  } else {
+    notes.push_back(thins + " would change if " + (more == 1 ? "it has" : "they have") +
+                    " this origin: extmerge plan -v names " + (more == 1 ? "it" : "them"));
+  }
+}
+
+}  // namespace
+
 std::vector<std::string> notes_for(const PlanFacts& facts, const MergeTarget& target,
                                    BeyondOriginChoice beyond, const Overrides& overrides) {
   std::vector<std::string> notes;
@@ -55,22 +100,7 @@ std::vector<std::string> notes_for(const PlanFacts& facts, const MergeTarget& ta
         "the thin is in use: what is said here is of this moment, and a merge freezes "
         "its state first");
   }
-  for (const Sibling& sibling : facts.siblings) {
-    const std::string id = "thin id " + std::to_string(value(sibling.id));
-    if (sibling.certain) {
-      // A harmed one is a refusal, unless that was overridden.
-      if (sibling.harmed_blocks > 0 && overrides.allow_shared_origin) {
-        notes.push_back(sibling.name + " reads this origin and changes in " +
-                        std::to_string(sibling.harmed_blocks) + " blocks, as accepted");
-      }
-    } else if (sibling.unreadable) {
-      notes.push_back(id +
-                      ": its mappings cannot be read; if it has this origin, count it as harmed");
-    } else if (sibling.harmed_blocks > 0) {
-      notes.push_back(id + " would change in " + std::to_string(sibling.harmed_blocks) +
-                      " blocks if it has this origin");
-    }
-  }
+  add_sibling_notes(notes, facts, overrides);
   if (target.journal.is_volatile) {
     notes.push_back("the journal " + target.journal.path +
                     " is on a file system in memory: after a power cut the merge begins anew");

@@ -286,14 +286,17 @@ Refusal check_tail(const PlanFacts& facts, const DeviceFacts& origin) {
 Refusal check_siblings(const PlanFacts& facts, const Overrides& overrides) {
   if (overrides.allow_shared_origin) return {};
   std::string harmed;
+  size_t count = 0;
   for (const Sibling& sibling : facts.siblings) {
     if (!sibling.certain || sibling.harmed_blocks == 0) continue;
+    if (++count > kMostNamed) continue;
     harmed += (harmed.empty() ? "" : ", ") + sibling.name + " (" +
               (sibling.unreadable ? "its mappings are not known"
                                   : std::to_string(sibling.harmed_blocks) + " blocks") +
               ")";
   }
   if (harmed.empty()) return {};
+  if (count > kMostNamed) harmed += " and " + std::to_string(count - kMostNamed) + " more";
   return Error(MessageId::kSharedOrigin,
                "what other volumes read from the same origin would change: " + harmed,
                "merge or remove them first, or accept that they change with "

@@ -3,10 +3,12 @@
 // metadata_image: pool metadata for benchmarks, in files.
 //
 //   metadata_image make MAPPINGS ordered|shuffled FILE   one thin (id 1), single blocks
-//   metadata_image shuffle FILE FILE                     the same tree, its leaves in random places
+//   metadata_image thins COUNT FILE                      so many thins (ids from 1) of one leaf
+//   each metadata_image shuffle FILE FILE                     the same trees, their leaves in
+//   random places
 //
-// What `make` writes has no space maps: extmerge can read it, thin_ls cannot. `shuffle`
-// takes what thin_restore wrote, of one thin, and keeps all but the leaves where they are.
+// What `make` and `thins` write has no space maps: extmerge can read it, thin_ls cannot. `shuffle`
+// takes what thin_restore wrote and keeps all but the leaves of the thins where they are.
 
 #include <algorithm>
 #include <cstdio>
@@ -22,6 +24,7 @@
 #include "persistent-data/devices.h"
 #include "persistent-data/metadata_reader.h"
 #include "persistent-data/node.h"
+#include "tests/support/metadata_builder.h"
 #include "tests/support/synthetic_tree.h"
 
 namespace extmerge {
@@ -60,12 +63,45 @@ void reseal(std::byte* node, uint64_t number) {
   header.csum.set(node_checksum({node, kMetadataBlockSize}));
 }
 
+// A thin of ten blocks each. Thin 1 maps the blocks 0 to 9, each other one nine of these: it lacks
+// block (id mod 10) and has block 10. Every tenth thin has all ten, so a merge of thin 1 changes
+// nothing in it.
+void make_thins(uint64_t count, const std::string& path) {
+  constexpr uint64_t kMapped = 10;
+  MetadataBuilder pool(count + count / 60 + 64);
+  for (uint64_t id = 1; id <= count; ++id) {
+    std::vector<BuiltMapping> mappings;
+    for (uint64_t block = 0; block <= kMapped; ++block) {
+      const uint64_t lacking = id == 1 || id % kMapped == 0 ? kMapped : id % kMapped;
+      if (block != lacking) mappings.push_back({block, (id - 1) * kMapped + mappings.size()});
+    }
+    pool.add_device(static_cast<uint32_t>(id), pool.add_tree(mappings));
+  }
+  pool.finish();
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  file.write(reinterpret_cast<const char*>(pool.image().data()),
+             static_cast<std::streamsize>(pool.image().size()));
+  if (!file.flush()) throw std::runtime_error("cannot write " + path);
+}
+
+// Changes the pointers in one node to where the leaves have moved.
+void follow(Blocks& image, uint64_t number, const std::vector<uint64_t>& moved_to) {
+  std::byte* const node = block(image, number);
+  const auto& header = *reinterpret_cast<const DiskNodeHeader*>(node);
+  auto* const values =
+      reinterpret_cast<le64*>(node + sizeof(DiskNodeHeader)) + header.max_entries.get();
+  for (uint32_t i = 0; i < header.nr_entries.get(); ++i) {
+    const uint64_t child = values[i].get();
+    if (moved_to[child] != 0) values[i].set(moved_to[child]);
+  }
+  reseal(node, number);
+}
+
 // Every leaf moves to where another leaf was; the nodes above them follow.
 void shuffle(const std::string& from, const std::string& to) {
   const auto device = FileDevice::open(inspect(from), OpenMode::kReadOnly, Bytes(4096));
   MetadataReader reader(*device);
-  const auto thin = find_device(reader, reader.live_superblock(), ThinId{1});
-  if (!thin) throw std::runtime_error(from + " has no thin 1");
+  const Superblock superblock = reader.live_superblock();
 
   std::ifstream file(from, std::ios::binary);
   Blocks result(device->size().value());
@@ -73,9 +109,22 @@ void shuffle(const std::string& from, const std::string& to) {
   if (!file) throw std::runtime_error("cannot read " + from);
   const Blocks original = result;
 
+  // Thins may share nodes; what lies above the leaves has the pointers.
+  BlockSet known(reader.nr_blocks());
   std::vector<uint64_t> leaves;
-  LeafFinder finder(reader, thin->mapping_root, sizeof(le64));
-  while (const auto leaf = finder.next()) leaves.push_back(leaf->location.value());
+  std::vector<uint64_t> above;
+  for (const ThinDevice& thin : read_devices(reader, superblock)) {
+    LeafFinder finder(reader, thin.mapping_root, sizeof(le64), &known);
+    std::vector<MetadataBlock> found;
+    while (const auto leaf = finder.next()) found.push_back(leaf->location);
+    for (const MetadataBlock leaf : found)
+      if (known.insert(leaf)) leaves.push_back(leaf.value());
+    for (const LeafFinder::InnerNode& node : finder.inner_nodes())
+      if (known.insert(node.block)) above.push_back(node.block.value());
+  }
+  LeafFinder roots(reader, superblock.data_mapping_root, sizeof(le64));
+  while (const auto leaf = roots.next()) above.push_back(leaf->location.value());
+
   std::vector<uint64_t> places = leaves;
   std::shuffle(places.begin(), places.end(), std::mt19937_64(1));
   std::vector<uint64_t> moved_to(original.size() / kMetadataBlockSize);  // 0: stays
@@ -85,19 +134,7 @@ void shuffle(const std::string& from, const std::string& to) {
                 block(result, places[i]));
     reseal(block(result, places[i]), places[i]);
   }
-  const BlockSet& nodes = finder.visited();
-  for (uint64_t number = 1; number < moved_to.size(); ++number) {
-    if (!nodes.contains(MetadataBlock(number)) || moved_to[number] != 0) continue;
-    std::byte* const node = block(result, number);
-    const auto& header = *reinterpret_cast<const DiskNodeHeader*>(node);
-    auto* const values =
-        reinterpret_cast<le64*>(node + sizeof(DiskNodeHeader)) + header.max_entries.get();
-    for (uint32_t i = 0; i < header.nr_entries.get(); ++i) {
-      const uint64_t child = values[i].get();
-      if (moved_to[child] != 0) values[i].set(moved_to[child]);
-    }
-    reseal(node, number);
-  }
+  for (const uint64_t number : above) follow(result, number, moved_to);
   bool written = false;
   write_file(to, [&](Blocks& blocks) {
     if (written) return false;
@@ -111,6 +148,10 @@ int run(const std::vector<std::string>& arguments) {
     make(std::stoull(arguments[1]),
          arguments[2] == "shuffled" ? LeafPlacement::kShuffled : LeafPlacement::kOrdered,
          arguments[3]);
+    return 0;
+  }
+  if (arguments.size() == 3 && arguments[0] == "thins") {
+    make_thins(std::stoull(arguments[1]), arguments[2]);
     return 0;
   }
   if (arguments.size() == 3 && arguments[0] == "shuffle") {

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A merge takes no more than 128 MiB of memory, blocks of any size, by what the kernel counted."""
+"""No more than 128 MiB of memory, by what the kernel counted: a merge with blocks of any size, a
+plan beside 100,000 other thins."""
 
 import os
 import subprocess
 import unittest
 
+from many_thins import ManyThins
 from pools import EXTMERGE, GoldenTest, Pool
 
 MOST_MEMORY = 128 << 20
@@ -27,6 +29,12 @@ class Memory(GoldenTest):
         self.assertLessEqual(self.memory_of("merge", "--yes", *source), MOST_MEMORY)
         self.assert_merged(pool, 1, origin)
         self.assertLessEqual(self.memory_of("verify", *source), MOST_MEMORY)
+
+    def test_a_plan_beside_100000_thins_stays_within_128_mib(self):
+        pool = ManyThins(self.folder, 100_000)
+        self.assertLessEqual(self.memory_of("plan", *pool.source()), MOST_MEMORY)
+        self.assertLessEqual(self.memory_of("plan", "--json", *pool.source()), MOST_MEMORY)
+        self.assertLessEqual(self.memory_of("plan", "-v", *pool.source()), MOST_MEMORY)
 
 
 if __name__ == "__main__":

@@ -368,6 +368,31 @@ TEST(Preflight, APossibleSiblingIsANoteAndNoRefusal) {
   EXPECT_NE(notes[0].find("thin id 2 would change in 3 blocks"), std::string::npos);
 }
 
+TEST(Preflight, OfManySiblingsFiveAreNamedAndTheOthersCounted) {
+  PlanFacts facts = fit_facts();
+  for (uint32_t id = 2; id <= 153; ++id)
+    facts.siblings.push_back({.id = ThinId{id}, .name = "", .harmed_blocks = id % 2});
+  auto notes = notes_for(facts, fit_target(), BeyondOriginChoice::kRefuse, {});
+  ASSERT_EQ(notes.size(), 6u);
+  EXPECT_NE(notes[4].find("thin id 11 would change"), std::string::npos);
+  EXPECT_EQ(notes[5],
+            "71 more thins would change if they have this origin: extmerge plan -v names them");
+
+  for (Sibling& sibling : facts.siblings) {
+    sibling.name = "vg/k" + std::to_string(value(sibling.id));
+    sibling.certain = true;
+  }
+  const auto refusals = plan_refused(facts, fit_target());
+  ASSERT_EQ(refusals.size(), 1u);
+  EXPECT_TRUE(std::string(refusals[0].what()).ends_with("vg/k11 (1 blocks) and 71 more"))
+      << refusals[0].what();
+  Overrides overrides;
+  overrides.allow_shared_origin = true;
+  notes = notes_for(facts, fit_target(), BeyondOriginChoice::kRefuse, overrides);
+  ASSERT_EQ(notes.size(), 6u);
+  EXPECT_EQ(notes[5], "71 more thins read this origin and change, as accepted");
+}
+
 TEST(Preflight, AnUnknownThinSizeIsSaid) {
   MergeTarget target = fit_target();
   target.thin_size.reset();

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A pool of many thins, by tests/bench/metadata_image.cc, which says what each of them maps."""
+
+import os
+import subprocess
+
+BLOCK = 64 << 10
+MAPPED = 10
+
+
+class ManyThins:
+    """Metadata in `folder`, with sparse files for the data and for an origin of eleven blocks."""
+
+    def __init__(self, folder, count):
+        self.count = count
+        self.metadata = os.path.join(folder, "metadata.img")
+        self.data = os.path.join(folder, "data.img")
+        self.origin = os.path.join(folder, "origin.img")
+        subprocess.run([os.environ["EXTMERGE_METADATA_IMAGE"], "thins", str(count),
+                        self.metadata], check=True)
+        for path, blocks in ((self.data, count * MAPPED), (self.origin, MAPPED + 1)):
+            with open(path, "wb") as file:
+                file.truncate(blocks * BLOCK)
+
+    def source(self):
+        """Thin 1, which is to be merged."""
+        return ["--metadata", self.metadata, "--data", self.data, "--thin-id", "1", "--origin",
+                self.origin, "--thin-size", f"{(MAPPED + 1) * BLOCK}b", "--live-root"]
+
+    def harmed(self):
+        """{thin id: how many of the blocks of thin 1 it does not map} of all others."""
+        return {id: 0 if id % MAPPED == 0 else 1 for id in range(2, self.count + 1)}
