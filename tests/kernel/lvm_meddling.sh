@@ -89,13 +89,36 @@ then_completes
 
 note "LVM takes the origin back: stopped, and resumable"
 rate=500k
+quietly lvchange -ay -K $vg/$origin_lv
 during 7 lvchange --refresh $vg/$origin_lv
 [[ $(< /run/said) == *EXM-705* ]] || fail "no word of why"
 then_completes
+quietly lvchange -an $vg/$origin_lv
+note "where the origin is inactive, a refresh changes nothing"
+during 0 lvchange --refresh $vg/$origin_lv
 
 during 7 lvrename $vg $origin_lv other
 [[ $(< /run/said) == *EXM-705* ]] || fail "no word of why"
 quietly lvrename $vg other $origin_lv
+then_completes
+
+if modprobe -d /run dm-mirror; then
+  quietly vgextend $vg /dev/ubdb
+  during 7 pvmove -n $origin_lv /dev/ubda /dev/ubdb
+  [[ $(< /run/said) == *EXM-705*pvmove* ]] || fail "no word of pvmove: $(< /run/said)"
+  origin_extents=
+  then_completes
+  quietly pvmove -n $origin_lv /dev/ubdb /dev/ubda
+  quietly vgreduce $vg /dev/ubdb
+  origin_extents=
+else
+  note "skipped: pvmove, this kernel has no dm-mirror"
+fi
+
+# What is written below an old-style snapshot of the origin would be missing from it.
+during 7 lvcreate -y -s -L 4M -n thick $vg/$origin_lv
+[[ $(< /run/said) == *EXM-705*"lvcreate -s"* ]] || fail "no word of the snapshot: $(< /run/said)"
+quietly lvremove -y $vg/thick
 then_completes
 
 during '0|4|6|7' lvrename $vg $snap_lv other

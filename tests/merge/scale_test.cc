@@ -46,8 +46,8 @@ struct HugePool {
 
   PlanSummary summary() {
     // As if there were siblings to be compared with it.
-    PlannedTree tree(thin, limits, reader.nr_blocks());
-    return summarize(reader, thin, end_of_data, limits, {}, {}, {}, &tree);
+    PlannedTree planned(thin, limits, reader.nr_blocks());
+    return summarize(reader, thin, end_of_data, limits, {}, {}, {}, &planned);
   }
 
   SyntheticTree tree;
