@@ -3,7 +3,7 @@
 """apt_source.py SUITE: the line that gives apt this suite from the mirror this machine uses, with its keyring.
 
 Both forms of apt's own sources are read: *.list, a line for each, and *.sources, paragraphs of fields. Only an entry
-for a suite of Debian itself counts, not one for updates or security fixes. Without any: Debian's own mirror."""
+for a suite of Debian itself counts, not one for updates or security fixes. Without any, this ends with 1."""
 
 import glob
 import re
@@ -50,7 +50,7 @@ def source(suite, entries):
             # A key that is written into the sources themselves has no path; mmdebstrap and apt know Debian's.
             signed_by = f"[signed-by={keyring}] " if keyring.startswith("/") else ""
             return f"deb {signed_by}{uri} {suite} main"
-    return f"deb http://deb.debian.org/debian {suite} main"
+    return None
 
 
 def machine_entries(folder="/etc/apt"):
@@ -62,4 +62,5 @@ def machine_entries(folder="/etc/apt"):
 
 
 if __name__ == "__main__":
-    print(source(sys.argv[1], machine_entries()))
+    line = source(sys.argv[1], machine_entries())
+    print(line or sys.exit("apt's sources on this machine name no mirror of Debian (/etc/apt/sources.list)"))
