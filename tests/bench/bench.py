@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How fast, and at what cost, each figure beside that of a program that does the same job.
 
-sections: metadata copy equal shapes cost resume scale; all of them if none is named.
+sections: metadata thins copy equal shapes cost resume scale; all of them if none is named.
 The pools are made in --folder, on a disk (up to 50 GB at a time), and in --memory (some 16
-GB). Peers that are not installed are left out, by name. EXTMERGE is the program; THIN_LS_1 and
-THIN_CHECK_1 can name those of thin-provisioning-tools 1.x.
+GB). Peers that are not installed are left out, by name. EXTMERGE is the program; THIN_LS_1,
+THIN_CHECK_1 and THIN_RESTORE_1 can name those of thin-provisioning-tools 1.x.
 """
 
 import argparse
@@ -113,6 +113,32 @@ class Bench:
             table.row(name, "%.2f" % contest.median(name), "%.2f" % contest.median(name, "cpu"),
                       "%.0f" % (contest.median(name, "memory") / MIB),
                       "%.2f" % contest.times_faster("extmerge plan", name))
+
+    def thins(self):
+        """One of many thins is planned. thin_ls 1.x reads the root of each thin, too, whatever its
+        columns; 0.9 only with EXCLUSIVE."""
+        columns = ["-o", "DEV,MAPPED,EXCLUSIVE"]
+        for kind in ("independent", "shuffled", "snapshots"):
+            for count in (1000, 20_000, 100_000):
+                image = self._thins_image(count, kind)
+                if not image:
+                    continue
+                table = Table("plan beside %d thins, %s, %d MiB of metadata"
+                              % (count - 1, kind, self._used(image) // MIB),
+                              ["command", "wall s", "cpu s", "MiB", "times"])
+                commands = {"extmerge plan": lambda n, image=image: self._plan(image, 5_000_000)}
+                for label, program, arguments in (
+                        ("thin_ls", "thin_ls", columns),
+                        ("thin_ls 1.x", os.environ.get("THIN_LS_1", "thin_ls 1.x"), [])):
+                    for name in peers(program):
+                        commands[label] = lambda n, name=name, arguments=arguments, image=image: \
+                            run([name, *arguments, image])
+                contest = Contest(commands, self.rounds)
+                for name in commands:
+                    table.row(name, "%.2f" % contest.median(name),
+                              "%.2f" % contest.median(name, "cpu"),
+                              "%.0f" % (contest.median(name, "memory") / MIB),
+                              "%.2f" % contest.times_faster("extmerge plan", name))
 
     def copy(self):
         for where, folder in (("on disk", self.folder), ("in memory", self.memory)):
@@ -305,6 +331,23 @@ class Bench:
                     os.path.join(self.folder, "plan-origin"), "--live-root", "--thin-size",
                     str(2 * mappings * block), "--state-dir", self.folder + "/none"])
 
+    def _thins_image(self, count, kind):
+        """Of a kind, or nothing for want of thin_restore 1.x."""
+        image = os.path.join(self.folder, "%d-thins-%s.metadata" % (count, kind))
+        if os.path.exists(image):
+            return image
+        if kind == "shuffled":
+            subprocess.run([METADATA_IMAGE, "shuffle", self._thins_image(count, "independent"),
+                            image], check=True)
+            return image
+        tools = ["thin_restore"]
+        if kind == "snapshots":
+            tools = peers(os.environ.get("THIN_RESTORE_1", "thin_restore 1.x"))
+        if not tools:
+            return None
+        apart(restore_thins, count, image, kind, tools)
+        return image
+
     def _metadata_images(self, mappings, peers_too=True):
         images = {kind: os.path.join(self.folder, "%d-%s.metadata" % (mappings, kind))
                   for kind in ("ordered", "shuffled")}
@@ -318,6 +361,38 @@ class Bench:
             subprocess.run([METADATA_IMAGE, "shuffle", images["ordered"], images["shuffled"]],
                            check=True)
         return images
+
+
+def restore_thins(count, image, kind, restore_command):
+    """So many thins of ten blocks each in random places; or snapshots of one volume of 2,000
+    blocks, with one block of its own each, which takes a thin_restore that knows <def>: 1.x."""
+    import random
+    numbers = random.Random(1)
+    shared = 2000 if kind == "snapshots" else 0
+    xml = image + ".xml"
+    with open(xml, "w") as file:
+        file.write('<superblock uuid="" time="1" transaction="1" flags="0" version="2" '
+                   'data_block_size="128" nr_data_blocks="%d">\n' % (shared + 10 * count))
+        data = iter(range(shared + 10 * count))
+        single = '<single_mapping origin_block="%d" data_block="%d" time="0"/>\n'
+        if shared:
+            file.write('<def name="volume">\n')
+            file.writelines(single % (2 * i, next(data)) for i in range(shared))
+            file.write("</def>\n")
+        for id in range(1, count + 1):
+            own = [5000 + id] if shared else sorted(numbers.sample(range(4000), 10))
+            file.write('<device dev_id="%d" mapped_blocks="%d" transaction="0" creation_time="0" '
+                       'snap_time="0">\n' % (id, shared + len(own)))
+            if shared:
+                file.write('<ref name="volume"/>\n')
+            file.writelines(single % (block, next(data)) for block in own)
+            file.write("</device>\n")
+        file.write("</superblock>\n")
+    with open(image, "wb") as file:
+        file.truncate(64 * MIB + count * 10 * KIB)
+    subprocess.run([*restore_command, "-i", xml, "-o", image], check=True,
+                   stdout=subprocess.DEVNULL)
+    os.remove(xml)
 
 
 def restore(mappings, image):
@@ -364,7 +439,7 @@ def prctl(option, value):
 
 
 def main():
-    sections = ("metadata", "copy", "equal", "shapes", "cost", "resume", "scale")
+    sections = ("metadata", "thins", "copy", "equal", "shapes", "cost", "resume", "scale")
     parser = argparse.ArgumentParser(prog="./run bench", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", default="/var/tmp/extmerge-bench")
