@@ -57,6 +57,7 @@ class ListedSources(unittest.TestCase):
 class Pages(unittest.TestCase):
     def setUp(self):
         self.pages = [TREE / "README.md", TREE / "CONTRIBUTING.md", TREE / "tests/data/README.md",
+                      TREE / "findings/README.md",
                       *sources("docs", ".md")]
 
     def test_every_link_leads_to_a_file(self):
@@ -88,6 +89,25 @@ class Pages(unittest.TestCase):
         self.assertGreater(len(staged), 40)
         for path, words in staged:
             self.assertIn(words, read(TREE / path), path)
+
+
+class Findings(unittest.TestCase):
+    def setUp(self):
+        self.scripts = [path for path in sources("findings", ".sh") if path.name != "lab.sh"]
+
+    def test_every_one_is_in_both_tables_and_nothing_else(self):
+        names = sorted(path.name for path in self.scripts)
+        self.assertEqual(sorted(re.findall(r"(?m)^\| \[([\w-]+\.sh)\]", read(TREE / "findings/README.md"))), names)
+        self.assertEqual(sorted(re.findall(r"\(\.\./findings/([\w-]+\.sh)\)", read(TREE / "docs/surprises.md"))), names)
+
+    def test_every_one_has_the_form_that_the_page_states(self):
+        for path in self.scripts:
+            text = read(path)
+            self.assertTrue(os.access(path, os.X_OK), path)
+            for word in ("Package", "Seen:", "So ", '\nsource "$(dirname "$0")/lab.sh"\n', "holds ", "\nexit $changed\n"):
+                self.assertIn(word, text, path)
+            self.assertRegex(text, r"\npackages \w+ .*=", f"{path}: no package is pinned")
+            self.assertNotRegex(text, r"https?://|\bextmerge\b", path)
 
 
 class Properties(unittest.TestCase):
