@@ -5,12 +5,15 @@
 // status, and nothing else does that.
 
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <exception>
 #include <memory>
 #include <new>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "cli/commands.h"
@@ -22,6 +25,7 @@
 #include "cli/path_roles.h"
 #include "cli/service_manager.h"
 #include "cli/signals.h"
+#include "io/threads.h"
 
 namespace extmerge {
 
@@ -37,6 +41,15 @@ bool fill_standard_descriptors() {
     if (open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd) return false;
   }
   return true;
+}
+
+// Limits that a caller may have set end no run: a file that grows past RLIMIT_FSIZE is an error
+// like a full disk, and our own files are ours to read, whatever the umask is.
+void heed_limits() {
+  struct sigaction ignored {};
+  ignored.sa_handler = SIG_IGN;
+  sigaction(SIGXFSZ, &ignored, nullptr);
+  umask(umask(0777) & 0077);
 }
 
 // Parses and runs. `json` says how a failure is to be reported.
@@ -60,6 +73,11 @@ std::vector<Error> run(const std::vector<std::string>& arguments, bool& json, Si
   return failures;
 }
 
+Error internal_error(const std::exception& error) {
+  return Error(MessageId::kInternal, std::string("internal error: ") + error.what(),
+               "this is a bug in extmerge; please report it with the command line");
+}
+
 // The failure behind the exception in flight.
 Error current_failure() {
   try {
@@ -69,9 +87,14 @@ Error current_failure() {
   } catch (const std::bad_alloc&) {
     return Error(MessageId::kNoMemory, "out of memory",
                  "lower --buffer-size and --threads, or free some memory");
+  } catch (const std::system_error& error) {
+    if (error.code() == std::errc::resource_unavailable_try_again)
+      return no_threads(error.code().value());
+    const Error known = system_error("go on", "", error.code().value(), MessageId::kInternal);
+    if (known.id() == MessageId::kInternal) return internal_error(error);
+    return Error(known.id(), error.what(), known.next());
   } catch (const std::exception& error) {
-    return Error(MessageId::kInternal, std::string("internal error: ") + error.what(),
-                 "this is a bug in extmerge; please report it with the command line");
+    return internal_error(error);
   }
 }
 
@@ -111,5 +134,6 @@ int main_of(const std::vector<std::string>& arguments) {
 int main(int argc, char** argv) {
   if (!extmerge::fill_standard_descriptors())
     return static_cast<int>(extmerge::MessageId::kOutputFailed) / 100;
+  extmerge::heed_limits();
   return extmerge::main_of(std::vector<std::string>(argv + 1, argv + argc));
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cli/service_manager.h"
+#include "io/threads.h"
 
 namespace extmerge {
 
@@ -161,7 +162,7 @@ ProgressDisplay::ProgressDisplay(const Progress& progress, const Signals& signal
             : settings_.kind == ProgressKind::kJson ? kJsonPeriod
                                                     : kLinePeriod;
   if (settings_.seconds) period_ = std::chrono::seconds(*settings_.seconds);
-  thread_ = std::thread([this] { run(); });
+  thread_ = start_thread<std::thread>([this] { run(); });
 }
 
 ProgressDisplay::~ProgressDisplay() {

@@ -6,6 +6,8 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "io/threads.h"
+
 namespace extmerge {
 
 namespace {
@@ -33,7 +35,7 @@ sigset_t taken() {
 void Signals::start() {
   const sigset_t set = taken();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
-  thread_ = std::thread([this] { take(); });
+  thread_ = start_thread<std::thread>([this] { take(); });
 }
 
 Signals::~Signals() {
@@ -66,16 +68,23 @@ void Signals::take() {
 
 namespace {
 
-void set_closed_pipes(void (*handler)(int)) {
-  struct sigaction action {};
-  action.sa_handler = handler;
-  sigaction(SIGPIPE, &action, nullptr);
-}
+// As the program was started: a caller may ignore it.
+struct sigaction inherited_action {};
+bool is_changed = false;
 
 }  // namespace
 
-void ignore_closed_pipes() { set_closed_pipes(SIG_IGN); }
-void heed_closed_pipes() { set_closed_pipes(SIG_DFL); }
+void ignore_closed_pipes() {
+  struct sigaction action {};
+  action.sa_handler = SIG_IGN;
+  sigaction(SIGPIPE, &action, is_changed ? nullptr : &inherited_action);
+  is_changed = true;
+}
+
+void heed_closed_pipes() {
+  if (is_changed) sigaction(SIGPIPE, &inherited_action, nullptr);
+  is_changed = false;
+}
 
 void die_by(int signal) {
   struct sigaction action {};

@@ -17,7 +17,7 @@
 
 namespace extmerge {
 
-// All failures are thrown as Error(kJournalIo), or kNoSpace, kPermission.
+// All failures are thrown as Error(kJournalIo), or kNoSpace, kPermission, kTooManyFiles, kNoMemory.
 class DurableFile {
  public:
   virtual ~DurableFile() = default;

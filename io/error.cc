@@ -36,8 +36,11 @@ Understanding understand(int error_number, MessageId otherwise) {
       return {MessageId::kNoMemory, "free some memory, or lower --buffer-size and --threads"};
     case ENOSPC:
     case EDQUOT:
-    case EFBIG:
       return {MessageId::kNoSpace, "make room on that file system and run the same command again"};
+    case EFBIG:
+      return {MessageId::kNoSpace,
+              "raise the limit on the size of files (ulimit -f), or use a file system that takes "
+              "files of that size; then run the same command again"};
     case EROFS:
       return {MessageId::kReadOnly, "make it writable first"};
     default:

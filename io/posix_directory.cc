@@ -34,7 +34,10 @@ namespace {
 // system_error() knows more ids than a caller of DurableFile is to expect.
 Error journal_error(const std::string& deed, const std::string& object, int error_number) {
   const Error error = system_error(deed, object, error_number, MessageId::kJournalIo);
-  if (error.id() == MessageId::kNoSpace || error.id() == MessageId::kPermission) return error;
+  for (const MessageId known : {MessageId::kNoSpace, MessageId::kPermission,
+                                MessageId::kTooManyFiles, MessageId::kNoMemory}) {
+    if (error.id() == known) return error;
+  }
   return Error(MessageId::kJournalIo, error.what(), error.next());
 }
 

@@ -116,6 +116,8 @@ std::string advice(const IoFailure& failure) {
     case EDQUOT:
       return "make room where it is stored, or find out why it ended early, and run the same "
              "command again";
+    case EFBIG:
+      return "raise the limit on the size of files (ulimit -f), and run the same command again";
     case EPERM:
       // What a device-mapper table that was reloaded read-only answers; EROFS
       // would have been the obvious code.

@@ -137,6 +137,8 @@ void Merger::refuse_undo(Journal& journal) {
     source = std::make_unique<Source>(target_);
     if (!target_.origin_users) gone = not_there(*source, target_, record);
   } catch (const Error& error) {
+    // A limit (exit status 3) says nothing about the snapshot.
+    if (error.exit_status() == 3) throw;
     gone = error;
   }
   if (gone && !overrides.allow_removed_snapshot) {

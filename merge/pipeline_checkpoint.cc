@@ -2,6 +2,8 @@
 
 #include "merge/pipeline_checkpoint.h"
 
+#include "io/threads.h"
+
 namespace extmerge {
 
 Checkpoints::Checkpoints(const CopyJob& job, const PipelineOptions& options, CheckpointSink& sink,
@@ -14,7 +16,7 @@ Checkpoints::Checkpoints(const CopyJob& job, const PipelineOptions& options, Che
       on_failure_(std::move(on_failure)),
       begun_position_(job.start.position),
       begun_time_(Clock::now()),
-      thread_([this](const std::stop_token& stop) { serve(stop); }) {}
+      thread_(start_thread<std::jthread>([this](const std::stop_token& stop) { serve(stop); })) {}
 
 Checkpoints::~Checkpoints() = default;
 

@@ -12,6 +12,10 @@
 #include <tbb/parallel_pipeline.h>
 #include <tbb/task_arena.h>
 
+#include <atomic>
+
+#include "io/threads.h"
+
 #ifdef __has_feature
 #if __has_feature(thread_sanitizer)
 #define EXTMERGE_THREAD_SANITIZER
@@ -48,11 +52,21 @@ inline constexpr char kStagesMade = 0;
 inline constexpr char kTaken = 0;
 inline constexpr char kCommitted = 0;
 
+// If TBB cannot start a thread, it ends the program or waits for ever. It keeps those that it has
+// started.
+inline void check_stage_threads(unsigned threads) {
+  static std::atomic<unsigned> started{1};
+  if (started >= threads) return;
+  check_threads(threads - started);
+  started = threads;
+}
+
 // `take` returns the next piece or nullptr at the end, one call at a time;
 // `work` is called for up to `threads` pieces at once, `commit` in the order
-// they were taken in. None of them may throw.
+// they were taken in. None of them may throw. Throws Error(kNoThreads).
 template <typename Piece, typename Take, typename Work, typename Commit>
 void run_stages(unsigned threads, const Take& take, const Work& work, const Commit& commit) {
+  check_stage_threads(threads);
   const tbb::global_control allowed(tbb::global_control::max_allowed_parallelism, threads);
   tbb::task_arena arena(static_cast<int>(threads));
   const auto taking = tbb::make_filter<void, Piece*>(tbb::filter_mode::serial_in_order,

@@ -9,6 +9,7 @@
 #include <numeric>
 #include <thread>
 
+#include "io/threads.h"
 #include "io/transfer.h"
 #include "persistent-data/disk_format.h"
 
@@ -129,7 +130,7 @@ void BlockSweep::run(std::span<const MetadataBlock> blocks, const Visit& visit) 
   {
     std::vector<std::jthread> others;
     for (unsigned i = 1; i < std::min<size_t>(kWorkers, batches.count()); ++i) {
-      others.emplace_back(work, i);
+      others.push_back(start_thread<std::jthread>(work, i));
     }
     work(0);
   }
