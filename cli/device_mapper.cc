@@ -5,6 +5,7 @@
 #include <libdevmapper.h>
 #include <spdlog/spdlog.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
@@ -17,6 +18,7 @@
 #include <sstream>
 #include <thread>
 
+#include "io/block_drivers.h"
 #include "io/error.h"
 #include "io/sysfs.h"
 
@@ -52,6 +54,22 @@ Task make_task(int type, uint64_t device_number) {
 }
 
 bool run(const Task& task) { return task && dm_task_run(task.get()); }
+
+// Runs a task that only asks. False if no such device exists.
+bool ask(const Task& task) {
+  if (run(task)) return true;
+  // 0 where the library did not get as far as to the kernel.
+  const int error_number = task ? dm_task_get_errno(task.get()) : ENOMEM;
+  if (error_number == ENXIO || !has_block_driver("device-mapper")) return false;
+  const std::string control = std::string(dm_dir()) + "/control";
+  std::string why = "device-mapper does not answer";
+  if (error_number != 0 || ::access(control.c_str(), R_OK | W_OK) != 0) {
+    why += ": " + errno_text(error_number != 0 ? error_number : errno);
+  }
+  throw cannot_look(control, why,
+                    "run extmerge as root, where /dev is the system's own (mount -t devtmpfs "
+                    "devtmpfs /dev, then dmsetup mknodes); dmsetup info must work");
+}
 
 int error_number_of(const Task& task) {
   const int error_number = task ? dm_task_get_errno(task.get()) : 0;
@@ -163,7 +181,7 @@ std::optional<uint64_t> parse_device_number(const std::string& text) {
 
 std::optional<DmTable> read_dm_table(uint64_t device_number) {
   const Task task = make_task(DM_DEVICE_TABLE, device_number);
-  if (!run(task)) return {};
+  if (!ask(task)) return {};
   dm_info info{};
   if (!dm_task_get_info(task.get(), &info) || !info.exists) return {};
   DmTable table;
@@ -180,17 +198,15 @@ std::optional<DmTable> read_dm_table(uint64_t device_number) {
 std::optional<uint64_t> find_dm_device(const std::string& uuid) {
   const Task task = make_task(DM_DEVICE_INFO);
   dm_info info{};
-  if (!task || !dm_task_set_uuid(task.get(), uuid.c_str()) || !run(task) ||
-      !dm_task_get_info(task.get(), &info) || !info.exists) {
-    return {};
-  }
+  if (task && !dm_task_set_uuid(task.get(), uuid.c_str())) return {};
+  if (!ask(task) || !dm_task_get_info(task.get(), &info) || !info.exists) return {};
   return makedev(info.major, info.minor);
 }
 
 std::vector<uint64_t> all_dm_devices() {
   std::vector<uint64_t> numbers;
   const Task task = make_task(DM_DEVICE_LIST);
-  if (!run(task)) return numbers;
+  if (!ask(task)) return numbers;
   const dm_names* names = dm_task_get_names(task.get());
   if (!names || names->dev == 0) return numbers;
   // One record after the other, each telling how far away the next one is.

@@ -34,7 +34,8 @@ struct DmTable {
   int open_count = 0;
 };
 
-// Nothing if there is no such dm device, or no device-mapper, or no permission.
+// Nothing if there is no such dm device. A kernel without device-mapper has none; where
+// device-mapper does not answer (no control node, no permission), these three throw kCannotLook.
 std::optional<DmTable> read_dm_table(uint64_t device_number);
 // The number of the dm device with that uuid.
 std::optional<uint64_t> find_dm_device(const std::string& uuid);

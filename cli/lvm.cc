@@ -12,8 +12,10 @@
 #include <fstream>
 #include <sstream>
 
+#include "cli/device_mapper.h"
 #include "cli/printable.h"
 #include "io/error.h"
+#include "io/mount_table.h"
 
 namespace extmerge {
 
@@ -102,6 +104,9 @@ class PrivateFolder {
 }  // namespace
 
 Lvm::Lvm(std::stop_token stop) : stop_(std::move(stop)) {
+  // Without these LVM finds nothing, and does not say why.
+  check_facts_are_told();
+  all_dm_devices();
   for (const char* candidate : {"/usr/sbin/lvm", "/sbin/lvm"}) {
     if (::access(candidate, X_OK) != 0) continue;
     program_ = candidate;

@@ -11,7 +11,7 @@
 
 namespace extmerge {
 
-std::string boot_id() { return read_text("/proc/sys/kernel/random/boot_id"); }
+std::string boot_id() { return required_text(SystemRoot{}, "/proc/sys/kernel/random/boot_id"); }
 
 // Also where thins of it are active already: LVM takes the pool down with the last one.
 void VolumeSource::activate_pool() {

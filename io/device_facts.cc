@@ -44,23 +44,16 @@ bool contains(const std::vector<uint64_t>& numbers, uint64_t number) {
 
 // --- what lies under it ------------------------------------------------------
 
-// A file on a file system whose st_dev is a device number lies on that device;
-// for the others (btrfs) the mount it was found in must help, by id where the
-// kernel tells it (5.8 and later).
-std::vector<uint64_t> devices_under_file(const SystemRoot& root, uint64_t file_system,
-                                         std::optional<uint64_t> mount_id) {
-  if (gnu_dev_major(file_system) != 0) return {file_system};
-  for (const Mount& mount : read_mounts(root)) {
-    if (mount_id ? mount.id == *mount_id : mount.device_number == file_system) {
-      return devices_under(root, mount);
-    }
+// By its name, where that still leads to it.
+std::vector<uint64_t> devices_under_backing(const SystemRoot& root, const LoopBacking& backing) {
+  struct statx status {};
+  if (::statx(AT_FDCWD, backing.path.c_str(), 0, STATX_INO | STATX_MNT_ID, &status) != 0 ||
+      status.stx_ino != backing.inode) {
+    status = {};
   }
-  return {};
-}
-
-std::optional<uint64_t> mount_id_of(const struct statx& status) {
-  if ((status.stx_mask & STATX_MNT_ID) == 0) return std::nullopt;
-  return status.stx_mnt_id;
+  status.stx_dev_major = gnu_dev_major(backing.file_system);
+  status.stx_dev_minor = gnu_dev_minor(backing.file_system);
+  return devices_under_file(root, backing.path, status);
 }
 
 void add_device(const SystemRoot& root, uint64_t device_number, DeviceFacts& facts);
@@ -70,13 +63,7 @@ void add_loop_backing(const SystemRoot& root, uint64_t loop, const LoopBacking& 
   if (backing.device_number != 0) return add_device(root, backing.device_number, facts);
   if (backing.inode == 0) return;
   facts.underlying_files.push_back({backing.file_system, backing.inode, loop});
-  struct statx status {};
-  std::optional<uint64_t> mount_id;
-  if (::statx(AT_FDCWD, backing.path.c_str(), 0, STATX_INO | STATX_MNT_ID, &status) == 0 &&
-      status.stx_ino == backing.inode) {
-    mount_id = mount_id_of(status);
-  }
-  for (const uint64_t number : devices_under_file(root, backing.file_system, mount_id)) {
+  for (const uint64_t number : devices_under_backing(root, backing)) {
     add_device(root, number, facts);
   }
 }
@@ -224,7 +211,7 @@ void describe_users(const SystemRoot& root, DeviceFacts& facts) {
 // Nothing where there is no such path.
 std::optional<struct statx> status_of(int folder, const std::string& path, int flags) {
   struct statx status {};
-  if (::statx(folder, path.c_str(), flags, STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID,
+  if (::statx(folder, path.c_str(), flags, STATX_BASIC_STATS | kFileIdentityMask | STATX_MNT_ID,
               &status) == 0)
     return status;
   if (errno == EACCES) throw system_error("look at", path, errno, MessageId::kPermission);
@@ -245,7 +232,7 @@ void describe_kind(const struct statx& status, DeviceFacts& facts) {
 // Adds the file and everything below it.
 void add_file(const SystemRoot& root, const struct statx& status, DeviceFacts& facts) {
   facts.underlying_files.push_back({facts.file_system, facts.inode});
-  for (const uint64_t number : devices_under_file(root, facts.file_system, mount_id_of(status))) {
+  for (const uint64_t number : devices_under_file(root, facts.path, status)) {
     add_device(root, number, facts);
   }
 }
@@ -312,6 +299,11 @@ DeviceFacts inspect(const std::string& path, const SystemRoot& root) {
   describe_kind(*status, facts);
   if (facts.is_block) {
     ask_device(facts);
+    if (facts.size > Bytes(0) && !SysfsBlock(root, facts.device_number).is_known()) {
+      facts.size = Bytes(0);
+      ask_device(facts);  // it may be gone since
+      if (facts.size > Bytes(0)) throw unknown_device(root, facts.device_number, path);
+    }
     describe_device(root, facts);
   } else if (facts.is_regular) {
     describe_file(root, *status, facts);
@@ -382,8 +374,8 @@ std::vector<uint64_t> devices_under_file_system(const std::string& path, const S
     existing = existing.parent_path();
   }
   DeviceFacts below;
-  const uint64_t file_system = gnu_dev_makedev(status.stx_dev_major, status.stx_dev_minor);
-  for (const uint64_t number : devices_under_file(root, file_system, mount_id_of(status))) {
+  const std::string found = existing.empty() ? "." : existing.string();
+  for (const uint64_t number : devices_under_file(root, found, status)) {
     add_device(root, number, below);
   }
   return below.underlying;

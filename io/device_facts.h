@@ -73,7 +73,8 @@ struct DeviceFacts {
 };
 
 // Never throws for a path that is missing or odd: the facts say so.
-// `exists` false leaves the rest empty; EACCES on the way throws kPermission.
+// `exists` false leaves the rest empty; EACCES on the way throws kPermission. Where the kernel's
+// own file systems are not mounted or cannot be read it throws kCannotLook.
 DeviceFacts inspect(const std::string& path);
 
 // The device with that number. The node to be opened is the one that `shown_as` leads to now, with

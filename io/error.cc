@@ -65,4 +65,8 @@ Error system_error(const std::string& deed, const std::string& object, int error
                found.next);
 }
 
+Error cannot_look(const std::string& source, const std::string& why, const std::string& cure) {
+  return Error(MessageId::kCannotLook, "cannot look at " + source + ": " + why, cure);
+}
+
 }  // namespace extmerge

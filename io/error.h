@@ -4,7 +4,7 @@
 // carries the exit status), what happened (deed, object, place, errno), and
 // what to do next. It is thrown where the failure is understood and turned
 // into text and an exit status in one place, cli/main.cc. The outcome of a
-// single I/O is a value, not an exception (io/async_queue.h).
+// single I/O is a value, not an exception (io/block_device.h).
 
 #pragma once
 
@@ -48,5 +48,10 @@ std::string errno_text(int error_number);
 // kReadOnly; anything else becomes `otherwise`. `deed` reads like "open".
 Error system_error(const std::string& deed, const std::string& object, int error_number,
                    MessageId otherwise);
+
+// The Error for a source of facts that does not answer: kCannotLook. A guard that cannot look
+// refuses, because "nothing found" and "nothing seen" look the same. `source` is the file or
+// folder, `why` ends the sentence "cannot look at SOURCE: WHY", `cure` is an imperative.
+Error cannot_look(const std::string& source, const std::string& why, const std::string& cure);
 
 }  // namespace extmerge

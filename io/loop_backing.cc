@@ -6,6 +6,9 @@
 #include <linux/loop.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
 
 #include "io/file_descriptor.h"
 
@@ -13,21 +16,30 @@ namespace extmerge {
 
 namespace {
 
+enum class Answer { kKnown, kDetached, kForbidden, kNoNode };
+
 // The numbers in loop_info64 are in the kernel's 32-bit encoding, which agrees
 // with dev_t for every major below 4096; Linux has none above.
-bool ask_kernel(const std::string& node, uint64_t device_number, LoopBacking& backing) {
+Answer ask_kernel(const std::string& node, uint64_t device_number, LoopBacking& backing) {
   const FileDescriptor loop(::open(node.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  if (!loop && (errno == EMFILE || errno == ENFILE || errno == ENOMEM)) {
+    throw system_error("open", node, errno, MessageId::kCannotLook);
+  }
+  if (!loop && errno == EACCES && ::geteuid() != 0) return Answer::kForbidden;
   struct stat status;
-  if (!loop || ::fstat(loop.get(), &status) != 0) return false;
+  if (!loop || ::fstat(loop.get(), &status) != 0 || !S_ISBLK(status.st_mode) ||
+      status.st_rdev != device_number) {
+    return Answer::kNoNode;
+  }
   loop_info64 info{};
-  if (!S_ISBLK(status.st_mode) || status.st_rdev != device_number ||
-      ::ioctl(loop.get(), LOOP_GET_STATUS64, &info) != 0) {
-    return false;
+  if (::ioctl(loop.get(), LOOP_GET_STATUS64, &info) != 0) {
+    // Detached since sysfs was read; or, if it says anything else, it does not answer.
+    return errno == ENXIO ? Answer::kDetached : Answer::kNoNode;
   }
   backing.file_system = info.lo_device;
   backing.inode = info.lo_inode;
   backing.device_number = info.lo_rdevice;
-  return true;
+  return Answer::kKnown;
 }
 
 void believe_name(LoopBacking& backing) {
@@ -47,14 +59,30 @@ std::optional<LoopBacking> loop_backing(const SystemRoot& root, uint64_t device_
   backing.path = block.text("loop/backing_file");
   backing.offset = block.number("loop/offset");
   backing.size_limit = block.number("loop/sizelimit");
-  if (!ask_kernel(root.dev + "/" + block.kernel_name(), device_number, backing)) {
-    believe_name(backing);
+  const std::string node = root.dev + "/" + block.kernel_name();
+  switch (ask_kernel(node, device_number, backing)) {
+    case Answer::kKnown:
+      return backing;
+    case Answer::kDetached:
+      return std::nullopt;
+    case Answer::kForbidden:
+      break;
+    case Answer::kNoNode:
+      if (!root.is_kernels) break;
+      if (!block.has("loop/backing_file")) return std::nullopt;  // removed just now
+      throw cannot_look(node,
+                        "it is not the node of the loop device over " + backing.path +
+                            ", which may lie on the same bytes",
+                        "make the node (mount -t devtmpfs devtmpfs /dev, or mknod), detach that "
+                        "loop device, or run extmerge outside of the chroot or container");
   }
+  believe_name(backing);
   return backing;
 }
 
 std::vector<LoopDevice> loop_devices(const SystemRoot& root) {
   std::vector<LoopDevice> found;
+  check_told_by_kernel(root, KernelFiles::kSysfs, root.sys + "/block");
   for (const uint64_t number : device_numbers_in(root.sys + "/block")) {
     if (const auto backing = loop_backing(root, number)) found.push_back({number, *backing});
   }

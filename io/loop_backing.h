@@ -4,8 +4,9 @@
 //
 // The kernel is asked (LOOP_GET_STATUS64): it knows the backing file by inode,
 // also when its name is gone, means another file by now, or is one of another
-// mount namespace. Only where the loop device cannot be opened is the name in
-// sysfs believed.
+// mount namespace. The name in sysfs is believed only for a user who may not open
+// the loop device. Where its node is missing (a chroot, a container) that name is of
+// another tree of files, so this is kCannotLook.
 
 #pragma once
 

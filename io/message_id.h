@@ -29,6 +29,7 @@ enum class MessageId : int {
   kOutputFailed = 305,
   kCommandFailed = 306,
   kPoolFull = 307,
+  kCannotLook = 308,
   kNoThreads = 309,
 
   // 4xx: wrong or unfit device

@@ -8,12 +8,14 @@
 
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <sstream>
-#include <system_error>
+
+#include "io/file_device.h"
 
 namespace extmerge {
 
@@ -33,9 +35,25 @@ std::string unescape_octal(std::string_view text) {
   return plain;
 }
 
+namespace {
+
+// A kernel that was built without swap has no /proc/swaps, and neither has a procfs that shows
+// processes only (subset=pid). Only the first one has this line.
+bool kernel_has_no_swap(const SystemRoot& root) {
+  const std::string facts = read_text(KernelFiles::kProcfs, root.proc + "/meminfo");
+  constexpr std::string_view kTotal = "\nSwapTotal:";
+  const size_t at = facts.find(kTotal);
+  if (at == std::string::npos) return false;
+  std::istringstream words(facts.substr(at + kTotal.size()));
+  uint64_t total = 0;
+  return words >> total && total == 0;
+}
+
+}  // namespace
+
 std::vector<Mount> read_mounts(const SystemRoot& root) {
   std::vector<Mount> mounts;
-  std::istringstream lines(read_text(root.proc + "/self/mountinfo"));
+  std::istringstream lines(required_text(root, root.proc + "/self/mountinfo"));
   for (std::string line; std::getline(lines, line);) {
     std::istringstream words(line);
     Mount mount;
@@ -61,24 +79,62 @@ std::vector<uint64_t> devices_under(const SystemRoot& root, const Mount& mount) 
       ::stat(mount.source.c_str(), &status) != 0 || !S_ISBLK(status.st_mode)) {
     return {};
   }
-  namespace fs = std::filesystem;
-  std::error_code error;
-  for (fs::directory_iterator i(root.sys + "/fs/btrfs", error), end; !error && i != end;
-       i.increment(error)) {
-    std::vector<uint64_t> devices = device_numbers_in(i->path() / "devices");
+  for (const std::filesystem::path& each :
+       entries_of(KernelFiles::kSysfs, root.sys + "/fs/btrfs")) {
+    std::vector<uint64_t> devices = device_numbers_in(each / "devices");
     if (std::find(devices.begin(), devices.end(), status.st_rdev) != devices.end()) return devices;
   }
   return {status.st_rdev};
 }
 
+Error unknown_device(const SystemRoot& root, uint64_t device_number, const std::string& what) {
+  const std::string number = std::to_string(gnu_dev_major(device_number)) + ":" +
+                             std::to_string(gnu_dev_minor(device_number));
+  return cannot_look(KernelFiles::kSysfs, root.sys + "/dev/block",
+                     "it does not show " + number + ", the device of " + what);
+}
+
+std::vector<uint64_t> devices_under_file(const SystemRoot& root, const std::string& path,
+                                         const struct statx& status) {
+  const uint64_t file_system = gnu_dev_makedev(status.stx_dev_major, status.stx_dev_minor);
+  if (status.stx_dev_major != 0) {
+    if (SysfsBlock(root, file_system).is_known()) return {file_system};
+    throw unknown_device(root, file_system, "the file system of " + path);
+  }
+  const bool knows_mount = (status.stx_mask & STATX_MNT_ID) != 0;
+  for (const Mount& mount : read_mounts(root)) {
+    if (knows_mount ? mount.id == status.stx_mnt_id : mount.device_number == file_system) {
+      return devices_under(root, mount);
+    }
+  }
+  if (is_in_memory(path) || !root.is_kernels) return {};
+  throw cannot_look(root.proc + "/self/mountinfo", "it does not show the mount of " + path,
+                    "run extmerge outside of the chroot, or make its root a mount point of its own "
+                    "(mount --bind)");
+}
+
 std::vector<std::string> swap_paths(const SystemRoot& root) {
   std::vector<std::string> paths;
-  std::istringstream lines(read_text(root.proc + "/swaps"));
+  const std::string path = root.proc + "/swaps";
+  const std::string text = read_text(KernelFiles::kProcfs, path);
+  if (text.empty()) {
+    if (::access(path.c_str(), F_OK) != 0 && kernel_has_no_swap(root)) return paths;
+    throw cannot_look(KernelFiles::kProcfs, path, "it is missing or empty");
+  }
+  std::istringstream lines(text);
   std::string line;
   std::getline(lines, line);  // the headings
   while (std::getline(lines, line))
     paths.push_back(unescape_octal(line.substr(0, line.find_first_of(" \t"))));
   return paths;
+}
+
+void check_facts_are_told(const SystemRoot& root) {
+  for (const char* const folder : {"/dev/block", "/block"}) {
+    check_told_by_kernel(root, KernelFiles::kSysfs, root.sys + folder);
+  }
+  read_mounts(root);
+  swap_paths(root);
 }
 
 }  // namespace extmerge

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 
@@ -23,7 +24,8 @@ bool is_number(const std::string& text) {
                                       [](unsigned char c) { return std::isdigit(c) != 0; });
 }
 
-// Without asking a server that may be gone.
+// False for a file that has been closed since, and for one of a process that is not ours to look
+// at. AT_STATX_DONT_SYNC: without asking a server that may be gone.
 bool is_what(const fs::path& path, const DeviceFacts& facts) {
   struct statx status {};
   constexpr int kFlags = AT_STATX_DONT_SYNC;
@@ -45,11 +47,20 @@ bool is_for_writing(const std::string& info) {
   return (flags & O_ACCMODE) != O_RDONLY && (flags & O_PATH) == 0;
 }
 
+// The folders of processes come and go. Those of others are not for every user, and not for root
+// either where it lacks CAP_SYS_PTRACE.
+std::vector<fs::path> entries_for_us(const fs::path& folder) {
+  if (::faccessat(AT_FDCWD, folder.c_str(), R_OK | X_OK, AT_EACCESS) != 0 && errno == EACCES) {
+    return {};
+  }
+  return entries_of(KernelFiles::kProcfs, folder);
+}
+
 bool writes(const fs::path& process, const DeviceFacts& facts) {
-  std::error_code gone;
-  for (const auto& file : fs::directory_iterator(process / "fd", gone)) {
-    if (!is_what(file.path(), facts)) continue;
-    if (is_for_writing(read_text(process / "fdinfo" / file.path().filename()))) return true;
+  for (const fs::path& file : entries_for_us(process / "fd")) {
+    if (!is_what(file, facts)) continue;
+    const fs::path info = process / "fdinfo" / file.filename();
+    if (is_for_writing(read_text(KernelFiles::kProcfs, info))) return true;
   }
   return false;
 }
@@ -58,18 +69,18 @@ bool writes(const fs::path& process, const DeviceFacts& facts) {
 
 std::vector<std::string> writers_of(const DeviceFacts& facts, const SystemRoot& root) {
   if (!facts.exists || (facts.is_block && facts.device_number == 0)) return {};
+  check_told_by_kernel(root, KernelFiles::kProcfs, root.proc);
   std::vector<long> found;
-  std::error_code gone;
-  for (const auto& process : fs::directory_iterator(root.proc, gone)) {
-    const std::string name = process.path().filename();
+  for (const fs::path& process : entries_of(KernelFiles::kProcfs, root.proc)) {
+    const std::string name = process.filename();
     if (!is_number(name) || name == std::to_string(::getpid())) continue;
-    if (writes(process.path(), facts)) found.push_back(std::strtol(name.c_str(), nullptr, 10));
+    if (writes(process, facts)) found.push_back(std::strtol(name.c_str(), nullptr, 10));
   }
   std::sort(found.begin(), found.end());
   std::vector<std::string> writers;
   for (const long process : found) {
     const std::string number = std::to_string(process);
-    std::string name = read_text(fs::path(root.proc) / number / "comm");
+    std::string name = read_text(KernelFiles::kProcfs, fs::path(root.proc) / number / "comm");
     if (name.ends_with('\n')) name.pop_back();
     writers.push_back(name + " (" + number + ")");
   }

@@ -4,7 +4,8 @@
 // ask for one (mounts, dm, md); a program that just opens and writes is seen nowhere but
 // among the open files of all processes.
 //
-// Source: /proc/PID/fd and fdinfo. Without root only one's own processes are seen.
+// Source: /proc/PID/fd and fdinfo. Without root only one's own processes are seen. Throws
+// kCannotLook where /proc is not the kernel's, and kTooManyFiles.
 
 #pragma once
 

@@ -6,7 +6,8 @@
 // Layout: dev/block/MAJOR:MINOR is a link to the device's folder, in which
 // `slaves` and `holders` hold links to other devices' folders (dm, md), a disk's
 // partitions are subfolders with a file `partition`, and `dev` has the number.
-// Folders come and go while they are read, so whatever is missing is nothing.
+// Folders come and go while they are read, so a missing entry counts as empty. A
+// sysfs that is missing itself, or an entry that cannot be read, is kCannotLook.
 
 #pragma once
 
@@ -16,6 +17,8 @@
 #include <string>
 #include <vector>
 
+#include "io/error.h"
+
 namespace extmerge {
 
 // Where the kernel shows itself; tests have trees of their own. Numbers of
@@ -24,12 +27,26 @@ struct SystemRoot {
   std::string sys = "/sys";
   std::string proc = "/proc";
   std::string dev = "/dev";
+  bool is_kernels = true;  // false: plain files of a test, no sysfs, procfs and device nodes
 };
+
+// The two file systems in which the kernel tells facts.
+enum class KernelFiles { kSysfs, kProcfs };
+
+// The Error for a file or folder of theirs: kTooManyFiles or kNoMemory where the process lacks
+// those, else kCannotLook, which tells how to mount the file system.
+Error cannot_look(KernelFiles kind, const std::string& path, int error_number);
+Error cannot_look(KernelFiles kind, const std::string& path, const std::string& why);
+
+// Throws that Error unless `path` exists and belongs to that file system. Without it an empty
+// folder, which any mount point is, would pass for a kernel that has nothing to tell.
+void check_told_by_kernel(const SystemRoot& root, KernelFiles kind, const std::string& path);
 
 class SysfsBlock {
  public:
   SysfsBlock(const SystemRoot& root, uint64_t device_number);
 
+  bool is_known() const { return !folder_.empty(); }
   // "dm-3", "sda1"; empty for a device sysfs does not know.
   std::string kernel_name() const;
   // An attribute's contents without the newline at the end; empty if there is none.
@@ -46,11 +63,15 @@ class SysfsBlock {
   std::filesystem::path folder_;  // with no link in it; empty if unknown
 };
 
+// What `folder` holds, sorted; nothing if there is no such folder.
+std::vector<std::filesystem::path> entries_of(KernelFiles kind,
+                                              const std::filesystem::path& folder);
 // The device numbers of all folders (or links to them) in `folder`.
 std::vector<uint64_t> device_numbers_in(const std::filesystem::path& folder);
 
-// A small file's contents; empty if there is none or it is not for us. Throws kTooManyFiles
-// and kNoMemory, and so does all of the above: what could not be looked at is not nothing.
-std::string read_text(const std::filesystem::path& path);
+// A small file's contents; empty if there is none, or the kernel has no value for it.
+std::string read_text(KernelFiles kind, const std::filesystem::path& path);
+// A small file of /proc that is never empty.
+std::string required_text(const SystemRoot& root, const std::string& path);
 
 }  // namespace extmerge

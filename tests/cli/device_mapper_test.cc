@@ -8,6 +8,8 @@
 #include <gtest/gtest.h>
 #include <sys/sysmacros.h>
 
+#include "io/block_drivers.h"
+
 namespace extmerge {
 namespace {
 
@@ -99,6 +101,14 @@ TEST(DeviceNumber, OfAnythingElseIsNothing) {
                            " 253:2", "253:2 ", "/dev/sda", "253:2:3", "99999999999:1"}) {
     EXPECT_FALSE(parse_device_number(text)) << "'" << text << "'";
   }
+}
+
+// Another kernel's answer, or none at all, is kCannotLook: tests/kernel/lvm_cannot_look.sh.
+TEST(DeviceMapper, HasNoDevicesInAKernelWithoutIt) {
+  if (has_block_driver("device-mapper")) GTEST_SKIP() << "this kernel has device-mapper";
+  EXPECT_FALSE(read_dm_table(makedev(253, 0)));
+  EXPECT_FALSE(find_dm_device("LVM-none"));
+  EXPECT_TRUE(all_dm_devices().empty());
 }
 
 }  // namespace

@@ -147,6 +147,56 @@ TEST(DeviceFacts, CannotBeHadWherePermissionIsMissing) {
   EXPECT_EQ(below, MessageId::kPermission);
 }
 
+TEST(DeviceFacts, CannotBeHadFromAFolderThatIsNoSysfs) {
+  const ScratchDirectory scratch;
+  const std::string path = scratch.make_file("image", 512);
+  SystemRoot root;
+  for (const char* folders : {"missing", "empty/dev/block", "empty/block"}) {
+    if (folders[0] == 'e') fs::create_directories(scratch / folders);
+    root.sys = scratch / (folders[0] == 'e' ? "empty" : "missing");
+    EXPECT_EQ(thrown_by([&] { inspect(path, root); }), MessageId::kCannotLook) << folders;
+  }
+}
+
+TEST(DeviceFacts, OfAFileNeedItsFileSystemsDeviceInSysfs) {
+  const ScratchDirectory scratch;
+  const std::string path = scratch.make_file("image", 512);
+  struct stat status;
+  ASSERT_EQ(::stat(path.c_str(), &status), 0);
+  if (gnu_dev_major(status.st_dev) == 0) GTEST_SKIP() << scratch.path() << " is not on a device";
+  const FakeSystem system;
+  EXPECT_EQ(thrown_by([&] { inspect(path, system.root()); }), kNothingThrown);
+  fs::remove(system.root().sys + "/dev/block/" + std::to_string(gnu_dev_major(status.st_dev)) +
+             ":" + std::to_string(gnu_dev_minor(status.st_dev)));
+  EXPECT_EQ(thrown_by([&] { inspect(path, system.root()); }), MessageId::kCannotLook);
+  EXPECT_EQ(thrown_by([&] { devices_under_file_system(path, system.root()); }),
+            MessageId::kCannotLook);
+}
+
+TEST(DeviceFacts, NeedTheListOfDisksWhichLoopDevicesAreIn) {
+  const ScratchDirectory scratch;
+  const std::string path = scratch.make_file("image", 512);
+  const FakeSystem system;
+  fs::remove_all(system.root().sys + "/block");
+  EXPECT_EQ(thrown_by([&] { inspect(path, system.root()); }), MessageId::kCannotLook);
+}
+
+// A folder in the place of a file: EISDIR.
+TEST(DeviceFacts, ThatCannotBeReadAreNotTakenForMissing) {
+  FakeSystem system;
+  const uint64_t loop = system.add_device("loop7", 7, 7, {{"loop/backing_file", "/image"}});
+  const uint64_t disk = system.add_device("sda", 240, 0, {{"serial", "s"}});
+  fs::remove(system.root().sys + "/devices/loop7/loop/backing_file");
+  fs::create_directory(system.root().sys + "/devices/loop7/loop/backing_file");
+  EXPECT_EQ(thrown_by([&] { facts_of(system, loop); }), MessageId::kCannotLook);
+  fs::remove_all(system.root().sys + "/devices/loop7");
+  fs::remove(system.root().sys + "/block/loop7");
+  EXPECT_EQ(thrown_by([&] { facts_of(system, disk); }), kNothingThrown);
+  fs::remove(system.root().sys + "/devices/sda/serial");
+  fs::create_directory(system.root().sys + "/devices/sda/serial");
+  EXPECT_EQ(thrown_by([&] { facts_of(system, disk); }), MessageId::kCannotLook);
+}
+
 TEST(DeviceFacts, KnowAFileInUseAsSwap) {
   const ScratchDirectory scratch;
   const std::string path = scratch.make_file("my swap", 4096);

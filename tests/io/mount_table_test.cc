@@ -2,19 +2,20 @@
 
 #include "io/mount_table.h"
 
-#include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 #include <sys/sysmacros.h>
-#include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 
 #include "io/error.h"
 #include "tests/io/scratch.h"
 
 namespace extmerge {
 namespace {
+
+namespace fs = std::filesystem;
 
 TEST(MountTable, UndoesTheKernelsEscapesAndNothingElse) {
   EXPECT_EQ(unescape_octal("/mnt/my\\040disk\\011\\134"), "/mnt/my disk\t\\");
@@ -50,28 +51,6 @@ TEST(MountTable, PassesOverLinesItDoesNotUnderstand) {
   EXPECT_EQ(mounts[0].mount_point, "/b");
 }
 
-// As long as it lives, no further file can be opened.
-class NoMoreFiles {
- public:
-  NoMoreFiles() {
-    getrlimit(RLIMIT_NOFILE, &before_);
-    const int lowest_free = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
-    ::close(lowest_free);
-    const rlimit none{static_cast<rlim_t>(lowest_free), before_.rlim_max};
-    setrlimit(RLIMIT_NOFILE, &none);
-  }
-  ~NoMoreFiles() { setrlimit(RLIMIT_NOFILE, &before_); }
-
- private:
-  rlimit before_{};
-};
-
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define EXTMERGE_SANITIZED
-#endif
-#endif
-
 TEST(MountTable, ThatCannotBeOpenedIsAFailureAndNotEmpty) {
 #ifdef EXTMERGE_SANITIZED
   GTEST_SKIP() << "sanitizers open files of their own";
@@ -79,6 +58,58 @@ TEST(MountTable, ThatCannotBeOpenedIsAFailureAndNotEmpty) {
   const NoMoreFiles none;
   EXPECT_THROW(read_mounts(SystemRoot{}), Error);
   EXPECT_THROW(swap_paths(SystemRoot{}), Error);
+}
+
+// Of a file in /proc or a folder in /sys: what leaves nothing to be seen there.
+void make_unreadable(const fs::path& path) {
+  fs::remove_all(path);
+  fs::create_directory(path);  // EISDIR
+}
+void make_empty(const fs::path& path) { std::ofstream(path, std::ios::trunc).close(); }
+
+TEST(MountTable, ThatIsMissingEmptyOrUnreadableIsNoTableWithoutMounts) {
+  for (const auto& hide :
+       {+[](const fs::path& path) { fs::remove(path); }, +make_empty, +make_unreadable}) {
+    const FakeSystem system;
+    hide(system.root().proc + "/self/mountinfo");
+    EXPECT_EQ(thrown_by([&] { read_mounts(system.root()); }), MessageId::kCannotLook);
+  }
+}
+
+TEST(MountTable, OfSwapThatIsEmptyOrUnreadableIsNoListWithoutSwap) {
+  for (const auto& hide : {+make_empty, +make_unreadable}) {
+    const FakeSystem system;
+    hide(system.root().proc + "/swaps");
+    std::ofstream(system.root().proc + "/meminfo") << "MemFree: 1 kB\nSwapTotal:   0 kB\n";
+    EXPECT_EQ(thrown_by([&] { swap_paths(system.root()); }), MessageId::kCannotLook);
+  }
+}
+
+// A kernel without swap has no /proc/swaps, and a total of 0.
+TEST(MountTable, OfSwapMayBeMissingWhereTheKernelHasNone) {
+  const FakeSystem system;
+  fs::remove(system.root().proc + "/swaps");
+  const auto swap = [&] { return swap_paths(system.root()); };
+  EXPECT_EQ(thrown_by(swap), MessageId::kCannotLook);
+  const auto tell = [&](const char* facts) {
+    std::ofstream(system.root().proc + "/meminfo") << facts;
+  };
+  tell("MemFree: 1 kB\nSwapTotal:   1024 kB\nSwapFree: 0 kB\n");
+  EXPECT_EQ(thrown_by(swap), MessageId::kCannotLook);
+  tell("MemFree: 1 kB\n");
+  EXPECT_EQ(thrown_by(swap), MessageId::kCannotLook);
+  tell("MemFree: 1 kB\nSwapCached: 0 kB\nSwapTotal:         0 kB\nSwapFree: 0 kB\n");
+  EXPECT_TRUE(swap().empty());
+}
+
+// A folder that a system was copied to has such files, too.
+TEST(MountTable, InAFolderThatIsNoProcfsIsNotBelieved) {
+  FakeSystem system;
+  system.set_mounts("30 1 240:2 / / rw - ext4 /dev/sda2 rw\n");
+  SystemRoot root = system.root();
+  EXPECT_EQ(read_mounts(root).size(), 1u);
+  root.is_kernels = true;
+  EXPECT_EQ(thrown_by([&] { read_mounts(root); }), MessageId::kCannotLook);
 }
 
 TEST(MountTable, ReadsThisMachinesOwn) {

@@ -28,6 +28,7 @@ class OpenFiles : public testing::Test {
   std::vector<std::string> writers() {
     SystemRoot root;
     root.proc = scratch_ / "proc";
+    root.is_kernels = false;
     return writers_of(inspect(image_), root);
   }
 
@@ -51,6 +52,28 @@ TEST_F(OpenFiles, OfProcessesThatAreGoneAreNone) {
   fs::create_directories(fs::path(scratch_ / "proc") / "self");
   open_in(13, 1, scratch_ / "gone", "02");
   EXPECT_TRUE(writers().empty());
+}
+
+TEST_F(OpenFiles, ThatCannotBeLookedAtForLackOfFilesAreAFailureAndNotNone) {
+#ifdef EXTMERGE_SANITIZED
+  GTEST_SKIP() << "sanitizers open files of their own";
+#endif
+  open_in(99, 3, image_, "0100002");
+  const DeviceFacts facts = inspect(image_);
+  SystemRoot root;
+  root.proc = scratch_ / "proc";
+  root.is_kernels = false;
+  const NoMoreFiles none;
+  EXPECT_EQ(thrown_by([&] { writers_of(facts, root); }), MessageId::kTooManyFiles);
+}
+
+TEST_F(OpenFiles, InAFolderThatIsNoProcfsAreNotBelieved) {
+  fs::create_directories(scratch_ / "proc");
+  SystemRoot root;
+  root.proc = scratch_ / "proc";
+  EXPECT_EQ(thrown_by([&] { writers_of(inspect(image_), root); }), MessageId::kCannotLook);
+  root.proc = scratch_ / "missing";
+  EXPECT_EQ(thrown_by([&] { writers_of(inspect(image_), root); }), MessageId::kCannotLook);
 }
 
 TEST_F(OpenFiles, OfWhatIsNotThereAreNone) {

@@ -87,12 +87,18 @@ FakeSystem::FakeSystem() {
   for (const char* folder : {"sys/dev/block", "sys/block", "dev"}) {
     fs::create_directories(fs::path(scratch_.path()) / folder);
   }
-  set_mounts("");
+  set_mounts("1 0 0:1 / /proc rw - proc proc rw\n");
   set_swaps("");
+  // The device under the images of tests, which are this machine's own files.
+  struct stat status;
+  if (::stat(scratch_.path().c_str(), &status) != 0) throw std::runtime_error("no scratch");
+  if (gnu_dev_major(status.st_dev) != 0) {
+    add_device("below", gnu_dev_major(status.st_dev), gnu_dev_minor(status.st_dev));
+  }
 }
 
 SystemRoot FakeSystem::root() const {
-  return {scratch_ / "sys", scratch_ / "proc", scratch_ / "dev"};
+  return {scratch_ / "sys", scratch_ / "proc", scratch_ / "dev", false};
 }
 
 uint64_t FakeSystem::describe(const fs::path& folder, unsigned major, unsigned minor,
@@ -102,6 +108,7 @@ uint64_t FakeSystem::describe(const fs::path& folder, unsigned major, unsigned m
   fs::create_directories(folder / "holders");
   write_text(folder / "dev", number + "\n");
   for (const auto& [name, value] : attributes) write_text(folder / name, value + "\n");
+  fs::remove(scratch_ / "sys/dev/block/" + number);
   fs::create_directory_symlink(folder, scratch_ / "sys/dev/block/" + number);
   folders_[folder.filename()] = folder;
   return gnu_dev_makedev(major, minor);

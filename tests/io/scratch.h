@@ -5,6 +5,10 @@
 
 #pragma once
 
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -122,6 +126,28 @@ inline std::unique_ptr<FileDevice> open_at(const std::string& path, OpenMode mod
 inline MessageId opening(const std::string& path, OpenMode mode) {
   return thrown_by([&] { open_at(path, mode); });
 }
+
+// As long as it lives, no further file can be opened.
+class NoMoreFiles {
+ public:
+  NoMoreFiles() {
+    getrlimit(RLIMIT_NOFILE, &before_);
+    const int lowest_free = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+    ::close(lowest_free);
+    const rlimit none{static_cast<rlim_t>(lowest_free), before_.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &none);
+  }
+  ~NoMoreFiles() { setrlimit(RLIMIT_NOFILE, &before_); }
+
+ private:
+  rlimit before_{};
+};
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define EXTMERGE_SANITIZED
+#endif
+#endif
 
 // What the loop devices of the tests are made over.
 inline constexpr size_t kImageSize = size_t{8} << 20;
