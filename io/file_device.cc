@@ -148,6 +148,19 @@ void claim(const FileDescriptor& file, const std::string& path, int operation) {
   lock(file, path, operation);
 }
 
+// A lock alone would need no more than reading. But NFS makes an exclusive flock() a lock on the
+// server, which wants a file that is open for writing, and refuses others with EBADF.
+// (A device is locked by its node, here; and udev probes one that was open for writing.)
+FileDescriptor open_to_lock(const std::string& path, bool is_device) {
+  constexpr int kFlags = O_NONBLOCK | O_CLOEXEC;
+  FileDescriptor file(::open(path.c_str(), (is_device ? O_RDONLY : O_RDWR) | kFlags));
+  // What this process may not write can still be locked where the file system is a local one.
+  const bool for_reading_only =
+      !file && (errno == EACCES || errno == EPERM || errno == EROFS || errno == ETXTBSY);
+  if (for_reading_only) file = FileDescriptor(::open(path.c_str(), O_RDONLY | kFlags));
+  return file;
+}
+
 // Claims what the loop device `device_number`, or the one it is a partition of,
 // stands on. Partitions are merged into side by side, so what is under them is
 // locked shared: it is those who want the whole that are kept away.
@@ -158,7 +171,7 @@ void claim_backing(uint64_t device_number, int operation, std::vector<FileDescri
   }
   const auto backing = loop_backing(root, device_number);
   if (!backing) return;
-  FileDescriptor file(::open(backing->path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  FileDescriptor file = open_to_lock(backing->path, backing->device_number != 0);
   // Deleted, or of another mount namespace: then it has no name to claim it by.
   if (!file && errno == ENOENT) return;
   if (!file) throw system_error("open", backing->path, errno, MessageId::kNotFound);

@@ -61,6 +61,33 @@ TEST_F(LoopUsers, AndItsFileAreNotBothClaimed) {
   EXPECT_EQ(opening(upper.path(), OpenMode::kClaim), MessageId::kLocked);
 }
 
+// The flags with which this process has opened `path`, one for each descriptor.
+std::vector<int> flags_of(const std::string& path) {
+  std::vector<int> flags;
+  for (const auto& file : fs::directory_iterator("/proc/self/fd")) {
+    std::error_code closed;
+    if (fs::read_symlink(file.path(), closed) != path) continue;
+    flags.push_back(::fcntl(std::stoi(file.path().filename()), F_GETFL));
+  }
+  return flags;
+}
+
+// NFS takes an exclusive lock on nothing else: EBADF.
+TEST_F(LoopUsers, LocksItsFileByAnOpeningForWriting) {
+  const ScratchLoopDevice loop(image_);
+  SKIP_UNLESS(loop);
+  const ScratchLoopDevice upper(loop.path());
+  SKIP_UNLESS(upper);
+  for (const OpenMode mode : {OpenMode::kClaim, OpenMode::kShare, OpenMode::kProbe}) {
+    const auto claim = open_at(upper.path(), mode);
+    ASSERT_EQ(flags_of(image_).size(), 1u);
+    EXPECT_EQ(flags_of(image_)[0] & O_ACCMODE, O_RDWR);
+    // udev probes a device that was open for writing.
+    ASSERT_EQ(flags_of(loop.path()).size(), 1u);
+    EXPECT_EQ(flags_of(loop.path())[0] & O_ACCMODE, O_RDONLY);
+  }
+}
+
 TEST_F(LoopUsers, ThatIsClaimedKeepsItsFileFromBeingClaimed) {
   const ScratchLoopDevice loop(image_, "-o 4096");
   SKIP_UNLESS(loop);
