@@ -13,6 +13,7 @@
 
 #include "cli/system_changes.h"
 #include "io/file_device.h"
+#include "io/identity.h"
 #include "io/posix_directory.h"
 
 namespace extmerge {
@@ -29,6 +30,32 @@ std::shared_ptr<DurableDirectory> open_if_there(const std::string& path) {
     if (error.id() != MessageId::kNotFound) throw;
     return nullptr;
   }
+}
+
+// A journal that cannot be read counts as this origin's: the merge then refuses it.
+bool is_journal_of(DurableDirectory& directory, const std::string& name,
+                   const std::string& origin_identity) {
+  try {
+    const auto journal = Journal::open(directory, name, false, false);
+    return journal && is_same_identity(journal->record().origin.identity, origin_identity);
+  } catch (const Error&) {
+    return true;
+  }
+}
+
+// The name is made from the origin's identity, or from a shorter one that an earlier version, or a
+// kernel that told less, gave the same file.
+std::string journal_name_in(DurableDirectory* directory, const std::string& origin_identity) {
+  const std::string name = default_journal_name(origin_identity);
+  std::error_code ignored;
+  if (!directory || fs::exists(fs::symlink_status(fs::path(directory->path()) / name, ignored))) {
+    return name;
+  }
+  for (const std::string& shorter : shorter_identities(origin_identity)) {
+    const std::string earlier = default_journal_name(shorter);
+    if (is_journal_of(*directory, earlier, origin_identity)) return earlier;
+  }
+  return name;
 }
 
 }  // namespace
@@ -85,10 +112,10 @@ JournalPlace place_of(const Options& options, const std::string& origin_identity
     return journal_place(open_directory(path.parent_path().string(), false), path.string());
   }
   const fs::path directory = state_directory(options);
-  const fs::path path = directory / default_journal_name(origin_identity);
-  return journal_place(state == StateDirectory::kCreate ? open_directory(directory.string(), true)
-                                                        : open_if_there(directory.string()),
-                       path.string());
+  auto opened = state == StateDirectory::kCreate ? open_directory(directory.string(), true)
+                                                 : open_if_there(directory.string());
+  const fs::path path = directory / journal_name_in(opened.get(), origin_identity);
+  return journal_place(std::move(opened), path.string());
 }
 
 JournalPlace undo_log_place(const std::string& path) {

@@ -249,7 +249,7 @@ DeviceFacts facts_below(const std::string& path, const std::optional<struct stat
 
 void describe_file(const SystemRoot& root, const struct statx& status, DeviceFacts& facts) {
   facts.size = Bytes(status.stx_size);
-  facts.identity = identity_of_file(status);
+  facts.identity = identity_of_file(root, facts.path, status);
   add_file(root, status, facts);
   describe_users(root, facts);
 

@@ -5,7 +5,16 @@
 #include <fcntl.h>
 #include <sys/sysmacros.h>
 
+#include <array>
+#include <cstdio>
+
+#include "io/file_system_id.h"
+#include "io/identity.h"
 #include "io/loop_backing.h"
+#include "io/mount_table.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 namespace extmerge {
 
@@ -25,18 +34,26 @@ std::string squeezed(const std::string& text) {
   return squeezed;
 }
 
+std::string hash(const std::string& text) {
+  std::array<char, 17> digits{};
+  std::snprintf(digits.data(), digits.size(), "%016llx",
+                static_cast<unsigned long long>(XXH3_64bits(text.data(), text.size())));
+  return digits.data();
+}
+
 std::string identity_of_backing(const SystemRoot& root, const LoopBacking& backing) {
   if (backing.device_number != 0) {
     const uint64_t sectors = SysfsBlock(root, backing.device_number).number("size");
     return identity_of_device(root, backing.device_number, to_bytes(Sectors(sectors)));
   }
   struct statx status {};
-  const bool named = ::statx(AT_FDCWD, backing.path.c_str(), 0, kFileIdentityMask, &status) == 0 &&
-                     status.stx_ino == backing.inode;
-  if (!named) {  // deleted, or of another mount namespace
-    status = {};
-    status.stx_ino = backing.inode;
-  }
+  const bool named =
+      ::statx(AT_FDCWD, backing.path.c_str(), 0, kFileIdentityMask, &status) == 0 &&
+      status.stx_ino == backing.inode &&
+      gnu_dev_makedev(status.stx_dev_major, status.stx_dev_minor) == backing.file_system;
+  if (named) return identity_of_file(root, backing.path, status);
+  status = {};  // deleted, or of another mount namespace
+  status.stx_ino = backing.inode;
   return identity_of_file(status);
 }
 
@@ -59,6 +76,19 @@ std::string identity_of_file(const struct statx& status) {
     born = std::to_string(status.stx_btime.tv_sec) + "." + std::to_string(status.stx_btime.tv_nsec);
   }
   return "file:ino=" + std::to_string(status.stx_ino) + ",born=" + born;
+}
+
+std::string identity_of_file(const SystemRoot& root, const std::string& path,
+                             const struct statx& status) {
+  std::string name = identity_of_file(status);
+  const std::string file_system = file_system_id(path);
+  if (!file_system.empty()) name += ",fs=" + hash(file_system);
+  const std::vector<uint64_t> devices = devices_under_file(root, path, status);
+  if (devices.size() != 1) return name;
+  const uint64_t sectors = SysfsBlock(root, devices[0]).number("size");
+  const std::string device = identity_of_device(root, devices[0], to_bytes(Sectors(sectors)));
+  if (device.starts_with("device:") || device.starts_with("dm-name:")) return name;
+  return name + (is_certain_identity(device) ? ",on=" : ",over=") + hash(device);
 }
 
 std::string identity_of_device(const SystemRoot& root, uint64_t device_number, Bytes size) {

@@ -335,7 +335,10 @@ std::unique_ptr<FileDevice> open_block_device(FileDescriptor file, const DeviceF
 std::unique_ptr<FileDevice> open_image(FileDescriptor file, const DeviceFacts& facts,
                                        Bytes ends_multiple_of) {
   const struct statx status = status_of(file, facts.path);
-  if (identity_of_file(status) != facts.identity) throw path_changed(facts.path);
+  const std::string link = "/proc/self/fd/" + std::to_string(file.get());
+  if (identity_of_file(SystemRoot{}, link, status) != facts.identity) {
+    throw path_changed(facts.path);
+  }
   const Bytes block_size = settle_on_direct(file, facts.path, ends_multiple_of);
   return std::make_unique<OpenDevice>(OpenFiles{std::move(file), {}}, facts, Bytes(status.stx_size),
                                       block_size);

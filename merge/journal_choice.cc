@@ -2,6 +2,8 @@
 
 #include "merge/journal_choice.h"
 
+#include "io/identity.h"
+
 namespace extmerge {
 
 namespace {
@@ -99,7 +101,8 @@ JournalDecision decide_unfinished(const Journal& journal, const MergeRecord& wan
 }  // namespace
 
 bool same_pool(const MergeRecord& a, const MergeRecord& b) {
-  return a.metadata.identity == b.metadata.identity && a.data.identity == b.data.identity;
+  return is_same_identity(a.metadata.identity, b.metadata.identity) &&
+         is_same_identity(a.data.identity, b.data.identity);
 }
 
 bool is_same_source(const MergeRecord& done, const MergeRecord& wanted,
@@ -121,7 +124,7 @@ JournalDecision decide(const Journal* journal, const MergeRecord& wanted,
                   "extmerge status lists the known ones; extmerge merge begins a merge");
   }
   const MergeRecord& record = journal->record();
-  if (record.origin.identity != wanted.origin.identity) {
+  if (!is_same_identity(record.origin.identity, wanted.origin.identity)) {
     return refuse(
         MessageId::kForeignJournal,
         journal->path() + " is the journal of another origin (" + record.origin.path + ")",

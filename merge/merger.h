@@ -155,6 +155,8 @@ class Merger {
   std::unique_ptr<Journal> begin_or_go_on(Source& source, BlockDevice& origin,
                                           const MergeRecord& wanted, MergeReport& report);
   std::unique_ptr<Journal> begin_journal(Source& source, const MergeRecord& wanted);
+  void refuse_unmerged(Journal& journal, Source& source, BlockDevice& origin,
+                       const MergeRecord& wanted);
   static void grow_origin(const Journal& journal, BlockDevice& origin);
   uint64_t fingerprint(Journal& journal, BlockDevice& origin) const;
   std::unique_ptr<UndoLog> open_undo_log(Journal& journal);

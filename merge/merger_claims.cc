@@ -6,11 +6,25 @@
 
 #include <algorithm>
 
+#include "io/identity.h"
 #include "merge/merger.h"
 #include "merge/sample.h"
 #include "persistent-data/mapping_time.h"
 
 namespace extmerge {
+
+namespace {
+
+bool is_certainly_same(const JournalDevice& a, const JournalDevice& b) {
+  return a.identity == b.identity && is_certain_identity(a.identity);
+}
+
+bool are_certainly_same(const MergeRecord& a, const MergeRecord& b) {
+  return is_certainly_same(a.origin, b.origin) && is_certainly_same(a.metadata, b.metadata) &&
+         is_certainly_same(a.data, b.data);
+}
+
+}  // namespace
 
 JournalDecision Merger::decide_journal(Source& source, Journal* journal,
                                        const MergeRecord& wanted) {
@@ -217,16 +231,7 @@ std::unique_ptr<Journal> Merger::begin_or_go_on(Source& source, BlockDevice& ori
   // A power cut may have taken the growth back.
   grow_origin(*journal, origin);
 
-  // A watermark is believed only if a sample of what it claims is on the origin.
-  if (const auto difference =
-          compare_sample(*journal, source.data(), origin, journal->progress().position)) {
-    throw Error(MessageId::kSampleDiffers,
-                "the origin " + target_.origin.path + " does not hold at byte " +
-                    std::to_string(difference->origin_offset.value()) + " what " +
-                    target_.journal.path + " says was merged there",
-                "the origin was written to or replaced since, or the journal is not its own; "
-                "extmerge merge --restart begins anew");
-  }
+  refuse_unmerged(*journal, source, origin, wanted);
   report.resumed_from = journal->progress().position;
   const MergeRecord& begun = journal->record();
   if (begun.digest != wanted.digest) {
@@ -246,6 +251,41 @@ std::unique_ptr<Journal> Merger::begin_or_go_on(Source& source, BlockDevice& ori
     report.plan.siblings.clear();
   }
   return journal;
+}
+
+// A sample of what the position claims must be on the origin. If a device is known by a name that
+// others may have as well, everything that the position claims is compared.
+void Merger::refuse_unmerged(Journal& journal, Source& source, BlockDevice& origin,
+                             const MergeRecord& wanted) {
+  const Bytes position = journal.progress().position;
+  const bool is_certain = are_certainly_same(journal.record(), wanted);
+  std::optional<Bytes> difference;
+  if (is_certain || position == Bytes(0)) {
+    const auto found = compare_sample(journal, source.data(), origin, position);
+    if (found) difference = found->origin_offset;
+  } else {
+    progress_.total_bytes = position.value();
+    progress_.phase = Phase::kVerifying;
+    Bytes skip;
+    const std::unique_ptr<RunSource> runs = journal.runs_from(Bytes(0), skip);
+    // Nothing but a forged position ends inside a block.
+    const uint64_t block = alignment_of(origin.size()).value();
+    const bool is_all = position == journal.record().copy_bytes;
+    ExtentSource extents(*runs, journal.record().limits(), skip,
+                         is_all ? position : Bytes(position.value() - position.value() % block));
+    difference = compare_extents({source.data(), origin, extents, {}, target_.check_origin},
+                                 options_.pipeline, progress_, stop_)
+                     .first_difference;
+  }
+  if (!difference) return;
+  throw Error(MessageId::kSampleDiffers,
+              "the origin " + target_.origin.path + " does not hold at byte " +
+                  std::to_string(difference->value()) + " what " + target_.journal.path +
+                  " says was merged there",
+              std::string("the origin was written to or replaced since, or the journal is not its "
+                          "own") +
+                  (is_certain ? "" : " (of a copy of it: name another file with --journal)") +
+                  "; extmerge merge --restart begins anew");
 }
 
 void Merger::grow_origin(const Journal& journal, BlockDevice& origin) {

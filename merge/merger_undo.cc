@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "io/identity.h"
 #include "merge/rate_limit.h"
 #include "merge/sample.h"
 #include "merge/undo_work.h"
@@ -19,8 +20,8 @@ namespace {
 std::optional<Error> not_there(const Source& source, const MergeTarget& target,
                                const MergeRecord& record) {
   const ThinDevice& device = source.device();
-  if (target.metadata.identity != record.metadata.identity ||
-      target.data.identity != record.data.identity) {
+  if (!is_same_identity(target.metadata.identity, record.metadata.identity) ||
+      !is_same_identity(target.data.identity, record.data.identity)) {
     return Error(MessageId::kOtherSource,
                  target.metadata.path + " and " + target.data.path + " are another pool's now",
                  "make the pool's own devices available under these paths");
@@ -182,7 +183,7 @@ void Merger::refuse_undo(Journal& journal) {
 
 void Merger::refuse_other_origin(const Journal& journal) {
   refuse_any(refuse_origin(target_));
-  if (target_.origin.identity == journal.record().origin.identity) return;
+  if (is_same_identity(target_.origin.identity, journal.record().origin.identity)) return;
   throw Error(MessageId::kOtherSource,
               target_.origin.path + " is not the origin that " + journal.path() + " is about",
               "make that one available under this path");

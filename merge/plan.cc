@@ -51,10 +51,12 @@ bool PlannedRuns::next_unclipped(Run& run) {
   return run.blocks > 0;
 }
 
-ExtentSource::ExtentSource(RunSource& runs, const PlanLimits& limits, Bytes skip)
-    : runs_(runs), limits_(limits), skip_(skip) {}
+ExtentSource::ExtentSource(RunSource& runs, const PlanLimits& limits, Bytes skip, Bytes length)
+    : runs_(runs), limits_(limits), skip_(skip), length_(length) {}
 
 std::optional<Extent> ExtentSource::next(Bytes most) {
+  most = std::min(most, length_);
+  if (most == Bytes(0)) return std::nullopt;
   while (rest_.length == Bytes(0)) {
     Run run;
     if (!runs_.next(run)) return std::nullopt;
@@ -70,6 +72,7 @@ std::optional<Extent> ExtentSource::next(Bytes most) {
   rest_.origin_offset += piece.length;
   rest_.data_offset += piece.length;
   rest_.length -= piece.length;
+  length_ -= piece.length;
   return piece;
 }
 

@@ -62,8 +62,9 @@ class PlannedRuns : public RunSource {
 // A RunSource as extents, from a position on.
 class ExtentSource {
  public:
-  // `skip` planned bytes of the source are passed over.
-  ExtentSource(RunSource& runs, const PlanLimits& limits, Bytes skip = Bytes(0));
+  // `skip` planned bytes of the source are passed over, and at most `length` follow.
+  ExtentSource(RunSource& runs, const PlanLimits& limits, Bytes skip = Bytes(0),
+               Bytes length = Bytes(UINT64_MAX));
   // At most `most` bytes, nothing at the end.
   std::optional<Extent> next(Bytes most);
 
@@ -71,6 +72,7 @@ class ExtentSource {
   RunSource& runs_;
   const PlanLimits limits_;
   Bytes skip_;
+  Bytes length_;
   Extent rest_;
 };
 

@@ -258,7 +258,7 @@ TEST(DeviceIdentity, OfALoopIsThatOfItsFileAndTheOffset) {
   FakeSystem system;
   const FakeSystem::Attributes over_image = {{"loop/backing_file", image}, {"loop/offset", "1024"}};
   const uint64_t loop = system.add_device("loop8", 7, 8, over_image);
-  EXPECT_EQ(identity_of(system, loop), "loop:" + inspect(image).identity + "+1024");
+  EXPECT_EQ(identity_of(system, loop), "loop:" + inspect(image, system.root()).identity + "+1024");
 }
 
 // --- stacks ----------------------------------------------------------------------
