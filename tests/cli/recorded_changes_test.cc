@@ -16,7 +16,7 @@
 namespace extmerge {
 namespace {
 
-constexpr const char* kJournal = "0123456789abcdef.journal";
+constexpr const char* kJournalName = "0123456789abcdef.journal";
 
 class RecordedChange : public testing::Test {
  protected:
@@ -25,9 +25,9 @@ class RecordedChange : public testing::Test {
     changes_.thin = "thin";
     write();
   }
-  void write() { write_changes(*directory_, kJournal, changes_); }
+  void write() { write_changes(*directory_, kJournalName, changes_); }
   RecordedChanges found() {
-    return {journal_place(directory_, scratch_ / "state/" + kJournal), changes_};
+    return {journal_place(directory_, scratch_ / "state/" + kJournalName), changes_};
   }
 
   ScratchDirectory scratch_;
@@ -41,7 +41,7 @@ TEST_F(RecordedChange, IsReadAgainUnderTheLock) {
   write();
   lock_recorded(recorded);
   EXPECT_EQ(recorded.changes.held, "81:7:3:40:41");
-  EXPECT_TRUE(directory_->is_locked(lock_name(kJournal)));
+  EXPECT_TRUE(directory_->is_locked(lock_name(kJournalName)));
 }
 
 TEST_F(RecordedChange, OfAnotherMergeByThenIsLeftAlone) {
@@ -50,26 +50,26 @@ TEST_F(RecordedChange, OfAnotherMergeByThenIsLeftAlone) {
     RecordedChanges recorded = found();
     changes_.*member += "other";
     write();
-    std::ofstream(scratch_ / "state/" + kJournal) << "its journal";
+    std::ofstream(scratch_ / "state/" + kJournalName) << "its journal";
     EXPECT_EQ(thrown_by([&] { abort_recorded({}, recorded); }), MessageId::kJournalLocked);
-    const auto now = read_changes(*directory_, kJournal);
+    const auto now = read_changes(*directory_, kJournalName);
     ASSERT_TRUE(now);
     EXPECT_EQ((*now).*member, changes_.*member);
-    EXPECT_TRUE(directory_->open(kJournal, false)) << "the other merge's journal was removed";
+    EXPECT_TRUE(directory_->open(kJournalName, false)) << "the other merge's journal was removed";
   }
 }
 
 TEST_F(RecordedChange, ThatIsGoneByThenIsNotMadeAgain) {
   RecordedChanges recorded = found();
-  directory_->remove(changes_name(kJournal));
+  directory_->remove(changes_name(kJournalName));
   EXPECT_EQ(thrown_by([&] { abort_recorded({}, recorded); }), MessageId::kJournalLocked);
-  EXPECT_FALSE(read_changes(*directory_, kJournal));
+  EXPECT_FALSE(read_changes(*directory_, kJournalName));
 }
 
 TEST_F(RecordedChange, IsRemovedWithItsJournalByAbort) {
   RecordedChanges recorded = found();
   abort_recorded({}, recorded);
-  EXPECT_FALSE(read_changes(*directory_, kJournal));
+  EXPECT_FALSE(read_changes(*directory_, kJournalName));
 }
 
 }  // namespace
