@@ -279,7 +279,8 @@ Refusal check_tail(const PlanFacts& facts, const DeviceFacts& origin) {
                    std::to_string(facts.summary.end_of_copy.value()) + " of the origin " +
                    origin.path + ", inside one of its " + std::to_string(sector) +
                    "-byte logical blocks",
-               "such a tail cannot be written directly; use a device with 512-byte sectors over "
+               "such a tail can be neither read nor written directly; use a device with 512-byte "
+               "sectors over "
                "the same storage");
 }
 
@@ -347,8 +348,8 @@ std::vector<Error> refuse_plan(const PlanFacts& facts, const MergeTarget& target
   keep(refusals, check_needs_check(facts, target.metadata));
   keep(refusals, check_stale(facts, target, overrides));
   keep(refusals, check_beyond_origin(facts, target, beyond));
-  if (purpose == Purpose::kVerify) return refusals;
   keep(refusals, check_tail(facts, target.origin));
+  if (purpose == Purpose::kVerify) return refusals;
   keep(refusals, check_siblings(facts, overrides));
   keep(refusals, check_holders(facts, target, overrides));
   return refusals;

@@ -69,6 +69,7 @@ class LoopDevice(GoldenTest):
         for end in (block + SECTOR, block + 4096 + 7 * SECTOR):
             source[size] = f"{end}b"
             self.assert_refused("EXM-407", "plan", *source)
+            self.assert_refused("EXM-407", "verify", *source)
             self.assert_refused("EXM-407", "merge", "--yes", *source)
             self.assert_equal_bytes(origin, pool.origin)
         self.assertEqual(os.listdir(self.state_dir), [])

@@ -252,6 +252,8 @@ TEST(Preflight, ATailInsideALogicalBlockOfADeviceIsRefused) {
   EXPECT_TRUE(plan_refused(facts, target).empty());
   target.origin.logical_block_size = Bytes(4096);
   expect_only(plan_refused(facts, target), MessageId::kTailAlignment, 4);
+  expect_only(refuse_plan(facts, target, BeyondOriginChoice::kRefuse, {}, Purpose::kVerify),
+              MessageId::kTailAlignment, 4);
 }
 
 TEST(Preflight, AHolderThatIsNoThinIsInTheWay) {
