@@ -3,7 +3,6 @@
 #include "cli/open_target.h"
 
 #include <spdlog/spdlog.h>
-#include <sys/stat.h>
 
 #include <memory>
 #include <set>
@@ -17,14 +16,6 @@
 namespace extmerge {
 
 namespace {
-
-// Of a file, in nanoseconds since the epoch; 0 if it cannot be told.
-uint64_t modified(const std::string& path) {
-  struct stat file {};
-  if (stat(path.c_str(), &file) != 0) return 0;
-  return static_cast<uint64_t>(file.st_mtim.tv_sec) * 1000000000u +
-         static_cast<uint64_t>(file.st_mtim.tv_nsec);
-}
 
 void log_facts(const char* role, const DeviceFacts& facts) {
   spdlog::debug("{}: {}, {} bytes, {}", role, facts.path, facts.size.value(),
@@ -50,7 +41,6 @@ void look_at_devices(MergeTarget& target, const Look& metadata, const Look& data
   target.look_again = [origin](MergeTarget& again) {
     again.origin = origin();
     again.origin_thins = find_origin_thins(again.origin, again.metadata);
-    again.origin_modified = again.origin.is_regular ? modified(again.origin.path) : 0;
   };
   target.look_again(target);
   target.undo_log_at = undo_log_place;

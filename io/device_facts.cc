@@ -208,6 +208,21 @@ void describe_users(const SystemRoot& root, DeviceFacts& facts) {
 
 // --- what it is ----------------------------------------------------------------
 
+uint64_t modified(const struct statx& status) {
+  return static_cast<uint64_t>(status.stx_mtime.tv_sec) * 1'000'000'000 + status.stx_mtime.tv_nsec;
+}
+
+// Of the file that a loop device shows whole; 0 if there is none, or its name is another's by now.
+uint64_t modified_behind(const SystemRoot& root, uint64_t device_number) {
+  const auto backing = loop_backing(root, device_number);
+  if (!backing || !backing->is_whole() || backing->device_number != 0) return 0;
+  struct statx status {};
+  if (::statx(AT_FDCWD, backing->path.c_str(), 0, STATX_INO | STATX_MTIME, &status) != 0) return 0;
+  const uint64_t file_system = gnu_dev_makedev(status.stx_dev_major, status.stx_dev_minor);
+  const bool is_it = status.stx_ino == backing->inode && file_system == backing->file_system;
+  return is_it ? modified(status) : 0;
+}
+
 // Nothing where there is no such path.
 std::optional<struct statx> status_of(int folder, const std::string& path, int flags) {
   struct statx status {};
@@ -249,6 +264,7 @@ DeviceFacts facts_below(const std::string& path, const std::optional<struct stat
 
 void describe_file(const SystemRoot& root, const struct statx& status, DeviceFacts& facts) {
   facts.size = Bytes(status.stx_size);
+  facts.modified = modified(status);
   facts.identity = identity_of_file(root, facts.path, status);
   add_file(root, status, facts);
   describe_users(root, facts);
@@ -287,6 +303,7 @@ void ask_device(DeviceFacts& facts) {
 
 void describe_device(const SystemRoot& root, DeviceFacts& facts) {
   facts.identity = identity_of_device(root, facts.device_number, facts.size);
+  facts.modified = modified_behind(root, facts.device_number);
   add_device(root, facts.device_number, facts);
   describe_users(root, facts);
 }

@@ -44,6 +44,10 @@ struct DeviceFacts {
   // time of a file. Shown as "dm:LVM-..." and the like.
   std::string identity;
 
+  // When an image was last written to, in ns since the epoch; of a loop device that shows a whole
+  // file, that file. 0 of all others, and where it cannot be told.
+  uint64_t modified = 0;
+
   // Every device number this one lies on, itself included: dm and md slaves,
   // a partition's disk, a loop's backing file's file system.
   std::vector<uint64_t> underlying;

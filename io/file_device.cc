@@ -263,7 +263,11 @@ class OpenDevice : public FileDevice {
 
   // Linux reports a failed write-back once and then forgets it, so this is
   // neither repeated here nor to be called again.
-  int flush() override { return ::fdatasync(file_->get()) == 0 ? 0 : errno; }
+  // fdatasync() need not make the time of a file's last modification durable, which tells later
+  // whether somebody else has written to it.
+  int flush() override {
+    return (is_block_ ? ::fdatasync(file_->get()) : ::fsync(file_->get())) == 0 ? 0 : errno;
+  }
 
   void resize(Bytes size) override {
     if (is_block_) {

@@ -4,7 +4,7 @@
 //
 // Devices are always opened with O_DIRECT. Files are where the file system
 // takes it and the caller's ends are aligned for it; otherwise they are opened
-// buffered, which is as durable (flush() is fdatasync either way) and slower.
+// buffered, which is as durable (flush() is the same either way) and slower.
 
 #pragma once
 

@@ -159,7 +159,9 @@ JournalDecision decide(const Journal* journal, const MergeRecord& wanted,
         MessageId::kOriginChanged,
         "the origin " + wanted.origin.path +
             " was written to since the last merge into it was done",
-        "merging would put older blocks over newer ones; if that is what you want, --again");
+        "find out who wrote to it, and compare the two (extmerge verify); merging puts the "
+        "snapshot's blocks over what was written since, which is lost then; only if that is "
+        "wanted, --again");
   }
   return {};
 }

@@ -40,8 +40,8 @@ JournalDecision Merger::decide_journal(Source& source, Journal* journal,
         target_.origin_is_inactive() ? *target_.origin_below : target_.origin;
     const auto origin =
         target_.open(readable, OpenMode::kReadOnly, alignment_of(target_.origin.size));
-    // The same image may have been merged into through a loop device, which has no
-    // such time.
+    // A journal of an earlier version has no such time if the image was merged into through a loop
+    // device.
     return journal->fingerprint() == fingerprint(*journal, *origin) ||
            journal->fingerprint() == origin_fingerprint(*journal, *origin);
   };
@@ -78,11 +78,11 @@ bool Merger::is_unwritten_since(const MergeRecord& done, Source& source) const {
   return unwritten;
 }
 
-// What the journal's sample of the origin cannot see, the time of a file's last
-// modification does.
+// What the journal's sample of the origin cannot see, the time of a file's last modification does.
+// It is durable before the journal says done: the last flush() of an image is an fsync().
 uint64_t Merger::fingerprint(Journal& journal, BlockDevice& origin) const {
   constexpr uint64_t kOdd = 0x9e3779b97f4a7c15;
-  return origin_fingerprint(journal, origin) ^ (target_.origin_modified * kOdd);
+  return origin_fingerprint(journal, origin) ^ (target_.origin.modified * kOdd);
 }
 
 std::shared_ptr<BlockDevice> Merger::claim_origin(const PlanReport& plan) {

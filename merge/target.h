@@ -67,7 +67,6 @@ struct MergeTarget {
   DeviceFacts origin;
   std::vector<ThinHolder> origin_thins;
   std::vector<std::string> origin_writers;  // programs that have it open for writing
-  uint64_t origin_modified = 0;             // mtime of an image in ns, 0 for a device
 
   ThinId thin_id{};
   std::optional<Bytes> thin_size;
@@ -99,8 +98,8 @@ struct MergeTarget {
       open;
   // Where the undo log of an unfinished merge lies, by its path.
   UndoLogAt undo_log_at;
-  // Looks at the origin again: fills in `origin`, `origin_thins` and
-  // `origin_modified` as they are now. May be empty.
+  // Looks at the origin again: fills in `origin` and `origin_thins` as they are now. May be
+  // empty.
   std::function<void(MergeTarget&)> look_again;
   // Called when the plan is in the journal and the mappings are not needed any more:
   // a metadata snapshot that was reserved for reading them can go. Where it is empty,

@@ -80,6 +80,41 @@ class LoopDevice(GoldenTest):
         self.assert_equal_bytes(origin, pool.expected(1), 0, end)
         self.assert_equal_bytes(origin, pool.origin, end)
 
+    def test_an_image_and_a_loop_device_over_it_are_one_origin_for_the_next_merge(self):
+        pool = Pool("equal-64k")
+
+        def on(device, action, origin, *options):
+            """Does it to the image, or to a loop device that is there only meanwhile."""
+            if not device:
+                return action(*options, *pool.source(1, origin))
+            made = losetup("--find", "--show", origin)
+            self.assertEqual(made.returncode, 0, made.stderr)
+            try:
+                return action(*options, *pool.source(1, made.stdout.strip()))
+            finally:
+                losetup("--detach", made.stdout.strip())
+
+        def plan(*arguments):
+            # Another plan: its journal is not done yet.
+            arguments = list(arguments)
+            arguments[arguments.index("--thin-size") + 1] = f"{pool.thin_size - SECTOR}b"
+            self.extmerge("plan", *arguments)
+
+        def refuse(*arguments):
+            with self.assertRaisesRegex(AssertionError, "(?s)EXM-414.*compare the two"):
+                plan(*arguments)
+
+        for merged_on_device in (False, True):
+            with self.subTest(merged_on_device=merged_on_device):
+                origin = self.copy_of_origin(pool)
+                on(merged_on_device, self.extmerge, origin, "merge", "--yes", "--again")
+                for device in (False, True):
+                    on(device, plan, origin)
+                # What the sample does not see, the image's time of modification does.
+                os.utime(origin, ns=(0, os.stat(origin).st_mtime_ns + 1_000_000_000))
+                for device in (False, True):
+                    on(device, refuse, origin)
+
     def test_a_device_cannot_be_extended(self):
         pool = Pool("thin-larger-64k")
         origin = self.copy_of_origin(pool)

@@ -190,12 +190,12 @@ TEST_F(MergerTest, UsersThatComeLateAreNoticed) {
 
 TEST_F(MergerTest, AnImageModifiedSinceTheLastMergeIsNoticedWhateverTheSampleSees) {
   target = scene->target(directory);
-  target->origin_modified = 1000;
+  target->origin.modified = 1000;
   merge();
   target->thin_size = Bytes(15 * kBlock);
-  target->origin_modified = 1001;
+  target->origin.modified = 1001;
   EXPECT_EQ(merge_failure(), MessageId::kOriginChanged);
-  target->origin_modified = 1000;
+  target->origin.modified = 1000;
   EXPECT_EQ(merge().state, JournalState::kDone);
 }
 
