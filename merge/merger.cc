@@ -228,8 +228,10 @@ PlanReport Merger::make_plan(Source& source, Purpose purpose, const RunListener&
   facts.device_changed = freshness == Source::Freshness::kChanged && !target_.will_be_frozen;
   report.refusals =
       refuse_plan(facts, target_, options_.beyond_origin, options_.overrides, purpose);
+  // A metadata snapshot of this run's own is of this moment. Whether the thin changes from now on
+  // is asked in another one before the merge is done.
   if (freshness == Source::Freshness::kBusy && !target_.will_be_frozen &&
-      !options_.overrides.allow_stale) {
+      !target_.read_mappings_again && !options_.overrides.allow_stale) {
     report.refusals.push_back(source.busy());
   }
   facts.live_tree_unreadable = report.live_tree_unreadable =

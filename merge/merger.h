@@ -152,6 +152,8 @@ class Merger {
   // So may what they map.
   void refuse_newly_harmed(Journal& journal, const PlanReport& plan);
   void refuse_changed_source(Source& source, const MergeRecord& record, const PlanReport& plan);
+  // Where the live tree never holds still: whether a new metadata snapshot has the thin as it was.
+  Source::Freshness compare_with_new_snapshot(const MergeRecord& record);
   std::unique_ptr<Journal> begin_or_go_on(Source& source, BlockDevice& origin,
                                           const MergeRecord& wanted, MergeReport& report);
   std::unique_ptr<Journal> begin_journal(Source& source, const MergeRecord& wanted);

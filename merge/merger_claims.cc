@@ -165,7 +165,9 @@ void Merger::refuse_changed_source(Source& source, const MergeRecord& record,
                                    const PlanReport& plan) {
   if (options_.overrides.allow_stale) return;
   if (!target_.mappings_read) source.check_still_held();
-  const Source::Freshness freshness = source.compare_with_live(record.mapping_root);
+  Source::Freshness freshness = source.compare_with_live(record.mapping_root);
+  if (freshness == Source::Freshness::kBusy && target_.read_mappings_again)
+    freshness = compare_with_new_snapshot(record);
   if (freshness == Source::Freshness::kSame) return;
   if (freshness == Source::Freshness::kBusy) throw source.busy();
   if (freshness == Source::Freshness::kUnknown && plan.live_tree_unreadable) return;
@@ -176,6 +178,23 @@ void Merger::refuse_changed_source(Source& source, const MergeRecord& record,
                   : "the pool's metadata can no longer be read: whether " + thin +
                         " was written to during the merge is not known",
               "keep the thin still, reserve the metadata snapshot again and merge with --restart");
+}
+
+Source::Freshness Merger::compare_with_new_snapshot(const MergeRecord& record) {
+  target_.read_mappings_again();
+  try {
+    Source now(target_);
+    const ThinDevice& device = now.device();
+    now.check_still_held();
+    target_.mappings_read();
+    const bool same = device.mapping_root == record.mapping_root &&
+                      device.creation_time == record.creation_time &&
+                      device.transaction_id == record.transaction_id;
+    return same ? Source::Freshness::kSame : Source::Freshness::kChanged;
+  } catch (const Error& error) {
+    if (error.id() != MessageId::kThinIdAbsent) throw;
+    return Source::Freshness::kChanged;
+  }
 }
 
 std::shared_ptr<FileLock> Merger::lock_journal() {

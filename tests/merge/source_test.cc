@@ -24,7 +24,7 @@ class BusyPool : public LivePool {
     const std::vector<std::byte> still = builder->image();
     move_live_root(*builder, other_root);
     const std::vector<std::byte> moved = builder->image();
-    auto device = std::make_shared<MemoryDevice>(moved);
+    auto device = device_ = std::make_shared<MemoryDevice>(moved);
     device->on_request([=, this, d = device.get()](IoRequest& request) {
       if (request.offset != Bytes(0)) return;
       const bool is_moved = left_ > 0 ? left_ % 2 == 0 : thin_has_changed;
@@ -40,6 +40,24 @@ class BusyPool : public LivePool {
     };
   }
   void make_busy() { left_ = INT_MAX; }
+  // As of a named source. `change` is made to the pool when a new metadata snapshot is reserved.
+  void use_own_snapshot(const std::function<void()>& change) {
+    target->mappings_read = [this] { ++released_; };
+    target->read_mappings_again = [this, change] {
+      EXPECT_EQ(released_, 1);
+      change();
+    };
+  }
+  // The held superblock has the thin as the live one has it.
+  void hold_the_live_tree() {
+    const uint64_t held = builder->held_root();
+    builder->superblock(held).data_mapping_root.set(builder->superblock().data_mapping_root.get());
+    builder->fix_checksum(held);
+    std::copy_n(builder->image().begin() + static_cast<int64_t>(held * kMetadataBlockSize),
+                kMetadataBlockSize,
+                device_->contents().begin() + static_cast<int64_t>(held * kMetadataBlockSize));
+  }
+  int released_ = 0;
   std::string refusals() {
     std::string ids;
     for (const Error& error : merger().plan().refusals) ids += to_string(error.id());
@@ -47,6 +65,7 @@ class BusyPool : public LivePool {
   }
 
  private:
+  std::shared_ptr<MemoryDevice> device_;
   int left_ = 0;
 };
 
@@ -74,6 +93,22 @@ TEST_F(BusyPool, ThatBecomesBusyDuringTheMergeIsNotSaidToBeDone) {
     if (op.kind == OperationKind::kFlush) make_busy();
   });
   EXPECT_EQ(merge_failure(), MessageId::kMetadataBusy);
+  EXPECT_EQ(Journal::open(*directory, "journal", false)->state(), JournalState::kCopying);
+}
+
+TEST_F(BusyPool, ThatNeverHoldsStillIsAskedInAMetadataSnapshotOfOurOwn) {
+  use_busy_metadata(INT_MAX, false);
+  use_own_snapshot([] {});
+  EXPECT_EQ(refusals(), "");
+  EXPECT_EQ(merge().state, JournalState::kDone);
+  EXPECT_EQ(released_, 2);
+  expect_merged();
+}
+
+TEST_F(BusyPool, InWhichTheThinChangedDuringTheMergeIsNotSaidToBeDone) {
+  use_busy_metadata(INT_MAX, false);
+  use_own_snapshot([this] { hold_the_live_tree(); });
+  EXPECT_EQ(merge_failure(), MessageId::kStale);
   EXPECT_EQ(Journal::open(*directory, "journal", false)->state(), JournalState::kCopying);
 }
 
