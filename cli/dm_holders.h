@@ -37,4 +37,8 @@ using ReadDmTable = std::function<std::optional<DmTable>(uint64_t device_number)
 std::vector<ThinHolder> find_origin_thins(DeviceFacts& origin, const DeviceFacts& metadata,
                                           const ReadDmTable& read_table = read_dm_table);
 
+// Those of `devices` that are thins.
+std::vector<ThinBelow> find_thins_below(const std::vector<uint64_t>& devices,
+                                        const ReadDmTable& read_table = read_dm_table);
+
 }  // namespace extmerge

@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <system_error>
 
+#include "cli/dm_holders.h"
 #include "cli/system_changes.h"
 #include "io/file_device.h"
 #include "io/identity.h"
@@ -91,6 +92,7 @@ JournalPlace journal_place(std::shared_ptr<DurableDirectory> directory, const st
   place.name = fs::path(path).filename().string();
   const std::string existing = existing_part(path);
   place.file_system = devices_under_file_system(existing);
+  place.thins = find_thins_below(place.file_system);
   place.is_volatile = is_in_memory(existing);
   const std::string folder = existing_part(fs::path(path).parent_path());
   struct stat around {};

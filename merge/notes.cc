@@ -101,6 +101,15 @@ std::vector<std::string> notes_for(const PlanFacts& facts, const MergeTarget& ta
         "its state first");
   }
   add_sibling_notes(notes, facts, overrides);
+  const auto add_place = [&](const std::string& what, const JournalPlace& place) {
+    for (const ThinBelow& thin : thins_of_pool(target, place)) {
+      notes.push_back(what + place.path + " lies on " + thin.name +
+                      ", another thin of the same pool: if the pool fills up, it cannot be "
+                      "written and the merge stops");
+    }
+  };
+  add_place("the journal ", target.journal);
+  if (target.undo_log) add_place("the undo log ", *target.undo_log);
   if (target.journal.is_volatile) {
     notes.push_back("the journal " + target.journal.path +
                     " is on a file system in memory: after a power cut the merge begins anew");

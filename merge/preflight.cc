@@ -28,7 +28,8 @@ const ThinHolder* thin_of(const MergeTarget& target, const Holder& holder) {
   return nullptr;
 }
 
-// A file that a merge writes must not lie on what it merges.
+// A file that a merge writes must not lie on what it merges. Another thin of the pool has blocks of
+// its own: that is worth a note (merge/notes.cc).
 Refusal check_place(const MergeTarget& target, const JournalPlace& place, const std::string& what,
                     const std::string& next) {
   const DeviceFacts& origin = target.origin;
@@ -42,12 +43,21 @@ Refusal check_place(const MergeTarget& target, const JournalPlace& place, const 
                    next);
     }
   }
-  if (origin.is_block && contains(place.file_system, origin.device_number)) {
+  const std::vector<ThinBelow> thins = thins_of_pool(target, place);
+  for (const ThinBelow& thin : thins) {
+    if (thin.id != target.thin_id && thin.id != target.frozen_from) continue;
+    return Error(MessageId::kJournalOnOrigin,
+                 what + place.path + " would lie on " + thin.name + ", which is merged", next);
+  }
+  const bool reads_origin = std::any_of(thins.begin(), thins.end(), [&](const ThinBelow& thin) {
+    return contains(origin.underlying, thin.origin);
+  });
+  if (origin.is_block && contains(place.file_system, origin.device_number) && !reads_origin) {
     return Error(MessageId::kJournalOnOrigin,
                  what + place.path + " would lie on the origin " + origin.path, next);
   }
   for (const DeviceFacts* pool : {&target.metadata, &target.data}) {
-    if (pool->is_block && contains(place.file_system, pool->device_number)) {
+    if (pool->is_block && contains(place.file_system, pool->device_number) && thins.empty()) {
       return Error(MessageId::kJournalOnOrigin,
                    what + place.path + " would lie on the pool's own " + pool->path, next);
     }
@@ -60,6 +70,16 @@ void keep(std::vector<Error>& refusals, Refusal refusal) {
 }
 
 }  // namespace
+
+std::vector<ThinBelow> thins_of_pool(const MergeTarget& target, const JournalPlace& place) {
+  std::vector<ThinBelow> thins;
+  for (const ThinBelow& thin : place.thins) {
+    if (thin.pool_metadata != 0 && (thin.pool_metadata == target.metadata.device_number ||
+                                    contains(target.metadata.underlying, thin.pool_metadata)))
+      thins.push_back(thin);
+  }
+  return thins;
+}
 
 Refusal check_exists(const DeviceFacts& facts, const std::string& role) {
   if (facts.exists) return {};

@@ -46,6 +46,9 @@ Refusal check_undo_log_place(const MergeTarget& target);
 Refusal check_journal_writable(const JournalPlace& journal);
 Refusal check_undo_log_writable(const JournalPlace& undo_log);
 
+// The thins of the pool being read that `place` lies on.
+std::vector<ThinBelow> thins_of_pool(const MergeTarget& target, const JournalPlace& place);
+
 // For reading only (verify) the ones about writing and use are left out.
 enum class Purpose { kMerge, kVerify };
 std::vector<Error> refuse_devices(const MergeTarget& target, BeyondOriginChoice beyond,

@@ -39,12 +39,21 @@ struct OriginUser {
   bool of_this_pool = true;
 };
 
+// A thin that a file system lies on.
+struct ThinBelow {
+  std::string name;  // dm name
+  ThinId id{};
+  uint64_t pool_metadata = 0;  // device number of its pool's metadata device
+  uint64_t origin = 0;         // of its external origin, 0 if it has none
+};
+
 // Where the journal goes, or the undo log. `directory` is null where there is none yet (plan).
 struct JournalPlace {
   std::shared_ptr<DurableDirectory> directory;
   std::string name;
   std::string path;                   // for messages
   std::vector<uint64_t> file_system;  // device numbers under its file system
+  std::vector<ThinBelow> thins;       // those of them that are thins
   // The journal and the files that belong to it, as far as they exist.
   std::vector<DeviceFacts::File> files;
   DeviceFacts::File folder;         // of the file, or the nearest one above that exists

@@ -90,5 +90,25 @@ TEST_F(OriginThins, AreNotTheVolumesBesideIt) {
   EXPECT_TRUE(origin_.holders.empty());
 }
 
+TEST_F(OriginThins, UnderAFileSystemAreToldFromWhatElseIsThere) {
+  add_thin(30, "253:10", "");
+  add_thin(31, "253:20", "253:2");
+  tables_[dm(40)] = table("crypt", "crypt", {});
+  tables_[dm(32)] = table("odd", "thin", {"253:10", "x"});
+  const auto thins = find_thins_below(
+      {dm(40), dm(30), dm(31), dm(32), dm(10), makedev(8, 0)},
+      [&](uint64_t number) -> std::optional<DmTable> {
+        const auto found = tables_.find(number);
+        return found == tables_.end() ? std::nullopt : std::optional(found->second);
+      });
+  ASSERT_EQ(thins.size(), 2u);
+  EXPECT_EQ(thins[0].name, "thin30");
+  EXPECT_EQ(value(thins[0].id), 30u);
+  EXPECT_EQ(thins[0].pool_metadata, dm(11));
+  EXPECT_EQ(thins[0].origin, 0u);
+  EXPECT_EQ(thins[1].pool_metadata, dm(21));
+  EXPECT_EQ(thins[1].origin, dm(2));
+}
+
 }  // namespace
 }  // namespace extmerge

@@ -89,7 +89,7 @@ refused EXM-405 merge --yes --metadata $metadata --data /dev/mapper/stacked --th
 no_pool
 dmsetup remove stacked
 
-note "a journal on a thin of the pool that is being read"
+note "a journal on the thin that is merged, and on another thin of the same pool"
 new_pool
 message reserve_metadata_snap
 message "create_thin 6"
@@ -98,7 +98,11 @@ mkfs.ext4 -q /dev/mapper/journals
 mkdir /run/journals
 mount /dev/mapper/journals /run/journals
 mkdir -m 0700 /run/journals/state
+source_of 6 65536
 refused EXM-607 merge --yes --state-dir /run/journals/state "${source[@]}"
+source_of 1 "$thin_sectors"
+"$EXTMERGE" plan --state-dir /run/journals/state "${source[@]}" > /run/plan || fail "plan refuses a journal on another thin"
+grep -q 'journals, another thin of the same pool' /run/plan || fail "no note: $(< /run/plan)"
 umount /run/journals
 dmsetup remove journals
 

@@ -7,6 +7,8 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/support/simulated_world.h"
+
 namespace extmerge {
 namespace {
 
@@ -192,6 +194,58 @@ TEST(Preflight, AJournalOnTheOriginOrInThePoolIsRefused) {
   target.journal.file_system = {3, 50};
   expect_only(devices_refused(target), MessageId::kJournalOnOrigin, 6);
   target.journal.file_system = {60, 2};
+  expect_only(devices_refused(target), MessageId::kJournalOnOrigin, 6);
+}
+
+// A thin of the pool, as the file system under a journal: its number, the pool's, metadata and
+// data.
+MergeTarget with_journal_on(const ThinBelow& thin) {
+  MergeTarget target = fit_target();
+  target.journal.file_system = {40, 41, 1, 2};
+  target.journal.thins = {thin};
+  return target;
+}
+
+TEST(Preflight, AJournalOnAnotherThinOfThePoolIsANote) {
+  const MergeTarget target = with_journal_on({"vg-root", ThinId{7}, 1});
+  EXPECT_TRUE(devices_refused(target).empty());
+  const auto notes = notes_for(fit_facts(), target, BeyondOriginChoice::kRefuse, {});
+  ASSERT_EQ(notes.size(), 1u);
+  EXPECT_NE(notes[0].find("the journal /state/x.journal lies on vg-root, another thin"),
+            std::string::npos);
+}
+
+TEST(Preflight, AJournalOnTheThinThatIsMergedOrOnWhatItWasFrozenFromIsRefused) {
+  expect_only(devices_refused(with_journal_on({"vg-snap", ThinId{1}, 1})),
+              MessageId::kJournalOnOrigin, 6);
+  MergeTarget target = with_journal_on({"vg-snap", ThinId{7}, 1});
+  target.frozen_from = ThinId{7};
+  expect_only(devices_refused(target), MessageId::kJournalOnOrigin, 6);
+}
+
+TEST(Preflight, AJournalOnAThinOfAnotherPoolThatLiesOnThisOneIsRefused) {
+  // Metadata 99 is of another pool: the two numbers of this one are under it for another reason.
+  expect_only(devices_refused(with_journal_on({"other", ThinId{1}, 99})),
+              MessageId::kJournalOnOrigin, 6);
+}
+
+TEST(Preflight, AJournalOnASiblingLiesOnItsBlocksAndOneBesideItOnTheOrigin) {
+  MergeTarget target = with_journal_on({"vg-sibling", ThinId{7}, 1, 3});
+  target.journal.file_system.push_back(3);
+  EXPECT_TRUE(devices_refused(target).empty());
+  target.journal.thins[0].origin = 0;
+  expect_only(devices_refused(target), MessageId::kJournalOnOrigin, 6);
+}
+
+TEST(Preflight, AnUndoLogOnAnotherThinOfThePoolIsANoteAndOnTheMergedOneRefused) {
+  MergeTarget target = fit_target();
+  target.undo_log = with_journal_on({"vg-root", ThinId{7}, 1}).journal;
+  target.undo_log->path = target.undo_log->name = "/root/undo";
+  SimulatedWorld world;
+  target.undo_log->directory = std::make_shared<SimulatedDirectory>(world);
+  EXPECT_TRUE(devices_refused(target).empty());
+  EXPECT_EQ(notes_for(fit_facts(), target, BeyondOriginChoice::kRefuse, {}).size(), 1u);
+  target.undo_log->thins[0].id = ThinId{1};
   expect_only(devices_refused(target), MessageId::kJournalOnOrigin, 6);
 }
 
