@@ -18,6 +18,15 @@ namespace {
 
 std::string identity_of(const LogicalVolume& volume) { return "dm:" + volume.dm_uuid(); }
 
+uint64_t free_blocks(const PoolStatus& status) {
+  return status.total_data - std::min(status.used_data, status.total_data);
+}
+
+// Less than a fiftieth is free: too little to begin with, and a freeze is given up.
+bool is_nearly_full(const PoolStatus& status) {
+  return free_blocks(status) * 50 < status.total_data;
+}
+
 // LVM has no way to grow it as long as it is an external origin.
 Error beyond_origin(const Error& error, const ThinVolume& volume) {
   const std::string name = volume.snap.full_name();
@@ -326,15 +335,20 @@ void VolumeSource::complete_plan(PlanReport& report) const {
               "deactivate " + thin_name() + " (lvchange -an), or leave out --metadata-snap"));
     return;
   }
-  // At worst every block is written anew meanwhile, and moves.
+  // At worst every block is written anew during the merge, and moves. Long before the pool is full,
+  // check_while_writing() gives the freeze up.
   const PoolStatus status = pool_status(pool_.device_number);
-  const uint64_t free = status.total_data - std::min(status.used_data, status.total_data);
+  const uint64_t free = free_blocks(status);
   const uint64_t worst = report.summary.mapped_blocks;
   const std::string room = "freezing " + thin_name() + " can cost up to " + std::to_string(worst) +
                            " blocks of its pool while it is written to, of which " +
                            std::to_string(free) + " are free";
-  if (worst <= free) {
-    report.notes.push_back(room);
+  if (!is_nearly_full(status)) {
+    report.notes.push_back(worst <= free
+                               ? room
+                               : room +
+                                     "; if the pool fills up, the freeze is given up and the same "
+                                     "command begins anew");
     return;
   }
   report.refusals.push_back(
@@ -354,11 +368,11 @@ void VolumeSource::check_while_writing(bool thin_must_be_still) {
                 "deactivate it, and run the same command again");
   }
   const PoolStatus status = pool_status(pool_.device_number);
-  const uint64_t free = status.total_data - std::min(status.used_data, status.total_data);
   // A pool that has failed or turned read-only is no reason to remove anything.
-  if (!status.takes_changes() || free * 50 >= status.total_data) return;
+  if (!status.takes_changes() || !is_nearly_full(status)) return;
   throw Error(MessageId::kPoolFull,
-              "the pool " + volume_.pool.full_name() + " is filling up (" + std::to_string(free) +
+              "the pool " + volume_.pool.full_name() + " is filling up (" +
+                  std::to_string(free_blocks(status)) +
                   " free blocks): the freeze is given up so that it costs no more",
               "extend the pool, or deactivate " + thin_name() + ", and run the same command again");
 }

@@ -254,6 +254,25 @@ refuses 3 EXM-307 "${merge[@]}" $vg/$snap_lv
 refuses 3 EXM-307 "${merge[@]}" --finish $vg/$snap_lv
 no_group
 
+note "a pool with less room than a freeze costs at worst, and the state directory on another volume of it"
+new_everything 64k 4100k 24M
+stamp range /dev/$vg/$snap_lv 2 0 8192
+quietly lvcreate -y -V 8M -n state --thinpool $vg/$pool_lv $vg
+quietly mkfs.ext4 -q /dev/$vg/state
+mount /dev/$vg/state /run/mounted
+mkdir -m 0700 /run/mounted/state
+sync -f /run/mounted
+quietly lvcreate -y -V 24M -n filler --thinpool $vg/$pool_lv $vg
+read -r _ _ _ _ _ used _ < <(dmsetup status "$pool")
+dd if=/dev/zero of=/dev/$vg/filler bs=64k count=$((${used#*/} - ${used%/*} - 40)) oflag=direct status=none
+kernel_view $snap_lv /run/view
+says 0 'if the pool fills up, the freeze is given up' plan --state-dir /run/mounted/state $vg/$snap_lv
+merges --state-dir /run/mounted/state $vg/$snap_lv
+[[ $(< /run/said) == *'state, another thin of the same pool'* ]] || fail "no note: $(< /run/said)"
+origin_is /run/view
+umount /run/mounted
+no_group
+
 note "LVM makes no freeze, since the pool is past a threshold; an inactive SNAP is merged without"
 new_everything 64k 4100k 24M
 quietly lvcreate -y -V 16M -n filler --thinpool $vg/$pool_lv $vg
