@@ -97,6 +97,7 @@ MergeTarget DmSource::target() {
   target.metadata_path = path_of_device(pool_.metadata);
   target.data_path = path_of_device(pool_.data);
   target.origin_path = origin_;
+  target.data_is_certain = true;
   target.thin_id = id_;
   target.thin_size = Bytes(thin_.targets[0].length * kSectorSize);
   target.root_choice = options_.root_choice;

@@ -19,9 +19,8 @@ const char* heading(OptionGroup group) {
     case OptionGroup::kPlan:
       return "Whether to start:";
     case OptionGroup::kJournal:
-      return "Journal:";
     case OptionGroup::kCopy:
-      return "Work:";
+      return "Journal and work:";
     case OptionGroup::kOutput:
       return "Output:";
   }
@@ -64,11 +63,11 @@ std::string help_of(Command command) {
   const CommandRow& row = row_of(command);
   std::string text = std::string("Usage: extmerge ") + row.name + " [options] " + row.argument +
                      "\n" + row.text + "\n";
-  const OptionGroup* group = nullptr;
+  std::string last_heading;
   for (const OptionRow& option : option_table()) {
     if (!(option.commands & bit(command))) continue;
-    if (!group || *group != option.group) text += std::string(heading(option.group)) + "\n";
-    group = &option.group;
+    if (heading(option.group) != last_heading) text += std::string(heading(option.group)) + "\n";
+    last_heading = heading(option.group);
     text += option_line(option);
   }
   return text;

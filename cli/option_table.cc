@@ -145,6 +145,8 @@ constexpr OptionRow kOptions[] = {
     {G::kPlan, "allow-removed-snapshot", 0, nullptr, kUndo,
      "although nothing else holds that state",
      [](Options& o, V) { o.merge.overrides.allow_removed_snapshot = true; }},
+    {G::kPlan, "allow-container", 0, nullptr, kLong, "accept a qcow2 or gzip file as a raw disk",
+     [](Options& o, V) { o.merge.overrides.allow_container = true; }},
     {G::kPlan, "restart", 0, nullptr, kPlan | kMerge, "discard an unfinished journal, begin anew",
      [](Options& o, V) { o.merge.restart = true; }},
     {G::kPlan, "again", 0, nullptr, kPlan | kMerge, "merge what is merged already",

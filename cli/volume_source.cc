@@ -200,6 +200,7 @@ MergeTarget VolumeSource::base_target(ThinId id, const Look& origin) {
   target.root_block = options_.root_block;
   look_at_devices(target, at_number(pool_.metadata), at_number(pool_.data), origin);
   target.origin_path = target.origin.path;
+  target.data_is_certain = true;
   target.origin_users = volume_.origin_users;
   const auto snap_id = static_cast<ThinId>(volume_.snap.thin_id.value_or(0));
   if (id != snap_id) target.frozen_from = snap_id;

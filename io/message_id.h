@@ -60,6 +60,7 @@ enum class MessageId : int {
   kUnfitPool = 425,
   kLvmRefused = 426,
   kSnapshotGone = 427,
+  kContainer = 428,
   kActivationForbidden = 429,
 
   // 5xx: in use

@@ -79,7 +79,7 @@ Merger::Merger(MergeTarget target, MergeOptions options, Progress& progress, std
     : target_(std::move(target)), options_(options), progress_(progress), stop_(std::move(stop)) {}
 
 PlanReport Merger::plan(const RunListener& each_run) {
-  refuse_any(refuse_devices(target_, options_.beyond_origin, Purpose::kMerge));
+  refuse_unfit_devices(Purpose::kMerge);
   Source source(target_);
   PlanReport report = make_plan(source, Purpose::kMerge, each_run);
   if (!report.refusals.empty()) return report;
@@ -109,7 +109,7 @@ MergeReport Merger::resume(const Notice& notice) {
 
 MergeReport Merger::merge(const Confirm& confirm, const Notice& notice) {
   // What the devices tell: nothing is read from a device that cannot be right.
-  refuse_any(refuse_devices(target_, options_.beyond_origin, Purpose::kMerge));
+  refuse_unfit_devices(Purpose::kMerge);
 
   // What the pool says. The whole tree is walked and checked, so that a damaged
   // one never leaves a half-merged origin.
@@ -168,7 +168,7 @@ VerifyReport Merger::verify() {
   if (options_.beyond_origin == BeyondOriginChoice::kExtend) {
     options_.beyond_origin = BeyondOriginChoice::kRefuse;
   }
-  refuse_any(refuse_devices(target_, options_.beyond_origin, Purpose::kVerify));
+  refuse_unfit_devices(Purpose::kVerify);
   Source source(target_);
   VerifyReport report;
   report.plan = make_plan(source, Purpose::kVerify, {});
@@ -228,6 +228,9 @@ PlanReport Merger::make_plan(Source& source, Purpose purpose, const RunListener&
   facts.device_changed = freshness == Source::Freshness::kChanged && !target_.will_be_frozen;
   report.refusals =
       refuse_plan(facts, target_, options_.beyond_origin, options_.overrides, purpose);
+  // The first, since the cures of others (grow the origin) are wrong for a container.
+  if (const Refusal refusal = judge_origin(source, report))
+    report.refusals.insert(report.refusals.begin(), *refusal);
   // A metadata snapshot of this run's own is of this moment. Whether the thin changes from now on
   // is asked in another one before the merge is done.
   if (freshness == Source::Freshness::kBusy && !target_.will_be_frozen &&

@@ -128,6 +128,10 @@ class Merger {
   UndoReport undo(const ConfirmUndo& confirm, const Notice& notice = {});
 
  private:
+  // What can be told before a byte of metadata is read.
+  void refuse_unfit_devices(Purpose purpose) const;
+  // The origin as it is now.
+  Refusal judge_origin(Source& source, const PlanReport& plan) const;
   PlanReport make_plan(Source& source, Purpose purpose, const RunListener& each_run);
   MergeRecord record_of(const Source& source, const PlanReport& plan) const;
   JournalDecision decide_journal(Source& source, Journal* journal, const MergeRecord& wanted);

@@ -6,7 +6,10 @@
 
 #include <algorithm>
 
+#include "io/buffer.h"
 #include "io/identity.h"
+#include "io/transfer.h"
+#include "merge/container.h"
 #include "merge/merger.h"
 #include "merge/sample.h"
 #include "persistent-data/mapping_time.h"
@@ -24,7 +27,59 @@ bool are_certainly_same(const MergeRecord& a, const MergeRecord& b) {
          is_certainly_same(a.data, b.data);
 }
 
+constexpr Bytes kBlockEnds{4096};  // data is read in whole blocks
+
+// False also where so little cannot be read directly.
+bool same_bytes(BlockDevice& a, Bytes at_a, BlockDevice& b, Bytes at_b, Bytes length) {
+  for (const BlockDevice* device : {&a, &b}) {
+    if (length.value() % device->logical_block_size().value() != 0) return false;
+  }
+  const Buffer memory(2 * kBlockEnds.value());
+  const auto of_a = memory.span().subspan(0, length.value());
+  const auto of_b = memory.span().subspan(kBlockEnds.value(), length.value());
+  read_fully(a, *a.make_queue(1), at_a, of_a);
+  read_fully(b, *b.make_queue(1), at_b, of_b);
+  return std::equal(of_a.begin(), of_a.end(), of_b.begin());
+}
+
 }  // namespace
+
+void Merger::refuse_unfit_devices(Purpose purpose) const {
+  const auto judge = [&](const DeviceFacts& facts, const char* role, Bytes ends) -> Refusal {
+    if (options_.overrides.allow_container) return {};
+    const auto device = target_.open(facts, OpenMode::kReadOnly, ends);
+    const auto container = find_container(*device, facts.path);
+    return container ? Refusal(container_refused(*container, role, facts.path)) : Refusal();
+  };
+  std::vector<Error> refusals = refuse_devices(target_, options_.beyond_origin, purpose);
+  // Most compressed files have an odd size.
+  const bool is_odd = refusals.size() == 1 && refusals.front().id() == MessageId::kOddSize;
+  Refusal found;
+  if (is_odd) found = judge(target_.origin, "origin", alignment_of(target_.origin.size));
+  if (refusals.empty() && !target_.data_is_certain)
+    found = judge(target_.data, "data device", kBlockEnds);
+  if (found) refusals.insert(refusals.begin(), *found);
+  refuse_any(refusals);
+}
+
+Refusal Merger::judge_origin(Source& source, const PlanReport& plan) const {
+  if (options_.overrides.allow_container) return {};
+  const auto origin = open_readable_origin();
+  if (!origin) return {};
+  const auto container = find_container(*origin, target_.origin.path);
+  if (!container) return {};
+  if (container->at_start) {
+    // A guest may write anything to its disk. Where the thin itself holds the same start, an
+    // earlier run may have merged it, and the origin is what the thin takes it for.
+    PlannedRuns runs(source.reader(), source.device(), source.end_of_data(), plan.limits, stop_);
+    ExtentSource extents(runs, plan.limits);
+    const auto first = extents.next(kBlockEnds);
+    if (first && first->origin_offset == Bytes(0) &&
+        same_bytes(*origin, Bytes(0), source.data(), first->data_offset, first->length))
+      return {};
+  }
+  return container_refused(*container, "origin", target_.origin.path);
+}
 
 JournalDecision Merger::decide_journal(Source& source, Journal* journal,
                                        const MergeRecord& wanted) {

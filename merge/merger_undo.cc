@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "io/identity.h"
+#include "merge/container.h"
 #include "merge/rate_limit.h"
 #include "merge/sample.h"
 #include "merge/undo_work.h"
@@ -218,6 +219,12 @@ UndoReport Merger::undo(const ConfirmUndo& confirm, const Notice& notice) {
                 "the origin " + target_.origin.path + " has " + std::to_string(size.value()) +
                     " bytes, the merge left " + std::to_string(record.origin_size_after.value()),
                 "make it as long as it was");
+  }
+
+  if (!options_.overrides.allow_container) {
+    const auto readable = target_.open(target_.origin, OpenMode::kReadOnly, alignment_of(size));
+    if (const auto container = find_container(*readable, target_.origin.path))
+      throw container_refused(*container, "origin", target_.origin.path);
   }
 
   // The log, and that it is the merge's own.

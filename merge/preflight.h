@@ -24,6 +24,7 @@ struct Overrides {
   bool allow_stale = false;
   bool allow_shared_origin = false;
   bool allow_removed_snapshot = false;  // undo
+  bool allow_container = false;
 };
 
 // --- what the devices tell -------------------------------------------------

@@ -85,6 +85,9 @@ struct MergeTarget {
   // Who reads the origin beside the thin, where that is known (LVM). Then these and no
   // others are its siblings, and one that is harmed is a reason to refuse.
   std::optional<std::vector<OriginUser>> origin_users;
+  // The kernel's tables name the pool's devices: a named source. Data blocks hold anything, so the
+  // first one may look like a container of a disk.
+  bool data_is_certain = false;
   // The thin is a frozen copy of this one, which is in use: not a sibling.
   std::optional<ThinId> frozen_from;
   // plan: the thin is in use and will be frozen before it is merged.

@@ -71,7 +71,7 @@ class ConfigurationTest(PoolTest):
 
     def test_it_can_neither_confirm_nor_lift_a_refusal_nor_name_what_is_merged(self):
         for name in ("yes", "batch-mode", "allow-stale", "allow-shared-origin", "again", "restart",
-                     "allow-removed-snapshot", "origin", "thin-id", "journal", "undo-log",
+                     "allow-removed-snapshot", "allow-container", "origin", "thin-id", "journal", "undo-log",
                      "beyond-origin", "finish", "live-root", "nonsense", "json"):
             env = self.configure(f"{name} = yes\n")
             result = self.pool.run("merge", "--yes", env=env)

@@ -16,6 +16,7 @@ FLAGS = {
     "--allow-stale": {"plan", "merge", "resume", "verify", "undo"},
     "--allow-shared-origin": {"plan", "merge", "resume", "undo"},
     "--allow-removed-snapshot": {"undo"},
+    "--allow-container": {"plan", "merge", "resume", "verify", "undo"},
     "--restart": {"plan", "merge"},
     "--again": {"plan", "merge"},
     "--dry-run": {"merge"},
