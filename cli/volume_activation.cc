@@ -15,6 +15,7 @@ std::string boot_id() { return required_text(SystemRoot{}, "/proc/sys/kernel/ran
 
 // Also where thins of it are active already: LVM takes the pool down with the last one.
 void VolumeSource::activate_pool() {
+  check_pool_stays_writable();
   const std::string uuid = volume_.pool.dm_uuid("-tpool");
   if (!volume_.pool.is_active()) {
     changes_.pool_was_active = false;
@@ -37,8 +38,8 @@ void VolumeSource::activate_pool() {
   check_transaction(status);
 }
 
-// LVM loads a pool again when a thin of it is made or removed. With such a setting it then loads it
-// read-only, fails, and leaves its own metadata a transaction ahead of the pool's.
+// LVM loads a pool again when it is activated, or a thin of it is made or removed. With such a
+// setting it loads the pool read-only, fails, and may leave its own metadata a transaction ahead.
 void VolumeSource::check_pool_stays_writable() const {
   std::vector<LogicalVolume> parts = {volume_.pool};
   for (const std::string& part : {volume_.pool.data, volume_.pool.metadata}) {
@@ -168,6 +169,7 @@ void VolumeSource::deactivate(const LogicalVolume& volume) const {
   try {
     lvm_.run({"lvchange", "-an", name}, "");
   } catch (const Error& error) {
+    if (error.id() == MessageId::kStopped) throw;  // the next command does it
     spdlog::warn("{} stays active: {}", printable(name), printable(error.what()));
   }
 }

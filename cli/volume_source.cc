@@ -75,7 +75,7 @@ VolumeSource::VolumeSource(const Options& options, const std::string& name)
     activate_pool();
     has_reclaimed_ |= reclaim_metadata_snapshot(changes_, [this] { note(); });
   } catch (const Error& error) {
-    if (options_.command != Command::kAbort) {
+    if (options_.command != Command::kAbort || error.id() == MessageId::kStopped) {
       put_back_activation();
       throw;
     }
@@ -231,7 +231,6 @@ MergeTarget VolumeSource::plan_target() {
   target.origin_made_writable = true;
   target.will_be_frozen = !goes_on && is_in_use() && !uses_held_snapshot();
 
-  check_pool_stays_writable();
   check_activation();
   check_layer();
   return target;
@@ -447,7 +446,6 @@ MergeTarget VolumeSource::resume_target() {
     throw Error(MessageId::kNothingToResume, "no merge of " + thin_name() + " is unfinished",
                 "extmerge merge " + thin_name() + " begins one");
   }
-  check_pool_stays_writable();
   return prepare(merged_thin()->id);
 }
 

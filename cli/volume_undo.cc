@@ -15,7 +15,6 @@ MergeTarget VolumeSource::undo_target() {
                     thin_name(),
                 "extmerge status lists those that are known");
   }
-  check_pool_stays_writable();
   if (!changes_.origin_marked) {
     note_origin(changes_);
     note();

@@ -162,7 +162,7 @@ refuses 4 raid "${merge[@]}" $vg/on_raid
 note "a chain: the origin is over an external origin itself"
 quietly lvchange -an $vg/on_thin
 quietly lvchange -pr $vg/on_thin
-quietly lvcreate -y -s --thinpool $vg/$pool_lv -n on_chain $vg/on_thin
+quietly lvcreate -y -an -s --thinpool $vg/$pool_lv -n on_chain $vg/on_thin
 refuses 4 "EXM-422.*$vg/on_thin is a thin volume" "${merge[@]}" $vg/on_chain
 quietly lvremove -y $vg/on_chain
 

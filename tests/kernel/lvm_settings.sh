@@ -201,7 +201,7 @@ says 0 'result +a merge would start' plan $vg/$snap_lv
 set_to
 quietly lvchange -an $vg/$snap_lv
 quietly lvchange -ay $vg/$pool_lv
-says_why 4 'EXM-429.*activation/volume_list=\["other"\]' 'activation/volume_list=["other"]' -- plan $vg/$snap_lv
+says_why 4 'EXM-429.*activation/volume_list="other"' 'activation/volume_list=["other"]' -- plan $vg/$snap_lv
 says_why 4 'EXM-429.*volume_list' 'activation/volume_list=[]' -- "${merge[@]}" $vg/$snap_lv
 says_why 4 'EXM-429.*volume_list' 'activation/volume_list=["@group2","@*","vg/originx"]' -- plan $vg/$snap_lv
 says_why 4 'EXM-429.*the tag here' 'tags { here { } }' -- plan $vg/$snap_lv
@@ -219,23 +219,17 @@ activation/volume_list=["@*"]'; do
 done
 set_to
 
-note "why LVM refuses, by whatever way it says so"
-for log in 'log/verbose=0' 'log/verbose=2' 'log/report_command_log=1' 'log/silent=1' \
-  'log/command_log_selection="log_type=status"'; do
-  says_why 4 'EXM-426.*metadata_read_only' "global/metadata_read_only=1
-$log" -- "${merge[@]}" $vg/$snap_lv
-done
-
 note "another command has the group locked: that is said, and the first signal ends the wait"
 before=$(state_of_everything)
 exec 7> /run/lock/lvm/V_$vg
 flock 7
-says_why_locked() {
-  set_to 'global/wait_for_locks=0'
-  says 4 'EXM-426.*lock' plan $vg/$snap_lv
-  set_to
-}
-says_why_locked
+for log in 'log/verbose=0' 'log/verbose=2' 'log/report_command_log=1' 'log/silent=1' 'log/prefix=">> "' \
+  'log/command_log_selection="log_type=status"'; do
+  set_to 'global/wait_for_locks=0' "$log"
+  says 4 'EXM-426.*: .*lock for' plan $vg/$snap_lv 7>&-
+  ! grep -Eq 'did not say why|not found in config' /run/said || fail "$log: not LVM's reason: $(< /run/said)"
+done
+set_to
 for command in "plan" "${merge[*]}" "verify" "abort"; do
   # shellcheck disable=SC2086 # words
   "$EXTMERGE" $command $vg/$snap_lv > /run/said 2>&1 7>&- &
