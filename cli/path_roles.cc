@@ -80,18 +80,22 @@ bool is_one_file(const Part& a, const Part& b) {
   return File{a.facts.file_system, a.facts.inode} == File{b.facts.file_system, b.facts.inode};
 }
 
-// Whether a write to `ours` changes `other`. `looped`: files_under_loops().
-bool lands_in(const Part& ours, const Part& other, const std::vector<File>& looped) {
+// Whether a write to `ours` is a write to `other`.
+bool is_written_by(const Part& other, const Part& ours) {
   if (is_one_file(ours, other)) return true;
   if (ours.facts.is_block) return other.facts.exists && overlaps(ours.facts, other.facts);
-  const auto& under = other.facts.underlying_files;
-  if (ours.facts.is_regular && contains(under, {ours.facts.file_system, ours.facts.inode}))
-    return true;
-  // `ours` may lie on a file system directly on `other`, or on a loop device over it. Devices
-  // further down do not count: a pool's data device has thins that have no part in this.
-  const uint64_t mounted = ours.is_stream() ? 0 : ours.folder.file_system;
-  if (mounted == 0 || (!other.facts.is_block && !other.facts.is_regular)) return false;
-  if (other.facts.is_block && other.facts.device_number == mounted) return true;
+  return ours.facts.is_regular &&
+         contains(other.facts.underlying_files, {ours.facts.file_system, ours.facts.inode});
+}
+
+// Whether `ours` lies on a file system directly on `device`, or on a loop device over it. Devices
+// further down do not count: a pool's data device has thins that have no part in this. `looped`:
+// files_under_loops().
+bool lies_on(const Part& ours, const DeviceFacts& device, const std::vector<File>& looped) {
+  if (ours.is_stream() || (!device.is_block && !device.is_regular)) return false;
+  const uint64_t mounted = ours.folder.file_system;
+  if (device.is_block && device.device_number == mounted) return true;
+  const std::vector<File>& under = device.underlying_files;
   return std::any_of(looped.begin(), looped.end(), [&](const File& file) {
     return file.loop == mounted && !under.empty() && file == under.front();
   });
@@ -133,7 +137,9 @@ class Parts {
       for (const Part& other : others_) {
         // merge/preflight judges the rest: the undo log of an unfinished merge is used again.
         if (is_undo_log && other.name != kConfiguration) continue;
-        if (lands_in(ours_[i], other, looped_)) refuse(ours_[i], other.name, other.path);
+        if (is_written_by(other, ours_[i])) refuse(ours_[i], other.name, other.path);
+        if (lies_on(ours_[i], other.facts, looped_))
+          refuse(ours_[i], "on a file system of " + other.name, other.path);
       }
       if (!ours_[i].is_stream() && !is_undo_log) check_without_names(ours_[i]);
     }

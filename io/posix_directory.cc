@@ -69,7 +69,7 @@ void check_file(const struct stat& status, const std::string& path) {
     throw unsafe(path, "it is a symbolic link", "name the file itself");
   }
   if (!S_ISREG(status.st_mode)) {
-    throw unsafe(path, "it is not a regular file", "move it out of the way");
+    throw unsafe(path, "it is not a regular file", "name another file, or move this one away");
   }
   if (status.st_nlink != 1) {
     throw unsafe(path, "it has " + std::to_string(status.st_nlink) + " hard links",

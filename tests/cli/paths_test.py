@@ -168,6 +168,22 @@ class LinksTest(PathsTest):
                         with self.subTest(command=words[0], option=option, name=name):
                             self.assert_refused([*words, option, name])
 
+    def test_a_log_on_a_file_system_of_the_origin(self):
+        loop = self.make_loop(self.pool.origin)
+        mounted = self.make_folder()
+        quietly = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        subprocess.run(["mkfs.ext4", "-q", "-F", loop], **quietly)
+        subprocess.run(["mount", loop, mounted], **quietly)
+        self.addCleanup(self.settle)  # unmounting writes to it
+        self.addCleanup(subprocess.run, ["umount", mounted], check=True)
+        source = [loop if word == self.pool.origin else word for word in self.pool.source]
+        for words in (self.pool.command("plan"), self.pool.command("merge", "--yes"), ["plan", *source],
+                      ["verify", *source], ["resume", self.journal], ["undo", "--yes", self.journal]):
+            result = run(*words, "--log-file", os.path.join(mounted, "log"), env=self.env)
+            self.assert_failed(result, 1, "EXM-101")
+            self.assertIn("on a file system of the origin", result.stderr)
+        self.assertEqual(os.listdir(mounted), ["lost+found"])
+
     def test_the_file_under_any_loop_device_is_no_log(self):
         """Of a named source nobody knows the devices yet, but they may lie on this."""
         image = os.path.join(self.make_folder(), "disk")
@@ -250,6 +266,14 @@ class StreamsTest(PathsTest):
                         result = self.run_into(number, path, [*words, "-v"])
                         self.assertEqual(result.returncode, 1, result.stderr)
                         self.assertEqual(looks(*self.folders), before)
+
+    def test_nor_through_a_loop_device(self):
+        loop = self.make_loop(self.pool.origin)
+        for number in (1, 2):
+            for path, source in ((loop, self.pool.origin), (loop, loop), (self.pool.origin, loop)):
+                words = ["plan", "-v", *(source if word == self.pool.origin else word for word in self.pool.source)]
+                with self.subTest(stream=number, path=path, source=source):
+                    self.assertEqual(self.run_into(number, path, words).returncode, 1)
 
 
 if __name__ == "__main__":
