@@ -24,5 +24,17 @@ TEST(Error, OfASourceThatCannotBeLookedAtNamesItAndTheCure) {
   EXPECT_EQ(error.next(), "mount it");
 }
 
+void expect_status(MessageId id, const std::string& name, int exit_status) {
+  EXPECT_EQ(to_string(id), name);
+  EXPECT_EQ(Error(id, "", "").exit_status(), exit_status);
+}
+
+TEST(Error, TheHundredsOfAnIdAreTheExitStatus) {
+  expect_status(MessageId::kInternal, "EXM-001", 10);
+  expect_status(MessageId::kReadOnly, "EXM-403", 4);
+  expect_status(MessageId::kMetadataBusy, "EXM-904", 9);
+  expect_status(MessageId::kGroupAbsent, "EXM-1101", 11);
+}
+
 }  // namespace
 }  // namespace extmerge
