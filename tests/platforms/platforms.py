@@ -152,10 +152,17 @@ def main():
     asked = parser.parse_args()
     if os.geteuid() != 0:
         sys.exit("platforms: this takes root")
+    sys.stdout.reconfigure(line_buffering=True)  # in step with what the programs print
     rows, wrong = [], {}
     for suite in asked.suites or SUITES:
         root = Root(suite)
-        root.make()
+        try:
+            root.make()
+        except subprocess.CalledProcessError as error:
+            # The other suites have their turn all the same.
+            rows.append([root.suite] + ["-"] * (len(COLUMNS) - 1))
+            wrong[root.suite] = [f"there is no root: {os.path.basename(error.cmd[0])} failed (its messages are above)"]
+            continue
         root.copy_tree()
         row, wrong[root.suite] = root.test(asked.tests)
         rows.append(row)
