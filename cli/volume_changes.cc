@@ -336,8 +336,9 @@ std::string VolumeSource::finish() {
   std::optional<Error> failure;
   try {
     // LVM looks whether it is active when it has the group locked, so that nobody can activate it
-    // in between. A volume that is not selected is no failure.
-    lvm_.run({"lvremove", "-y", "-S", "lv_uuid=" + uuid + " && lv_active=\"\"", volume_.snap.vg},
+    // in between. A volume that is not selected is no failure. (LVM 2.03.31 refuses lv_active="",
+    // and lvremove of 2.03.16 selects nothing by lv_attr.)
+    lvm_.run({"lvremove", "-y", "-S", "lv_uuid=" + uuid + " && lv_active!=active", volume_.snap.vg},
              "find out who uses it, and run the same command again");
   } catch (const Error& error) {
     failure = error;  // LVM may have removed it all the same
