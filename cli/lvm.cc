@@ -66,9 +66,9 @@ void say_that_it_waits(const std::string& command, pid_t holder) {
   std::ifstream file("/proc/" + std::to_string(holder) + "/comm");
   std::string name;
   std::getline(file, name);
+  // The process that took the lock may have ended: its child has the file open still.
   const std::string whose =
-      holder == 0 ? "another command"
-                  : "process " + std::to_string(holder) + (name.empty() ? "" : " (" + name + ")");
+      name.empty() ? "another command" : "process " + std::to_string(holder) + " (" + name + ")";
   spdlog::info("waiting for LVM ({}): {} holds the lock", command, printable(whose));
 }
 

@@ -238,7 +238,7 @@ for command in "plan" "${merge[*]}" "verify" "abort"; do
     kill -0 $waiter || fail "$command did not wait: $(< /run/said)"
     pause 0.05
   done
-  grep -q "process $$ " /run/said || fail "it does not say who has the lock: $(< /run/said)"
+  grep -q "another command holds" /run/said || fail "it does not say who has the lock: $(< /run/said)"
   kill -TERM $waiter
   status=0
   wait $waiter || status=$?
