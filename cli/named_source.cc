@@ -187,8 +187,9 @@ std::unique_ptr<NamedSource> open_named_source(const Options& options) {
     try {
       return std::make_unique<VolumeSource>(options, options.source);
     } catch (const Error& error) {
+      if (error.id() != MessageId::kNotFound) throw;
       const auto found = find_recorded(options, options.source);
-      if (error.id() != MessageId::kNotFound || !found || found->changes.freeze.empty()) throw;
+      if (!found || found->changes.freeze.empty()) throw;
       const std::string frozen = present_name(options, found->changes);
       throw Error(error.id(), error.what(),
                   "a merge of it is unfinished, and frozen in " + frozen + ": extmerge resume " +
