@@ -155,8 +155,9 @@ std::vector<Error> undo(const Options& options, Signals& signals, TerminalLine& 
     recorded = open_recorded(*options.journal);
   } catch (const Error& error) {
     // After `merge --finish` the snapshot is gone, and its origin a device like any other.
+    if (error.id() != MessageId::kNotFound) throw;
     const auto found = find_recorded(options, options.source);
-    if (error.id() != MessageId::kNotFound || !found || !found->changes.is_put_back()) throw;
+    if (!found || !found->changes.is_put_back()) throw;
     recorded = open_recorded(found->place.path);
   }
   Progress progress;

@@ -16,6 +16,7 @@
 #include "io/file_device.h"
 #include "io/identity.h"
 #include "io/posix_directory.h"
+#include "io/sysfs.h"
 
 namespace extmerge {
 
@@ -59,6 +60,13 @@ std::string journal_name_in(DurableDirectory* directory, const std::string& orig
   return name;
 }
 
+// Where none of them is one, device-mapper is not asked at all: the kernel may have none.
+std::vector<uint64_t> dm_devices_of(std::vector<uint64_t> devices) {
+  std::erase_if(devices,
+                [](uint64_t number) { return !SysfsBlock(SystemRoot{}, number).has("dm"); });
+  return devices;
+}
+
 }  // namespace
 
 std::string existing_part(const std::string& path) {
@@ -92,7 +100,7 @@ JournalPlace journal_place(std::shared_ptr<DurableDirectory> directory, const st
   place.name = fs::path(path).filename().string();
   const std::string existing = existing_part(path);
   place.file_system = devices_under_file_system(existing);
-  place.thins = find_thins_below(place.file_system);
+  place.thins = find_thins_below(dm_devices_of(place.file_system));
   place.is_volatile = is_in_memory(existing);
   const std::string folder = existing_part(fs::path(path).parent_path());
   struct stat around {};

@@ -257,10 +257,12 @@ std::vector<Error> abort_merge(const Options& options) {
   try {
     source = open_named_source(options);
   } catch (const Error& error) {
+    const bool is_absent = error.id() == MessageId::kGroupAbsent;
+    if (!is_absent && error.id() != MessageId::kNotFound) throw;
     auto recorded = find_recorded(options, options.source);
-    if (error.id() == MessageId::kGroupAbsent && recorded) throw keep_record(error, *recorded);
+    if (!recorded) throw;
+    if (is_absent) throw keep_record(error, *recorded);
     // Neither the volume nor its freeze is there: what is left is in the record.
-    if (error.id() != MessageId::kNotFound || !recorded) throw;
     const SystemChanges changes = recorded->changes;
     const std::string origin = changes.is_of_lvm() ? changes.origin_name() : "its origin";
     abort_recorded(options, *recorded);

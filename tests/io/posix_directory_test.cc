@@ -261,11 +261,22 @@ TEST_F(PosixDirectory, TellsWhetherALockIsHeldAndMakesNone) {
   EXPECT_TRUE(directory_->try_lock("origin.lock"));
 }
 
+// How many descriptors of this process are open on a file of that name.
+int times_open(const std::string& name) {
+  int count = 0;
+  std::error_code gone;
+  for (const auto& file : fs::directory_iterator("/proc/self/fd")) {
+    count += fs::read_symlink(file.path(), gone).filename() == name;
+  }
+  return count;
+}
+
 TEST_F(PosixDirectory, ALockFileThatItsHolderRemovesIsMadeAnew) {
   auto lock = directory_->try_lock("origin.lock");
   std::unique_ptr<FileLock> next;
   // It waits with the file open that is removed meanwhile.
   std::thread waiting([&] { next = directory_->try_lock("origin.lock"); });
+  while (times_open("origin.lock") < 2) std::this_thread::yield();
   directory_->remove("origin.lock");
   EXPECT_FALSE(directory_->is_locked("origin.lock"));
   lock.reset();

@@ -10,7 +10,7 @@ merge=(merge --yes --batch-mode)
 # start_slowly: until it writes the origin.
 start_slowly() {
   rm -f $EXTMERGE_STATE_DIR/*
-  "$EXTMERGE" "${merge[@]}" --rate-limit 300k $vg/$snap_lv > /run/slow_said 2>&1 &
+  "$EXTMERGE" "${merge[@]}" --rate-limit 60k --buffer-size 64k --checkpoint-interval 64k $vg/$snap_lv > /run/slow_said 2>&1 &
   merger=$!
   while ! is_copying; do
     kill -0 $merger 2> /dev/null || fail "the merge ended too soon: $(< /run/slow_said)"
