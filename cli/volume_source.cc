@@ -273,8 +273,8 @@ void VolumeSource::open_through_node(MergeTarget& target) const {
 }
 
 MergeTarget VolumeSource::verify_target() {
-  reserve();
   node_ = std::make_unique<OriginNode>(volume_.origin, OriginNode::Use::kRead, carrier());
+  reserve();
   MergeTarget target =
       base_target(static_cast<ThinId>(*volume_.snap.thin_id), [this] { return node_->facts(); });
   open_through_node(target);

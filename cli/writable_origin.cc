@@ -68,7 +68,6 @@ OriginNode::OriginNode(const LogicalVolume& origin, Use use, const Carrier& carr
   if (use_ == Use::kWrite) claim_origin();
   try {
     find_layer(carrier);
-    make_node();
     if (use_ == Use::kWrite) hide_origin();
   } catch (...) {
     put_back();
@@ -116,7 +115,6 @@ void OriginNode::find_layer(const Carrier& carrier) {
 }
 
 void OriginNode::make_node() {
-  if (node_ != 0) return;
   if (const auto left = find_dm_device(origin_.dm_uuid(kNode));
       left && !remove_dm_device(*left, udev_)) {
     throw Error(MessageId::kInUse, "another extmerge works on " + origin_.full_name(),

@@ -283,6 +283,8 @@ refuses 4 "deactivate $vg/$snap_lv" "${merge[@]}" $vg/$snap_lv
 [[ $(< /run/said) == *EXM-426* ]] || fail "not as a refusal of LVM's"
 kernel_view $snap_lv /run/view
 quietly lvchange -an $vg/$snap_lv
+# With the next activation LVM gives the pool the threshold of now.
+quietly lvchange --refresh $vg/$pool_lv
 before=$(state)
 merges $vg/$snap_lv
 [[ $(< /run/said) == *'no freeze'* ]] || fail "not a word of the freeze: $(< /run/said)"
