@@ -13,6 +13,7 @@
 #include <chrono>
 #include <cstdarg>
 #include <cstdio>
+#include <cstdlib>
 #include <functional>
 #include <memory>
 #include <sstream>
@@ -39,7 +40,14 @@ using Task = std::unique_ptr<dm_task, decltype(&dm_task_destroy)>;
   spdlog::trace("device-mapper: {}", text.data());
 }
 
+// libdevmapper's own exit handler logs, too, and runs when the logger is gone already.
+void release_library() {
+  dm_lib_release();
+  dm_log_with_errno_init(nullptr);
+}
+
 Task make_task(int type) {
+  [[maybe_unused]] static const int registered = std::atexit(release_library);
   dm_log_with_errno_init(log_library);
   return {dm_task_create(type), dm_task_destroy};
 }

@@ -56,7 +56,11 @@ int find_semaphore(uint32_t cookie) { return ::semget(static_cast<key_t>(cookie)
 UdevStep::UdevStep(const std::string& dm_uuid) : cookie_(kCookieMagic | folded_hash(dm_uuid)) {}
 
 bool UdevStep::run(dm_task* task, UdevRules rules) const {
-  if (!dm_udev_get_sync_support()) return dm_task_run(task);
+  if (!dm_udev_get_sync_support()) {
+    const bool is_done = dm_task_run(task);
+    dm_task_update_nodes();  // else libdevmapper makes them when it ends
+    return is_done;
+  }
   create();
   uint32_t cookie = cookie_;
   if (!dm_task_set_cookie(task, &cookie, flags_of(rules))) {
@@ -66,6 +70,7 @@ bool UdevStep::run(dm_task* task, UdevRules rules) const {
   }
   const bool is_done = dm_task_run(task);
   wait();
+  dm_task_update_nodes();
   return is_done;
 }
 

@@ -353,7 +353,18 @@ DeviceFacts look_below(const std::string& path) {
 }
 
 DeviceFacts look_below(int open_file) {
-  return facts_below("", status_of(open_file, "", AT_EMPTY_PATH));
+  const auto status = status_of(open_file, "", AT_EMPTY_PATH);
+  try {
+    return facts_below("", status);
+  } catch (const Error& error) {
+    // The caller opened it in another mount namespace, as container runtimes do with standard output:
+    // its mount is not shown here. Which file it is can be told all the same.
+    if (error.id() != MessageId::kCannotLook) throw;
+    DeviceFacts facts;
+    describe_kind(*status, facts);
+    facts.underlying_files.push_back({facts.file_system, facts.inode});
+    return facts;
+  }
 }
 
 std::vector<DeviceFacts::File> files_under_loops() {

@@ -293,6 +293,7 @@ origin_is /run/view
 lvm_config
 
 note "a group that is not there is not gone: no command drops the record of a merge that was killed"
+rm -f "$EXTMERGE_STATE_DIR"/*  # of earlier groups
 quietly lvremove -y $vg/filler
 quietly lvchange -ay $vg/$snap_lv
 stamp scatter /dev/$vg/$snap_lv 2 8 20

@@ -20,9 +20,9 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup || { echo "skipped: this kernel has no c
 cp "$EXTMERGE" /run/bin/extmerge # the unit sees nothing of /tmp and /home, where it may have been built
 # What the lab needs of its own: LVM's configuration, and seconds instead of minutes.
 sed 's#@CMAKE_INSTALL_FULL_SBINDIR@#/run/bin#' "$here/../../cli/packaging/extmerge@.service.in" > /run/units/extmerge@.service
-cat > /run/units/extmerge@.service.d/lab.conf << 'UNIT'
+cat > /run/units/extmerge@.service.d/lab.conf << UNIT
 [Service]
-Environment=LVM_SYSTEM_DIR=/run/lvm LVM_SUPPRESS_FD_WARNINGS=1 DM_DISABLE_UDEV=1 EXTMERGE_CONFIG=/run/extmerge.conf
+Environment=LVM_SYSTEM_DIR=/run/lvm LVM_SUPPRESS_FD_WARNINGS=1 ${DM_DISABLE_UDEV+DM_DISABLE_UDEV=1} EXTMERGE_CONFIG=/run/extmerge.conf
 RestartSec=1
 UNIT
 for target in sysinit basic shutdown multi-user; do
