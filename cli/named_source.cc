@@ -46,11 +46,13 @@ std::string present_name(const Options& options, const SystemChanges& changes) {
 
 // Which of several records of the same name is meant: that of a volume that exists, of a
 // removal to be completed, of an origin that exists, of a merge under way; in this order.
-int rank(const Options& options, const SystemChanges& changes) {
+// `beside` are the volumes of the group that was named; none where it has another name by now.
+int rank(const Options& options, const SystemChanges& changes,
+         const std::vector<LogicalVolume>& beside) {
   bool thin = false, origin = false;
   if (changes.is_of_lvm()) {
     try {
-      const auto volumes = recorded_group(Lvm(options.stop), changes);
+      const auto volumes = beside.empty() ? recorded_group(Lvm(options.stop), changes) : beside;
       thin = find_by_uuid(volumes, changes.thin_uuid) != nullptr;
       origin = find_by_uuid(volumes, changes.origin_uuid) != nullptr;
     } catch (const Error& error) {  // no such group any more
@@ -128,14 +130,12 @@ std::optional<RecordedChanges> find_recorded(const Options& options, const std::
   for (RecordedChanges& one : all_recorded(options)) {
     if (is_of(one.changes, name, beside)) found.push_back(std::move(one));
   }
-  // Names are used again.
-  if (found.size() > 1) {
-    std::stable_sort(found.begin(), found.end(), [&](const auto& a, const auto& b) {
-      return rank(options, a.changes) > rank(options, b.changes);
-    });
-  }
   if (found.empty()) return {};
-  return found.front();
+  if (found.size() == 1) return found.front();
+  // Names are used again.
+  std::vector<int> ranks;
+  for (const RecordedChanges& one : found) ranks.push_back(rank(options, one.changes, beside));
+  return found[static_cast<size_t>(std::max_element(ranks.begin(), ranks.end()) - ranks.begin())];
 }
 
 void lock_recorded(RecordedChanges& recorded) {

@@ -180,12 +180,12 @@ void OriginNode::check() const {
   if (layer->targets != layer_table_.targets) throw taken_back(origin_, "it was moved (pvmove)");
   const auto top = find_dm_device(origin_.dm_uuid());
   const auto top_table = table_of(top);
-  if (top_ != 0 && (!top || !is_hidden(*top))) {
-    throw taken_back(origin_, "it was refreshed or renamed (lvchange --refresh, lvrename)");
-  }
   for (const DmTarget& target : top_table ? top_table->targets : std::vector<DmTarget>{}) {
     if (target.type == "linear" || target.type == "error") continue;
     throw taken_back(origin_, "it has a snapshot of its own (lvcreate -s)");
+  }
+  if (top_ != 0 && (!top || !is_hidden(*top))) {
+    throw taken_back(origin_, "it was refreshed or renamed (lvchange --refresh, lvrename)");
   }
   // LVM is about to resume the layer with another table: the next look finds what came of it.
   if (!layer->read_only || layer->has_inactive) return;

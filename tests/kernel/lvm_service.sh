@@ -44,6 +44,7 @@ power_cut() {
   kill -9 "$init"
   wait $unshared 2> /dev/null || true
   rm -rf /run/systemd
+  while find_node "$(dm_name $origin_lv)-extmerge"; do pause 0.05; done  # the kernel removes it
   rmdir /sys/fs/cgroup/*.slice/* /sys/fs/cgroup/*.slice /sys/fs/cgroup/*.scope 2> /dev/null || true
 }
 property() { ctl show --value --property="$1" extmerge@vg-snap; }
