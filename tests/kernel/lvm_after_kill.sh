@@ -83,6 +83,7 @@ nothing_left
 # but_the_pool: and without what is in it still.
 but_the_pool() { grep -Ev "extmerge|^$vg-$pool_lv-tpool| $pool_lv " | tr -s ' '; }
 note "the same, and abort: all but the freeze is put back, which the next abort removes"
+rm -f "$EXTMERGE_STATE_DIR"/*  # of earlier groups
 fresh 3
 before=$(state)
 kill_surely is_copying merge "${slowly[@]}" $vg/$snap_lv

@@ -95,8 +95,13 @@ origin_is /run/view
 
 # reboots_without PATTERN: in the middle of a merge, and the disks of that pattern are not there.
 reboots_without() {
+  local tries=0
   power_cut
-  quietly vgchange -an $vg
+  # The node of the killed merge holds the layer until the kernel has taken its table down.
+  until vgchange -an $vg &> /run/said; do
+    ((++tries < 100)) || fail "vgchange: $(< /run/said)"
+    pause 0.1
+  done
   lvm_config "\"r|$1|\","
   sed -i 's/512k/8M/' /run/extmerge.conf
   boot_systemd
