@@ -357,8 +357,8 @@ DeviceFacts look_below(int open_file) {
   try {
     return facts_below("", status);
   } catch (const Error& error) {
-    // The caller opened it in another mount namespace, as container runtimes do with standard output:
-    // its mount is not shown here. Which file it is can be told all the same.
+    // The caller opened it in another mount namespace, as container runtimes do with standard
+    // output: its mount is not shown here. Which file it is can be told all the same.
     if (error.id() != MessageId::kCannotLook) throw;
     DeviceFacts facts;
     describe_kind(*status, facts);

@@ -43,8 +43,7 @@ struct CommandWatch {
 // Throws Error(kCommandFailed) if it cannot be started, or its exit status is unknown. A process
 // that ignores SIGCHLD gets no exit status, so that signal's default is set. Do not call it with
 // direct reads into our memory in flight: the child may get hold of the pages.
-CommandResult run_command(const std::vector<std::string>& arguments,
-                          const CommandWatch& watch = {},
+CommandResult run_command(const std::vector<std::string>& arguments, const CommandWatch& watch = {},
                           const std::vector<std::string>& environment = {});
 
 // From the text of /proc/locks: whether that process waits for a lock, and who holds it (0 if
