@@ -129,7 +129,7 @@ std::string lv_uuid_of_node(std::string_view dm_uuid) {
   constexpr std::string_view kBegin = "LVM-";
   if (!dm_uuid.starts_with(kBegin) || dm_uuid.size() < kBegin.size() + kGroup + kVolume) return {};
   std::string uuid(dm_uuid.substr(kBegin.size() + kGroup, kVolume));
-  for (const size_t dash : {6, 11, 16, 21, 26, 31}) uuid.insert(dash, "-");
+  for (const size_t dash : {6u, 11u, 16u, 21u, 26u, 31u}) uuid.insert(dash, "-");
   return uuid;
 }
 

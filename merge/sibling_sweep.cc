@@ -17,7 +17,7 @@ namespace extmerge {
 namespace {
 
 // A node and one of the trees that have it. A metadata device has fewer than 2^23 blocks.
-struct Place {
+struct PendingNode {
   uint32_t block = 0;
   uint32_t tree = 0;
   uint64_t first_key = 0;
@@ -51,19 +51,20 @@ class SiblingSweep {
         most_children_(most_children),
         trees_(trees) {}
 
-  void descend(std::vector<Place> places, unsigned depth);
+  void descend(std::vector<PendingNode> places, unsigned depth);
   const std::vector<Tree>& trees() const { return trees_; }
 
  private:
-  std::vector<Place> visit(std::span<const Place> places, unsigned depth,
-                           std::vector<Finding>& findings);
+  std::vector<PendingNode> visit(std::span<const PendingNode> places, unsigned depth,
+                                 std::vector<Finding>& findings);
   // Returns how many mappings the block has.
   uint64_t look_at(const NodeExpectation& expected, std::span<const std::byte> block,
-                   std::span<const Place> places, std::span<Finding> findings,
-                   std::vector<Place>& children);
-  Finding look_at_inner(const Node& node, const Place& place, std::vector<Place>& children) const;
+                   std::span<const PendingNode> places, std::span<Finding> findings,
+                   std::vector<PendingNode>& children);
+  Finding look_at_inner(const Node& node, const PendingNode& place,
+                        std::vector<PendingNode>& children) const;
   std::optional<uint64_t> count_leaf(const Node& node) const;
-  void apply(const Finding& finding, const Place& place, unsigned depth);
+  void apply(const Finding& finding, const PendingNode& place, unsigned depth);
 
   MetadataReader& reader_;
   const PlannedTree& planned_;
@@ -76,26 +77,26 @@ class SiblingSweep {
 };
 
 // Whether a node's keys are those that the place asks for.
-bool keys_fit(const Node& node, const Place& place) {
+bool keys_fit(const Node& node, const PendingNode& place) {
   return node.size() == 0 ||
          (node.key(0) >= place.first_key && node.key(node.size() - 1) < place.end_key);
 }
 
 // The places in order of blocks. Those put off are visited once the children of the others have
 // been, so that no list of places becomes long.
-void SiblingSweep::descend(std::vector<Place> places, unsigned depth) {
+void SiblingSweep::descend(std::vector<PendingNode> places, unsigned depth) {
   if (depth > kMaxTreeDepth) {
-    for (const Place& place : places) trees_[place.tree].damaged = true;
+    for (const PendingNode& place : places) trees_[place.tree].damaged = true;
     return;
   }
   std::sort(places.begin(), places.end(),
-            [](const Place& a, const Place& b) { return a.block < b.block; });
+            [](const PendingNode& a, const PendingNode& b) { return a.block < b.block; });
   size_t most = places.size();
   std::vector<Finding> findings;
   while (!places.empty()) {
-    const std::span<const Place> now = std::span(places).first(std::min(most, places.size()));
-    std::vector<Place> children = visit(now, depth, findings);
-    std::vector<Place> rest;
+    const std::span<const PendingNode> now = std::span(places).first(std::min(most, places.size()));
+    std::vector<PendingNode> children = visit(now, depth, findings);
+    std::vector<PendingNode> rest;
     for (size_t i = 0; i < now.size(); ++i) {
       if (findings[i].kind == Finding::Kind::kPutOff) {
         rest.push_back(now[i]);
@@ -110,8 +111,8 @@ void SiblingSweep::descend(std::vector<Place> places, unsigned depth) {
   }
 }
 
-std::vector<Place> SiblingSweep::visit(std::span<const Place> places, unsigned depth,
-                                       std::vector<Finding>& findings) {
+std::vector<PendingNode> SiblingSweep::visit(std::span<const PendingNode> places, unsigned depth,
+                                             std::vector<Finding>& findings) {
   std::vector<MetadataBlock> blocks;
   std::vector<uint32_t> first_place;
   for (uint32_t i = 0; i < places.size(); ++i) {
@@ -123,7 +124,7 @@ std::vector<Place> SiblingSweep::visit(std::span<const Place> places, unsigned d
   findings.assign(places.size(), {});
   children_ = 0;
 
-  std::array<std::vector<Place>, BlockSweep::kWorkers> found;
+  std::array<std::vector<PendingNode>, BlockSweep::kWorkers> found;
   reader_.sweep(blocks, [&](unsigned worker, size_t index, std::span<const std::byte> block) {
     if (stop_.stop_requested()) throw stopped_while_planning();
     const size_t first = first_place[index];
@@ -137,7 +138,7 @@ std::vector<Place> SiblingSweep::visit(std::span<const Place> places, unsigned d
     const bool is_put_off = findings[first].kind == Finding::Kind::kPutOff;
     if (read_) read_(depth == 1 && !is_put_off ? 1 : 0, mappings);
   });
-  std::vector<Place> children = std::move(found[0]);
+  std::vector<PendingNode> children = std::move(found[0]);
   for (size_t i = 1; i < found.size(); ++i) {
     children.insert(children.end(), found[i].begin(), found[i].end());
     found[i] = {};
@@ -147,8 +148,8 @@ std::vector<Place> SiblingSweep::visit(std::span<const Place> places, unsigned d
 
 // `places` are all of one block.
 uint64_t SiblingSweep::look_at(const NodeExpectation& expected, std::span<const std::byte> block,
-                               std::span<const Place> places, std::span<Finding> findings,
-                               std::vector<Place>& children) {
+                               std::span<const PendingNode> places, std::span<Finding> findings,
+                               std::vector<PendingNode>& children) {
   std::optional<Node> node;
   try {
     node = check_node(block, expected);
@@ -173,8 +174,8 @@ uint64_t SiblingSweep::look_at(const NodeExpectation& expected, std::span<const 
   return node->is_leaf() ? node->size() : 0;
 }
 
-Finding SiblingSweep::look_at_inner(const Node& node, const Place& place,
-                                    std::vector<Place>& children) const {
+Finding SiblingSweep::look_at_inner(const Node& node, const PendingNode& place,
+                                    std::vector<PendingNode>& children) const {
   Finding finding{Finding::Kind::kInner, 0};
   const size_t before = children.size();
   for (uint32_t i = 0; i < node.size(); ++i) {
@@ -209,7 +210,7 @@ std::optional<uint64_t> SiblingSweep::count_leaf(const Node& node) const {
 }
 
 // All leaves of a tree lie at one depth.
-void SiblingSweep::apply(const Finding& finding, const Place& place, unsigned depth) {
+void SiblingSweep::apply(const Finding& finding, const PendingNode& place, unsigned depth) {
   Tree& tree = trees_[place.tree];
   tree.planned_blocks += finding.planned_blocks;
   if (finding.kind == Finding::Kind::kInner) {
@@ -230,7 +231,7 @@ std::vector<TreeOverlap> count_overlaps(MetadataReader& reader,
                                         const TreesRead& read, const std::stop_token& stop,
                                         size_t most_children) {
   std::vector<TreeOverlap> overlaps(roots.size());
-  std::vector<Place> places;
+  std::vector<PendingNode> places;
   for (uint32_t i = 0; i < roots.size(); ++i) {
     if (roots[i].value() == 0 || roots[i].value() >= reader.nr_blocks()) {
       overlaps[i].damaged = true;
