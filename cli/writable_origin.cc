@@ -173,18 +173,23 @@ void OriginNode::put_back() {
 }
 
 void OriginNode::check() const {
+  const auto top = find_dm_device(origin_.dm_uuid());
+  const auto top_table = table_of(top);
+  // Somebody has activated the origin, or refreshed it; pvmove activates it unasked.
+  const bool is_shown = top_table && top_table->targets.size() == 1 &&
+                        top_table->targets.front().type == "linear" && !top_table->suspended &&
+                        !top_table->has_inactive;
+  if (is_shown) load_error_table(*top, udev_);
   const auto layer = read_dm_table(layer_);
   if (!layer) throw taken_back(origin_, "the layer below it is gone");
   if (layer->name != layer_table_.name)
     throw taken_back(origin_, "it was renamed (lvrename, vgrename)");
   if (layer->targets != layer_table_.targets) throw taken_back(origin_, "it was moved (pvmove)");
-  const auto top = find_dm_device(origin_.dm_uuid());
-  const auto top_table = table_of(top);
   for (const DmTarget& target : top_table ? top_table->targets : std::vector<DmTarget>{}) {
     if (target.type == "linear" || target.type == "error") continue;
     throw taken_back(origin_, "it has a snapshot of its own (lvcreate -s)");
   }
-  if (top_ != 0 && (!top || !is_hidden(*top))) {
+  if (top_ != 0 && (!top || is_shown)) {
     throw taken_back(origin_, "it was refreshed or renamed (lvchange --refresh, lvrename)");
   }
   // LVM is about to resume the layer with another table: the next look finds what came of it.
@@ -221,6 +226,7 @@ void show_origin(const Lvm& lvm, const LogicalVolume& origin, bool was_active) {
   try {
     lvm.run({"lvchange", was_active ? "--refresh" : "-an", origin.full_name()}, "");
   } catch (const Error& error) {
+    if (!was_active && is_hidden(*top)) lvm.run({"lvchange", "--refresh", origin.full_name()}, "");
     spdlog::warn("{} {}: {}; once it is closed: lvchange {} {}", printable(origin.full_name()),
                  was_active ? "cannot be read yet" : "stays active, read-only",
                  printable(error.what()), was_active ? "--refresh" : "-an",

@@ -55,8 +55,8 @@ class OriginNode {
   // To write through, under the claim, or for reading only.
   std::shared_ptr<FileDevice> open(OpenMode mode, Bytes ends_multiple_of) const;
 
-  // A layer that was made read-only is made writable again. Throws kOriginTakenBack if LVM has
-  // changed more than that.
+  // A layer that was made read-only is made writable again, and an origin that was activated is
+  // hidden. Throws kOriginTakenBack if LVM has changed more than that.
   void check() const;
 
  private:

@@ -70,6 +70,7 @@ write_snap() {
   mountpoint -q /run/mounted || was_mounted=no
   [[ $was_active == yes ]] || quietly lvchange -ay -K $vg/$snap_lv
   [[ $was_mounted == yes ]] || mount /dev/$vg/$snap_lv /run/mounted
+  rm -f /run/mounted/round*
   write_files /run/mounted "round$((++generation))" 12
   sync
   [[ $was_mounted == yes ]] || umount /run/mounted
@@ -146,6 +147,19 @@ quietly blkid -p /dev/$vg/$origin_lv
 no_cookie
 nothing_left
 quietly lvchange -an $vg/$origin_lv
+
+note "activated by somebody in mid-merge, the origin is hidden, and inactive again at the end"
+write_snap
+start_merge
+quietly lvchange -ay -K $vg/$origin_lv
+until [[ $(dmsetup table "$(dm_name $origin_lv)") == *error* ]]; do
+  kill -0 $merger 2> /dev/null || fail "it was never hidden: $(< /run/slow_said)"
+  pause 0.05
+done
+not_offered "activated in mid-merge"
+wait $merger || fail "the merge failed: $(< /run/slow_said)"
+! is_active $origin_lv || fail "the origin stays active"
+nothing_left
 
 note "SNAP is deactivated in mid-merge: no layer of the origin stays"
 write_snap
