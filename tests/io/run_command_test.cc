@@ -275,15 +275,24 @@ TEST(RunCommand, WithoutAProcessToBeHadItSaysSo) {
 }
 
 TEST(RunCommand, WithoutDescriptorsItSaysSo) {
-  EXPECT_EQ(
-      in_another_process([] {
-        const rlimit few = {3, 3};
-        errno_text(
-            EMFILE);  // what it calls is known to the sanitizer then, which needs a file to look
-        ::setrlimit(RLIMIT_NOFILE, &few);
-        return thrown_by([] { shell("exit 0"); }) == MessageId::kTooManyFiles ? 5 : 0;
-      }),
-      5);
+  EXPECT_EQ(in_another_process([] {
+              // A sanitizer needs a descriptor to look at an object of a type it has not met yet.
+              errno_text(EMFILE);
+              rlimit before{};
+              ::getrlimit(RLIMIT_NOFILE, &before);
+              const rlimit few = {3, before.rlim_max};
+              ::setrlimit(RLIMIT_NOFILE, &few);
+              const MessageId id = thrown_by([&] {
+                try {
+                  shell("exit 0");
+                } catch (...) {
+                  ::setrlimit(RLIMIT_NOFILE, &before);
+                  throw;
+                }
+              });
+              return id == MessageId::kTooManyFiles ? 5 : 0;
+            }),
+            5);
 }
 
 TEST(AwaitedLock, IsTheOneTheProcessIsListedUnderAndItsHolderTheOneAbove) {
