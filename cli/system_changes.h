@@ -43,7 +43,7 @@ struct SystemChanges {
   // How it was before.
   bool origin_was_active = false;
   bool origin_skipped_activation = false;
-  // The origin was activated, read-only, to be compared.
+  // The origin was activated, read-only, to be compared: by version 0.1.
   bool origin_activated = false;
 
   // The uuid of the thin that is active for a moment, so that LVM makes the layer below the origin.
