@@ -319,7 +319,9 @@ void VolumeSource::complete_plan(PlanReport& report) const {
   }
   if (volume_.origin.has_tag(kHalfMergedTag) && !changes_.origin_marked &&
       !options_.merge.restart) {
-    report.refusals.push_back(
+    // First, since it explains the rest: the freeze of that merge is a thin like any other here.
+    report.refusals.insert(
+        report.refusals.begin(),
         Error(MessageId::kHalfMerged,
               origin_name() + " is tagged as half merged, by a merge that is not known in " +
                   place_.directory->path(),
