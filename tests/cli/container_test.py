@@ -207,7 +207,8 @@ class ContainerTest(PoolTest):
             with self.subTest(name=name):
                 with open(path, "wb") as file:
                     file.truncate(320 << 20)
-                if not shutil.which(command[0]) or tool(*command).returncode != 0:
+                # qemu-img measures how fast it derives a key, and gives up on a busy machine.
+                if not shutil.which(command[0]) or all(tool(*command).returncode for _ in range(10)):
                     continue
                 if os.path.getsize(path) < 320 << 20:
                     os.truncate(path, 320 << 20)
