@@ -49,8 +49,9 @@ is_named() {
 }
 
 # start_merge: until it copies, slowly.
+rate=60k
 start_merge() {
-  "$EXTMERGE" merge --yes --batch-mode --rate-limit 60k --buffer-size 64k --checkpoint-interval 64k $vg/$snap_lv > /run/slow_said 2>&1 &
+  "$EXTMERGE" merge --yes --batch-mode --rate-limit "$rate" --buffer-size 64k --checkpoint-interval 64k $vg/$snap_lv > /run/slow_said 2>&1 &
   merger=$!
   until is_copying; do
     kill -0 $merger 2> /dev/null || fail "the merge ended too soon: $(< /run/slow_said)"
@@ -148,6 +149,8 @@ no_cookie
 nothing_left
 quietly lvchange -an $vg/$origin_lv
 
+# These come to their end, with all that SNAP maps by now.
+rate=1M
 note "activated by somebody in mid-merge, the origin is hidden, and inactive again at the end"
 write_snap
 start_merge
