@@ -120,6 +120,8 @@ during 7 lvcreate -y -s -L 4M -n thick $vg/$origin_lv
 [[ $(< /run/said) == *EXM-705*"lvcreate -s"* ]] || fail "no word of the snapshot: $(< /run/said)"
 quietly lvremove -y $vg/thick
 then_completes
+# pvmove has activated it, and the snapshot of its own.
+quietly lvchange -an $vg/$origin_lv
 
 during '0|4|6|7' lvrename $vg $snap_lv other
 quietly lvrename $vg other $snap_lv
