@@ -32,7 +32,7 @@ class Lvm {
   // Every volume of the group, hidden ones too.
   // Throws kGroupAbsent if there is no such group now, kUnfitGroup, kPermission, kLvmRefused.
   std::vector<LogicalVolume> volumes(const std::string& vg) const;
-  // The same without waiting for a lock: whoever changes the group may be half through.
+  // The same without waiting for a lock: another command may be changing the group.
   std::vector<LogicalVolume> volumes_unlocked(const std::string& vg) const;
   // The name of the group that has the volume with that uuid, whatever it was called before.
   // No group is locked, so that one which is sick or busy is nobody else's trouble. Empty if

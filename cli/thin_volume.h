@@ -21,7 +21,7 @@ inline constexpr const char* kHalfMergedTag = "extmerge.half-merged";
 
 struct ThinVolume {
   LogicalVolume snap, pool, origin;
-  // All other thin volumes that read the origin. A freeze is one of them, whoever made it.
+  // All other thin volumes that read the origin. Every freeze is one of them.
   std::vector<OriginUser> origin_users;
   // Volumes that LVM removes with the thin volume: it is their external origin, or they are
   // old-style snapshots of it.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
 // What has to be active for the length of a command, and is put back afterwards, or by
-// the next command after a kill: the pool, and for a comparison the origin.
+// the next command after a kill: the pool, and a thin over the origin.
 
 #include <spdlog/spdlog.h>
 
@@ -139,7 +139,8 @@ void VolumeSource::settle_carrier() {
   if (thin && find_dm_device(thin->dm_uuid())) {
     try {
       lvm_.run_unannounced({"lvchange", "-an", thin->full_name()}, "");
-    } catch (const Error& error) {  // somebody has come to use it
+    } catch (const Error& error) {
+      if (error.id() == MessageId::kStopped) throw;  // the next command does it
       spdlog::warn("{} stays active: {}", printable(thin->full_name()), printable(error.what()));
     }
   }
