@@ -213,17 +213,23 @@ std::map<std::string, std::string> Lvm::external_origins(const std::string& vg) 
 }
 
 std::optional<std::string> Lvm::setting(const std::string& key) const {
-  // It ends with a failure where there is no such setting.
-  const CommandResult result = call({"lvmconfig", "--mergedconfig", key});
+  // It prints each setting that there is, and fails if one of them is not set. One that is always
+  // set tells that lvm.conf was read.
+  const CommandResult result = call({"lvmconfig", "--mergedconfig", key, "log/report_command_log"});
+  if (result.output.find("report_command_log=") == std::string::npos) {
+    throw cannot_look("lvm.conf", reason_of(result), "see what lvmconfig says");
+  }
   if (result.exit_status != 0) return {};
-  std::string text = result.output;
-  while (text.ends_with('\n')) text.pop_back();
-  return key.substr(0, key.find('/') + 1) + text;
+  return key.substr(0, key.find('/') + 1) + result.output.substr(0, result.output.find('\n'));
 }
 
 std::vector<std::string> Lvm::host_tags() const {
   std::vector<std::string> tags;
-  std::istringstream lines(call({"tags"}).output);
+  const CommandResult result = call({"tags"});
+  if (result.exit_status != 0) {
+    throw cannot_look("the tags of this host", reason_of(result), "see what lvm tags says");
+  }
+  std::istringstream lines(result.output);
   for (std::string line; std::getline(lines, line);) tags.push_back(line);
   return tags;
 }

@@ -54,6 +54,27 @@ void refuse_to_lose_undo(const Journal& journal) {
                   "away first, with its file system mounted (an empty folder proves nothing)");
 }
 
+// Removes the journal of a merge whose thin is gone, unless the merge can be undone still.
+void give_up_recorded(const RecordedChanges& recorded) {
+  const JournalPlace& place = recorded.place;
+  std::unique_ptr<Journal> journal;
+  try {
+    journal = Journal::open(*place.directory, place.name, false, false);
+  } catch (const Error& error) {
+    if (error.id() != MessageId::kDamagedJournal) throw;
+  }
+  try {
+    if (journal) refuse_to_lose_undo(*journal);
+  } catch (const Error& error) {
+    if (!recorded.changes.is_of_lvm()) throw;
+    const std::string origin = recorded.changes.origin_name();
+    throw Error(error.id(), error.what(),
+                "make the origin writable (lvchange -prw " + origin + ", lvchange -ay -K " +
+                    origin + "), then " + error.next());
+  }
+  remove_journal(place);
+}
+
 // Before any device is looked at.
 DeviceNames names_before(const NamedSource& source) {
   DeviceNames names{{}, {}, source.origin_name(), source.thin_name(), source.origin_name()};
@@ -265,7 +286,8 @@ std::vector<Error> abort_merge(const Options& options) {
     // Neither the volume nor its freeze is there: what is left is in the record.
     const SystemChanges changes = recorded->changes;
     const std::string origin = changes.is_of_lvm() ? changes.origin_name() : "its origin";
-    abort_recorded(options, *recorded);
+    put_back_recorded(options, *recorded);
+    give_up_recorded(*recorded);
     print_report(options,
                  "Given up: " + printable(changes.thin_name()) + " is gone, and " +
                      printable(origin) + " may be half merged.\n",

@@ -114,7 +114,8 @@ void VolumeSource::settle_activation() {
 // Made for a layer below the origin that nobody sees come: udev is not told of the thin, so that
 // nothing mounts it.
 Carrier VolumeSource::carrier() {
-  const auto activate = [this](const LogicalVolume* thin) {
+  const auto failure = std::make_shared<std::optional<Error>>();
+  const auto activate = [this, failure](const LogicalVolume* thin) {
     if (!thin) return false;
     changes_.carrier = thin->uuid;
     changes_.boot = boot_id();
@@ -122,13 +123,17 @@ Carrier VolumeSource::carrier() {
     try {
       lvm_.run_unannounced({"lvchange", "-ay", "-K", thin->full_name()}, "");
     } catch (const Error& error) {
+      if (error.id() == MessageId::kStopped) throw;
       spdlog::info("{}", printable(error.what()));
+      *failure = error;
     }
     return find_dm_device(volume_.origin.dm_uuid("-real")).has_value();
   };
   // The freeze cannot be written to, but a volume_list may not have it.
-  return {[this, activate] {
-            if (!activate(frozen()) && !activate(&volume_.snap)) check_activation();
+  return {[this, activate, failure] {
+            if (activate(frozen()) || activate(&volume_.snap)) return;
+            check_activation();
+            if (*failure) throw **failure;
           },
           [this] { settle_carrier(); }};
 }
@@ -136,14 +141,7 @@ Carrier VolumeSource::carrier() {
 void VolumeSource::settle_carrier() {
   if (changes_.carrier.empty()) return;
   const LogicalVolume* const thin = find_by_uuid(volume_.volumes, changes_.carrier);
-  if (thin && find_dm_device(thin->dm_uuid())) {
-    try {
-      lvm_.run_unannounced({"lvchange", "-an", thin->full_name()}, "");
-    } catch (const Error& error) {
-      if (error.id() == MessageId::kStopped) throw;  // the next command does it
-      spdlog::warn("{} stays active: {}", printable(thin->full_name()), printable(error.what()));
-    }
-  }
+  if (thin && find_dm_device(thin->dm_uuid())) deactivate(*thin, Udev::kUntold);
   changes_.carrier.clear();
   note();
 }
@@ -165,10 +163,11 @@ void VolumeSource::put_back_activation() {
 }
 
 // Somebody may use it by now.
-void VolumeSource::deactivate(const LogicalVolume& volume) const {
+void VolumeSource::deactivate(const LogicalVolume& volume, Udev udev) const {
   const std::string name = present_name(volume);
+  const std::vector<std::string> words = {"lvchange", "-an", name};
   try {
-    lvm_.run({"lvchange", "-an", name}, "");
+    udev == Udev::kTold ? lvm_.run(words, "") : lvm_.run_unannounced(words, "");
   } catch (const Error& error) {
     if (error.id() == MessageId::kStopped) throw;  // the next command does it
     spdlog::warn("{} stays active: {}", printable(name), printable(error.what()));

@@ -103,8 +103,9 @@ void VolumeSource::note_origin(SystemChanges& changes) const {
 void VolumeSource::freeze() {
   const std::string name = changes_.freeze;
   if (name.empty()) return keep_inactive();
+  const std::string name_asked = thin_name();
   try {
-    lvm_.run({"lvcreate", "-s", "-ky", "-pr", "-n", name, "--addtag", kFreezeTag, thin_name()}, "");
+    lvm_.run({"lvcreate", "-s", "-ky", "-pr", "-n", name, "--addtag", kFreezeTag, name_asked}, "");
   } catch (const Error& error) {
     if (error.id() == MessageId::kStopped) {
       forget_freeze();
@@ -124,6 +125,12 @@ void VolumeSource::freeze() {
   if (!made || !made->thin_id) {
     throw Error(MessageId::kLvmRefused, "LVM made " + name + " and does not show it",
                 "see lvs -a " + volume_.snap.vg);
+  }
+  // LVM knows volumes by name only, and the name may be another's since it was looked up.
+  if (made->origin != volume_.snap.name || made->pool != volume_.pool.name) {
+    throw Error(MessageId::kStale,
+                "the volume called " + name_asked + " is not the one that was planned",
+                "run the same command again, with the name that the snapshot has now");
   }
   changes_.freeze_uuid = made->uuid;
   changes_.freeze_id = made->thin_id;
@@ -192,6 +199,7 @@ void VolumeSource::release_thin() {
       try {
         lvm_.run({"lvchange", "-ay", "-K", thin->full_name()}, "");
       } catch (const Error& error) {
+        if (error.id() == MessageId::kStopped) throw;  // the next command does it
         spdlog::warn("{} stays inactive: {}", printable(thin->full_name()),
                      printable(error.what()));
       }
@@ -419,13 +427,12 @@ std::optional<CompletedRemoval> complete_removal(const Options& options,
   return CompletedRemoval{place.path, changes.thin_name() + " was removed already; " + outcome};
 }
 
-void abort_recorded(const Options& options, RecordedChanges& recorded) {
+void put_back_recorded(const Options& options, RecordedChanges& recorded) {
   SystemChanges& changes = recorded.changes;
   lock_recorded(recorded);
   const auto note = [&] { write_changes(*recorded.place.directory, recorded.place.name, changes); };
   if (!changes.is_of_lvm()) {
     reclaim_metadata_snapshot(changes, note);
-    remove_journal(recorded.place);
     return;
   }
   const Lvm lvm(options.stop);
@@ -444,7 +451,11 @@ void abort_recorded(const Options& options, RecordedChanges& recorded) {
   if (origin && changes.origin_marked) unmark(lvm, *origin, changes);
   if (find_pool_of(volumes, changes.pool_uuid)) reclaim_metadata_snapshot(changes, note);
   put_back_pool(lvm, volumes, changes);
-  remove_journal(recorded.place);
+  changes.origin_marked = changes.thin_kept_inactive = changes.thin_was_active = false;
+  changes.pool_was_active = true;
+  changes.freeze.clear();
+  changes.freeze_uuid.clear();
+  note();
 }
 
 }  // namespace extmerge

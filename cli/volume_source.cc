@@ -127,10 +127,20 @@ void VolumeSource::note() const {
 }
 
 std::optional<VolumeSource::Begun> VolumeSource::journal_state(bool to_act_on_it) const {
-  const auto journal = Journal::open(*place_.directory, place_.name, to_act_on_it, false);
-  if (!journal) return {};
-  const MergeRecord& record = journal->record();
-  return Begun{journal->state(), {record.thin_id, record.transaction_id}};
+  try {
+    const auto journal = Journal::open(*place_.directory, place_.name, to_act_on_it, false);
+    if (!journal) return {};
+    const MergeRecord& record = journal->record();
+    return Begun{journal->state(), {record.thin_id, record.transaction_id}};
+  } catch (const Error& error) {
+    // --restart replaces a journal that cannot be read.
+    const bool is_unreadable =
+        error.id() == MessageId::kDamagedJournal || error.id() == MessageId::kJournalVersion;
+    const bool is_replaced =
+        is_unreadable && options_.merge.restart && Journal::is_ours(*place_.directory, place_.name);
+    if (!is_replaced) throw;
+    return {};
+  }
 }
 
 bool VolumeSource::is_ours() const {
@@ -418,6 +428,8 @@ MergeTarget VolumeSource::prepare(ThinId id, ThinUse use) {
 MergeTarget VolumeSource::merge_target() {
   hold_.reset();
   const bool has_frozen = is_freeze();
+  refuse_other_merge(volume_.origin);
+  list_again();  // planning and asking took time
   if (!has_frozen) {
     drop_freeze();  // of a merge that is begun anew
     begin_record();
@@ -426,7 +438,7 @@ MergeTarget VolumeSource::merge_target() {
     if (has_frozen) {
       changes_.freeze_id = volume_.snap.thin_id;
       changes_.freeze_transaction = volume_.snap.transaction_id.value_or(0);
-      changes_.origin_marked = true;
+      if (!changes_.origin_marked) note_origin(changes_);
       note();
     } else {
       freeze();

@@ -102,7 +102,8 @@ class VolumeSource final : public NamedSource {
   // A thin over the origin, active for a moment.
   Carrier carrier();
   void settle_carrier();
-  void deactivate(const LogicalVolume& volume) const;
+  enum class Udev { kTold, kUntold };
+  void deactivate(const LogicalVolume& volume, Udev udev = Udev::kTold) const;
   void reserve();
   MergeTarget base_target(ThinId id, const Look& origin);
   // Opens the origin through the node, everything else as before.
@@ -169,9 +170,9 @@ struct CompletedRemoval {
 std::optional<CompletedRemoval> complete_removal(const Options& options, const std::string& source);
 
 // Puts back what the record says was changed, where neither the volume nor its freeze is
-// there any more, and removes the journal.
-// Takes its lock. Throws kNothingToResume where all is merged and only --finish is not complete.
-void abort_recorded(const Options& options, RecordedChanges& recorded);
+// there any more. Takes its lock. Throws kNothingToResume where all is merged and only --finish is
+// not complete.
+void put_back_recorded(const Options& options, RecordedChanges& recorded);
 
 // Of this boot; an activation of another boot is nothing of ours.
 std::string boot_id();

@@ -55,6 +55,13 @@ void remove_unused_layer(const std::optional<uint64_t>& layer, const UdevStep& u
   if (closes_soon(*layer) && read_dm_table(*layer)) remove_dm_device(*layer, udev);
 }
 
+// Removes our node if it is closed.
+bool is_node_gone(const LogicalVolume& origin, const UdevStep& udev) {
+  if (goes_soon(origin.dm_uuid(kNode))) return true;
+  const auto node = find_dm_device(origin.dm_uuid(kNode));
+  return !node || remove_dm_device(*node, udev);
+}
+
 Error taken_back(const LogicalVolume& origin, const std::string& how) {
   return Error(MessageId::kOriginTakenBack,
                "LVM has changed the origin " + origin.full_name() + " during the merge: " + how,
@@ -65,6 +72,7 @@ Error taken_back(const LogicalVolume& origin, const std::string& how) {
 
 OriginNode::OriginNode(const LogicalVolume& origin, Use use, const Carrier& carrier)
     : origin_(origin), use_(use), udev_(origin.dm_uuid()) {
+  refuse_other_merge(origin_);
   if (use_ == Use::kWrite) claim_origin();
   try {
     find_layer(carrier);
@@ -115,11 +123,6 @@ void OriginNode::find_layer(const Carrier& carrier) {
 }
 
 void OriginNode::make_node() {
-  if (const auto left = find_dm_device(origin_.dm_uuid(kNode));
-      left && !remove_dm_device(*left, udev_)) {
-    throw Error(MessageId::kInUse, "another extmerge works on " + origin_.full_name(),
-                "wait for it (extmerge status), or stop it");
-  }
   const bool read_only = use_ == Use::kRead;
   node_ = make_node_over(layer_, without_layer(layer_table_.name) + kNode, origin_.dm_uuid(kNode),
                          read_only, udev_);
@@ -200,19 +203,25 @@ void OriginNode::check() const {
   reload_dm_table(layer_, false, udev_, UdevRules::kHidden);
 }
 
+void refuse_other_merge(const LogicalVolume& origin) {
+  if (is_node_gone(origin, UdevStep(origin.dm_uuid()))) return;
+  throw Error(MessageId::kInUse, "another extmerge works on " + origin.full_name(),
+              "wait for it (extmerge status), or stop it");
+}
+
 void clear_origin_nodes(const LogicalVolume& origin) {
   const UdevStep udev(origin.dm_uuid());
   udev.discard();
   const auto layer = find_dm_device(origin.dm_uuid(kLayer));
-  if (!goes_soon(origin.dm_uuid(kNode))) {
-    const auto node = find_dm_device(origin.dm_uuid(kNode));
-    if (node && !remove_dm_device(*node, udev)) {
-      spdlog::warn("{} stays, because it is open",
-                   printable(table_of(node).value_or(DmTable{}).name));
-    }
+  if (!is_node_gone(origin, udev)) {
+    spdlog::warn("{} is open in another program, and its node stays",
+                 printable(origin.full_name()));
   }
+  // The origin's own node is never loaded writable by us. If it is writable, LVM made it so.
   const auto top = find_dm_device(origin.dm_uuid());
-  make_read_only(top, udev, UdevRules::kAll);
+  if (const auto table = table_of(top); table && table->read_only && table->has_inactive) {
+    clear_inactive_table(*top);
+  }
   make_read_only(layer, udev, UdevRules::kHidden);
   drop_cache(layer);
   drop_cache(top);
@@ -222,14 +231,16 @@ void clear_origin_nodes(const LogicalVolume& origin) {
 void show_origin(const Lvm& lvm, const LogicalVolume& origin, bool was_active) {
   clear_origin_nodes(origin);
   const auto top = find_dm_device(origin.dm_uuid());
-  if (!top || (was_active && !is_hidden(*top))) return;
+  // A writable origin is an ordinary volume by now, and in use perhaps.
+  if (!top || ((was_active || origin.is_writable()) && !is_hidden(*top))) return;
   try {
     lvm.run({"lvchange", was_active ? "--refresh" : "-an", origin.full_name()}, "");
   } catch (const Error& error) {
+    // The record stays as it is, and the next command tries again.
+    if (error.id() == MessageId::kStopped || (was_active && is_hidden(*top))) throw;
     if (!was_active && is_hidden(*top)) lvm.run({"lvchange", "--refresh", origin.full_name()}, "");
-    spdlog::warn("{} {}: {}; once it is closed: lvchange {} {}", printable(origin.full_name()),
-                 was_active ? "cannot be read yet" : "stays active, read-only",
-                 printable(error.what()), was_active ? "--refresh" : "-an",
+    spdlog::warn("{} stays active, read-only: {}; once it is closed: lvchange -an {}",
+                 printable(origin.full_name()), printable(error.what()),
                  printable(origin.full_name()));
   }
 }

@@ -80,7 +80,10 @@ class OriginNode {
 // What a run that was killed has left: our node is removed, all others are read-only, and a layer
 // that nobody uses is removed.
 void clear_origin_nodes(const LogicalVolume& origin);
+// Throws kInUse if an extmerge with another state directory has the origin open.
+void refuse_other_merge(const LogicalVolume& origin);
 // An origin that OriginNode has hidden is readable again if it `was_active`, otherwise inactive.
+// Throws if it stays hidden, or if LVM was stopped.
 void show_origin(const Lvm& lvm, const LogicalVolume& origin, bool was_active);
 // Whether the device has the table of a hidden origin.
 bool is_hidden(uint64_t device_number);

@@ -51,7 +51,7 @@ TEST_F(RecordedChange, OfAnotherMergeByThenIsLeftAlone) {
     changes_.*member += "other";
     write();
     std::ofstream(scratch_ / "state/" + kJournalName) << "its journal";
-    EXPECT_EQ(thrown_by([&] { abort_recorded({}, recorded); }), MessageId::kJournalLocked);
+    EXPECT_EQ(thrown_by([&] { put_back_recorded({}, recorded); }), MessageId::kJournalLocked);
     const auto now = read_changes(*directory_, kJournalName);
     ASSERT_TRUE(now);
     EXPECT_EQ((*now).*member, changes_.*member);
@@ -62,14 +62,17 @@ TEST_F(RecordedChange, OfAnotherMergeByThenIsLeftAlone) {
 TEST_F(RecordedChange, ThatIsGoneByThenIsNotMadeAgain) {
   RecordedChanges recorded = found();
   directory_->remove(changes_name(kJournalName));
-  EXPECT_EQ(thrown_by([&] { abort_recorded({}, recorded); }), MessageId::kJournalLocked);
+  EXPECT_EQ(thrown_by([&] { put_back_recorded({}, recorded); }), MessageId::kJournalLocked);
   EXPECT_FALSE(read_changes(*directory_, kJournalName));
 }
 
-TEST_F(RecordedChange, IsRemovedWithItsJournalByAbort) {
+// With the journal an undo may be lost, which is for the caller to look into.
+TEST_F(RecordedChange, StaysWithItsJournalWhenAllIsPutBack) {
   RecordedChanges recorded = found();
-  abort_recorded({}, recorded);
-  EXPECT_FALSE(read_changes(*directory_, kJournalName));
+  std::ofstream(scratch_ / "state/" + kJournalName) << "a journal";
+  put_back_recorded({}, recorded);
+  EXPECT_TRUE(read_changes(*directory_, kJournalName));
+  EXPECT_TRUE(directory_->open(kJournalName, false));
 }
 
 }  // namespace

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# Somebody writes to SNAP between the last look of a finish and the command that removes it. A
+# Somebody writes to SNAP between the last look of a finish and the command that removes it, gives
+# its name to another volume before it is frozen, or stops a merge while LVM waits for a lock. A
 # stand-in for LVM's program, mounted over it, does that right before the command that is asked for.
 source "$(dirname "$0")/guest_lvm.sh"
 
@@ -21,7 +22,7 @@ echo never > /run/pattern
 mount --bind /run/lvm-stand-in "$(readlink -f "$(command -v lvm)")"
 # Everybody but extmerge has the program itself.
 mkdir /run/bin
-for tool in lvm lvs lvcreate lvchange lvremove vgcreate vgchange pvcreate pvs vgremove; do
+for tool in lvm lvs lvcreate lvchange lvremove lvrename vgcreate vgchange pvcreate pvs vgremove; do
   ln -s /run/itself/lvm /run/bin/$tool
 done
 export PATH=/run/bin:$PATH
@@ -68,3 +69,80 @@ with_snapshot
 printf '%s\n' "$activate" "$write" "$deactivate" > /run/meddle
 echo 'lvremove*extmerge_*' > /run/pattern
 kept 4 "EXM-409.*not removed"
+
+# disturbed: the stand-in was asked for what it waits for.
+disturbed() { [[ $(< /run/pattern) == never ]] || fail "it was not disturbed: $(< /run/said)"; }
+
+note "SNAP is renamed, and another thin gets its name, right before it is frozen: nothing is merged"
+new_everything 64k 4100k
+kernel_view $snap_lv /run/view
+find_origin
+origin_data > /run/origin_before
+cat > /run/meddle << MEDDLE
+/run/itself/lvm lvrename -qq $vg $snap_lv renamed
+/run/itself/lvm lvcreate -qq -y -V 4100k --thinpool $vg/$pool_lv -n $snap_lv
+dd if=/dev/urandom of=/dev/$vg/$snap_lv bs=1M count=4 oflag=direct status=none
+MEDDLE
+echo 'lvcreate*-s*' > /run/pattern
+says 4 "EXM-409.*not the one that was planned" merge --yes --batch-mode $vg/$snap_lv
+disturbed
+origin_is /run/origin_before
+[[ $(lvs_of lv_name) != *extmerge_* && $(lvs_of lv_tags) != *extmerge* ]] || fail "left behind: $(lvs_of lv_name,lv_tags)"
+quietly lvremove -y $vg/$snap_lv
+quietly lvrename $vg renamed $snap_lv
+merges $vg/$snap_lv
+origin_is /run/view
+
+# stopped_at PATTERN ARGUMENT...: extmerge gets a SIGTERM while LVM waits for the group's lock.
+stopped_at() {
+  local pattern=$1 status=0
+  shift
+  cat > /run/meddle << 'MEDDLE'
+flock /run/lock/lvm/V_vg -c 'touch /run/locked; sleep 4' > /dev/null 2>&1 &
+until [[ -e /run/locked ]]; do sleep 0.05; done
+rm /run/locked
+(sleep 1; kill -TERM "$(< /run/merger)") > /dev/null 2>&1 &
+MEDDLE
+  echo "$pattern" > /run/pattern
+  "$EXTMERGE" "$@" > /run/said 2>&1 &
+  merger=$!
+  echo $merger > /run/merger
+  wait $merger || status=$?
+  disturbed
+  ((status == 143)) || fail "it ended with $status: $(< /run/said)"
+}
+
+note "stopped while an active origin is about to be shown again: it can be read all the same"
+stamp scatter /dev/$vg/$snap_lv 2 2 12
+kernel_view $snap_lv /run/view
+quietly lvchange -ay -K $vg/$origin_lv
+before=$(state)
+stopped_at '*--refresh*' merge --yes --batch-mode $vg/$snap_lv
+[[ $(dmsetup table "$(dm_name $origin_lv)") == *linear* ]] || fail "the origin cannot be read: $(< /run/said)"
+origin_is /run/view
+diff <(echo "$before") <(state) || fail "not everything was put back"
+quietly lvchange -an $vg/$origin_lv
+
+note "stopped while a thin over the origin is about to be activated: nothing else is activated instead"
+stamp scatter /dev/$vg/$snap_lv 3 3 12
+quietly lvchange -an $vg/$snap_lv
+before=$(state)
+stopped_at '*-ay*-K*' merge --yes --batch-mode $vg/$snap_lv
+diff <(echo "$before") <(state) || fail "not everything was put back: $(< /run/said)"
+nothing_left
+
+note "lvm.conf cannot be read by the time it is asked for what may be activated: nothing is changed"
+cat > /run/meddle << 'MEDDLE'
+exit 4
+MEDDLE
+for pattern in 'lvmconfig*' 'tags*'; do
+  echo "$pattern" > /run/pattern
+  says 3 EXM-308 merge --yes --batch-mode $vg/$snap_lv
+  disturbed
+  diff <(echo "$before") <(state) || fail "not everything was put back: $(< /run/said)"
+done
+merges $vg/$snap_lv
+kernel_view $snap_lv /run/view
+origin_is /run/view
+nothing_left
+no_group

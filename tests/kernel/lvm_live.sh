@@ -50,13 +50,15 @@ merge_while_written() {
     }
     sleep 0.05
   done
+  kill -STOP $merger # so that the merge is not over before this is, however slow the machine
+  is_copying || fail "the merge was over too soon to tell anything"
   local freeze
   freeze=$(lvs_of lv_name | grep extmerge | tr -d ' ')
   [[ $(lvs_of lv_tags $vg/"$freeze") == *extmerge.freeze* ]] || fail "the freeze has no tag"
   note "the freeze is $freeze"
   kernel_view "$freeze" /run/freeze
-  kill -0 $merger || fail "the merge was over too soon to tell anything"
   written=$(wc -l < /run/written)
+  kill -CONT $merger
   wait $merger || status=$?
   ((status == 0)) || {
     cat /run/said

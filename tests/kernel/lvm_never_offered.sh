@@ -91,10 +91,10 @@ quietly mkfs.ext4 -q -F -U $uuid -L $label /dev/$vg/$origin_lv
 new_pool 64k 120M
 new_snapshot
 
-# all_ways: during a merge, after a stop, after a kill; then done.
+# all_ways HOW SIGNALS: during a merge, after each of the signals; then done.
 all_ways() {
   local how=$1
-  for signal in TERM KILL; do
+  for signal in $2; do
     write_snap
     start_merge
     not_offered "$how, during the merge"
@@ -130,11 +130,11 @@ for origin_state in inactive active; do
   [[ $origin_state == inactive ]] || quietly lvchange -ay -K $vg/$origin_lv
   note "the origin is $origin_state"
   mount /dev/$vg/$snap_lv /run/mounted
-  all_ways "origin $origin_state, SNAP mounted"
+  all_ways "origin $origin_state, SNAP mounted" "TERM KILL"
   umount /run/mounted
-  all_ways "origin $origin_state, SNAP closed"
+  all_ways "origin $origin_state, SNAP closed" KILL
   quietly lvchange -an $vg/$snap_lv
-  all_ways "origin $origin_state, SNAP inactive"
+  all_ways "origin $origin_state, SNAP inactive" "TERM KILL"
   quietly lvchange -ay $vg/$snap_lv
 done
 
@@ -170,5 +170,49 @@ start_merge
 quietly lvchange -an $vg/$snap_lv
 wait $merger || fail "the merge failed: $(< /run/slow_said)"
 ! find_node "$(dm_name $origin_lv)-real" || fail "the layer is left: $(dmsetup ls --tree)"
+nothing_left
+no_cookie
+
+[[ -v EXTMERGE_WHOLE_SYSTEM ]] || exit 0
+note "a mount unit by UUID that is stopped and started in mid-merge mounts SNAP, and nothing else where SNAP is inactive"
+# is_mounted WHEN: SNAP is, by the unit.
+is_mounted() {
+  udevadm settle
+  systemctl -q is-active run-mounted.mount || fail "$1: $(systemctl status run-mounted.mount)"
+  [[ $(findmnt -no SOURCE /run/mounted) == "/dev/mapper/$(dm_name $snap_lv)" ]] ||
+    fail "$1: $(findmnt -no SOURCE /run/mounted) is mounted"
+}
+restart() {
+  systemctl stop run-mounted.mount
+  systemctl start run-mounted.mount
+  is_mounted "$1"
+}
+mkdir -p /run/systemd/system
+cat > /run/systemd/system/run-mounted.mount << UNIT
+[Mount]
+What=/dev/disk/by-uuid/$uuid
+Where=/run/mounted
+UNIT
+systemctl daemon-reload
+quietly lvchange -ay -K $vg/$snap_lv
+restart "before the merge"
+rate=60k
+write_snap
+start_merge
+is_mounted "during the merge"
+restart "during the merge"
+end_merge KILL
+restart "after a kill"
+systemctl stop run-mounted.mount
+quietly lvchange -an $vg/$snap_lv
+systemctl start --no-block run-mounted.mount # and waits for such a device
+pause 3
+! mountpoint -q /run/mounted || fail "$(findmnt -no SOURCE /run/mounted) is mounted, and SNAP is inactive"
+quietly lvchange -ay -K $vg/$snap_lv
+systemctl start run-mounted.mount
+is_mounted "SNAP active again"
+merges $vg/$snap_lv
+is_mounted "after the merge"
+systemctl stop run-mounted.mount
 nothing_left
 no_cookie

@@ -45,6 +45,12 @@ refuses_now "${merge[@]}" $vg/$snap_lv
 refuses_now resume --batch-mode $vg/$snap_lv
 refuses_now abort $vg/$snap_lv
 "$EXTMERGE" status $vg/$snap_lv > /run/said || fail "status in mid-merge: $(< /run/said)"
+note "another one that does not know of it, with a state directory of its own, takes nothing from it"
+for words in "verify" "${merge[*]} --restart"; do
+  EXTMERGE_STATE_DIR=/run/other_state refuses_now $words $vg/$snap_lv
+  has_tag || fail "$words took the origin's tag"
+  is_writable -real || fail "$words made the layer below the origin read-only"
+done
 stop
 new_snapshot other
 refuses 4 other resume --batch-mode $vg/$snap_lv
@@ -75,6 +81,20 @@ done
 nothing_left
 diff <(echo "$before") <(state_of_group && state_of_kernel) || fail "not everything was put back"
 rm -r /run/lost
+
+note "a journal that cannot be read: --restart replaces it"
+stamp scatter /dev/$vg/$snap_lv 4 2 12
+kernel_view $snap_lv /run/view
+start_slowly
+stop
+truncate -s 100 $EXTMERGE_STATE_DIR/*.journal
+for words in "${merge[*]}" "resume --batch-mode" "abort"; do
+  refuses 6 EXM-603 $words $vg/$snap_lv
+done
+merges --restart $vg/$snap_lv
+origin_is /run/view
+nothing_left
+diff <(echo "$before") <(state_of_group && state_of_kernel) || fail "not everything was put back"
 
 note "an origin that its owner has tagged, keeps from activation, and uses"
 quietly lvchange -ky --addtag mine $vg/$origin_lv

@@ -92,3 +92,44 @@ quietly lvchange -ay $vg/$origin_lv
 refuses 4 allow-removed-snapshot "${undo[@]}" $vg/$snap_lv
 undoes --allow-removed-snapshot $vg/$snap_lv
 origin_is /run/origin_before
+
+note "SNAP and its freeze are removed in mid-merge: abort puts back the marks and keeps the only way back"
+no_group
+rm -f $log
+new_everything 64k 8196k
+find_origin
+origin_data > /run/origin_before
+kill_when is_copying merge --yes --batch-mode --rate-limit 300k --undo-log $log $vg/$snap_lv
+[[ $killed == yes ]] || fail "the merge ended too soon"
+quietly lvremove -y -ff $vg/$pool_lv
+says 6 "EXM-617.*" abort $vg/$snap_lv
+! has_tag || fail "the origin is still tagged"
+says 6 "lvchange -prw $vg/$origin_lv" abort $vg/$snap_lv
+quietly lvchange -prw $vg/$origin_lv
+quietly lvchange -ay -K $vg/$origin_lv
+undoes --allow-removed-snapshot $vg/$snap_lv
+origin_is /run/origin_before
+nothing_left
+
+note "abort leaves alone an origin that is an ordinary volume by now, active and in use"
+no_group
+rm -f $log "$EXTMERGE_STATE_DIR"/*
+new_everything 64k 8196k
+kill_when is_copying merge --yes --batch-mode --rate-limit 300k $vg/$snap_lv
+[[ $killed == yes ]] || fail "the merge ended too soon"
+cp -a "$EXTMERGE_STATE_DIR" /run/state_copy
+quietly lvremove -y -ff $vg/$pool_lv
+quietly lvchange -prw $vg/$origin_lv
+quietly lvchange -ay -K $vg/$origin_lv
+for use in "in use" closed; do
+  [[ $use == closed ]] || exec 8<> /dev/$vg/$origin_lv
+  [[ $use != closed ]] || exec 8>&-
+  quietly "$EXTMERGE" abort $vg/$snap_lv
+  is_active $origin_lv || fail "$use: the origin was deactivated"
+  is_writable "" || fail "$use: the origin was made read-only"
+  ! has_tag || fail "$use: the origin is still tagged"
+  [[ $use == closed ]] && break
+  cp -a /run/state_copy/. "$EXTMERGE_STATE_DIR"
+  quietly lvchange --addtag extmerge.half-merged $vg/$origin_lv
+done
+nothing_left
