@@ -6,6 +6,8 @@
 
 #include "cli/journal_place.h"
 #include "cli/open_target.h"
+#include "io/identity.h"
+#include "merge/journal.h"
 
 namespace extmerge {
 
@@ -58,7 +60,27 @@ DmSource::DmSource(const Options& options, uint64_t device_number)
   const auto recorded = read_changes(*place_.directory, place_.name);
   traces_.begin(recorded);
   changes_ = recorded.value_or(SystemChanges{});
-  has_reclaimed_ = reclaim_metadata_snapshot(changes_, [this] { note(); });
+  if (changes_.is_of_lvm()) {
+    if (!changes_.is_put_back() || changes_.is_borrowing() || changes_.removing) {
+      throw Error(MessageId::kHalfMerged,
+                  "the merge of " + changes_.thin_name() + " into the same origin is unfinished",
+                  "finish that first: extmerge resume " + changes_.thin_name() +
+                      ", or give it up: extmerge abort " + changes_.thin_name());
+    }
+    changes_ = {};
+  }
+  const auto note_changes = [this] { note(); };
+  has_reclaimed_ = options.command == Command::kAbort
+                       ? give_up_metadata_snapshot(changes_, note_changes)
+                       : reclaim_metadata_snapshot(changes_, note_changes);
+}
+
+bool DmSource::is_ours(const Journal& journal) const {
+  const MergeRecord& begun = journal.record();
+  return begun.thin_id == id_ &&
+         is_same_identity(begun.metadata.identity, at_number(pool_.metadata)().identity) &&
+         is_same_identity(begun.data.identity, at_number(pool_.data)().identity) &&
+         is_same_identity(begun.origin.identity, at_number(origin_number_)().identity);
 }
 
 void DmSource::note() const { write_changes(*place_.directory, place_.name, changes_); }
@@ -124,7 +146,18 @@ void DmSource::complete_plan(PlanReport& report) const {
 
 bool DmSource::must_begin_anew() const {
   const auto journal = Journal::open(*place_.directory, place_.name, false, false);
-  return journal && journal->state() == JournalState::kCopying;
+  return journal && journal->state() == JournalState::kCopying && is_ours(*journal);
+}
+
+void DmSource::abort() {
+  const auto journal = Journal::open(*place_.directory, place_.name, false, false);
+  // Who names the journal means that merge, whatever it is of.
+  if (journal && !options_.source.empty() && !is_ours(*journal)) {
+    throw Error(MessageId::kHalfMerged,
+                "the unfinished merge in " + place_.path + " is not of " + thin_name(),
+                "finish it, or give it up: extmerge abort " + place_.path);
+  }
+  remove_journal(place_);
 }
 
 MergeTarget DmSource::resume_target() {

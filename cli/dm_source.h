@@ -39,7 +39,7 @@ class DmSource final : public NamedSource {
   void planned() override { hold_.reset(); }
   void done() override {}
   Error failed(const Error& error) override { return error; }
-  void abort() override { remove_journal(place_); }
+  void abort() override;
   const JournalPlace& place() const override { return place_; }
 
  private:
@@ -47,6 +47,8 @@ class DmSource final : public NamedSource {
   void check_still() const;
   void note() const;
   void reserve();
+  // Whether the journal is of a merge of this thin into this origin.
+  bool is_ours(const Journal& journal) const;
 
   const Options& options_;
   const uint64_t device_number_;

@@ -47,21 +47,22 @@ std::string held_identity(const ThinPool& pool, MetadataBlock root) {
   return text;
 }
 
-ThinPool recorded_pool(const SystemChanges& changes) {
-  std::optional<uint64_t> device;
-  if (!changes.pool_uuid.empty()) {
-    device = find_dm_device(changes.pool_uuid);
-  } else {
-    for (const uint64_t candidate : all_dm_devices()) {
-      const auto table = read_dm_table(candidate);
-      if (table && table->name == changes.pool) device = candidate;
-    }
+std::optional<uint64_t> find_recorded_pool(const SystemChanges& changes) {
+  if (!changes.pool_uuid.empty()) return find_dm_device(changes.pool_uuid);
+  for (const uint64_t candidate : all_dm_devices()) {
+    const auto table = read_dm_table(candidate);
+    if (table && table->name == changes.pool) return candidate;
   }
-  if (device) return find_pool(*device);
+  return {};
+}
+
+ThinPool recorded_pool(const SystemChanges& changes) {
+  if (const auto device = find_recorded_pool(changes)) return find_pool(*device);
   throw Error(MessageId::kUnfitPool,
               "a killed run may have left a metadata snapshot in the pool " + changes.pool +
                   ", which is not active",
-              "activate it and run the same command again");
+              "activate it and run the same command again; if it is gone for good, so is the "
+              "metadata snapshot: extmerge abort");
 }
 
 // Whether the held root knows a thin of that id: a freeze that only we can have made.
@@ -201,6 +202,20 @@ bool reclaim_metadata_snapshot(SystemChanges& changes, const MetadataHold::Note&
           "cannot release the metadata snapshot of " + pool.name + ": " + errno_text(failure),
           "release it by hand: " + release_command(pool));
     }
+  }
+  changes.holding = false;
+  changes.held.clear();
+  note();
+  return true;
+}
+
+bool give_up_metadata_snapshot(SystemChanges& changes, const MetadataHold::Note& note) {
+  try {
+    return reclaim_metadata_snapshot(changes, note);
+  } catch (const Error& error) {
+    if (error.id() != MessageId::kUnfitPool || find_recorded_pool(changes)) throw;
+    spdlog::warn("{}. If it is activated some day: dmsetup message {} 0 release_metadata_snap",
+                 printable(error.what()), printable(changes.pool));
   }
   changes.holding = false;
   changes.held.clear();

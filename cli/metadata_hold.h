@@ -54,5 +54,7 @@ class MetadataHold {
 // The pool is the one in the record, whichever is worked in now; kUnfitPool if that is
 // not active.
 bool reclaim_metadata_snapshot(SystemChanges& changes, const MetadataHold::Note& note);
+// The same where the merge is given up: a pool that is not active is no failure.
+bool give_up_metadata_snapshot(SystemChanges& changes, const MetadataHold::Note& note);
 
 }  // namespace extmerge

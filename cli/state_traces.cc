@@ -53,16 +53,16 @@ StateTraces::~StateTraces() {
 void StateTraces::restore() {
   DurableDirectory& directory = *place_.directory;
   const bool has_journal = directory.open(place_.name, false) != nullptr;
-  std::optional<SystemChanges> kept = before_;
-  if (kept) {
+  const auto now = read_changes(directory, place_.name);
+  std::optional<SystemChanges> kept = has_begun_ ? before_ : now;
+  if (kept && has_begun_) {
     // That was put right, if it was so.
     kept->holding = kept->origin_activated = false;
     kept->held.clear();
     kept->carrier.clear();
     kept->pool_was_active = true;
   }
-  if (kept && !has_journal && says_nothing(*kept)) kept.reset();
-  const auto now = read_changes(directory, place_.name);
+  if (kept && has_begun_ && !has_journal && says_nothing(*kept)) kept.reset();
   if (kept && kept != now) write_changes(directory, place_.name, *kept);
   if (!kept && now) directory.remove(changes_name(place_.name));
   if (!kept && !has_journal) directory.remove(lock_name(place_.name));

@@ -27,7 +27,11 @@ class StateTraces {
   StateTraces& operator=(const StateTraces&) = delete;
 
   // What the record was when the lock was taken; nothing if there was none.
-  void begin(const std::optional<SystemChanges>& record) { before_ = record; }
+  // Not called, it keeps the record, whatever that is.
+  void begin(const std::optional<SystemChanges>& record) {
+    before_ = record;
+    has_begun_ = true;
+  }
 
  private:
   void restore();
@@ -36,6 +40,7 @@ class StateTraces {
   JournalPlace& place_;
   const SystemChanges& changes_;
   std::optional<SystemChanges> before_;
+  bool has_begun_ = false;
   std::string folder_;    // the state directory, if it was missing
   std::string existing_;  // the nearest folder above it that was not
 };

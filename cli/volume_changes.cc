@@ -432,7 +432,7 @@ void put_back_recorded(const Options& options, RecordedChanges& recorded) {
   lock_recorded(recorded);
   const auto note = [&] { write_changes(*recorded.place.directory, recorded.place.name, changes); };
   if (!changes.is_of_lvm()) {
-    reclaim_metadata_snapshot(changes, note);
+    give_up_metadata_snapshot(changes, note);
     return;
   }
   const Lvm lvm(options.stop);

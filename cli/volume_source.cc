@@ -133,13 +133,14 @@ std::optional<VolumeSource::Begun> VolumeSource::journal_state(bool to_act_on_it
     const MergeRecord& record = journal->record();
     return Begun{journal->state(), {record.thin_id, record.transaction_id}};
   } catch (const Error& error) {
-    // --restart replaces a journal that cannot be read.
+    // --restart replaces a journal that cannot be read. Until then the merge in it counts as
+    // unfinished, and as that of another thin.
     const bool is_unreadable =
         error.id() == MessageId::kDamagedJournal || error.id() == MessageId::kJournalVersion;
     const bool is_replaced =
         is_unreadable && options_.merge.restart && Journal::is_ours(*place_.directory, place_.name);
     if (!is_replaced) throw;
-    return {};
+    return Begun{JournalState::kCopying, {static_cast<ThinId>(UINT32_MAX), 0}};
   }
 }
 

@@ -196,7 +196,10 @@ void Journal::Impl::write_slot(const SequencedProgress& progress) {
 }
 
 void Journal::Impl::record_state(JournalState state, uint64_t fingerprint) {
-  const bool follows = state > header_.state &&
+  // An undo that is continued says so again: a kill may have left another state in one copy.
+  const bool is_undoing_again =
+      state == JournalState::kUndoing && header_.state == JournalState::kUndoing;
+  const bool follows = (state > header_.state || is_undoing_again) &&
                        (header_.state == JournalState::kCopying || state != JournalState::kDone) &&
                        (header_.state == JournalState::kUndoing || state != JournalState::kUndone);
   if (!follows || header_.state == JournalState::kIntent)
@@ -207,7 +210,7 @@ void Journal::Impl::record_state(JournalState state, uint64_t fingerprint) {
   JournalHeader next = header_;
   next.state = state;
   next.fingerprint = fingerprint;
-  next.undo_log_bytes = progress_.progress.undo_log_bytes;
+  if (!is_undoing_again) next.undo_log_bytes = progress_.progress.undo_log_bytes;
   for (size_t copy = 0; copy < kHeaderCopies; ++copy) write_next_header(next);
   header_ = next;
   in_doubt_ = false;

@@ -144,8 +144,9 @@ class Journal {
   // the merged origin (merge/sample.h).
   void record_done(uint64_t fingerprint);
   uint64_t fingerprint() const;  // kDone only
-  // From kCopying or kDone to kUndoing, before the first byte is put back; and from there to
-  // kUndone, after the last. Durable when it returns.
+  // From kCopying or kDone to kUndoing, before the first byte is put back, and once more when an
+  // undo is continued; and from there to kUndone, after the last. Durable, in both copies of the
+  // header, when it returns.
   void record_undoing();
   void record_undone();
 

@@ -129,6 +129,7 @@ MergeReport Merger::merge(const Confirm& confirm, const Notice& notice) {
   // The origin is ours from here to the end, and so is the journal.
   const std::shared_ptr<BlockDevice> origin = claim_origin(report.plan);
   const std::shared_ptr<FileLock> lock = lock_journal();
+  refuse_stale_plan(source, wanted);
   const std::unique_ptr<Journal> journal = begin_or_go_on(source, *origin, wanted, report);
   if (target_.mappings_read) target_.mappings_read();
 

@@ -155,6 +155,7 @@ class Merger {
   void refuse_new_users(const PlanReport& plan);
   // So may what they map.
   void refuse_newly_harmed(Journal& journal, const PlanReport& plan);
+  void refuse_stale_plan(Source& source, const MergeRecord& wanted) const;
   void refuse_changed_source(Source& source, const MergeRecord& record, const PlanReport& plan);
   // Where the live tree never holds still: whether a new metadata snapshot has the thin as it was.
   Source::Freshness compare_with_new_snapshot(const MergeRecord& record);

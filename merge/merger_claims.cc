@@ -216,6 +216,18 @@ void Merger::refuse_newly_harmed(Journal& journal, const PlanReport& plan) {
   target_.mappings_read();
 }
 
+// Asking took time, perhaps hours.
+void Merger::refuse_stale_plan(Source& source, const MergeRecord& wanted) const {
+  if (options_.overrides.allow_stale) return;
+  source.check_still_held();
+  if (source.compare_with_live(wanted.mapping_root) != Source::Freshness::kChanged) return;
+  throw Error(MessageId::kStale,
+              "thin id " + std::to_string(value(wanted.thin_id)) +
+                  " was written to after the plan was made; nothing was written to the origin",
+              "keep the thin still, reserve the metadata snapshot again, and run the same command "
+              "again");
+}
+
 void Merger::refuse_changed_source(Source& source, const MergeRecord& record,
                                    const PlanReport& plan) {
   if (options_.overrides.allow_stale) return;

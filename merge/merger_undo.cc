@@ -263,7 +263,7 @@ UndoReport Merger::undo(const ConfirmUndo& confirm, const Notice& notice) {
   progress_.total_bytes = found.saved_bytes.value();
   UndoWork work(*log, record.undo_log, *journal, *origin, target_.check_origin, progress_, stop_);
   work.check(options_.overrides.allow_stale);
-  if (journal->state() != JournalState::kUndoing) journal->record_undoing();
+  journal->record_undoing();
   work.put_back(options_.overrides.allow_stale);
   work.verify();
   journal->record_undone();

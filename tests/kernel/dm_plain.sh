@@ -268,3 +268,49 @@ for attempt in 1 2 3 4 5; do
   change_again
 done
 [[ $state == *undoing* ]] || fail "it was never killed in the middle: $state"
+change_again
+
+note "a merge that was killed in the middle is of one thin, and no other command of another thin ends it"
+rm -f /run/state/*
+change 41
+dmsetup remove snap
+readonly_thin snap 1
+kill_in_the_middle merge --yes --batch-mode --rate-limit 2M --checkpoint-interval 256k $snap
+message "create_thin 4"
+thin other 4 "$thin_sectors" $origin
+stamp scatter /dev/mapper/other 42 42 20
+dmsetup suspend other
+refuses '4|6' EXM-610 plan /dev/mapper/other
+refuses '4|6' EXM-610 merge --yes /dev/mapper/other
+refuses 6 EXM-610 abort /dev/mapper/other
+dmsetup resume other
+dmsetup remove other
+message "delete 4"
+merges $snap
+
+note "killed with the metadata snapshot held, and the pool is not there any more: abort gives the record up"
+for attempt in 1 2 3 4 5 6 7 8 9 10; do
+  change_again
+  change $((42 + attempt))
+  dmsetup remove snap
+  readonly_thin snap 1
+  rm -f /run/state/*
+  "$EXTMERGE" merge --yes --batch-mode --rate-limit 8M $snap > /run/said 2>&1 &
+  merger=$!
+  while kill -0 $merger 2> /dev/null && [[ $(held) == - ]]; do pause 0.001; done
+  kill -9 $merger 2> /dev/null || true
+  wait $merger 2> /dev/null || true
+  [[ $(held) == - ]] || break
+done
+[[ $(held) != - ]] || fail "it was never killed with the metadata snapshot held"
+dmsetup remove snap
+dmsetup rename pool renamed
+thin_table="0 $thin_sectors thin /dev/mapper/renamed 1 $origin"
+dmsetup create snap --readonly --table "$thin_table"
+status=0
+"$EXTMERGE" merge --yes --batch-mode $snap > /run/said 2>&1 || status=$?
+((status != 0)) && grep -q "extmerge abort" /run/said || fail "it ended with $status: $(< /run/said)"
+"$EXTMERGE" abort $snap > /run/said 2>&1 || fail "abort: $(< /run/said)"
+grep -q "release_metadata_snap" /run/said || fail "abort does not say that the metadata snapshot stays: $(< /run/said)"
+[[ ! -e $(echo /run/state/*.lvm) ]] || fail "the record is still there"
+dmsetup message renamed 0 release_metadata_snap

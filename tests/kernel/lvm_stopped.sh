@@ -91,6 +91,10 @@ truncate -s 100 $EXTMERGE_STATE_DIR/*.journal
 for words in "${merge[*]}" "resume --batch-mode" "abort"; do
   refuses 6 EXM-603 $words $vg/$snap_lv
 done
+new_snapshot other
+refuses 4 other "${merge[@]}" --restart $vg/$snap_lv
+has_tag || fail "--restart, refused, took the origin's tag"
+quietly lvremove -y $vg/other
 merges --restart $vg/$snap_lv
 origin_is /run/view
 nothing_left

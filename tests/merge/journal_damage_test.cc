@@ -185,6 +185,39 @@ TEST_F(DamagedJournalTest, DoneIsRecordedOverADamagedCopyFirst) {
   }
 }
 
+// A kill between the two copies leaves one that says copying or done.
+TEST_F(DamagedJournalTest, AnUndoThatIsContinuedIsRecordedInBothCopies) {
+  SimulatedWorld world;
+  SimulatedDirectory directory(world);
+  MergeRecord record = record_;
+  record.undo_log = "/srv/undo";
+  auto begun = Journal::begin(directory, kTestName, record);
+  ListedRuns source(runs_);
+  begun->publish(source);
+  JournalProgress reached = progress_at(11000);
+  reached.undo_log_bytes = Bytes(8192);
+  begun->record_progress(reached);
+  const FileBytes before = directory.file(kTestName);
+  begun->record_undoing();
+  const FileBytes undoing = directory.file(kTestName);
+  for (const size_t stale : {0u, 1u}) {
+    FileBytes bytes = undoing;
+    std::ranges::copy(std::span(before).subspan(stale * kHeaderSize, kHeaderSize),
+                      header_copy(bytes, stale).begin());
+    const auto journal = open(bytes);
+    ASSERT_EQ(journal->state(), JournalState::kUndoing);
+    journal->record_undoing();
+    const FileBytes again = files_->file(kTestName);
+    for (const size_t lost : {0u, 1u}) {
+      FileBytes after = again;
+      header_copy(after, lost)[100] ^= std::byte{1};
+      EXPECT_EQ(open(after)->state(), JournalState::kUndoing);
+      const auto left = decode_header(header_copy(after, 1 - lost), "");
+      EXPECT_EQ(left->undo_log_bytes, Bytes(8192));
+    }
+  }
+}
+
 TEST_F(DamagedJournalTest, WhatWasNeverAJournalIsRefused) {
   EXPECT_EQ(open_unless_damaged({}), nullptr);
   EXPECT_EQ(open_unless_damaged(FileBytes(copying_.size())), nullptr);

@@ -18,6 +18,36 @@ TEST_F(LivePool, AThinThatHasMovedOnIsStale) {
   expect_merged();
 }
 
+TEST_F(LivePool, AThinThatMovesOnWhileTheQuestionWaitsIsNotMerged) {
+  use_metadata([](MetadataBuilder&) {});
+  const std::vector<std::byte> before = scene->origin().contents();
+  const auto confirm = [&](const PlanReport&) {
+    MetadataBuilder later = *builder;
+    move_live_root(later, other_root);
+    metadata->overwrite(Bytes(0), later.image());
+    return true;
+  };
+  EXPECT_EQ(failure([&] { merger().merge(confirm); }), MessageId::kStale);
+  expect_untouched(before);
+  EXPECT_EQ(Journal::open(*directory, "journal", false), nullptr);
+  options.overrides.allow_stale = true;
+  EXPECT_EQ(merge().state, JournalState::kDone);
+}
+
+TEST_F(LivePool, AMetadataSnapshotThatIsReleasedWhileTheQuestionWaitsIsNotMerged) {
+  use_metadata([](MetadataBuilder&) {});
+  const std::vector<std::byte> before = scene->origin().contents();
+  const auto confirm = [&](const PlanReport&) {
+    MetadataBuilder later = *builder;
+    later.superblock().held_root.set(0);
+    later.fix_checksum(0);
+    metadata->overwrite(Bytes(0), later.image());
+    return true;
+  };
+  EXPECT_EQ(failure([&] { merger().merge(confirm); }), MessageId::kMetadataSnapshotGone);
+  expect_untouched(before);
+}
+
 TEST_F(LivePool, AThinThatMovesOnDuringTheMergeIsNotCalledDone) {
   use_metadata([](MetadataBuilder&) {});
   bool moved = false;
