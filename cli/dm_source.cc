@@ -70,9 +70,17 @@ DmSource::DmSource(const Options& options, uint64_t device_number)
     changes_ = {};
   }
   const auto note_changes = [this] { note(); };
-  has_reclaimed_ = options.command == Command::kAbort
-                       ? give_up_metadata_snapshot(changes_, note_changes)
-                       : reclaim_metadata_snapshot(changes_, note_changes);
+  if (options.command == Command::kAbort) {
+    has_reclaimed_ = give_up_metadata_snapshot(changes_, note_changes);
+    return;
+  }
+  try {
+    has_reclaimed_ = reclaim_metadata_snapshot(changes_, note_changes);
+  } catch (const Error& error) {
+    if (error.id() != MessageId::kUnfitPool) throw;
+    throw Error(error.id(), error.what(),
+                error.next() + ", or give the merge up: extmerge abort " + place_.path);
+  }
 }
 
 bool DmSource::is_ours(const Journal& journal) const {
@@ -147,17 +155,6 @@ void DmSource::complete_plan(PlanReport& report) const {
 bool DmSource::must_begin_anew() const {
   const auto journal = Journal::open(*place_.directory, place_.name, false, false);
   return journal && journal->state() == JournalState::kCopying && is_ours(*journal);
-}
-
-void DmSource::abort() {
-  const auto journal = Journal::open(*place_.directory, place_.name, false, false);
-  // Who names the journal means that merge, whatever it is of.
-  if (journal && !options_.source.empty() && !is_ours(*journal)) {
-    throw Error(MessageId::kHalfMerged,
-                "the unfinished merge in " + place_.path + " is not of " + thin_name(),
-                "finish it, or give it up: extmerge abort " + place_.path);
-  }
-  remove_journal(place_);
 }
 
 MergeTarget DmSource::resume_target() {

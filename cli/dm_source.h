@@ -39,7 +39,7 @@ class DmSource final : public NamedSource {
   void planned() override { hold_.reset(); }
   void done() override {}
   Error failed(const Error& error) override { return error; }
-  void abort() override;
+  void abort() override { remove_journal(place_); }
   const JournalPlace& place() const override { return place_; }
 
  private:

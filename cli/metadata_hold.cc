@@ -61,8 +61,7 @@ ThinPool recorded_pool(const SystemChanges& changes) {
   throw Error(MessageId::kUnfitPool,
               "a killed run may have left a metadata snapshot in the pool " + changes.pool +
                   ", which is not active",
-              "activate it and run the same command again; if it is gone for good, so is the "
-              "metadata snapshot: extmerge abort");
+              "activate it and run the same command again");
 }
 
 // Whether the held root knows a thin of that id: a freeze that only we can have made.

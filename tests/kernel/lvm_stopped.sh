@@ -41,6 +41,7 @@ refuses_now() {
   "$EXTMERGE" "$@" > /run/said 2>&1 || status=$?
   [[ $status =~ ^[56]$ ]] || fail "$* ended with $status in mid-merge: $(< /run/said)"
 }
+kill -STOP $merger # so that it is not done before all of this is, however slow the machine
 refuses_now "${merge[@]}" $vg/$snap_lv
 refuses_now resume --batch-mode $vg/$snap_lv
 refuses_now abort $vg/$snap_lv
@@ -51,6 +52,7 @@ for words in "verify" "${merge[*]} --restart"; do
   has_tag || fail "$words took the origin's tag"
   is_writable -real || fail "$words made the layer below the origin read-only"
 done
+kill -CONT $merger
 stop
 new_snapshot other
 refuses 4 other resume --batch-mode $vg/$snap_lv
