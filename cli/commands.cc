@@ -70,7 +70,7 @@ std::vector<Error> plan(const Options& options, Signals& signals, TerminalLine& 
     const ProgressDisplay display(progress, signals, terminal, display_settings(options, names));
     MergeOptions wishes = options.merge;
     wishes.last_round = options.finish;
-    if (source && source->must_begin_anew()) wishes.restart = true;
+    if (source && !wishes.restart) wishes.restart = source->must_begin_anew();
     Merger merger(std::move(target), wishes, progress, signals.stop_token());
     RunListener each_run;
     if (options.ranges) {

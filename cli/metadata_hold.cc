@@ -64,6 +64,12 @@ ThinPool recorded_pool(const SystemChanges& changes) {
               "activate it and run the same command again");
 }
 
+void forget_hold(SystemChanges& changes, const MetadataHold::Note& note) {
+  changes.holding = false;
+  changes.held.clear();
+  note();
+}
+
 // Whether the held root knows a thin of that id: a freeze that only we can have made.
 bool knows_thin(const ThinPool& pool, MetadataBlock held_root, ThinId id) {
   const auto device = open_metadata(pool);
@@ -179,9 +185,7 @@ void MetadataHold::release() {
         "cannot release the metadata snapshot of " + pool_.name + ": " + errno_text(failure),
         "release it by hand: " + release_command(pool_));
   }
-  changes_.holding = false;
-  changes_.held.clear();
-  note_();
+  forget_hold(changes_, note_);
 }
 
 bool reclaim_metadata_snapshot(SystemChanges& changes, const MetadataHold::Note& note) {
@@ -202,9 +206,7 @@ bool reclaim_metadata_snapshot(SystemChanges& changes, const MetadataHold::Note&
           "release it by hand: " + release_command(pool));
     }
   }
-  changes.holding = false;
-  changes.held.clear();
-  note();
+  forget_hold(changes, note);
   return true;
 }
 
@@ -216,9 +218,7 @@ bool give_up_metadata_snapshot(SystemChanges& changes, const MetadataHold::Note&
     spdlog::warn("{}. If it is activated some day: dmsetup message {} 0 release_metadata_snap",
                  printable(error.what()), printable(changes.pool));
   }
-  changes.holding = false;
-  changes.held.clear();
-  note();
+  forget_hold(changes, note);
   return true;
 }
 

@@ -108,7 +108,7 @@ using ConfirmPlan = std::function<bool(const PlanReport&, const DeviceNames&)>;
 MergeReport merge_round(const Options& options, NamedSource& source,
                         const ConfirmPlan& confirmation, Progress& progress, Signals& signals) {
   MergeOptions wishes = options.merge;
-  if (confirmation && source.must_begin_anew() && !wishes.restart) {
+  if (confirmation && !wishes.restart && source.must_begin_anew()) {
     say("the thin was not kept as it was when the merge began: beginning anew");
     wishes.restart = true;
   }

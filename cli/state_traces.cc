@@ -21,6 +21,17 @@ bool says_nothing(const SystemChanges& changes) {
          !changes.freeze_id && !changes.merged_id;
 }
 
+// The record that was found, without what has been put right since, if it was so.
+std::optional<SystemChanges> settled(std::optional<SystemChanges> record, bool has_journal) {
+  if (!record) return {};
+  record->holding = record->origin_activated = false;
+  record->held.clear();
+  record->carrier.clear();
+  record->pool_was_active = true;
+  if (!has_journal && says_nothing(*record)) return {};
+  return record;
+}
+
 }  // namespace
 
 StateTraces::StateTraces(const Options& options, JournalPlace& place, const SystemChanges& changes)
@@ -54,15 +65,7 @@ void StateTraces::restore() {
   DurableDirectory& directory = *place_.directory;
   const bool has_journal = directory.open(place_.name, false) != nullptr;
   const auto now = read_changes(directory, place_.name);
-  std::optional<SystemChanges> kept = has_begun_ ? before_ : now;
-  if (kept && has_begun_) {
-    // That was put right, if it was so.
-    kept->holding = kept->origin_activated = false;
-    kept->held.clear();
-    kept->carrier.clear();
-    kept->pool_was_active = true;
-  }
-  if (kept && has_begun_ && !has_journal && says_nothing(*kept)) kept.reset();
+  const auto kept = has_begun_ ? settled(before_, has_journal) : now;
   if (kept && kept != now) write_changes(directory, place_.name, *kept);
   if (!kept && now) directory.remove(changes_name(place_.name));
   if (!kept && !has_journal) directory.remove(lock_name(place_.name));

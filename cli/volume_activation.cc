@@ -114,28 +114,28 @@ void VolumeSource::settle_activation() {
 // Made for a layer below the origin that nobody sees come: udev is not told of the thin, so that
 // nothing mounts it.
 Carrier VolumeSource::carrier() {
-  const auto failure = std::make_shared<std::optional<Error>>();
-  const auto activate = [this, failure](const LogicalVolume* thin) {
-    if (!thin) return false;
-    changes_.carrier = thin->uuid;
-    changes_.boot = boot_id();
-    note();
-    try {
-      lvm_.run_unannounced({"lvchange", "-ay", "-K", thin->full_name()}, "");
-    } catch (const Error& error) {
-      if (error.id() == MessageId::kStopped) throw;
-      spdlog::info("{}", printable(error.what()));
-      *failure = error;
-    }
-    return find_dm_device(volume_.origin.dm_uuid("-real")).has_value();
+  const auto activate_one = [this] {
+    std::optional<Error> failure;
+    const auto makes_layer = [&](const LogicalVolume* thin) {
+      if (!thin) return false;
+      changes_.carrier = thin->uuid;
+      changes_.boot = boot_id();
+      note();
+      try {
+        lvm_.run_unannounced({"lvchange", "-ay", "-K", thin->full_name()}, "");
+      } catch (const Error& error) {
+        if (error.id() == MessageId::kStopped) throw;
+        spdlog::info("{}", printable(error.what()));
+        failure = error;
+      }
+      return find_dm_device(volume_.origin.dm_uuid("-real")).has_value();
+    };
+    // The freeze cannot be written to, but a volume_list may not have it.
+    if (makes_layer(frozen()) || makes_layer(&volume_.snap)) return;
+    check_activation();
+    if (failure) throw *failure;
   };
-  // The freeze cannot be written to, but a volume_list may not have it.
-  return {[this, activate, failure] {
-            if (activate(frozen()) || activate(&volume_.snap)) return;
-            check_activation();
-            if (*failure) throw **failure;
-          },
-          [this] { settle_carrier(); }};
+  return {activate_one, [this] { settle_carrier(); }};
 }
 
 void VolumeSource::settle_carrier() {

@@ -135,10 +135,8 @@ std::optional<VolumeSource::Begun> VolumeSource::journal_state(bool to_act_on_it
   } catch (const Error& error) {
     // --restart replaces a journal that cannot be read. Until then the merge in it counts as
     // unfinished, and as that of another thin.
-    const bool is_unreadable =
-        error.id() == MessageId::kDamagedJournal || error.id() == MessageId::kJournalVersion;
-    const bool is_replaced =
-        is_unreadable && options_.merge.restart && Journal::is_ours(*place_.directory, place_.name);
+    const bool is_replaced = is_unreadable_journal(error) && options_.merge.restart &&
+                             Journal::is_ours(*place_.directory, place_.name);
     if (!is_replaced) throw;
     return Begun{JournalState::kCopying, {static_cast<ThinId>(UINT32_MAX), 0}};
   }

@@ -361,4 +361,8 @@ Extent Journal::extent_at(Bytes position) {
   return extent;
 }
 
+bool is_unreadable_journal(const Error& error) {
+  return error.id() == MessageId::kDamagedJournal || error.id() == MessageId::kJournalVersion;
+}
+
 }  // namespace extmerge

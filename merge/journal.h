@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "io/durable_file.h"
+#include "io/error.h"
 #include "merge/plan.h"
 
 namespace extmerge {
@@ -177,5 +178,8 @@ std::string lock_name(const std::string& name);  // NAME.lock
 // The journal of an origin in the state directory: 16 hexadecimal digits of the
 // XXH3 of its identity, and ".journal".
 std::string default_journal_name(const std::string& origin_identity);
+
+// Whether open() failed for what is in the journal: it is damaged, or of another version.
+bool is_unreadable_journal(const Error& error);
 
 }  // namespace extmerge

@@ -280,9 +280,7 @@ std::unique_ptr<Journal> Merger::open_journal(bool writable) {
   } catch (const Error& error) {
     // A journal that cannot be read can be given up like any unfinished one, but
     // only if it is a journal.
-    const bool unreadable =
-        error.id() == MessageId::kDamagedJournal || error.id() == MessageId::kJournalVersion;
-    if (!unreadable || !options_.restart) throw;
+    if (!is_unreadable_journal(error) || !options_.restart) throw;
     refuse_to_lose_undo();
     if (Journal::is_ours(directory, target_.journal.name)) return nullptr;
     throw Error(MessageId::kNotAJournal, target_.journal.path + " is not a journal of extmerge",

@@ -287,6 +287,17 @@ dmsetup remove other
 message "delete 4"
 merges $snap
 
+note "a journal that cannot be read: --restart replaces it"
+rm -f /run/state/*
+change_again
+change 42
+dmsetup remove snap
+readonly_thin snap 1
+kill_in_the_middle merge --yes --batch-mode --rate-limit 2M --checkpoint-interval 256k $snap
+truncate -s 100 /run/state/*.journal
+refuses 6 EXM-603 merge --yes $snap
+merges --restart $snap
+
 note "killed with the metadata snapshot held, and the pool is not there any more: abort gives the record up"
 for attempt in 1 2 3 4 5 6 7 8 9 10; do
   change_again
