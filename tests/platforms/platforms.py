@@ -92,7 +92,8 @@ class Root:
         kept = [f"{name}={value}" for name, value in os.environ.items() if name.lower() in ("http_proxy", "https_proxy", "no_proxy")]
         return subprocess.run(["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child",
                                "bash", "-c", ENTER, "enter", self.path, "env", "-i", "-C", "/root/extmerge",
-                               "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8", "TERM=dumb", *kept,
+                               "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8", "TERM=dumb",
+                               "EXTMERGE_INSTALLED_KERNEL=1", *kept,
                                *command], check=False, **options)
 
     def says(self, command):
