@@ -200,17 +200,22 @@ TEST(PipelineThreads, AStopWakesTheRateLimit) {
   CopyScene scene(shape);
   PipelineOptions options = small_pieces();
   options.rate_limit = Bytes(1);  // a sector in eight and a half minutes
+  std::atomic<bool> has_written = false;
+  scene.world().on_operation(
+      [&](const Operation& o) { has_written = has_written || o.kind == Kind::kWrite; });
   std::stop_source stop;
   Clock::time_point requested;
   std::jthread stopper([&] {
-    std::this_thread::sleep_for(50ms);
+    const auto give_up = Clock::now() + 10s;
+    while (!has_written && Clock::now() < give_up) std::this_thread::sleep_for(1ms);
+    std::this_thread::sleep_for(50ms);  // time for the copy to wait for its next sector
     requested = Clock::now();
     stop.request_stop();
   });
   EXPECT_EQ(scene.try_copy(options, {}, stop.get_token()), MessageId::kStopped);
   const auto returned = Clock::now();
   stopper.join();
-  EXPECT_LT(returned - requested, 500ms);
+  EXPECT_LT(returned - requested, 5s);
   EXPECT_EQ(scene.recorded(), 512u) << "the first sector";
 }
 

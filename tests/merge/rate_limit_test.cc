@@ -107,7 +107,7 @@ TEST(RateLimit, AStopEndsALongSleepAtOnce) {
     stop.request_stop();
   });
   EXPECT_FALSE(limit.wait_for(Bytes(512), stop.get_token()));
-  EXPECT_LT(Clock::now() - start, 500ms);
+  EXPECT_LT(Clock::now() - start, 5s);
 }
 
 TEST(RateLimit, PiecesAreATenthOfASecondInWholeUnits) {

@@ -70,7 +70,7 @@ BUGS = [
      "if (blocks == 0 || next.thin != thin + blocks || next.data != data + blocks) return false;",
      "if (blocks == 0 || next.thin != thin + blocks) return false;"),
     ("a foreign origin's journal is accepted", "merge/journal_choice.cc",
-     "if (record.origin.identity != wanted.origin.identity) {", "if (false) {"),
+     "if (!is_same_identity(record.origin.identity, wanted.origin.identity)) {", "if (false) {"),
     ("another pool's journal is accepted", "merge/journal_choice.cc",
      "  if (!same_pool(begun, wanted) || begun.thin_id != wanted.thin_id) {",
      "  if (begun.thin_id != wanted.thin_id) {"),
