@@ -74,7 +74,7 @@ JournalDecision decide_unfinished(const Journal& journal, const MergeRecord& wan
   }
   // An old plan is finished only where that is what was asked for: `merge` has
   // just shown the new one.
-  if (!same_plan(begun, wanted) && !(wishes.must_resume && wishes.allow_stale)) {
+  if (begun.digest != wanted.digest && !(wishes.must_resume && wishes.allow_stale)) {
     const bool other_limits =
         begun.plan_end != wanted.plan_end || begun.block_size != wanted.block_size;
     return refuse(MessageId::kStale,

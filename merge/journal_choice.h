@@ -6,7 +6,7 @@
 //
 //   none                                     new
 //   of another origin                        refuse
-//   unfinished, same source, same plan       go on
+//   unfinished, same source, same plan       go on, wherever a repair has put the tree's nodes
 //   unfinished, otherwise                    refuse (half merged; stale); --restart: new
 //   done, same plan                          refuse (done already);       --again: new
 //   done, another plan (written since)       new, if the origin is as the merge left it; --again:

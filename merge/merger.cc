@@ -141,7 +141,7 @@ MergeReport Merger::merge(const Confirm& confirm, const Notice& notice) {
     // Every planned byte is durable. Whether they are the right ones, and still
     // the ones to merge, and nobody else has come to use the origin:
     verify_merged(*journal, source, *origin);
-    refuse_changed_source(source, journal->record(), report.plan);
+    refuse_changed_source(source, wanted, report.plan);
     refuse_new_users(report.plan);
     refuse_newly_harmed(*journal, report.plan);
     journal->record_done(fingerprint(*journal, *origin));

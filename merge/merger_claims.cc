@@ -338,11 +338,14 @@ std::unique_ptr<Journal> Merger::begin_or_go_on(Source& source, BlockDevice& ori
 }
 
 // A sample of what the position claims must be on the origin. If a device is known by a name that
-// others may have as well, everything that the position claims is compared.
+// others may have as well, everything that the position claims is compared; likewise if the tree
+// has another root: a repair moves the same mappings, a thin that was discarded and written again
+// may have the same mappings by chance.
 void Merger::refuse_unmerged(Journal& journal, Source& source, BlockDevice& origin,
                              const MergeRecord& wanted) {
   const Bytes position = journal.progress().position;
-  const bool is_certain = are_certainly_same(journal.record(), wanted);
+  const bool is_certain = are_certainly_same(journal.record(), wanted) &&
+                          journal.record().mapping_root == wanted.mapping_root;
   std::optional<Bytes> difference;
   if (is_certain || position == Bytes(0)) {
     const auto found = compare_sample(journal, source.data(), origin, position);

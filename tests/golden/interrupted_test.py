@@ -2,6 +2,8 @@
 """A merge that is stopped or killed is finished by the same command."""
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import time
@@ -79,6 +81,30 @@ class Interrupted(GoldenTest):
         self.extmerge("resume", journal)
         self.assert_merged(self.pool, 1, self.origin)
         self.extmerge("resume", journal, status=6)
+
+    def test_metadata_that_was_repaired_in_between_is_gone_on_with(self):
+        at = self.source.index("--metadata") + 1
+        metadata, dump = os.path.join(self.folder, "metadata.img"), os.path.join(self.folder, "dump.xml")
+        shutil.copyfile(self.source[at], metadata)
+        self.source[at] = metadata
+        planned = self.extmerge_json("plan", *self.source)
+        merge = self.start()
+        self.wait_for_progress(merge, 0)
+        merge.send_signal(signal.SIGKILL)
+        merge.wait(timeout=10)
+        # The same mappings in other blocks, in the same file.
+        subprocess.run(["thin_dump", "-m", metadata, "-o", dump], check=True)
+        with open(dump, encoding="ascii") as file:
+            text = file.read()
+        blocks = os.path.getsize(self.pool.data) // self.pool.block_size  # 0.9.0 writes 0 for a metadata snapshot
+        with open(dump, "w", encoding="ascii") as file:
+            file.write(re.sub('nr_data_blocks="[0-9]+"', f'nr_data_blocks="{blocks}"', text))
+        subprocess.run(["thin_restore", "-i", dump, "-o", metadata], check=True, stdout=subprocess.DEVNULL)
+        self.source.append("--live-root")
+        repaired = self.extmerge_json("plan", *self.source)
+        self.assertEqual(repaired["plan_id"], planned["plan_id"])
+        self.assertGreater(repaired["resumable_from"], 0)
+        self.finish()
 
     def test_another_merge_of_the_same_origin_is_kept_out(self):
         merge = self.start()
