@@ -221,12 +221,6 @@ UndoReport Merger::undo(const ConfirmUndo& confirm, const Notice& notice) {
                 "make it as long as it was");
   }
 
-  if (!options_.overrides.allow_container) {
-    const auto readable = target_.open(target_.origin, OpenMode::kReadOnly, alignment_of(size));
-    if (const auto container = find_container(*readable, target_.origin.path))
-      throw container_refused(*container, "origin", target_.origin.path);
-  }
-
   // The log, and that it is the merge's own.
   journal->check_undo_log_is_known();
   const JournalPlace place = target_.undo_log_at(record.undo_log);
@@ -239,6 +233,15 @@ UndoReport Merger::undo(const ConfirmUndo& confirm, const Notice& notice) {
   const UndoSize found = size_of_undo(*log, record.undo_log, *journal, stop_);
   report.ranges = found.ranges;
   report.saved_bytes = found.saved_bytes;
+
+  if (!options_.overrides.allow_container) {
+    const auto readable = target_.open(target_.origin, OpenMode::kReadOnly, alignment_of(size));
+    const auto container = find_container(*readable, target_.origin.path);
+    // The merge itself may have written such bytes, as the thin had them. Whether the origin is as
+    // the merge left it is checked below.
+    const bool is_merged = container && (container->at_start ? found.has_start : found.end == size);
+    if (container && !is_merged) throw container_refused(*container, "origin", target_.origin.path);
+  }
 
   // Who else would see it.
   refuse_undo(*journal);

@@ -50,6 +50,8 @@ UndoSize size_of_undo(DurableFile& log, const std::string& path, const Journal& 
                     "the undo log " + path + " has saved what lies past the plan's end",
                     "nothing of it was put back; restore the file from a copy");
       }
+      size.has_start |= range.offset == Bytes(0);
+      size.end = std::max(size.end, range.offset + range.length);
     }
     size.ranges += record.ranges.size();
     size.saved_bytes += length_of(record);

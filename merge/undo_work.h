@@ -36,6 +36,8 @@ namespace extmerge {
 struct UndoSize {
   uint64_t ranges = 0;
   Bytes saved_bytes;
+  bool has_start = false;  // the origin's first byte is among them
+  Bytes end;               // behind the last of them on the origin
 };
 UndoSize size_of_undo(DurableFile& log, const std::string& path, const Journal& journal,
                       const std::stop_token& stop);

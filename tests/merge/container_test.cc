@@ -252,6 +252,17 @@ TEST_F(ContainerMerge, WhatTheThinItselfHoldsAtItsStartIsMergedResumedAndMergedA
   EXPECT_EQ(merge().state, JournalState::kDone);
 }
 
+TEST_F(ContainerMerge, WhatTheMergeItselfWroteIsUndone) {
+  const std::vector<std::byte> before = scene->origin().contents();
+  target = scene->target(directory);
+  target->undo_log = target->undo_log_at("/state/undo");
+  overwrite(scene->data(), 4 * kBlock);
+  EXPECT_EQ(merge().state, JournalState::kDone);
+  EXPECT_EQ(std::memcmp(scene->origin().contents().data(), qcow2().data(), 512), 0);
+  merger().undo([](const UndoReport&) { return true; });
+  EXPECT_EQ(first_difference(scene->origin().contents(), before), "");
+}
+
 TEST_F(ContainerMerge, AnOriginThatBecameOneIsNeitherResumedNorUndone) {
   target = scene->target(directory);
   target->undo_log = target->undo_log_at("/state/undo");
@@ -259,6 +270,20 @@ TEST_F(ContainerMerge, AnOriginThatBecameOneIsNeitherResumedNorUndone) {
   overwrite(scene->origin());
   const auto before = scene->origin().contents();
   EXPECT_EQ(failure([&] { merger().resume(); }), MessageId::kContainer);
+  // The merge had written there, and not this.
+  EXPECT_EQ(failure([&] { merger().undo([](const UndoReport&) { return true; }); }),
+            MessageId::kOriginChanged);
+  expect_untouched(before);
+}
+
+TEST_F(ContainerMerge, AnOriginThatBecameOneWhereTheMergeWroteNothingIsNotUndone) {
+  target = scene->target(directory);
+  target->undo_log = target->undo_log_at("/state/undo");
+  merge_in_part();
+  const std::vector<std::byte> footer = disk_with({{0, "conectix\0\0\0\x02"sv}});
+  scene->origin().overwrite(Bytes(scene->origin().contents().size() - 512),
+                            std::span(footer).first(512));
+  const auto before = scene->origin().contents();
   EXPECT_EQ(failure([&] { merger().undo([](const UndoReport&) { return true; }); }),
             MessageId::kContainer);
   expect_untouched(before);
