@@ -73,6 +73,9 @@ std::string of_xfs(const FileDescriptor& file) {
 std::string file_system_id(const std::string& path) {
   const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
   struct statfs status {};
+  if (!file && (errno == EMFILE || errno == ENFILE || errno == ENOMEM)) {
+    throw system_error("open", path, errno, MessageId::kCannotLook);
+  }
   if (!file || ::fstatfs(file.get(), &status) != 0) return "";
   std::string id;
   switch (static_cast<uint64_t>(status.f_type)) {

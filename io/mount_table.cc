@@ -57,10 +57,10 @@ std::vector<Mount> read_mounts(const SystemRoot& root) {
   for (std::string line; std::getline(lines, line);) {
     std::istringstream words(line);
     Mount mount;
-    std::string parent, device, root_in_it, point, word, type, source;
+    std::string parent, device, root_in_it, point, word, source;
     words >> mount.id >> parent >> device >> root_in_it >> point;
     while (words >> word && word != "-") continue;
-    words >> type >> source;
+    words >> mount.type >> source;
     unsigned major = 0, minor = 0;
     if (!words || std::sscanf(device.c_str(), "%u:%u", &major, &minor) != 2) continue;
     mount.device_number = gnu_dev_makedev(major, minor);
@@ -74,17 +74,18 @@ std::vector<Mount> read_mounts(const SystemRoot& root) {
 std::vector<uint64_t> devices_under(const SystemRoot& root, const Mount& mount) {
   // Major 0 is for file systems without a device of their own.
   if (gnu_dev_major(mount.device_number) != 0) return {mount.device_number};
-  struct stat status;
-  if (mount.source.empty() || mount.source.front() != '/' ||
-      ::stat(mount.source.c_str(), &status) != 0 || !S_ISBLK(status.st_mode)) {
-    return {};
-  }
+  struct stat status {};
+  const bool is_known = mount.source.starts_with('/') &&
+                        ::stat(mount.source.c_str(), &status) == 0 && S_ISBLK(status.st_mode);
+  if (!is_known && mount.type != "btrfs") return {};
+  std::vector<uint64_t> all;
   for (const std::filesystem::path& each :
        entries_of(KernelFiles::kSysfs, root.sys + "/fs/btrfs")) {
-    std::vector<uint64_t> devices = device_numbers_in(each / "devices");
-    if (std::find(devices.begin(), devices.end(), status.st_rdev) != devices.end()) return devices;
+    const std::vector<uint64_t> devices = device_numbers_in(each / "devices");
+    if (is_known && std::ranges::find(devices, status.st_rdev) != devices.end()) return devices;
+    all.insert(all.end(), devices.begin(), devices.end());
   }
-  return {status.st_rdev};
+  return is_known ? std::vector<uint64_t>{status.st_rdev} : all;
 }
 
 Error unknown_device(const SystemRoot& root, uint64_t device_number, const std::string& what) {

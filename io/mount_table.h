@@ -28,13 +28,15 @@ struct Mount {
   uint64_t device_number = 0;  // st_dev of the files in it, but for btrfs
   std::string mount_point;
   std::string source;
+  std::string type;
 };
 
 std::vector<Mount> read_mounts(const SystemRoot& root);
 
 // The block devices a file system lies on: its own number where that is one.
 // btrfs, which has an anonymous one, is known by its source, and its further
-// devices by sys/fs/btrfs. None for tmpfs, NFS and the like.
+// devices by sys/fs/btrfs: those of all of them if the source has no node here
+// (a chroot, a container). None for tmpfs, NFS and the like.
 std::vector<uint64_t> devices_under(const SystemRoot& root, const Mount& mount);
 
 // The devices under the file system of the file `path`; statx() says `status` of it. A file system

@@ -120,11 +120,13 @@ TEST(MountTable, ReadsThisMachinesOwn) {
 
 TEST(MountTable, KnowsTheDeviceOfAFileSystemByItsNumber) {
   FakeSystem system;
-  EXPECT_EQ(devices_under(system.root(), {1, gnu_dev_makedev(8, 3), "/", "anything"}),
+  EXPECT_EQ(devices_under(system.root(), {1, gnu_dev_makedev(8, 3), "/", "anything", "ext4"}),
             (std::vector<uint64_t>{gnu_dev_makedev(8, 3)}));
-  EXPECT_TRUE(devices_under(system.root(), {1, gnu_dev_makedev(0, 3), "/", "tmpfs"}).empty());
-  EXPECT_TRUE(devices_under(system.root(), {1, gnu_dev_makedev(0, 3), "/", "/none"}).empty());
-  EXPECT_TRUE(devices_under(system.root(), {1, gnu_dev_makedev(0, 3), "/", ""}).empty());
+  EXPECT_TRUE(
+      devices_under(system.root(), {1, gnu_dev_makedev(0, 3), "/", "tmpfs", "tmpfs"}).empty());
+  EXPECT_TRUE(
+      devices_under(system.root(), {1, gnu_dev_makedev(0, 3), "/", "/none", "nfs"}).empty());
+  EXPECT_TRUE(devices_under(system.root(), {1, gnu_dev_makedev(0, 3), "/", "", "tmpfs"}).empty());
 }
 
 TEST(MountTable, KnowsAllDevicesOfABtrfsByTheOneThatIsNamed) {
@@ -132,7 +134,7 @@ TEST(MountTable, KnowsAllDevicesOfABtrfsByTheOneThatIsNamed) {
   const ScratchLoopDevice loop(scratch.make_file("image", 1 << 20));
   SKIP_UNLESS(loop);
   FakeSystem system;
-  const Mount mount{1, gnu_dev_makedev(0, 50), "/srv", loop.path()};
+  const Mount mount{1, gnu_dev_makedev(0, 50), "/srv", loop.path(), "btrfs"};
   EXPECT_EQ(devices_under(system.root(), mount), (std::vector<uint64_t>{loop.number()}));
 
   system.add_device("loopx", gnu_dev_major(loop.number()), gnu_dev_minor(loop.number()));
@@ -141,6 +143,17 @@ TEST(MountTable, KnowsAllDevicesOfABtrfsByTheOneThatIsNamed) {
   system.add_btrfs("aaaa", {"sdc"});
   system.add_btrfs("bbbb", {"loopx", "sdb"});
   EXPECT_EQ(devices_under(system.root(), mount), (std::vector<uint64_t>{loop.number(), second}));
+}
+
+TEST(MountTable, TakesEveryBtrfsForTheOneWhoseDeviceHasNoNodeHere) {
+  FakeSystem system;
+  const uint64_t first = system.add_device("sdb", 8, 16), second = system.add_device("sdc", 8, 32);
+  system.add_btrfs("aaaa", {"sdb"});
+  system.add_btrfs("bbbb", {"sdc"});
+  const Mount mount{1, gnu_dev_makedev(0, 50), "/srv", "/no/such/node", "btrfs"};
+  std::vector<uint64_t> devices = devices_under(system.root(), mount);
+  std::ranges::sort(devices);
+  EXPECT_EQ(devices, (std::vector<uint64_t>{first, second}));
 }
 
 TEST(MountTable, ListsSwapByItsPath) {
