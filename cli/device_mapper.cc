@@ -70,6 +70,10 @@ bool ask(const Task& task) {
   const int error_number = task ? dm_task_get_errno(task.get()) : ENOMEM;
   if (error_number == ENXIO || !has_block_driver("device-mapper")) return false;
   const std::string control = std::string(dm_dir()) + "/control";
+  if (::geteuid() != 0 && ::access(control.c_str(), R_OK | W_OK) != 0 && errno == EACCES) {
+    throw Error(MessageId::kPermission, "device-mapper does not answer this user",
+                "run extmerge as root");
+  }
   std::string why = "device-mapper does not answer";
   if (error_number != 0 || ::access(control.c_str(), R_OK | W_OK) != 0) {
     why += ": " + errno_text(error_number != 0 ? error_number : errno);
@@ -273,7 +277,8 @@ bool remove_dm_device(uint64_t device_number, const UdevStep& udev) {
 
 void remove_when_closed(uint64_t device_number, const UdevStep& udev) {
   const Task task = removal_of(device_number);
-  if (!task || !dm_task_deferred_remove(task.get()) || !udev.run(task.get(), UdevRules::kHidden)) {
+  if (!task || !dm_task_deferred_remove(task.get()) ||
+      !udev.run(task.get(), UdevRules::kHiddenUntilClosed)) {
     throw cannot("remove", device_number, error_number_of(task));
   }
 }

@@ -52,6 +52,11 @@ bool takes_command_log(const std::vector<std::string>& words) {
   return std::find(words.begin(), words.end(), "-S") == words.end();
 }
 
+// Whether it came to print what it found.
+bool has_report(const CommandResult& result) {
+  return result.output.find("\"report\"") != std::string::npos;
+}
+
 std::string reason_of(const CommandResult& result) {
   std::string reason = reason_in_log(result.output);
   if (reason.empty()) reason = reason_in_lines(result.errors);
@@ -141,7 +146,12 @@ CommandResult Lvm::call(const std::vector<std::string>& words,
 std::vector<VolumeGroup> Lvm::groups() const {
   const CommandResult result = call({"vgs", "--nolocking", "--foreign", "--shared",
                                      "--reportformat", "json", "-o", vgs_fields()});
+  // It ends with a failure where any group is sick, and lists the others all the same.
   if (result.exit_status == 0) return parse_vgs(result.output);
+  if (has_report(result)) {
+    const std::vector<VolumeGroup> found = parse_vgs(result.output);
+    if (!found.empty()) return found;
+  }
   throw Error(MessageId::kLvmRefused, "LVM cannot list all volume groups: " + reason_of(result),
               "see vgs");
 }
@@ -187,10 +197,11 @@ std::vector<LogicalVolume> Lvm::volumes_unlocked(const std::string& vg) const {
 std::string Lvm::group_of(const std::string& lv_uuid) const {
   std::vector<std::string> words = lvs_words("--nolocking");
   words.insert(words.end(), {"-S", "lv_uuid=" + lv_uuid});
-  // It ends with a failure where any group is sick, and lists the others all the same.
   const CommandResult result = call(words);
-  for (const LogicalVolume& volume : parse_lvs(result.output)) {
-    if (volume.uuid == lv_uuid) return volume.vg;
+  if (has_report(result)) {  // see groups()
+    for (const LogicalVolume& volume : parse_lvs(result.output)) {
+      if (volume.uuid == lv_uuid) return volume.vg;
+    }
   }
   if (result.exit_status == 0) return {};
   check_root("LVM cannot list all volumes: " + reason_of(result));
@@ -199,6 +210,9 @@ std::string Lvm::group_of(const std::string& lv_uuid) const {
 }
 
 std::map<std::string, std::string> Lvm::external_origins(const std::string& vg) const {
+  // Several commands look before anything is changed; none of them waits for LVM after a stop.
+  if (stop_.stop_requested())
+    throw Error(MessageId::kStopped, "stopped as requested", "run the same command again");
   const PrivateFolder folder;
   const std::string path = folder.path() + "/metadata";
   run({"vgcfgbackup", "-f", path, vg}, "see vgs " + vg);

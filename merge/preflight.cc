@@ -84,7 +84,8 @@ std::vector<ThinBelow> thins_of_pool(const MergeTarget& target, const JournalPla
 Refusal check_exists(const DeviceFacts& facts, const std::string& role) {
   if (facts.exists) return {};
   return Error(MessageId::kNotFound, "there is no " + facts.path + " (the " + role + ")",
-               "check the name; an LVM volume may have to be activated first");
+               "check the name; an LVM volume may have to be activated first, and vgmknodes makes "
+               "a node of it that is missing");
 }
 
 Refusal check_kind(const DeviceFacts& facts, const std::string& role) {
