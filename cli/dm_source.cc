@@ -56,7 +56,7 @@ DmSource::DmSource(const Options& options, uint64_t device_number)
   pool_ = find_pool(arguments->pool);
 
   place_ = place_of(options, at_number(origin_number_)().identity, StateDirectory::kCreate);
-  lock_place(place_);
+  lock_place_patiently(place_, options);
   const auto recorded = read_changes(*place_.directory, place_.name);
   traces_.begin(recorded);
   changes_ = recorded.value_or(SystemChanges{});

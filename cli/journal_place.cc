@@ -3,6 +3,7 @@
 #include "cli/journal_place.h"
 
 #include <fcntl.h>
+#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -12,6 +13,7 @@
 #include <system_error>
 
 #include "cli/dm_holders.h"
+#include "cli/printable.h"
 #include "cli/system_changes.h"
 #include "io/file_device.h"
 #include "io/identity.h"
@@ -23,6 +25,9 @@ namespace extmerge {
 namespace fs = std::filesystem;
 
 namespace {
+
+// Of a second each.
+constexpr int kMoreLockAttempts = 10;
 
 // Null if there is no such directory.
 std::shared_ptr<DurableDirectory> open_if_there(const std::string& path) {
@@ -152,6 +157,18 @@ void lock_place(JournalPlace& place) {
   if (place.lock) return;
   throw Error(MessageId::kJournalLocked, place.path + " is in use by another extmerge",
               "wait for it (extmerge status " + place.path + "), or stop it");
+}
+
+void lock_place_patiently(JournalPlace& place, const Options& options) {
+  const bool is_patient = options.command == Command::kMerge || options.command == Command::kResume;
+  for (int left = is_patient ? kMoreLockAttempts : 0; left > 0 && !options.stop.stop_requested();
+       --left) {
+    place.lock = place.directory->try_lock(lock_name(place.name));
+    if (place.lock) return;
+    if (left == kMoreLockAttempts)
+      spdlog::info("waiting for another extmerge, which uses {}", printable(place.path));
+  }
+  lock_place(place);
 }
 
 void remove_journal(const JournalPlace& place) {

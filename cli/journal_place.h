@@ -37,6 +37,9 @@ std::string existing_part(const std::string& path);
 
 // Takes the journal's lock, for as long as the place lives. Throws kJournalLocked.
 void lock_place(JournalPlace& place);
+// Likewise. merge and resume wait some seconds: a `plan` that somebody runs just then is no reason
+// to fail.
+void lock_place_patiently(JournalPlace& place, const Options& options);
 
 // The journal and what was recorded beside it, gone for good.
 void remove_journal(const JournalPlace& place);

@@ -39,6 +39,8 @@ uint16_t flags_of(UdevRules rules) {
       return DM_UDEV_DISABLE_DISK_RULES_FLAG | DM_UDEV_DISABLE_OTHER_RULES_FLAG;
     case UdevRules::kHidden:
       break;
+    case UdevRules::kHiddenUntilClosed:
+      return flags_of(UdevRules::kHidden) | DM_UDEV_DISABLE_LIBRARY_FALLBACK;
   }
   return DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG | DM_UDEV_DISABLE_DISK_RULES_FLAG |
          DM_UDEV_DISABLE_OTHER_RULES_FLAG;

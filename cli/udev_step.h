@@ -23,6 +23,9 @@ enum class UdevRules {
   kAll,        // an ordinary volume: all links, and its contents are looked at
   kNamesOnly,  // its names in /dev/mapper and /dev/VG, and nobody looks at its contents
   kHidden,     // LVM's own hidden layers: its name in /dev/mapper and nothing else
+  // As kHidden, of a removal that waits until the node is closed: udev takes the name away then,
+  // and not libdevmapper at once.
+  kHiddenUntilClosed,
 };
 
 class UdevStep {

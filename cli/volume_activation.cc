@@ -80,10 +80,12 @@ void VolumeSource::check_pool_can_be_cleared(const LogicalVolume* freeze) const 
   const std::string left = (freeze ? "the freeze " + freeze->full_name() : "") +
                            (freeze && changes_.holding ? " and " : "") +
                            (changes_.holding ? "a metadata snapshot of extmerge's" : "");
+  const std::string marks = changes_.origin_marked ? ""
+                                                   : ". The marks of " + origin_name() + " and " +
+                                                         changes_.thin_name() + " are put back";
   throw Error(MessageId::kUnfitPool,
               "the pool " + volume_.pool.full_name() + " is in mode '" + status.mode +
-                  "' and keeps " + left + ". The marks of " + origin_name() + " and " +
-                  changes_.thin_name() + " are put back",
+                  "' and keeps " + left + marks,
               "make the pool writable (lvs -o +lv_health_status, the kernel's log), then run the "
               "same command again: it clears the pool");
 }
@@ -111,8 +113,9 @@ void VolumeSource::settle_activation() {
   note();
 }
 
-// Made for a layer below the origin that nobody sees come: udev is not told of the thin, so that
-// nothing mounts it.
+// Makes LVM put a layer below the origin without showing the origin. LVM does not tell udev of the
+// thin (no name in /dev/VG), but udev sees the kernel's own event and links the thin by its UUID
+// for that moment: a mount unit that waits for the UUID of an inactive SNAP may mount it.
 Carrier VolumeSource::carrier() {
   const auto activate_one = [this] {
     std::optional<Error> failure;

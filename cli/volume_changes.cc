@@ -166,6 +166,7 @@ void VolumeSource::drop_freeze() {
   list_again();
   if (const LogicalVolume* const freeze = frozen(); freeze && freeze->has_tag(kFreezeTag)) {
     check_not_only_copy(*freeze);
+    check_pool_can_be_cleared(freeze);
     lvm_.run({"lvremove", "-y", freeze->full_name()}, "remove it by hand");
   }
   changes_.freeze.clear();
@@ -447,6 +448,10 @@ void put_back_recorded(const Options& options, RecordedChanges& recorded) {
   }
   const auto volumes = recorded_group(lvm, changes);
   check_group(volumes);
+  if (find_by_uuid(volumes, changes.thin_uuid) || find_freeze(volumes, changes)) {
+    throw Error(MessageId::kPathChanged, changes.thin_name() + " or its freeze is there again",
+                "run the same command again");
+  }
   const LogicalVolume* const origin = find_by_uuid(volumes, changes.origin_uuid);
   if (origin && changes.origin_marked) unmark(lvm, *origin, changes);
   if (find_pool_of(volumes, changes.pool_uuid)) reclaim_metadata_snapshot(changes, note);

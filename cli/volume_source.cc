@@ -47,7 +47,7 @@ VolumeSource::VolumeSource(const Options& options, const std::string& name)
       volume_(find_thin_volume(lvm_, name)),
       traces_(options, place_, changes_) {
   place_ = place_of(options_, identity_of(volume_.origin), StateDirectory::kCreate);
-  lock_place(place_);
+  lock_place_patiently(place_, options_);
   look_again();  // whoever had the lock has changed it
   const auto recorded = read_changes(*place_.directory, place_.name);
   traces_.begin(recorded);
@@ -60,8 +60,12 @@ VolumeSource::VolumeSource(const Options& options, const std::string& name)
                 "name another file with --journal");
   }
   leave_out_freeze(volume_.origin_users, volume_.volumes);
-  // The lock is ours, so what is writable was left so, by a run that was killed.
-  if (changes_.origin_marked) clear_origin_nodes(volume_.origin);
+  // The lock is ours, and another state directory's merge has its node: what is writable was left
+  // so by a run that was killed.
+  if (changes_.origin_marked) {
+    refuse_other_merge(volume_.origin);
+    clear_origin_nodes(volume_.origin);
+  }
   // After a reboot what is active is so because somebody wants it so.
   if (changes_.boot != boot_id()) {
     changes_.pool_was_active = true;

@@ -227,6 +227,23 @@ class LinksTest(PathsTest):
                     self.assert_refused(words, *([6, 616] if words[-4:-1:2] == ["--journal", "--undo-log"] else []))
                     self.assertFalse(os.path.exists(new))
 
+    def test_a_new_undo_log_is_none_of_the_others(self):
+        """Of a merge that has no journal yet, so that nothing but its path can be wrong with it."""
+        fresh = self.make_pool()
+        self.addCleanup(lambda: self.assertEqual(fresh.origin_bytes(), before_it))
+        before_it = fresh.origin_bytes()
+        parts = {**self.protected(), "own metadata": fresh.metadata, "own data": fresh.data, "own origin": fresh.origin}
+        for part, path in parts.items():
+            for way, name in self.ways_to(path):
+                for words in (["plan", *fresh.source], ["merge", "--yes", *fresh.source]):
+                    with self.subTest(command=words[0], part=part, way=way):
+                        before = looks(*self.folders, fresh.folder)
+                        result = run(*words, "--undo-log", name, env=self.env)
+                        self.assertIn(result.returncode, (1, 6), result.stderr)
+                        self.assertRegex(result.stderr, "EXM-(1|6)")
+                        self.assertNotIn("was begun with", result.stderr)
+                        self.assertEqual(looks(*self.folders, fresh.folder), before)
+
     def test_undo_logs_and_journals_are_none_of_the_others(self):
         plan, merge = ["plan", *self.pool.source], ["merge", "--yes", "--restart", *self.pool.source]
         for part, path in self.protected().items():

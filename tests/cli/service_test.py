@@ -9,6 +9,28 @@ import unittest
 
 from support import EXTMERGE, PoolTest, environment
 
+UNIT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../cli/packaging/extmerge@.service.in")
+
+
+# Of systemd 253 and later, or with another meaning before.
+TOO_NEW = {"ProtectClock", "RestartSteps", "RestartMaxDelaySec", "RestartMode", "OpenFile", "LogFilterPatterns",
+           "ProcSubset", "PrivateIPC", "RestrictFileSystems", "ExecSearchPath", "ExtraFileDescriptor"}
+# The disks, and device-mapper's control node, are devices.
+HIDES_DEVICES = {"PrivateDevices", "DevicePolicy", "DeviceAllow"}
+
+
+class UnitTest(unittest.TestCase):
+    def test_its_settings_are_those_of_systemd_247_and_hide_no_device(self):
+        with open(UNIT, encoding="ascii") as file:
+            settings = dict(re.findall(r"^([A-Za-z]+)=(.*)$", file.read(), re.MULTILINE))
+        self.assertIn("ExecStart", settings)
+        self.assertEqual(set(settings) & (TOO_NEW | HIDES_DEVICES), set())
+
+    def test_it_tries_again_after_what_may_be_over_in_a_minute(self):
+        with open(UNIT, encoding="ascii") as file:
+            prevented = re.search(r"^RestartPreventExitStatus=(.*)$", file.read(), re.MULTILINE)[1]
+        self.assertEqual(prevented.split(), ["1", "2", "4", "6", "8", "9", "10"])
+
 
 class ServiceTest(PoolTest):
     def notified(self, *arguments):

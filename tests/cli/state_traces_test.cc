@@ -54,6 +54,15 @@ TEST_F(Traces, OfACommandThatFailsWhereThereIsNoRecordAreNone) {
   EXPECT_TRUE(directory_->names().empty());
 }
 
+TEST_F(Traces, AreNoFileOfSomebodyElseThatIsCalledAsTheLockWouldBe) {
+  const std::string text = "mine";
+  const auto file = directory_->create(lock_name(kTracedJournal));
+  file->write(Bytes(0), std::as_bytes(std::span(text)));
+  file->sync();
+  look([](StateTraces&) {});
+  EXPECT_EQ(directory_->names(), (std::vector<std::string>{lock_name(kTracedJournal)}));
+}
+
 TEST_F(Traces, AreTheRecordAsItWasFound) {
   write_changes(*directory_, kTracedJournal, recorded_);
   look([&](StateTraces& traces) {

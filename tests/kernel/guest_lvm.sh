@@ -225,6 +225,18 @@ no_cookie() {
   cookies=$(dmsetup udevcookies | tail -n +2)
   [[ -z $cookies ]] || fail "cookies are left: $cookies"
 }
+# links_are_right: each dm device has its name, a link or a node, and each link a device.
+links_are_right() {
+  local node name link
+  for node in /sys/block/dm-*; do
+    name=$(< "$node/dm/name")
+    [[ $(stat -Lc %t:%T "/dev/mapper/$name") == "$(stat -c %t:%T "/dev/${node##*/}")" ]] || fail "/dev/mapper/$name is missing, or another: $(ls -l /dev/mapper)"
+  done
+  for link in /dev/mapper/* /dev/$vg/*; do
+    [[ -e $link || $link == *"*" ]] || fail "$link leads nowhere"
+  done
+  ! is_active $snap_lv || [[ $(readlink -f /dev/$vg/$snap_lv) == "$(readlink -f "/dev/mapper/$(dm_name $snap_lv)")" ]] || fail "SNAP has no link"
+}
 # origin_is FILE
 origin_is() {
   find_origin

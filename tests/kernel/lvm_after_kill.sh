@@ -80,6 +80,26 @@ says 0 . resume --batch-mode $vg/$snap_lv
 origin_is /run/view
 nothing_left
 
+note "the pool turns read-only while it is copied from: the freeze stays in both, and the same command removes it"
+fresh 6
+origin_data | tail -c +$((4 * 1024 * 1024 + 1)) >> /run/view
+"$EXTMERGE" merge "${slowly[@]}" $vg/$snap_lv > /run/slow_said 2>&1 &
+merger=$!
+until is_copying; do
+  kill -0 $merger 2> /dev/null || fail "the merge ended too soon: $(< /run/slow_said)"
+  pause 0.02
+done
+turn_pool_read_only
+status=0
+wait $merger || status=$?
+((status == 4)) && grep -q 'EXM-425.*keeps' /run/slow_said || fail "it ended with $status: $(< /run/slow_said)"
+has_freeze || fail "the freeze is gone from LVM's metadata, and not from the pool"
+origin_is_kept || fail "the origin was left writable"
+quietly lvchange --refresh $vg/$pool_lv
+merges $vg/$snap_lv
+origin_is /run/view
+nothing_left
+
 # but_the_pool: and without what is in it still.
 but_the_pool() { grep -Ev "extmerge|^$vg-$pool_lv-tpool| $pool_lv " | tr -s ' '; }
 note "the same, and abort: all but the freeze is put back, which the next abort removes"

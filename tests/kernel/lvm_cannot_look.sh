@@ -64,6 +64,16 @@ refuses 3 'EXM-308: cannot look at /dev/mapper/control' merge --yes /dev/$vg/$sn
 EXTMERGE=$program
 quietly lvchange -an $vg/$snap_lv $vg/$pool_lv
 few_refuse merge --yes --batch-mode $vg/$snap_lv
+hide 'mount --bind /dev/null /proc/sys/kernel/random/boot_id'
+refuses 3 'EXM-308: cannot look at [^ ]*boot_id' merge --yes --batch-mode $vg/$snap_lv
+EXTMERGE=$program
+
+note "as a user"
+EXTMERGE="setpriv --reuid 1000 --clear-groups $program"
+status=0
+$EXTMERGE plan --state-dir /run/tmp/state $vg/$snap_lv > /run/said 2>&1 || status=$?
+((status == 2)) && grep -q EXM-201 /run/said || fail "a user's plan ended with $status: $(< /run/said)"
+EXTMERGE=$program
 
 note "without LVM itself"
 hide 'mount --bind /dev/null /usr/sbin/lvm'
@@ -85,6 +95,7 @@ quietly lvchange -ay $vg/$snap_lv
 stamp scatter /dev/$vg/$snap_lv 2 5 20
 origin_data > /run/before
 merges --undo-log /run/state/undo $vg/$snap_lv
+few_refuse verify $vg/$snap_lv
 few_refuse undo --yes $vg/$snap_lv
 says 0 . undo --yes $vg/$snap_lv
 origin_is /run/before

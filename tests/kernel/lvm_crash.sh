@@ -69,6 +69,7 @@ killed_merge() {
     fi
   fi
   again "${command[@]}" || fail "again: ${command[*]}: $(< /run/said)"
+  [[ $1 == kill_all_after ]] || no_cookie # a killed LVM leaves its own
   find_origin
   origin_data > /run/origin
   cmp -s /run/origin /run/view || cmp /run/origin /run/view_later || fail "the origin is not what it should be"

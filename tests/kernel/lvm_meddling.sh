@@ -156,37 +156,42 @@ else
 fi
 quietly lvchange -ay -K $vg/$snap_lv
 
-note "nobody can claim or mount the origin, from the moment it is writable until it is not"
+note "nobody can claim or mount the origin, from the moment it is claimed until it is not writable"
 claim_and_mount() {
   python3 - "$(dm_name $origin_lv)-extmerge" << 'CLAIM'
-import ctypes, errno, fcntl, glob, os, struct, sys, time
+import ctypes, errno, fcntl, glob, os, struct, subprocess, sys, time
 BLKROGET, MS_RDONLY = 0x125e, 1
-name, libc = sys.argv[1], ctypes.CDLL(None, use_errno=True)
+name, path, libc = sys.argv[1], None, ctypes.CDLL(None, use_errno=True)
 def writable():
+    global path
     for node in glob.glob("/sys/block/dm-*"):
         try:
             if open(node + "/dm/name").read().strip() == name:
+                path = "/dev/" + os.path.basename(node)
                 return open(node + "/ro").read().strip() == "0" and open(node + "/size").read().strip() != "0"
         except OSError:
             pass
     return False
 attempts = 0
 open("/run/claiming", "w").close()
-while not writable():
+def is_open():
+    info = ["dmsetup", "info", "-c", "--noheadings", "-o", "open", name]
+    return subprocess.run(info, capture_output=True, check=False).stdout.strip() not in (b"", b"0")
+while not (writable() and is_open()):
     time.sleep(0.0005)
 while writable():
     attempts += 1
     try:
-        fd = os.open("/dev/mapper/" + name, os.O_RDONLY | os.O_EXCL)
+        fd = os.open(path, os.O_RDONLY | os.O_EXCL)
         if struct.unpack("i", fcntl.ioctl(fd, BLKROGET, bytes(4)))[0] == 0:
             sys.exit("claimed at attempt %d" % attempts)
         os.close(fd)
     except OSError as error:
-        if error.errno not in (errno.EBUSY, errno.ENOENT):
+        if error.errno != errno.EBUSY and writable():
             raise
-    if libc.mount(("/dev/mapper/" + name).encode(), b"/run/mounted", b"ext4", MS_RDONLY, None) == 0:
+    if libc.mount(path.encode(), b"/run/mounted", b"ext4", MS_RDONLY, None) == 0:
         sys.exit("mounted at attempt %d" % attempts)
-    if ctypes.get_errno() not in (errno.EBUSY, errno.ENOENT) and writable():
+    if ctypes.get_errno() != errno.EBUSY and writable():
         sys.exit("mount came to errno %d at attempt %d" % (ctypes.get_errno(), attempts))
     time.sleep(0.002)
 print(attempts, "attempts")

@@ -24,7 +24,7 @@ offered() {
 }
 # number_of NAME: its node's name, dm-3; nothing if there is none.
 number_of() { ! find_node "$(dm_name "$1")" || printf '/dev/%s\n' "${node##*/}"; }
-# not_offered WHEN: no node of the origin's; of SNAP's, only where it is active.
+# not_offered WHEN [may_leave_cookie]: no node of the origin's; of SNAP's, only where it is active.
 not_offered() {
   local found snap
   udevadm settle
@@ -38,7 +38,7 @@ not_offered() {
   if [[ -z $snap ]] && mount -o ro UUID=$uuid /run/mounted 2> /dev/null; then
     fail "$1: $(findmnt -no SOURCE /run/mounted) is mounted by its UUID"
   fi
-  no_cookie
+  [[ ${2-} == may_leave_cookie ]] || no_cookie
 }
 # is_named WHEN: an active origin has its names, in a loop while a merge runs.
 is_named() {
@@ -100,9 +100,11 @@ all_ways() {
     not_offered "$how, during the merge"
     udevadm trigger --subsystem-match=block
     not_offered "$how, during the merge, after udevadm trigger"
+    links_are_right
     ! is_active $origin_lv || is_named "$how, during the merge"
     end_merge $signal
     not_offered "$how, after SIG$signal"
+    links_are_right
     ! is_active $origin_lv || is_named "$how, after SIG$signal"
     udevadm trigger --subsystem-match=block
     not_offered "$how, after SIG$signal and udevadm trigger"
@@ -145,6 +147,23 @@ end_merge KILL
 quietly "$EXTMERGE" abort $vg/$snap_lv
 is_named "after an abort"
 quietly blkid -p /dev/$vg/$origin_lv
+no_cookie
+nothing_left
+quietly lvchange -an $vg/$origin_lv
+
+note "an undo that is killed: the origin is a mixture again"
+quietly lvchange -ay -K $vg/$origin_lv
+merges $vg/$snap_lv
+rate=1M
+write_snap
+merges --undo-log /run/state/undo $vg/$snap_lv
+kill_when '[[ $(dmsetup table "$(dm_name $origin_lv)") == *error* ]]' undo --yes --batch-mode $vg/$snap_lv
+[[ $killed == yes ]] || fail "the undo was not killed"
+not_offered "an undo, after a kill" may_leave_cookie # until the next run
+is_named "an undo, after a kill"
+links_are_right
+says '0|6' . undo --yes --batch-mode $vg/$snap_lv
+is_named "after an undo"
 no_cookie
 nothing_left
 quietly lvchange -an $vg/$origin_lv

@@ -324,6 +324,20 @@ origin_is /run/view
 nothing_left
 quietly lvchange -an $vg/$snap_lv
 
+note "an origin that begins as a container of a disk does, SNAP inactive and active"
+quietly lvcreate -y -Zn -Wn -n image -L 4M $vg
+printf 'QFI\373\0\0\0\003' | dd of=/dev/$vg/image bs=4k conv=sync oflag=direct status=none
+quietly lvchange -an $vg/image
+quietly lvchange -pr $vg/image
+quietly lvcreate -y -s --thinpool $vg/$pool_lv -n contained $vg/image
+stamp range /dev/$vg/contained 9 4096 1024
+no_cookie # and udevd is done with it
+refuses 4 'EXM-428.*qcow2' plan $vg/contained
+refuses 4 'EXM-428.*qcow2' "${merge[@]}" $vg/contained
+quietly lvchange -an $vg/contained
+refuses 4 'EXM-428.*qcow2' "${merge[@]}" $vg/contained
+quietly lvremove -y $vg/contained $vg/image
+
 note "--finish, and SNAP is the external origin of another volume"
 quietly lvchange -pr $vg/$snap_lv
 new_pool 64k 8M pool2

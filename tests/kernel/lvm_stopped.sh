@@ -51,6 +51,15 @@ for words in "verify" "${merge[*]} --restart"; do
   EXTMERGE_STATE_DIR=/run/other_state refuses_now $words $vg/$snap_lv
   has_tag || fail "$words took the origin's tag"
   is_writable -real || fail "$words made the layer below the origin read-only"
+  no_cookie
+done
+note "and one with an older copy of its records"
+cp -r $EXTMERGE_STATE_DIR /run/older_state
+for words in plan abort; do
+  EXTMERGE_STATE_DIR=/run/older_state refuses_now $words $vg/$snap_lv
+  grep -q EXM-501 /run/said || fail "$words says: $(< /run/said)"
+  has_tag || fail "$words took the origin's tag"
+  is_writable -real || fail "$words made the layer below the origin read-only"
 done
 kill -CONT $merger
 stop
