@@ -168,6 +168,8 @@ void lock_place_patiently(JournalPlace& place, const Options& options) {
     if (left == kMoreLockAttempts)
       spdlog::info("waiting for another extmerge, which uses {}", printable(place.path));
   }
+  if (options.stop.stop_requested())
+    throw Error(MessageId::kStopped, "stopped as requested", "run the same command again");
   lock_place(place);
 }
 

@@ -143,27 +143,24 @@ CommandResult Lvm::call(const std::vector<std::string>& words,
   return result;
 }
 
-std::vector<VolumeGroup> Lvm::groups() const {
-  const CommandResult result = call({"vgs", "--nolocking", "--foreign", "--shared",
-                                     "--reportformat", "json", "-o", vgs_fields()});
-  // It ends with a failure where any group is sick, and lists the others all the same.
-  if (result.exit_status == 0) return parse_vgs(result.output);
-  if (has_report(result)) {
-    const std::vector<VolumeGroup> found = parse_vgs(result.output);
-    if (!found.empty()) return found;
-  }
-  throw Error(MessageId::kLvmRefused, "LVM cannot list all volume groups: " + reason_of(result),
-              "see vgs");
-}
-
 void Lvm::fail_to_list(const std::string& vg, const CommandResult& result) const {
   const std::string happened = "LVM cannot list the volumes of " + vg + ": " + reason_of(result);
   check_root(happened);
-  const std::vector<VolumeGroup> all = groups();
+  const CommandResult listed = call({"vgs", "--nolocking", "--foreign", "--shared",
+                                     "--reportformat", "json", "-o", vgs_fields()});
+  // It ends with a failure where any group is sick, and lists the others all the same.
+  const bool is_whole = listed.exit_status == 0;
+  std::vector<VolumeGroup> all;
+  if (is_whole || has_report(listed)) all = parse_vgs(listed.output);
+  if (!is_whole && all.empty()) {
+    throw Error(MessageId::kLvmRefused, "LVM cannot list all volume groups: " + reason_of(listed),
+                "see vgs");
+  }
   const auto group =
       std::find_if(all.begin(), all.end(), [&](const VolumeGroup& one) { return one.name == vg; });
   if (group == all.end()) {
-    throw Error(MessageId::kGroupAbsent, "there is no volume group called " + vg,
+    const std::string reason = is_whole ? "" : " (" + happened + ")";
+    throw Error(MessageId::kGroupAbsent, "there is no volume group called " + vg + reason,
                 "attach the disks of the group, or check the name (vgs); the name of a volume is "
                 "VG/LV, a path begins with / or ./");
   }
@@ -198,7 +195,7 @@ std::string Lvm::group_of(const std::string& lv_uuid) const {
   std::vector<std::string> words = lvs_words("--nolocking");
   words.insert(words.end(), {"-S", "lv_uuid=" + lv_uuid});
   const CommandResult result = call(words);
-  if (has_report(result)) {  // see groups()
+  if (has_report(result)) {  // see fail_to_list()
     for (const LogicalVolume& volume : parse_lvs(result.output)) {
       if (volume.uuid == lv_uuid) return volume.vg;
     }

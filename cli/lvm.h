@@ -58,7 +58,6 @@ class Lvm {
                      const std::vector<std::string>& environment = {}) const;
   void run(const std::vector<std::string>& words, const std::string& next,
            const std::vector<std::string>& environment) const;
-  std::vector<VolumeGroup> groups() const;
   [[noreturn]] void fail_to_list(const std::string& vg, const CommandResult& result) const;
 
   std::string program_;

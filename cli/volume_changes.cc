@@ -449,8 +449,8 @@ void put_back_recorded(const Options& options, RecordedChanges& recorded) {
   const auto volumes = recorded_group(lvm, changes);
   check_group(volumes);
   if (find_by_uuid(volumes, changes.thin_uuid) || find_freeze(volumes, changes)) {
-    throw Error(MessageId::kPathChanged, changes.thin_name() + " or its freeze is there again",
-                "run the same command again");
+    throw Error(MessageId::kPathChanged, changes.thin_name() + " or its freeze is there",
+                "name it as LVM does: extmerge abort " + changes.thin_name());
   }
   const LogicalVolume* const origin = find_by_uuid(volumes, changes.origin_uuid);
   if (origin && changes.origin_marked) unmark(lvm, *origin, changes);

@@ -495,11 +495,11 @@ Error VolumeSource::failed(const Error& error) {
     }
   }
   node_.reset();
-  const auto attempt = [](const std::function<void()>& deed) {
+  const auto attempt = [&](const std::function<void()>& deed) {
     try {
       deed();
     } catch (const Error& second) {
-      spdlog::error("{}", printable(second.what()));
+      if (std::string(second.what()) != error.what()) spdlog::error("{}", printable(second.what()));
     }
   };
   if (!is_put_back()) attempt([this] { list_again(); });

@@ -206,7 +206,8 @@ void OriginNode::check() const {
 void refuse_other_merge(const LogicalVolume& origin) {
   if (is_node_gone(origin, UdevStep(origin.dm_uuid()))) return;
   throw Error(MessageId::kInUse, "another extmerge works on " + origin.full_name(),
-              "wait for it (extmerge status), or stop it");
+              "wait for it (extmerge status), or stop it; if none runs, another program has a node "
+              "of it open (fuser -v /dev/mapper/*-extmerge)");
 }
 
 void clear_origin_nodes(const LogicalVolume& origin) {

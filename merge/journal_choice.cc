@@ -18,6 +18,12 @@ bool same_plan(const MergeRecord& a, const MergeRecord& b) {
   return a.digest == b.digest && a.mapping_root == b.mapping_root;
 }
 
+// A repair moves the tree's nodes. Where another root is the same plan by chance, an undo log may
+// have saved what belongs to other contents.
+bool may_go_on_with(const MergeRecord& begun, const MergeRecord& wanted) {
+  return same_plan(begun, wanted) || (begun.digest == wanted.digest && begun.undo_log.empty());
+}
+
 std::string thin_text(const MergeRecord& record) {
   return "thin id " + std::to_string(value(record.thin_id)) + " of " + record.metadata.path;
 }
@@ -74,7 +80,7 @@ JournalDecision decide_unfinished(const Journal& journal, const MergeRecord& wan
   }
   // An old plan is finished only where that is what was asked for: `merge` has
   // just shown the new one.
-  if (begun.digest != wanted.digest && !(wishes.must_resume && wishes.allow_stale)) {
+  if (!may_go_on_with(begun, wanted) && !(wishes.must_resume && wishes.allow_stale)) {
     const bool other_limits =
         begun.plan_end != wanted.plan_end || begun.block_size != wanted.block_size;
     return refuse(MessageId::kStale,

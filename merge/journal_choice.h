@@ -6,7 +6,8 @@
 //
 //   none                                     new
 //   of another origin                        refuse
-//   unfinished, same source, same plan       go on, wherever a repair has put the tree's nodes
+//   unfinished, same source, same plan       go on; without an undo log also if a repair has moved
+//                                            the tree's nodes
 //   unfinished, otherwise                    refuse (half merged; stale); --restart: new
 //   done, same plan                          refuse (done already);       --again: new
 //   done, another plan (written since)       new, if the origin is as the merge left it; --again:

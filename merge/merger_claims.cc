@@ -344,10 +344,10 @@ std::unique_ptr<Journal> Merger::begin_or_go_on(Source& source, BlockDevice& ori
 void Merger::refuse_unmerged(Journal& journal, Source& source, BlockDevice& origin,
                              const MergeRecord& wanted) {
   const Bytes position = journal.progress().position;
-  const bool is_certain = are_certainly_same(journal.record(), wanted) &&
-                          journal.record().mapping_root == wanted.mapping_root;
+  const bool is_certain = are_certainly_same(journal.record(), wanted);
+  const bool is_moved = journal.record().mapping_root != wanted.mapping_root;
   std::optional<Bytes> difference;
-  if (is_certain || position == Bytes(0)) {
+  if ((is_certain && !is_moved) || position == Bytes(0)) {
     const auto found = compare_sample(journal, source.data(), origin, position);
     if (found) difference = found->origin_offset;
   } else {
@@ -369,8 +369,8 @@ void Merger::refuse_unmerged(Journal& journal, Source& source, BlockDevice& orig
               "the origin " + target_.origin.path + " does not hold at byte " +
                   std::to_string(difference->value()) + " what " + target_.journal.path +
                   " says was merged there",
-              std::string("the origin was written to or replaced since, or the journal is not its "
-                          "own") +
+              std::string("the origin was written to or replaced since, ") +
+                  (is_moved ? "or the thin was, " : "") + "or the journal is not its own" +
                   (is_certain ? "" : " (of a copy of it: name another file with --journal)") +
                   "; extmerge merge --restart begins anew");
 }

@@ -238,8 +238,11 @@ UndoReport Merger::undo(const ConfirmUndo& confirm, const Notice& notice) {
     const auto readable = target_.open(target_.origin, OpenMode::kReadOnly, alignment_of(size));
     const auto container = find_container(*readable, target_.origin.path);
     // The merge itself may have written such bytes, as the thin had them. Whether the origin is as
-    // the merge left it is checked below.
-    const bool is_merged = container && (container->at_start ? found.has_start : found.end == size);
+    // the merge left it is checked below: all of it, if the merge is done.
+    const bool is_checked =
+        journal->state() == JournalState::kDone && !options_.overrides.allow_stale;
+    const bool is_merged =
+        container && is_checked && (container->at_start ? found.has_start : found.end == size);
     if (container && !is_merged) throw container_refused(*container, "origin", target_.origin.path);
   }
 

@@ -94,6 +94,7 @@ status=0
 wait $merger || status=$?
 ((status == 4)) && grep -q 'EXM-425.*keeps' /run/slow_said || fail "it ended with $status: $(< /run/slow_said)"
 has_freeze || fail "the freeze is gone from LVM's metadata, and not from the pool"
+! has_tag || fail "the origin is still tagged"
 origin_is_kept || fail "the origin was left writable"
 quietly lvchange --refresh $vg/$pool_lv
 merges $vg/$snap_lv

@@ -270,9 +270,22 @@ TEST_F(ContainerMerge, AnOriginThatBecameOneIsNeitherResumedNorUndone) {
   overwrite(scene->origin());
   const auto before = scene->origin().contents();
   EXPECT_EQ(failure([&] { merger().resume(); }), MessageId::kContainer);
-  // The merge had written there, and not this.
   EXPECT_EQ(failure([&] { merger().undo([](const UndoReport&) { return true; }); }),
-            MessageId::kOriginChanged);
+            MessageId::kContainer);
+  expect_untouched(before);
+}
+
+TEST_F(ContainerMerge, AnOriginThatBecameOneWhereADoneMergeHadWrittenIsNotUndone) {
+  target = scene->target(directory);
+  target->undo_log = target->undo_log_at("/state/undo");
+  EXPECT_EQ(merge().state, JournalState::kDone);
+  overwrite(scene->origin());
+  const auto before = scene->origin().contents();
+  const auto undo = [&] { merger().undo([](const UndoReport&) { return true; }); };
+  EXPECT_EQ(failure(undo), MessageId::kOriginChanged);
+  // An override is for one reason.
+  options.overrides.allow_stale = true;
+  EXPECT_EQ(failure(undo), MessageId::kContainer);
   expect_untouched(before);
 }
 

@@ -37,8 +37,9 @@ MergeRecord wanted_record() {
 
 class JournalChoice : public testing::Test {
  protected:
-  void begin(bool done) {
-    journal = Journal::begin(directory, kTestName, wanted_record());
+  void begin(bool done) { begin(done, wanted_record()); }
+  void begin(bool done, const MergeRecord& record) {
+    journal = Journal::begin(directory, kTestName, record);
     ListedRuns runs({make_run(3, 9, 2)});
     journal->publish(runs);
     if (done) {
@@ -136,6 +137,16 @@ TEST_F(JournalChoice, TheSamePlanFromAnotherRootIsGoneOnWith) {
   moved.mapping_root = MetadataBlock(78);
   EXPECT_TRUE(choose(moved).go_on);
   EXPECT_TRUE(choose(moved, {.must_resume = true}).go_on);
+}
+
+TEST_F(JournalChoice, AnotherRootIsStaleWhereThereIsAnUndoLog) {
+  MergeRecord saved = wanted_record();
+  saved.undo_log = "/state/undo";
+  begin(false, saved);
+  MergeRecord moved = saved;
+  moved.mapping_root = MetadataBlock(78);
+  expect_refused(choose(moved), MessageId::kStale, 4);
+  EXPECT_TRUE(choose(saved).go_on);
 }
 
 TEST_F(JournalChoice, TheOriginMayHaveItsSizeBeforeOrAfterAnExtension) {
