@@ -130,9 +130,7 @@ MergeReport merge_round(const Options& options, NamedSource& source,
     source.planned();
     if (plan.has_nothing_to_merge()) return report_of_nothing(source, plan);
     refuse_any(plan.refusals);
-    for (const std::string& note : plan.notes) {
-      options.yes ? say_once(note) : void(said.insert(note));  // shown with the question
-    }
+    if (!options.yes) said.insert(plan.notes.begin(), plan.notes.end());  // shown with the question
     if (!confirmation(plan, names)) {
       throw Error(MessageId::kNotConfirmed, "not confirmed: nothing was done",
                   "run it again and answer y, or give --yes");
