@@ -13,11 +13,13 @@
 #include <sys/vfs.h>
 
 #include <array>
+#include <cerrno>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <span>
 
+#include "io/error.h"
 #include "io/file_descriptor.h"
 
 namespace extmerge {
