@@ -161,12 +161,10 @@ void lock_place(JournalPlace& place) {
 
 void lock_place_patiently(JournalPlace& place, const Options& options) {
   const bool is_patient = options.command == Command::kMerge || options.command == Command::kResume;
-  for (int left = is_patient ? kMoreLockAttempts : 0; left > 0 && !options.stop.stop_requested();
-       --left) {
+  for (int i = 0; is_patient && i < kMoreLockAttempts && !options.stop.stop_requested(); ++i) {
     place.lock = place.directory->try_lock(lock_name(place.name));
     if (place.lock) return;
-    if (left == kMoreLockAttempts)
-      spdlog::info("waiting for another extmerge, which uses {}", printable(place.path));
+    if (i == 0) spdlog::info("waiting for another extmerge, which uses {}", printable(place.path));
   }
   if (options.stop.stop_requested())
     throw Error(MessageId::kStopped, "stopped as requested", "run the same command again");

@@ -47,7 +47,8 @@ class Lvm {
 
   // `lvm WORDS`. Throws kLvmRefused with what LVM said, and `next`.
   void run(const std::vector<std::string>& words, const std::string& next) const;
-  // Likewise, past udev: nobody is told of the nodes that come and go.
+  // Likewise, past udev: LVM makes and removes the names of nodes itself. udev's links by UUID and
+  // label come and go all the same.
   void run_unannounced(const std::vector<std::string>& words, const std::string& next) const;
 
  private:

@@ -68,11 +68,10 @@ void StateTraces::restore() {
   const auto kept = has_begun_ ? settled(before_, has_journal) : now;
   if (kept && kept != now) write_changes(directory, place_.name, *kept);
   if (!kept && now) directory.remove(changes_name(place_.name));
+  if (kept || has_journal) return;
   // A file that has anything in it is no lock of ours, whatever it is called.
   const auto lock = directory.open(lock_name(place_.name), false);
-  if (!kept && !has_journal && lock && lock->size() == Bytes(0)) {
-    directory.remove(lock_name(place_.name));
-  }
+  if (lock && lock->size() == Bytes(0)) directory.remove(lock_name(place_.name));
 }
 
 }  // namespace extmerge

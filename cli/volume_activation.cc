@@ -113,9 +113,9 @@ void VolumeSource::settle_activation() {
   note();
 }
 
-// Makes LVM put a layer below the origin without showing the origin. LVM does not tell udev of the
-// thin (no name in /dev/VG), but udev sees the kernel's own event and links the thin by its UUID
-// for that moment: a mount unit that waits for the UUID of an inactive SNAP may mount it.
+// Makes LVM put a layer below the origin without showing the origin. LVM makes the
+// thin's names past udev, but udev sees the kernel's own event and links the thin by its UUID for
+// that moment: a mount unit that waits for the UUID of an inactive SNAP may mount it.
 Carrier VolumeSource::carrier() {
   const auto activate_one = [this] {
     std::optional<Error> failure;

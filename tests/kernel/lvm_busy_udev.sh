@@ -16,6 +16,7 @@ look_at_everything() {
     pvscan
   done &> /dev/null
 }
+
 new_everything 64k 4100k
 look_at_everything &
 looker=$!
