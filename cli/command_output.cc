@@ -5,9 +5,9 @@
 #include <spdlog/spdlog.h>
 
 #include "cli/confirm.h"
-#include "cli/json_report.h"
-#include "cli/output.h"
-#include "cli/printable.h"
+#include "cli/show/json.h"
+#include "cli/show/output.h"
+#include "io/text.h"
 
 namespace extmerge {
 
@@ -15,6 +15,21 @@ ProgressDisplay::Settings display_settings(const Options& options, const DeviceN
   const bool quiet = options.verbosity < 0 && options.progress == ProgressKind::kAuto;
   return {quiet ? ProgressKind::kNone : options.progress, options.progress_seconds, options.sizes,
           names.origin};
+}
+
+ProgressDisplay::LinesAsked lines_asked(const Signals& signals) {
+  return [&signals] { return signals.lines_asked(); };
+}
+
+std::unique_ptr<OutputFile> map_file(const Options& options) {
+  if (!options.map) return nullptr;
+  return std::make_unique<OutputFile>("--map", *options.map, kPictureMark);
+}
+
+void draw_map(const Options& options, OutputFile& file, const Picture& picture) {
+  file.write(options.map == "-" ? draw_for_terminal(picture, ink_of_standard_output())
+                                : draw_svg(picture));
+  file.publish();
 }
 
 void print_report(const Options& options, const std::string& text, const std::string& json) {
@@ -35,6 +50,10 @@ void print_merge_report(const Options& options, const MergeReport& report,
                 std::string("the merge is complete, only its report is lost: ") + error.what(),
                 "extmerge status " + shell_word(report.journal) + " tells what became of it");
   }
+}
+
+void print_status_report(const Options& options, const MergeStatus& status) {
+  print_report(options, status_text(status, options.sizes, {}), status_json(status, {}));
 }
 
 void say(const std::string& notice) { spdlog::info("{}", printable(notice)); }

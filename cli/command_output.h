@@ -4,23 +4,35 @@
 
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "cli/options.h"
-#include "cli/progress_display.h"
-#include "cli/report.h"
+#include "cli/show/output_file.h"
+#include "cli/show/picture.h"
+#include "cli/show/progress_display.h"
+#include "cli/show/report.h"
+#include "cli/show/terminal_line.h"
 #include "cli/signals.h"
-#include "cli/terminal_line.h"
 
 namespace extmerge {
 
 ProgressDisplay::Settings display_settings(const Options& options, const DeviceNames& names);
+
+ProgressDisplay::LinesAsked lines_asked(const Signals& signals);
+
+// The file of --map, null without that. Made before anything else is done: what is in the way is
+// refused at once.
+std::unique_ptr<OutputFile> map_file(const Options& options);
+void draw_map(const Options& options, OutputFile& file, const Picture& picture);
 
 // Text is left out with -qq; JSON was asked for, so it is always printed.
 void print_report(const Options& options, const std::string& text, const std::string& json);
 // Of a merge that is done: nothing to run again, whatever becomes of the report.
 void print_merge_report(const Options& options, const MergeReport& report,
                         const DeviceNames& names);
+// The status of a merge, as the report of a command that found it done.
+void print_status_report(const Options& options, const MergeStatus& status);
 // A line on standard error.
 void say(const std::string& notice);
 

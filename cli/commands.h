@@ -7,14 +7,14 @@
 #include <vector>
 
 #include "cli/options.h"
+#include "cli/show/terminal_line.h"
 #include "cli/signals.h"
-#include "cli/terminal_line.h"
 
 namespace extmerge {
 
 // Returns what stands in the report and is a failure all the same (refusals, a
 // difference, a damaged journal in a list); the first of them decides the exit
 // status. Throws what leaves nothing to report.
-std::vector<Error> run_command(const Options& options, Signals& signals, TerminalLine& terminal);
+std::vector<Error> execute(const Options& options, Signals& signals, TerminalLine& terminal);
 
 }  // namespace extmerge

@@ -10,8 +10,8 @@
 #include <cerrno>
 
 #include "cli/log_file.h"
-#include "cli/printable.h"
-#include "cli/service_manager.h"
+#include "cli/show/service_manager.h"
+#include "io/text.h"
 
 namespace extmerge {
 

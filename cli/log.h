@@ -16,7 +16,7 @@
 #include <string>
 
 #include "cli/options.h"
-#include "cli/terminal_line.h"
+#include "cli/show/terminal_line.h"
 
 namespace extmerge {
 

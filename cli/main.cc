@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
 // extmerge: merges a dm-thin snapshot back into its external origin. What it
-// does is in merge/merger.cc; here a failure becomes a message and an exit
+// does is in merge/merge.cc; here a failure becomes a message and an exit
 // status, and nothing else does that.
 
 #include <fcntl.h>
@@ -16,14 +16,15 @@
 #include <system_error>
 #include <vector>
 
+#include "cli/command_line.h"
 #include "cli/commands.h"
 #include "cli/configuration.h"
-#include "cli/json_report.h"
 #include "cli/log.h"
 #include "cli/options.h"
-#include "cli/output.h"
 #include "cli/path_roles.h"
-#include "cli/service_manager.h"
+#include "cli/show/json.h"
+#include "cli/show/output.h"
+#include "cli/show/service_manager.h"
 #include "cli/signals.h"
 #include "io/threads.h"
 
@@ -67,7 +68,7 @@ std::vector<Error> run(const std::vector<std::string>& arguments, bool& json, Si
   json = options.json;
   check_paths(options);
   configure_log(options, terminal);
-  std::vector<Error> failures = run_command(options, signals, *terminal);
+  std::vector<Error> failures = execute(options, signals, *terminal);
   // Also where nothing was to be done.
   if (failures.empty()) notify_service_manager("READY=1");
   return failures;

@@ -13,9 +13,9 @@
 #include <vector>
 
 #include "cli/configuration.h"
-#include "cli/journal_place.h"
-#include "cli/merge_status.h"
-#include "cli/system_changes.h"
+#include "cli/source/change_record.h"
+#include "cli/source/merge_status.h"
+#include "cli/source/places.h"
 #include "io/device_facts.h"
 #include "io/posix_directory.h"
 

@@ -32,7 +32,6 @@
 #include "io/file_descriptor.h"
 #include "io/loop_backing.h"
 #include "io/mount_table.h"
-#include "io/system_facts.h"
 
 namespace extmerge {
 

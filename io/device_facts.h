@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "io/sysfs.h"
 #include "io/units.h"
 
 namespace extmerge {
@@ -104,5 +105,15 @@ bool overlaps(const DeviceFacts& a, const DeviceFacts& b);
 // The device numbers under the file system that `path` (or, if it does not
 // exist yet, its directory) lives on, as `underlying`; empty for tmpfs and the like.
 std::vector<uint64_t> devices_under_file_system(const std::string& path);
+
+// The same with another place for sysfs and procfs (tests).
+DeviceFacts inspect(const std::string& path, const SystemRoot& root);
+
+// Fills in what sysfs and /proc tell of the block device facts.device_number
+// (identity, underlying, holders, mount points, swap). Wants facts.size for the
+// identity; the device itself need not be there.
+void describe_device(const SystemRoot& root, DeviceFacts& facts);
+
+std::vector<uint64_t> devices_under_file_system(const std::string& path, const SystemRoot& root);
 
 }  // namespace extmerge

@@ -8,6 +8,7 @@
 
 #pragma once
 
+#include <optional>
 #include <stdexcept>
 #include <string>
 
@@ -35,6 +36,9 @@ class Error : public std::runtime_error {
   MessageId id_;
   std::string next_;
 };
+
+// A reason not to begin, or none.
+using Refusal = std::optional<Error>;
 
 // "EXM-403"
 std::string to_string(MessageId id);

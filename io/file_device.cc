@@ -21,12 +21,10 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
-#include <linux/magic.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <sys/vfs.h>
 
 #include <algorithm>
 #include <atomic>
@@ -39,6 +37,7 @@
 #include "io/device_identity.h"
 #include "io/error.h"
 #include "io/loop_backing.h"
+#include "io/mount_table.h"
 #include "io/sync_queue.h"
 
 namespace extmerge {
@@ -349,13 +348,6 @@ std::unique_ptr<FileDevice> open_image(FileDescriptor file, const DeviceFacts& f
 }
 
 }  // namespace
-
-bool is_in_memory(const std::string& path) {
-  struct statfs file_system {};
-  if (::statfs(path.c_str(), &file_system) != 0) return false;
-  const auto type = static_cast<uint64_t>(file_system.f_type);
-  return type == TMPFS_MAGIC || type == RAMFS_MAGIC;
-}
 
 std::unique_ptr<FileDevice> FileDevice::open(const DeviceFacts& facts, OpenMode mode,
                                              Bytes ends_multiple_of) {

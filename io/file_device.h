@@ -49,7 +49,4 @@ class FileDevice : public BlockDevice {
 // The device, claimed as by kClaim for as long as the descriptor is open, but not to be written to.
 FileDescriptor claim_read_only(const DeviceFacts& facts);
 
-// Whether a file lies on a file system in memory: tmpfs and the like.
-bool is_in_memory(const std::string& path);
-
 }  // namespace extmerge

@@ -6,8 +6,10 @@
 
 #include "io/mount_table.h"
 
+#include <linux/magic.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,9 +17,16 @@
 #include <filesystem>
 #include <sstream>
 
-#include "io/file_device.h"
+#include "io/error.h"
 
 namespace extmerge {
+
+bool is_in_memory(const std::string& path) {
+  struct statfs file_system {};
+  if (::statfs(path.c_str(), &file_system) != 0) return false;
+  const auto type = static_cast<uint64_t>(file_system.f_type);
+  return type == TMPFS_MAGIC || type == RAMFS_MAGIC;
+}
 
 std::string unescape_octal(std::string_view text) {
   const auto is_octal = [](char c) { return c >= '0' && c <= '7'; };

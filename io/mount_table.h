@@ -46,6 +46,9 @@ std::vector<uint64_t> devices_under_file(const SystemRoot& root, const std::stri
                                          const struct statx& status);
 Error unknown_device(const SystemRoot& root, uint64_t device_number, const std::string& what);
 
+// Whether a file lies on a file system in memory: tmpfs and the like.
+bool is_in_memory(const std::string& path);
+
 // Paths of the swap devices and files in use.
 std::vector<std::string> swap_paths(const SystemRoot& root);
 

@@ -274,8 +274,9 @@ class PosixDirectory : public DurableDirectory {
     return is_removed(file, name) ? open_lock(name) : std::move(file);
   }
 
-  // A command that only looks removes the lock file while it has the lock (cli/state_traces.h): the
-  // lock of a removed file excludes nobody. Checks a file that is there.
+  // A command that only looks removes the lock file while it has the lock
+  // (cli/source/state_traces.h): the lock of a removed file excludes nobody. Checks a file that is
+  // there.
   bool is_removed(const FileDescriptor& file, const std::string& name) const {
     struct stat status;
     if (::fstat(file.get(), &status) != 0) throw journal_error("look at", path_of(name), errno);

@@ -50,20 +50,16 @@ void add_sibling_notes(std::vector<std::string>& notes, const PlanFacts& facts,
   }
 }
 
-}  // namespace
-
-std::vector<std::string> notes_for(const PlanFacts& facts, const MergeTarget& target,
-                                   BeyondOriginChoice beyond, const Overrides& overrides) {
-  std::vector<std::string> notes;
+// Where thin and origin end.
+void add_end_notes(std::vector<std::string>& notes, const PlanFacts& facts, const Job& job,
+                   BeyondOriginChoice beyond) {
   const PlanSummary& summary = facts.summary;
   const auto bytes = [](Bytes b) { return std::to_string(b.value()) + " bytes"; };
-
-  if (!target.thin_size) {
+  if (!job.thin_size) {
     notes.push_back("the thin's size is not known: nothing was clipped at its end (--thin-size)");
-  } else if (*target.thin_size < target.origin.size) {
+  } else if (*job.thin_size < job.origin.size) {
     notes.push_back("the thin ends before the origin: the last " +
-                    bytes(target.origin.size - *target.thin_size) +
-                    " of the origin stay as they are");
+                    bytes(job.origin.size - *job.thin_size) + " of the origin stay as they are");
   }
   if (summary.beyond_thin_bytes > Bytes(0)) {
     notes.push_back(bytes(summary.beyond_thin_bytes) +
@@ -76,6 +72,31 @@ std::vector<std::string> notes_for(const PlanFacts& facts, const MergeTarget& ta
     notes.push_back(bytes(summary.beyond_origin_bytes) +
                     " are mapped past the origin's end and are all zero: not merged");
   }
+}
+
+// Where the journal and the undo log lie.
+void add_place_notes(std::vector<std::string>& notes, const Job& job) {
+  const auto add_place = [&](const std::string& what, const JournalPlace& place) {
+    for (const ThinBelow& thin : thins_of_pool(job, place)) {
+      notes.push_back(what + place.path + " lies on " + thin.name +
+                      ", another thin of the same pool: if the pool fills up, it cannot be "
+                      "written and the merge stops");
+    }
+  };
+  add_place("the journal ", job.journal);
+  if (job.undo_log) add_place("the undo log ", *job.undo_log);
+  if (job.journal.is_volatile) {
+    notes.push_back("the journal " + job.journal.path +
+                    " is on a file system in memory: after a power cut the merge begins anew");
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> notes_for(const PlanFacts& facts, const Job& job,
+                                   BeyondOriginChoice beyond, const Overrides& overrides) {
+  std::vector<std::string> notes;
+  add_end_notes(notes, facts, job, beyond);
   if (facts.live_tree_unreadable) {
     notes.push_back(
         "the pool's live metadata could not be read: whether the thin has changed since "
@@ -84,36 +105,23 @@ std::vector<std::string> notes_for(const PlanFacts& facts, const MergeTarget& ta
   if (facts.device_changed && overrides.allow_stale) {
     notes.push_back("the thin has changed since the metadata snapshot; going on, as asked");
   }
-  for (const std::string& writer : target.origin_writers) {
+  for (const std::string& writer : job.origin_writers) {
     notes.push_back(writer + " has the origin open for writing, which nothing prevents: stop it");
   }
-  for (const ThinHolder& thin : target.origin_thins) {
-    if (thin.of_this_pool && thin.id == target.thin_id && !thin.read_only &&
-        !target.will_be_frozen) {
+  for (const ThinHolder& thin : job.origin_thins) {
+    if (thin.of_this_pool && thin.id == job.thin_id && !thin.read_only && !job.will_be_frozen) {
       notes.push_back(thin.name +
                       " is the thin to be merged, active and writable: what is written to "
                       "it during the merge may or may not be merged");
     }
   }
-  if (target.will_be_frozen) {
+  if (job.will_be_frozen) {
     notes.push_back(
         "the thin is in use: what is said here is of this moment, and a merge freezes "
         "its state first");
   }
   add_sibling_notes(notes, facts, overrides);
-  const auto add_place = [&](const std::string& what, const JournalPlace& place) {
-    for (const ThinBelow& thin : thins_of_pool(target, place)) {
-      notes.push_back(what + place.path + " lies on " + thin.name +
-                      ", another thin of the same pool: if the pool fills up, it cannot be "
-                      "written and the merge stops");
-    }
-  };
-  add_place("the journal ", target.journal);
-  if (target.undo_log) add_place("the undo log ", *target.undo_log);
-  if (target.journal.is_volatile) {
-    notes.push_back("the journal " + target.journal.path +
-                    " is on a file system in memory: after a power cut the merge begins anew");
-  }
+  add_place_notes(notes, job);
   return notes;
 }
 

@@ -21,8 +21,8 @@ bool contains(const std::vector<uint64_t>& numbers, uint64_t number) {
 }
 
 // The thin that `holder` is, if it is one.
-const ThinHolder* thin_of(const MergeTarget& target, const Holder& holder) {
-  for (const ThinHolder& thin : target.origin_thins) {
+const ThinHolder* thin_of(const Job& job, const Holder& holder) {
+  for (const ThinHolder& thin : job.origin_thins) {
     if (thin.device_number == holder.device_number) return &thin;
   }
   return nullptr;
@@ -30,10 +30,10 @@ const ThinHolder* thin_of(const MergeTarget& target, const Holder& holder) {
 
 // A file that a merge writes must not lie on what it merges. Another thin of the pool has blocks of
 // its own: that is worth a note (merge/notes.cc).
-Refusal check_place(const MergeTarget& target, const JournalPlace& place, const std::string& what,
+Refusal check_place(const Job& job, const JournalPlace& place, const std::string& what,
                     const std::string& next) {
-  const DeviceFacts& origin = target.origin;
-  for (const DeviceFacts* facts : {&target.metadata, &target.data, &origin}) {
+  const DeviceFacts& origin = job.origin;
+  for (const DeviceFacts* facts : {&job.metadata, &job.data, &origin}) {
     for (const DeviceFacts::File& file : place.files) {
       const auto& under = facts->underlying_files;
       if (std::find(under.begin(), under.end(), file) == under.end()) continue;
@@ -43,9 +43,9 @@ Refusal check_place(const MergeTarget& target, const JournalPlace& place, const 
                    next);
     }
   }
-  const std::vector<ThinBelow> thins = thins_of_pool(target, place);
+  const std::vector<ThinBelow> thins = thins_of_pool(job, place);
   for (const ThinBelow& thin : thins) {
-    if (thin.id != target.thin_id && thin.id != target.frozen_from) continue;
+    if (thin.id != job.thin_id && thin.id != job.frozen_from) continue;
     return Error(MessageId::kJournalOnOrigin,
                  what + place.path + " would lie on " + thin.name + ", which is merged", next);
   }
@@ -56,7 +56,7 @@ Refusal check_place(const MergeTarget& target, const JournalPlace& place, const 
     return Error(MessageId::kJournalOnOrigin,
                  what + place.path + " would lie on the origin " + origin.path, next);
   }
-  for (const DeviceFacts* pool : {&target.metadata, &target.data}) {
+  for (const DeviceFacts* pool : {&job.metadata, &job.data}) {
     if (pool->is_block && contains(place.file_system, pool->device_number) && thins.empty()) {
       return Error(MessageId::kJournalOnOrigin,
                    what + place.path + " would lie on the pool's own " + pool->path, next);
@@ -71,11 +71,11 @@ void keep(std::vector<Error>& refusals, Refusal refusal) {
 
 }  // namespace
 
-std::vector<ThinBelow> thins_of_pool(const MergeTarget& target, const JournalPlace& place) {
+std::vector<ThinBelow> thins_of_pool(const Job& job, const JournalPlace& place) {
   std::vector<ThinBelow> thins;
   for (const ThinBelow& thin : place.thins) {
-    if (thin.pool_metadata != 0 && (thin.pool_metadata == target.metadata.device_number ||
-                                    contains(target.metadata.underlying, thin.pool_metadata)))
+    if (thin.pool_metadata != 0 && (thin.pool_metadata == job.metadata.device_number ||
+                                    contains(job.metadata.underlying, thin.pool_metadata)))
       thins.push_back(thin);
   }
   return thins;
@@ -128,28 +128,28 @@ Refusal check_origin_size(const DeviceFacts& origin) {
                "cut or padded");
 }
 
-Refusal check_thin_size(const MergeTarget& target) {
-  if (!target.thin_size) return {};
-  const uint64_t size = target.thin_size->value();
+Refusal check_thin_size(const Job& job) {
+  if (!job.thin_size) return {};
+  const uint64_t size = job.thin_size->value();
   if (size != 0 && size % kSectorSize == 0) return {};
   return Error(MessageId::kUsage,
-               "--thin-size is " + bytes_text(*target.thin_size) +
+               "--thin-size is " + bytes_text(*job.thin_size) +
                    ", which is not a positive number of 512-byte sectors",
                "give the length of the thin's table (blockdev --getsize64, dmsetup table)");
 }
 
-Refusal check_extendable(const MergeTarget& target, BeyondOriginChoice beyond) {
+Refusal check_extendable(const Job& job, BeyondOriginChoice beyond) {
   if (beyond != BeyondOriginChoice::kExtend) return {};
-  if (!target.thin_size) {
+  if (!job.thin_size) {
     return Error(MessageId::kExtendNeedsThinSize,
                  "--beyond-origin=extend needs the thin's size, which the metadata does not hold",
                  "add --thin-size SIZE");
   }
-  if (target.origin.is_block && *target.thin_size > target.origin.size) {
+  if (job.origin.is_block && *job.thin_size > job.origin.size) {
     return Error(MessageId::kCannotExtend,
-                 "the origin " + target.origin.path + " is a device of " +
-                     bytes_text(target.origin.size) + ", the thin has " +
-                     bytes_text(*target.thin_size) + ": extmerge cannot grow a device",
+                 "the origin " + job.origin.path + " is a device of " +
+                     bytes_text(job.origin.size) + ", the thin has " + bytes_text(*job.thin_size) +
+                     ": extmerge cannot grow a device",
                  "grow it first (lvextend, or the like), or use --beyond-origin=drop");
   }
   return {};
@@ -175,28 +175,28 @@ Refusal check_not_swap(const DeviceFacts& origin) {
                "swapoff " + origin.path);
 }
 
-Refusal check_pool_inactive(const MergeTarget& target) {
-  if (target.root_choice != RootChoice::kLive || target.metadata.holders.empty()) return {};
+Refusal check_pool_inactive(const Job& job) {
+  if (job.root_choice != RootChoice::kLive || job.metadata.holders.empty()) return {};
   return Error(MessageId::kPoolActive,
-               "--live-root: the metadata device " + target.metadata.path + " is in use by " +
-                   target.metadata.holders.front().name,
+               "--live-root: the metadata device " + job.metadata.path + " is in use by " +
+                   job.metadata.holders.front().name,
                "deactivate the pool, or reserve a metadata snapshot (dmsetup message POOL 0 "
                "reserve_metadata_snap) and leave out --live-root");
 }
 
-Refusal check_journal_place(const MergeTarget& target) {
-  return check_place(target, target.journal, "the journal ",
+Refusal check_journal_place(const Job& job) {
+  return check_place(job, job.journal, "the journal ",
                      "put it elsewhere with --journal or --state-dir");
 }
 
-Refusal check_undo_log_place(const MergeTarget& target) {
-  const JournalPlace& log = *target.undo_log;
+Refusal check_undo_log_place(const Job& job) {
+  const JournalPlace& log = *job.undo_log;
   const std::string next = "name another file with --undo-log";
   if (!log.directory) {
     return Error(MessageId::kNotFound, "there is no folder for the undo log " + log.path,
                  "make it, or " + next);
   }
-  const JournalPlace& journal = target.journal;
+  const JournalPlace& journal = job.journal;
   const bool is_journal =
       log.path == journal.path ||
       (log.name == journal.name && log.folder.inode != 0 && log.folder == journal.folder);
@@ -205,47 +205,46 @@ Refusal check_undo_log_place(const MergeTarget& target) {
     return Error(MessageId::kUndoLogInTheWay,
                  log.path + " is named like a journal, or a file that belongs to one", next);
   }
-  return check_place(target, log, "the undo log ", next);
+  return check_place(job, log, "the undo log ", next);
 }
 
-std::vector<Error> refuse_devices(const MergeTarget& target, BeyondOriginChoice beyond,
-                                  Purpose purpose) {
+std::vector<Error> refuse_devices(const Job& job, BeyondOriginChoice beyond, Purpose purpose) {
   std::vector<Error> refusals;
   for (const auto& [facts, role] :
-       {std::pair{&target.metadata, "metadata device"}, std::pair{&target.data, "data device"},
-        std::pair{&target.origin, "origin"}}) {
+       {std::pair{&job.metadata, "metadata device"}, std::pair{&job.data, "data device"},
+        std::pair{&job.origin, "origin"}}) {
     keep(refusals, check_exists(*facts, role));
     keep(refusals, check_kind(*facts, role));
   }
-  keep(refusals, check_distinct(target.metadata, target.data));
-  keep(refusals, check_not_stacked(target.origin, target.metadata, "metadata"));
-  keep(refusals, check_not_stacked(target.origin, target.data, "data"));
-  keep(refusals, check_origin_size(target.origin));
-  keep(refusals, check_thin_size(target));
-  keep(refusals, check_pool_inactive(target));
+  keep(refusals, check_distinct(job.metadata, job.data));
+  keep(refusals, check_not_stacked(job.origin, job.metadata, "metadata"));
+  keep(refusals, check_not_stacked(job.origin, job.data, "data"));
+  keep(refusals, check_origin_size(job.origin));
+  keep(refusals, check_thin_size(job));
+  keep(refusals, check_pool_inactive(job));
   if (purpose == Purpose::kVerify) return refusals;
-  keep(refusals, check_extendable(target, beyond));
-  keep(refusals, check_writable(target.origin));
-  keep(refusals, check_not_mounted(target.origin));
-  keep(refusals, check_not_swap(target.origin));
-  keep(refusals, check_journal_place(target));
-  keep(refusals, check_journal_writable(target.journal));
-  if (target.undo_log) {
-    keep(refusals, check_undo_log_place(target));
-    keep(refusals, check_undo_log_writable(*target.undo_log));
+  keep(refusals, check_extendable(job, beyond));
+  keep(refusals, check_writable(job.origin));
+  keep(refusals, check_not_mounted(job.origin));
+  keep(refusals, check_not_swap(job.origin));
+  keep(refusals, check_journal_place(job));
+  keep(refusals, check_journal_writable(job.journal));
+  if (job.undo_log) {
+    keep(refusals, check_undo_log_place(job));
+    keep(refusals, check_undo_log_writable(*job.undo_log));
   }
   return refusals;
 }
 
-std::vector<Error> refuse_origin(const MergeTarget& target) {
+std::vector<Error> refuse_origin(const Job& job) {
   std::vector<Error> refusals;
-  keep(refusals, check_exists(target.origin, "origin"));
-  keep(refusals, check_kind(target.origin, "origin"));
-  keep(refusals, check_not_stacked(target.origin, target.metadata, "metadata"));
-  keep(refusals, check_not_stacked(target.origin, target.data, "data"));
-  keep(refusals, check_writable(target.origin));
-  keep(refusals, check_not_mounted(target.origin));
-  keep(refusals, check_not_swap(target.origin));
+  keep(refusals, check_exists(job.origin, "origin"));
+  keep(refusals, check_kind(job.origin, "origin"));
+  keep(refusals, check_not_stacked(job.origin, job.metadata, "metadata"));
+  keep(refusals, check_not_stacked(job.origin, job.data, "data"));
+  keep(refusals, check_writable(job.origin));
+  keep(refusals, check_not_mounted(job.origin));
+  keep(refusals, check_not_swap(job.origin));
   return refusals;
 }
 
@@ -271,23 +270,22 @@ Refusal check_needs_check(const PlanFacts& facts, const DeviceFacts& metadata) {
                "thin_check --clear-needs-check-flag)");
 }
 
-Refusal check_stale(const PlanFacts& facts, const MergeTarget& target, const Overrides& overrides) {
+Refusal check_stale(const PlanFacts& facts, const Job& job, const Overrides& overrides) {
   if (!facts.device_changed || overrides.allow_stale) return {};
   return Error(MessageId::kStale,
-               "thin id " + std::to_string(value(target.thin_id)) +
+               "thin id " + std::to_string(value(job.thin_id)) +
                    " has changed since the metadata snapshot was reserved: the data blocks it "
                    "names may have been overwritten",
                "keep the thin still, release and reserve the metadata snapshot again; or accept "
                "the risk with --allow-stale");
 }
 
-Refusal check_beyond_origin(const PlanFacts& facts, const MergeTarget& target,
-                            BeyondOriginChoice beyond) {
+Refusal check_beyond_origin(const PlanFacts& facts, const Job& job, BeyondOriginChoice beyond) {
   if (beyond != BeyondOriginChoice::kRefuse || !facts.beyond_origin_has_data) return {};
   return Error(MessageId::kBeyondOrigin,
                bytes_text(facts.summary.beyond_origin_bytes) +
-                   " of the thin lie past the end of the origin " + target.origin.path + " (" +
-                   bytes_text(target.origin.size) + ") and are not all zero",
+                   " of the thin lie past the end of the origin " + job.origin.path + " (" +
+                   bytes_text(job.origin.size) + ") and are not all zero",
                "grow the origin first (an image: --beyond-origin=extend with --thin-size), or give "
                "that data up with --beyond-origin=drop");
 }
@@ -325,16 +323,14 @@ Refusal check_siblings(const PlanFacts& facts, const Overrides& overrides) {
                "--allow-shared-origin");
 }
 
-Refusal check_holders(const PlanFacts& facts, const MergeTarget& target,
-                      const Overrides& overrides) {
-  for (const Holder& holder : target.origin.holders) {
-    const std::string in_use = "the origin " + target.origin.path + " is in use by " + holder.name;
-    const ThinHolder* thin = thin_of(target, holder);
+Refusal check_holders(const PlanFacts& facts, const Job& job, const Overrides& overrides) {
+  for (const Holder& holder : job.origin.holders) {
+    const std::string in_use = "the origin " + job.origin.path + " is in use by " + holder.name;
+    const ThinHolder* thin = thin_of(job, holder);
     if (!thin) {
       return Error(MessageId::kHeld, in_use, "take that device down first (lsblk shows the stack)");
     }
-    if (thin->of_this_pool && (thin->id == target.thin_id || thin->id == target.frozen_from))
-      continue;
+    if (thin->of_this_pool && (thin->id == job.thin_id || thin->id == job.frozen_from)) continue;
     if (overrides.allow_shared_origin) continue;
     const std::string next =
         "remove or merge that thin first, or accept that it changes with --allow-shared-origin";
@@ -362,17 +358,16 @@ Refusal check_holders(const PlanFacts& facts, const MergeTarget& target,
   return {};
 }
 
-std::vector<Error> refuse_plan(const PlanFacts& facts, const MergeTarget& target,
-                               BeyondOriginChoice beyond, const Overrides& overrides,
-                               Purpose purpose) {
+std::vector<Error> refuse_plan(const PlanFacts& facts, const Job& job, BeyondOriginChoice beyond,
+                               const Overrides& overrides, Purpose purpose) {
   std::vector<Error> refusals;
-  keep(refusals, check_needs_check(facts, target.metadata));
-  keep(refusals, check_stale(facts, target, overrides));
-  keep(refusals, check_beyond_origin(facts, target, beyond));
-  keep(refusals, check_tail(facts, target.origin));
+  keep(refusals, check_needs_check(facts, job.metadata));
+  keep(refusals, check_stale(facts, job, overrides));
+  keep(refusals, check_beyond_origin(facts, job, beyond));
+  keep(refusals, check_tail(facts, job.origin));
   if (purpose == Purpose::kVerify) return refusals;
   keep(refusals, check_siblings(facts, overrides));
-  keep(refusals, check_holders(facts, target, overrides));
+  keep(refusals, check_holders(facts, job, overrides));
   return refusals;
 }
 
@@ -385,11 +380,11 @@ void refuse_any(const std::vector<Error>& refusals) {
   throw Error(refusals.front().id(), refusals.front().what(), next);
 }
 
-OpenMode claim_mode(const MergeTarget& target) {
-  const auto below = std::count_if(target.origin_thins.begin(), target.origin_thins.end(),
+OpenMode claim_mode(const Job& job) {
+  const auto below = std::count_if(job.origin_thins.begin(), job.origin_thins.end(),
                                    [](const ThinHolder& thin) { return thin.of_layer_below; });
-  const bool is_held = target.origin.holders.size() > static_cast<size_t>(below);
-  return target.origin.is_block && is_held ? OpenMode::kShare : OpenMode::kClaim;
+  const bool is_held = job.origin.holders.size() > static_cast<size_t>(below);
+  return job.origin.is_block && is_held ? OpenMode::kShare : OpenMode::kClaim;
 }
 
 }  // namespace extmerge

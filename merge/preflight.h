@@ -13,12 +13,10 @@
 #include <vector>
 
 #include "io/error.h"
-#include "merge/siblings.h"
-#include "merge/target.h"
+#include "merge/job.h"
+#include "merge/plan/siblings.h"
 
 namespace extmerge {
-
-using Refusal = std::optional<Error>;
 
 struct Overrides {
   bool allow_stale = false;
@@ -36,26 +34,25 @@ Refusal check_distinct(const DeviceFacts& metadata, const DeviceFacts& data);
 Refusal check_not_stacked(const DeviceFacts& origin, const DeviceFacts& pool_device,
                           const std::string& role);
 Refusal check_origin_size(const DeviceFacts& origin);  // not whole sectors
-Refusal check_thin_size(const MergeTarget& target);    // not whole sectors, or 0
-Refusal check_extendable(const MergeTarget& target, BeyondOriginChoice beyond);
+Refusal check_thin_size(const Job& job);               // not whole sectors, or 0
+Refusal check_extendable(const Job& job, BeyondOriginChoice beyond);
 Refusal check_writable(const DeviceFacts& origin);
 Refusal check_not_mounted(const DeviceFacts& origin);
 Refusal check_not_swap(const DeviceFacts& origin);
-Refusal check_pool_inactive(const MergeTarget& target);  // for --live-root
-Refusal check_journal_place(const MergeTarget& target);
-Refusal check_undo_log_place(const MergeTarget& target);
+Refusal check_pool_inactive(const Job& job);  // for --live-root
+Refusal check_journal_place(const Job& job);
+Refusal check_undo_log_place(const Job& job);
 Refusal check_journal_writable(const JournalPlace& journal);
 Refusal check_undo_log_writable(const JournalPlace& undo_log);
 
 // The thins of the pool being read that `place` lies on.
-std::vector<ThinBelow> thins_of_pool(const MergeTarget& target, const JournalPlace& place);
+std::vector<ThinBelow> thins_of_pool(const Job& job, const JournalPlace& place);
 
 // For reading only (verify) the ones about writing and use are left out.
 enum class Purpose { kMerge, kVerify };
-std::vector<Error> refuse_devices(const MergeTarget& target, BeyondOriginChoice beyond,
-                                  Purpose purpose);
+std::vector<Error> refuse_devices(const Job& job, BeyondOriginChoice beyond, Purpose purpose);
 // To undo: the pool may be gone.
-std::vector<Error> refuse_origin(const MergeTarget& target);
+std::vector<Error> refuse_origin(const Job& job);
 
 // --- what the plan tells ---------------------------------------------------
 
@@ -71,30 +68,27 @@ struct PlanFacts {
 };
 
 Refusal check_needs_check(const PlanFacts& facts, const DeviceFacts& metadata);
-Refusal check_stale(const PlanFacts& facts, const MergeTarget& target, const Overrides& overrides);
-Refusal check_beyond_origin(const PlanFacts& facts, const MergeTarget& target,
-                            BeyondOriginChoice beyond);
+Refusal check_stale(const PlanFacts& facts, const Job& job, const Overrides& overrides);
+Refusal check_beyond_origin(const PlanFacts& facts, const Job& job, BeyondOriginChoice beyond);
 Refusal check_tail(const PlanFacts& facts, const DeviceFacts& origin);
 // A sibling that is known to be one must not change.
 Refusal check_siblings(const PlanFacts& facts, const Overrides& overrides);
 // Holders of the origin are tolerated only if each is the source itself or a
 // sibling the merge does not harm.
-Refusal check_holders(const PlanFacts& facts, const MergeTarget& target,
-                      const Overrides& overrides);
+Refusal check_holders(const PlanFacts& facts, const Job& job, const Overrides& overrides);
 
-std::vector<Error> refuse_plan(const PlanFacts& facts, const MergeTarget& target,
-                               BeyondOriginChoice beyond, const Overrides& overrides,
-                               Purpose purpose);
+std::vector<Error> refuse_plan(const PlanFacts& facts, const Job& job, BeyondOriginChoice beyond,
+                               const Overrides& overrides, Purpose purpose);
 
 // Throws the first, which decides the exit status; the others are said in it as well.
 void refuse_any(const std::vector<Error>& refusals);
 
 // What the administrator should know although it is no reason to refuse.
-std::vector<std::string> notes_for(const PlanFacts& facts, const MergeTarget& target,
+std::vector<std::string> notes_for(const PlanFacts& facts, const Job& job,
                                    BeyondOriginChoice beyond, const Overrides& overrides);
 
 // How the origin can be claimed, given that nothing above refused: exclusively,
 // or, where thins hold it, by its lock alone.
-OpenMode claim_mode(const MergeTarget& target);
+OpenMode claim_mode(const Job& job);
 
 }  // namespace extmerge

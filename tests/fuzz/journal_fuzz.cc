@@ -10,9 +10,9 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "merge/journal.h"
-#include "merge/journal_format.h"
-#include "merge/plan.h"
+#include "merge/journal/format.h"
+#include "merge/journal/journal.h"
+#include "merge/plan/runs.h"
 #include "tests/support/simulated_world.h"
 
 namespace extmerge {

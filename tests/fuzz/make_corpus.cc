@@ -6,10 +6,10 @@
 #include <fstream>
 #include <iterator>
 
-#include "merge/journal_format.h"
-#include "merge/undo_log.h"
-#include "merge/undo_log_format.h"
-#include "tests/merge/journal_fixture.h"
+#include "merge/journal/format.h"
+#include "merge/undo/log.h"
+#include "merge/undo/log_format.h"
+#include "tests/merge/journal/journal_fixture.h"
 #include "tests/support/metadata_builder.h"
 
 namespace extmerge {

@@ -11,7 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "merge/plan.h"
+#include "merge/plan/runs.h"
 #include "persistent-data/devices.h"
 #include "persistent-data/node.h"
 #include "tests/support/memory_device.h"

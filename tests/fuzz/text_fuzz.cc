@@ -6,9 +6,9 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "cli/device_mapper.h"
-#include "cli/lvm_report.h"
-#include "cli/size.h"
+#include "cli/show/size.h"
+#include "cli/source/dm/device_mapper.h"
+#include "cli/source/lvm/report.h"
 #include "io/error.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

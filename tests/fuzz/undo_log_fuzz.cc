@@ -12,9 +12,9 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "merge/journal_format.h"
-#include "merge/undo_log.h"
-#include "merge/undo_log_format.h"
+#include "merge/journal/format.h"
+#include "merge/undo/log.h"
+#include "merge/undo/log_format.h"
 #include "tests/support/simulated_world.h"
 
 namespace extmerge {

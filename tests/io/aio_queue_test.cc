@@ -13,6 +13,7 @@
 
 #include "io/buffer.h"
 #include "io/file_device.h"
+#include "io/mount_table.h"
 #include "tests/io/scratch.h"
 
 namespace extmerge {

@@ -17,7 +17,6 @@
 
 #include "io/device_identity.h"
 #include "io/file_descriptor.h"
-#include "io/system_facts.h"
 #include "tests/io/scratch.h"
 
 namespace extmerge {

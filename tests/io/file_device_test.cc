@@ -18,6 +18,7 @@
 
 #include "io/buffer.h"
 #include "io/file_descriptor.h"
+#include "io/mount_table.h"
 #include "io/transfer.h"
 #include "tests/io/scratch.h"
 

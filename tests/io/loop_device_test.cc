@@ -19,7 +19,6 @@
 #include "io/buffer.h"
 #include "io/file_descriptor.h"
 #include "io/file_device.h"
-#include "io/system_facts.h"
 #include "io/transfer.h"
 #include "tests/io/scratch.h"
 

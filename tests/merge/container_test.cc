@@ -12,7 +12,7 @@
 #include <random>
 #include <string_view>
 
-#include "tests/merge/merger_fixture.h"
+#include "tests/merge/merge_fixture.h"
 
 namespace extmerge {
 namespace {
@@ -212,8 +212,8 @@ TEST_F(ContainerMerge, ADataDeviceThatIsOneIsRefusedUnlessTheKernelNamesIt) {
   overwrite(scene->data());
   expect_refused("the data device /images/data");
   EXPECT_EQ(failure([&] { merger().plan(); }), MessageId::kContainer);
-  target = scene->target(directory);
-  target->data_is_certain = true;
+  job = scene->job(directory);
+  job->data_is_certain = true;
   EXPECT_EQ(merge().state, JournalState::kDone);
 }
 
@@ -221,8 +221,8 @@ TEST_F(ContainerMerge, OfAnOddSizeOrShorterThanTheThinIsNamedBeforeAnyOtherReaso
   overwrite(scene->origin());
   for (const uint64_t size : {3 * kBlock, 3 * kBlock - 100}) {
     scene->origin().resize(Bytes(size));
-    target = scene->target(directory);
-    target->origin.size = Bytes(size);
+    job = scene->job(directory);
+    job->origin.size = Bytes(size);
     EXPECT_EQ(merge_failure(), MessageId::kContainer) << size;
     options.overrides.allow_container = true;
     EXPECT_EQ(merge_failure(), size % 512 == 0 ? MessageId::kBeyondOrigin : MessageId::kOddSize);
@@ -254,8 +254,8 @@ TEST_F(ContainerMerge, WhatTheThinItselfHoldsAtItsStartIsMergedResumedAndMergedA
 
 TEST_F(ContainerMerge, WhatTheMergeItselfWroteIsUndone) {
   const std::vector<std::byte> before = scene->origin().contents();
-  target = scene->target(directory);
-  target->undo_log = target->undo_log_at("/state/undo");
+  job = scene->job(directory);
+  job->undo_log = job->custody->undo_log_at("/state/undo");
   overwrite(scene->data(), 4 * kBlock);
   EXPECT_EQ(merge().state, JournalState::kDone);
   EXPECT_EQ(std::memcmp(scene->origin().contents().data(), qcow2().data(), 512), 0);
@@ -264,8 +264,8 @@ TEST_F(ContainerMerge, WhatTheMergeItselfWroteIsUndone) {
 }
 
 TEST_F(ContainerMerge, AnOriginThatBecameOneIsNeitherResumedNorUndone) {
-  target = scene->target(directory);
-  target->undo_log = target->undo_log_at("/state/undo");
+  job = scene->job(directory);
+  job->undo_log = job->custody->undo_log_at("/state/undo");
   merge_in_part();
   overwrite(scene->origin());
   const auto before = scene->origin().contents();
@@ -276,8 +276,8 @@ TEST_F(ContainerMerge, AnOriginThatBecameOneIsNeitherResumedNorUndone) {
 }
 
 TEST_F(ContainerMerge, AnOriginThatBecameOneWhereADoneMergeHadWrittenIsNotUndone) {
-  target = scene->target(directory);
-  target->undo_log = target->undo_log_at("/state/undo");
+  job = scene->job(directory);
+  job->undo_log = job->custody->undo_log_at("/state/undo");
   EXPECT_EQ(merge().state, JournalState::kDone);
   overwrite(scene->origin());
   const auto before = scene->origin().contents();
@@ -290,8 +290,8 @@ TEST_F(ContainerMerge, AnOriginThatBecameOneWhereADoneMergeHadWrittenIsNotUndone
 }
 
 TEST_F(ContainerMerge, AnOriginThatBecameOneWhereTheMergeWroteNothingIsNotUndone) {
-  target = scene->target(directory);
-  target->undo_log = target->undo_log_at("/state/undo");
+  job = scene->job(directory);
+  job->undo_log = job->custody->undo_log_at("/state/undo");
   merge_in_part();
   const std::vector<std::byte> footer = disk_with({{0, "conectix\0\0\0\x02"sv}});
   scene->origin().overwrite(Bytes(scene->origin().contents().size() - 512),

@@ -158,12 +158,12 @@ Attempt CrashRig::attempt(const std::function<bool(Merger&)>& deed) {
   options.beyond_origin = scenario_.beyond;
   options.verify = scenario_.verify;
   options.pipeline.compare = scenario_.compare;
-  MergeTarget target = scene.target(directory);
-  if (scenario_.undo_log) target.undo_log = target.undo_log_at("/state/undo");
+  Job job = scene.job(directory);
+  if (scenario_.undo_log) job.undo_log = job.custody->undo_log_at("/state/undo");
   Progress progress;
   Attempt attempt;
   try {
-    Merger merger(std::move(target), options, progress, {});
+    Merger merger(std::move(job), options, progress, {});
     attempt.done = deed(merger);
   } catch (const Error& error) {
     attempt.failed_with = error.id();

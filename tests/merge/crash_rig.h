@@ -10,7 +10,7 @@
 #include <memory>
 #include <string>
 
-#include "merge/merger.h"
+#include "merge/merge.h"
 #include "tests/support/merge_scene.h"
 
 namespace extmerge {

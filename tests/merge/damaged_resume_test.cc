@@ -5,8 +5,8 @@
 
 #include <gtest/gtest.h>
 
-#include "merge/journal_format.h"
-#include "tests/merge/merger_fixture.h"
+#include "merge/journal/format.h"
+#include "tests/merge/merge_fixture.h"
 #include "tests/support/stride.h"
 
 namespace extmerge {

@@ -18,7 +18,7 @@
 #include <sstream>
 
 #include "io/checksum.h"
-#include "merge/plan.h"
+#include "merge/plan/runs.h"
 #include "persistent-data/disk_format.h"
 #include "persistent-data/node.h"
 #include "tests/support/memory_device.h"

@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/merge/merger_fixture.h"
+#include "tests/merge/merge_fixture.h"
 
 namespace extmerge {
 namespace {
@@ -120,7 +120,7 @@ TEST_F(LivePool, WithoutAMetadataSnapshotTheLiveTreeMustBeAskedFor) {
 
 TEST_F(LivePool, AGivenSuperblockIsReadEvenIfTheLiveOneIsDamaged) {
   use_metadata([](MetadataBuilder& pool) { pool.superblock().magic.set(0); }, RootChoice::kBlock);
-  target->root_block = MetadataBlock(builder->held_root());
+  job->root_block = MetadataBlock(builder->held_root());
   EXPECT_EQ(merge().state, JournalState::kDone);
   expect_merged();
 }
@@ -140,7 +140,7 @@ TEST_F(LivePool, AMetadataSnapshotReleasedWhileItIsReadIsNoticed) {
 
 TEST_F(LivePool, AnAbsentThinIdIsRefusedWithTheOnesThereAre) {
   use_metadata([](MetadataBuilder&) {});
-  target->thin_id = ThinId{5};
+  job->thin_id = ThinId{5};
   EXPECT_EQ(merge_failure(), MessageId::kThinIdAbsent);
   EXPECT_NE(words.find("which has 1"), std::string::npos);
 }

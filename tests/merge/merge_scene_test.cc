@@ -124,11 +124,12 @@ TEST(MergeScene, MakesAsManyPiecesEqualAsAskedFor) {
 TEST(MergeScene, ItsTargetOpensThePoolForReadingOnly) {
   SimulatedWorld world;
   const MergeScene scene(world, ragged());
-  const MergeTarget target = scene.target(std::make_shared<SimulatedDirectory>(world));
-  EXPECT_EQ(target.open(target.origin, OpenMode::kClaim, Bytes(512)).get(), &scene.origin());
-  EXPECT_EQ(target.open(target.data, OpenMode::kReadOnly, Bytes(512)).get(), &scene.data());
-  EXPECT_EQ(target.open(target.metadata, OpenMode::kReadOnly, Bytes(512)).get(), &scene.metadata());
-  EXPECT_THROW(target.open(target.data, OpenMode::kClaim, Bytes(512)), Error);
+  const Job job = scene.job(std::make_shared<SimulatedDirectory>(world));
+  EXPECT_EQ(job.custody->open(job.origin, OpenMode::kClaim, Bytes(512)).get(), &scene.origin());
+  EXPECT_EQ(job.custody->open(job.data, OpenMode::kReadOnly, Bytes(512)).get(), &scene.data());
+  EXPECT_EQ(job.custody->open(job.metadata, OpenMode::kReadOnly, Bytes(512)).get(),
+            &scene.metadata());
+  EXPECT_THROW(job.custody->open(job.data, OpenMode::kClaim, Bytes(512)), Error);
 }
 
 }  // namespace

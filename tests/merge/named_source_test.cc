@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// What a source of LVM adds to a merge (merge/target.h): siblings that are known, a
+// What a source of LVM adds to a merge (merge/job.h): siblings that are known, a
 // thin that is frozen first, a metadata snapshot that goes when the mappings have
 // been read, an origin that can be taken back.
 
@@ -8,7 +8,7 @@
 
 #include <algorithm>
 
-#include "tests/merge/merger_fixture.h"
+#include "tests/merge/merge_fixture.h"
 
 namespace extmerge {
 namespace {
@@ -34,7 +34,7 @@ class NamedSource : public LivePool {
     pool.add_device(value(kOther), pool.add_tree(other_mappings));
   }
   // Users of the origin, as LVM would list them.
-  void users(const std::vector<OriginUser>& list) { target->origin_users = list; }
+  void users(const std::vector<OriginUser>& list) { job->origin_users = list; }
   void expect_done() { EXPECT_EQ(merge().state, JournalState::kDone) << words; }
   JournalState journal_state() { return Journal::open(*directory, "journal", false)->state(); }
   Bytes recorded_position() {
@@ -117,7 +117,7 @@ TEST_F(NamedSource, WhereNobodyKnowsEveryOtherThinIsPossible) {
 TEST_F(NamedSource, WhatIsMergedAndWhatItWasFrozenFromAreNoSiblings) {
   use_other({0});
   users({{MergeScene::kThinId, "vg/freeze"}, {kOther, "vg/snap"}});
-  target->frozen_from = kOther;
+  job->frozen_from = kOther;
   const MergeReport report = merge();
   EXPECT_EQ(report.state, JournalState::kDone);
   EXPECT_TRUE(report.plan.siblings.empty());
@@ -126,7 +126,7 @@ TEST_F(NamedSource, WhatIsMergedAndWhatItWasFrozenFromAreNoSiblings) {
 TEST_F(NamedSource, AThinOfAnotherPoolWithTheSameIdIsASibling) {
   use_other(kAll);
   users({{MergeScene::kThinId, "wg/same-id", false}});
-  target->frozen_from = kOther;
+  job->frozen_from = kOther;
   EXPECT_EQ(merge_failure(), MessageId::kSharedOrigin);
   users({{kOther, "wg/same-id", false}});
   EXPECT_EQ(merge_failure(), MessageId::kSharedOrigin);
@@ -138,7 +138,7 @@ TEST_F(NamedSource, AUserThatComesDuringTheMergeIsNoticedBeforeItIsDone) {
     use_other(kAll);
     users({{kOther, "vg/other"}});
     int looks = 0;
-    target->look_again = [&](MergeTarget& t) {
+    custody_of(*job).on_look_again = [&](Job& t) {
       if (++looks == at_look) t.origin_users->push_back({ThinId{3}, "vg/late"});
     };
     EXPECT_EQ(merge_failure(), MessageId::kSharedOrigin) << at_look;
@@ -153,7 +153,7 @@ TEST_F(NamedSource, AUserThatComesDuringTheMergeIsNoticedBeforeItIsDone) {
 TEST_F(NamedSource, AUserThatComesDuringTheMergeMayBeAccepted) {
   use_other(kAll);
   users({});
-  target->look_again = [](MergeTarget& t) { t.origin_users = {{{ThinId{3}, "vg/late"}}}; };
+  custody_of(*job).on_look_again = [](Job& t) { t.origin_users = {{{ThinId{3}, "vg/late"}}}; };
   options.overrides.allow_shared_origin = true;
   expect_done();
 }
@@ -161,8 +161,8 @@ TEST_F(NamedSource, AUserThatComesDuringTheMergeMayBeAccepted) {
 TEST_F(NamedSource, AUserThatGoesDuringTheMergeIsNoObstacle) {
   use_other(kAll);
   users({{kOther, "vg/other"}});
-  target->frozen_from = ThinId{5};
-  target->look_again = [](MergeTarget& t) { t.origin_users = {{{ThinId{5}, "vg/renamed"}}}; };
+  job->frozen_from = ThinId{5};
+  custody_of(*job).on_look_again = [](Job& t) { t.origin_users = {{{ThinId{5}, "vg/renamed"}}}; };
   expect_done();
 }
 
@@ -173,14 +173,16 @@ class DiscardingSibling : public NamedSource {
     use_other(blocks);
     std::vector<std::byte> image = builder->image();
     use_other(kAll);
-    target->mappings_read = [this] { ++released; };
-    target->read_mappings_again = [this, image = std::move(image)] {
-      EXPECT_EQ(released, 1);
+    custody_of(*job).on_release = [this] { ++released; };
+    custody_of(*job).on_reserve = [this, image = std::move(image)] {
+      EXPECT_EQ(released, ++reserved);
       EXPECT_EQ(journal_state(), JournalState::kCopying);
       metadata->overwrite(Bytes(0), image);
     };
   }
+  // Once while the plan is made, and once more at the end of each merge.
   int released = 0;
+  int reserved = 0;
 };
 
 TEST_F(DiscardingSibling, ThatReadsTheOriginIsNamedBeforeTheMergeIsDone) {
@@ -198,8 +200,7 @@ TEST_F(DiscardingSibling, ThatReadsTheOriginIsNamedBeforeTheMergeIsDone) {
 
 TEST_F(DiscardingSibling, ThatIsAnActiveThinOfThePoolIsNamedByItsId) {
   later({});
-  target->origin_thins = {
-      {.device_number = 7, .name = "other", .id = kOther, .of_this_pool = true}};
+  job->origin_thins = {{.device_number = 7, .name = "other", .id = kOther, .of_this_pool = true}};
   EXPECT_EQ(merge_failure(), MessageId::kSharedOrigin);
   EXPECT_EQ(words.substr(0, 32), "thin id 2 discarded 6 blocks dur");
 }
@@ -214,7 +215,8 @@ TEST_F(DiscardingSibling, ThatMapsAllOfItStillIsNoObstacle) {
 TEST_F(DiscardingSibling, ThatNobodySaysReadsTheOriginIsNotAsked) {
   later({});
   expect_done();
-  EXPECT_EQ(released, 1);
+  EXPECT_EQ(reserved, 1) << "for the thin that was merged";
+  EXPECT_EQ(released, 2);
 }
 
 // --- a thin that is in use, and is frozen ------------------------------------
@@ -223,7 +225,8 @@ TEST_F(NamedSource, AThinThatWillBeFrozenIsNotCalledStaleByAPlan) {
   use_metadata([&](MetadataBuilder& pool) { move_live_root(pool, other_root); });
   users({});
   ASSERT_EQ(merger().plan().refusals.size(), 1u);
-  target->will_be_frozen = true;
+  job->will_be_frozen = true;
+  custody_of(*job).on_reserve = [] {};  // that metadata snapshot is of this moment
   const PlanReport plan = merger().plan();
   EXPECT_TRUE(plan.refusals.empty());
   const auto said = std::count_if(
@@ -240,8 +243,8 @@ class ClosedOrigin : public NamedSource {
   void use_origin(const std::function<void()>& probe) {
     use_other(kAll);
     users({});
-    target->open = [open = target->open, probe](const DeviceFacts& facts, OpenMode mode,
-                                                Bytes ends) {
+    custody_of(*job).on_open = [open = custody_of(*job).on_open, probe](const DeviceFacts& facts,
+                                                                        OpenMode mode, Bytes ends) {
       if (mode == OpenMode::kProbe) probe();
       return open(facts, mode, ends);
     };
@@ -254,9 +257,9 @@ TEST_F(ClosedOrigin, ThatIsInactiveIsNotOpenedByAPlan) {
   EXPECT_TRUE(merger().plan().refusals.empty());
   EXPECT_TRUE(probed);
   probed = false;
-  target->origin.is_regular = false;
-  target->origin.is_block = true;  // and has no number
-  ASSERT_TRUE(target->origin_is_inactive());
+  job->origin.is_regular = false;
+  job->origin.is_block = true;  // and has no number
+  ASSERT_TRUE(job->origin_is_inactive());
   EXPECT_TRUE(merger().plan().refusals.empty());
   EXPECT_FALSE(probed);
 }
@@ -264,13 +267,13 @@ TEST_F(ClosedOrigin, ThatIsInactiveIsNotOpenedByAPlan) {
 TEST_F(ClosedOrigin, ThatIsReadOnlyIsExpectedOnlyWhereItWillBeMadeWritable) {
   use_origin([] { throw Error(MessageId::kReadOnly, "it is read-only", "make it writable"); });
   ASSERT_EQ(merger().plan().refusals.size(), 1u);
-  target->origin_made_writable = true;
+  job->origin_made_writable = true;
   EXPECT_TRUE(merger().plan().refusals.empty());
 }
 
 TEST_F(ClosedOrigin, ThatIsInUseIsRefusedAllTheSame) {
   use_origin([] { throw Error(MessageId::kInUse, "it is in use", "stop that"); });
-  target->origin_made_writable = true;
+  job->origin_made_writable = true;
   const PlanReport plan = merger().plan();
   ASSERT_EQ(plan.refusals.size(), 1u);
   EXPECT_EQ(plan.refusals[0].id(), MessageId::kInUse);
@@ -287,8 +290,9 @@ TEST_F(NamedSource, MappingsAreGivenUpOnceBetweenTheJournalAndTheCopy) {
     origin_writes += op.kind == OperationKind::kWrite && op.object == scene->origin().name();
     metadata_reads += op.kind == OperationKind::kRead && op.object == "/images/metadata";
   });
-  target->mappings_read = [&] {
-    ++calls;
+  uint64_t writes_then = 0;
+  custody_of(*job).on_release = [&] {
+    if (++calls > 1) return;
     EXPECT_EQ(origin_writes, 0u);
     EXPECT_TRUE(directory->has_file("journal"));
     EXPECT_EQ(journal_state(), JournalState::kCopying) << "published";
@@ -299,9 +303,16 @@ TEST_F(NamedSource, MappingsAreGivenUpOnceBetweenTheJournalAndTheCopy) {
     later.fix_checksum(0);
     metadata->overwrite(Bytes(0), later.image());
   };
+  custody_of(*job).on_reserve = [&] {
+    EXPECT_EQ(calls, 1);
+    EXPECT_EQ(metadata_reads, reads_then) << "while nothing is held";
+    writes_then = origin_writes;
+    metadata->overwrite(Bytes(0), builder->image());
+  };
   expect_done();
-  EXPECT_EQ(calls, 1);
+  EXPECT_EQ(calls, 2);
   EXPECT_GT(origin_writes, 0u);
+  EXPECT_EQ(origin_writes, writes_then) << "all is copied before the pool is looked at again";
   EXPECT_GT(reads_then, 0u);
   world.on_operation({});
   expect_merged();
@@ -312,16 +323,16 @@ TEST_F(NamedSource, MappingsAreGivenUpByAResumeToo) {
   users({});
   merge_in_part();
   int calls = 0;
-  target->mappings_read = [&] { ++calls; };
+  custody_of(*job).on_release = [&] { ++calls; };
   EXPECT_EQ(merger().resume().state, JournalState::kDone);
-  EXPECT_EQ(calls, 1);
+  EXPECT_EQ(calls, 2) << "the second is of the look at the end";
 }
 
 TEST_F(NamedSource, APlanDoesNotGiveThemUp) {
   use_other(kAll);
   users({});
   int calls = 0;
-  target->mappings_read = [&] { ++calls; };
+  custody_of(*job).on_release = [&] { ++calls; };
   merger().plan();
   EXPECT_EQ(calls, 0);
 }
@@ -345,13 +356,14 @@ TEST_F(NamedSource, AMetadataSnapshotThatIsNotOursMustStayToTheEnd) {
 TEST_F(NamedSource, AThinThatMovesOnAfterTheMappingsWereReadIsNoticed) {
   use_other(kAll);
   users({});
-  target->mappings_read = [&] {
+  custody_of(*job).on_reserve = [&] {
     MetadataBuilder later = *builder;
-    later.superblock().held_root.set(0);
-    move_live_root(later, other_root);
+    const uint64_t roots = later.mapping_roots().root();  // the live tree and the held one share it
+    later.value(roots, 0).set(other_root);                // thin 1
+    later.fix_checksum(roots);
     metadata->overwrite(Bytes(0), later.image());
   };
-  EXPECT_EQ(merge_failure(), MessageId::kStale);
+  EXPECT_EQ(merge_failure(), MessageId::kStale) << words;
   EXPECT_EQ(journal_state(), JournalState::kCopying);
 }
 
@@ -364,7 +376,7 @@ TEST_F(NamedSource, AnOriginThatIsTakenBackStopsTheMergeAndNothingIsRecorded) {
     users({});
     int checks = 0;
     Bytes before;
-    target->check_origin = [&] {
+    custody_of(*job).on_check = [&] {
       if (++checks < at_checkpoint) return;
       before = recorded_position();
       throw Error(MessageId::kOriginTakenBack, "it was taken back", "let nobody do that");
@@ -382,7 +394,7 @@ TEST_F(NamedSource, AnOriginThatIsTakenBackStopsTheMergeAndNothingIsRecorded) {
     EXPECT_EQ(recorded_position(), before) << "what could not be checked does not count";
     EXPECT_EQ(before > Bytes(0), at_checkpoint == 2);
 
-    target->check_origin = {};
+    custody_of(*job).on_check = {};
     const MergeReport report = merger().resume();
     EXPECT_EQ(report.state, JournalState::kDone);
     EXPECT_EQ(report.resumed_from, before);
@@ -395,8 +407,8 @@ TEST_F(NamedSource, TheOriginIsAskedForBeforeEachRecord) {
   users({});
   bool checked = false, copying = false;
   std::string order;  // of checks and of writes to the journal
-  target->mappings_read = [&] { copying = true; };
-  target->check_origin = [&] { checked = true; };
+  custody_of(*job).on_release = [&] { copying = true; };
+  custody_of(*job).on_check = [&] { checked = true; };
   world.on_operation([&](const Operation& op) {
     if (!copying || op.kind != OperationKind::kFileWrite || !op.object.starts_with("journal"))
       return;
@@ -420,7 +432,7 @@ TEST_F(NamedSource, TheLockThatTheCallerHoldsIsNotTakenAgain) {
   ASSERT_TRUE(lock);
   EXPECT_EQ(merge_failure(), MessageId::kJournalLocked);
   ASSERT_EQ(merger().plan().refusals.size(), 1u);
-  target->journal.lock = lock;
+  job->journal.lock = lock;
   EXPECT_TRUE(merger().plan().refusals.empty());
   expect_done();
   EXPECT_FALSE(directory->try_lock(lock_name("journal"))) << "it is the caller's still";
@@ -453,8 +465,8 @@ class Snapped : public NamedSource {
       pool.fix_checksum(1);
     });
     users({});
-    target->thin_id = kOther;
-    target->merged_as = merged_as;
+    job->thin_id = kOther;
+    job->merged_as = merged_as;
     return merger().plan();
   }
   void SetUp() override {

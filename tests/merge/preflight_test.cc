@@ -36,15 +36,15 @@ DeviceFacts image(const std::string& path, uint64_t inode, Bytes size = Bytes(64
   return facts;
 }
 
-MergeTarget fit_target() {
-  MergeTarget target;
-  target.metadata = device("/dev/meta", 1);
-  target.data = device("/dev/data", 2);
-  target.origin = device("/dev/origin", 3);
-  target.thin_id = ThinId{1};
-  target.thin_size = Bytes(64 << 20);
-  target.journal.path = "/state/x.journal";
-  return target;
+Job fit_target() {
+  Job job;
+  job.metadata = device("/dev/meta", 1);
+  job.data = device("/dev/data", 2);
+  job.origin = device("/dev/origin", 3);
+  job.thin_id = ThinId{1};
+  job.thin_size = Bytes(64 << 20);
+  job.journal.path = "/state/x.journal";
+  return job;
 }
 
 PlanFacts fit_facts() {
@@ -54,15 +54,15 @@ PlanFacts fit_facts() {
   return facts;
 }
 
-std::vector<Error> devices_refused(const MergeTarget& target,
+std::vector<Error> devices_refused(const Job& job,
                                    BeyondOriginChoice beyond = BeyondOriginChoice::kRefuse) {
-  return refuse_devices(target, beyond, Purpose::kMerge);
+  return refuse_devices(job, beyond, Purpose::kMerge);
 }
 
-std::vector<Error> plan_refused(const PlanFacts& facts, const MergeTarget& target,
+std::vector<Error> plan_refused(const PlanFacts& facts, const Job& job,
                                 const Overrides& overrides = {},
                                 BeyondOriginChoice beyond = BeyondOriginChoice::kRefuse) {
-  return refuse_plan(facts, target, beyond, overrides, Purpose::kMerge);
+  return refuse_plan(facts, job, beyond, overrides, Purpose::kMerge);
 }
 
 void expect_only(const std::vector<Error>& refusals, MessageId id, int exit_status) {
@@ -78,138 +78,137 @@ TEST(Preflight, FitDevicesAndAFitPlanAreNotRefused) {
 }
 
 TEST(Preflight, AMissingDeviceIsNamedByItsRole) {
-  MergeTarget target = fit_target();
-  target.data.exists = target.data.is_block = false;
-  const auto refusals = devices_refused(target);
+  Job job = fit_target();
+  job.data.exists = job.data.is_block = false;
+  const auto refusals = devices_refused(job);
   expect_only(refusals, MessageId::kNotFound, 4);
   EXPECT_NE(std::string(refusals[0].what()).find("data device"), std::string::npos);
 }
 
 TEST(Preflight, ADirectoryIsNoDevice) {
-  MergeTarget target = fit_target();
-  target.metadata.is_block = false;
-  expect_only(devices_refused(target), MessageId::kNotADevice, 4);
+  Job job = fit_target();
+  job.metadata.is_block = false;
+  expect_only(devices_refused(job), MessageId::kNotADevice, 4);
 }
 
 TEST(Preflight, AnEmptyDeviceIsNamedByItsRole) {
-  for (DeviceFacts MergeTarget::*device :
-       {&MergeTarget::metadata, &MergeTarget::data, &MergeTarget::origin}) {
-    MergeTarget target = fit_target();
-    (target.*device).size = Bytes(0);
-    expect_only(devices_refused(target), MessageId::kNotADevice, 4);
+  for (DeviceFacts Job::*device : {&Job::metadata, &Job::data, &Job::origin}) {
+    Job job = fit_target();
+    (job.*device).size = Bytes(0);
+    expect_only(devices_refused(job), MessageId::kNotADevice, 4);
   }
 }
 
 TEST(Preflight, MetadataAndDataMustBeDifferentDevices) {
-  MergeTarget target = fit_target();
-  target.data = target.metadata;
-  expect_only(devices_refused(target), MessageId::kSameDevice, 4);
+  Job job = fit_target();
+  job.data = job.metadata;
+  expect_only(devices_refused(job), MessageId::kSameDevice, 4);
 }
 
 TEST(Preflight, TheOriginMustNotBeThePoolsDataDevice) {
-  MergeTarget target = fit_target();
-  target.origin = target.data;
-  expect_only(devices_refused(target), MessageId::kStacked, 4);
+  Job job = fit_target();
+  job.origin = job.data;
+  expect_only(devices_refused(job), MessageId::kStacked, 4);
 }
 
 TEST(Preflight, TheOriginMustNotLieUnderThePoolsMetadata) {
-  MergeTarget target = fit_target();
-  target.metadata.underlying.push_back(target.origin.device_number);
-  expect_only(devices_refused(target), MessageId::kStacked, 4);
+  Job job = fit_target();
+  job.metadata.underlying.push_back(job.origin.device_number);
+  expect_only(devices_refused(job), MessageId::kStacked, 4);
 }
 
 TEST(Preflight, TheOriginMustNotLieOverThePoolsData) {
-  MergeTarget target = fit_target();
-  target.origin.underlying.push_back(target.data.device_number);
-  expect_only(devices_refused(target), MessageId::kStacked, 4);
+  Job job = fit_target();
+  job.origin.underlying.push_back(job.data.device_number);
+  expect_only(devices_refused(job), MessageId::kStacked, 4);
 }
 
 TEST(Preflight, AHardLinkToTheDataImageIsNoOrigin) {
-  MergeTarget target = fit_target();
-  target.metadata = image("/a/meta.img", 1);
-  target.data = image("/a/data.img", 2);
-  target.origin = image("/b/other-name.img", 2);
-  expect_only(devices_refused(target), MessageId::kStacked, 4);
+  Job job = fit_target();
+  job.metadata = image("/a/meta.img", 1);
+  job.data = image("/a/data.img", 2);
+  job.origin = image("/b/other-name.img", 2);
+  expect_only(devices_refused(job), MessageId::kStacked, 4);
 }
 
 TEST(Preflight, AnOriginOfNoWholeSectorsIsRefused) {
   for (const uint64_t size : {uint64_t{511}, uint64_t{(64 << 20) + 1}}) {
-    MergeTarget target = fit_target();
-    target.origin.size = Bytes(size);
-    expect_only(devices_refused(target), MessageId::kOddSize, 4);
+    Job job = fit_target();
+    job.origin.size = Bytes(size);
+    expect_only(devices_refused(job), MessageId::kOddSize, 4);
   }
 }
 
 TEST(Preflight, AThinSizeOfNoWholeSectorsIsRefused) {
-  MergeTarget target = fit_target();
-  target.thin_size = Bytes(1000);
-  expect_only(devices_refused(target), MessageId::kUsage, 1);
+  Job job = fit_target();
+  job.thin_size = Bytes(1000);
+  expect_only(devices_refused(job), MessageId::kUsage, 1);
 }
 
 TEST(Preflight, AReadOnlyOriginIsRefusedAlthoughOpeningItWouldSucceed) {
-  MergeTarget target = fit_target();
-  target.origin.read_only = true;
-  expect_only(devices_refused(target), MessageId::kReadOnly, 4);
+  Job job = fit_target();
+  job.origin.read_only = true;
+  expect_only(devices_refused(job), MessageId::kReadOnly, 4);
 }
 
 TEST(Preflight, AMountedOriginIsRefusedWithItsMountPoint) {
-  MergeTarget target = fit_target();
-  target.origin.mount_points = {"/srv/images"};
-  const auto refusals = devices_refused(target);
+  Job job = fit_target();
+  job.origin.mount_points = {"/srv/images"};
+  const auto refusals = devices_refused(job);
   expect_only(refusals, MessageId::kMounted, 5);
   EXPECT_NE(std::string(refusals[0].what()).find("/srv/images"), std::string::npos);
 }
 
 TEST(Preflight, SwapIsInUse) {
-  MergeTarget target = fit_target();
-  target.origin.is_swap = true;
-  expect_only(devices_refused(target), MessageId::kInUse, 5);
+  Job job = fit_target();
+  job.origin.is_swap = true;
+  expect_only(devices_refused(job), MessageId::kInUse, 5);
 }
 
 TEST(Preflight, TheLiveTreeIsNotReadUnderAnActivePool) {
-  MergeTarget target = fit_target();
-  target.metadata.holders = {{"dm-1 (pool)", 99}};
-  EXPECT_TRUE(devices_refused(target).empty());
-  target.root_choice = RootChoice::kLive;
-  expect_only(devices_refused(target), MessageId::kPoolActive, 5);
+  Job job = fit_target();
+  job.metadata.holders = {{"dm-1 (pool)", 99}};
+  EXPECT_TRUE(devices_refused(job).empty());
+  job.root_choice = RootChoice::kLive;
+  expect_only(devices_refused(job), MessageId::kPoolActive, 5);
 }
 
 TEST(Preflight, ADeviceCannotBeExtendedButAnImageCan) {
-  MergeTarget target = fit_target();
-  target.thin_size = Bytes(128 << 20);
-  expect_only(devices_refused(target, BeyondOriginChoice::kExtend), MessageId::kCannotExtend, 4);
-  target.origin = image("/a/origin.img", 7);
-  EXPECT_TRUE(devices_refused(target, BeyondOriginChoice::kExtend).empty());
+  Job job = fit_target();
+  job.thin_size = Bytes(128 << 20);
+  expect_only(devices_refused(job, BeyondOriginChoice::kExtend), MessageId::kCannotExtend, 4);
+  job.origin = image("/a/origin.img", 7);
+  EXPECT_TRUE(devices_refused(job, BeyondOriginChoice::kExtend).empty());
 }
 
 TEST(Preflight, ExtendingNeedsTheThinsSize) {
-  MergeTarget target = fit_target();
-  target.thin_size.reset();
-  expect_only(devices_refused(target, BeyondOriginChoice::kExtend), MessageId::kExtendNeedsThinSize,
+  Job job = fit_target();
+  job.thin_size.reset();
+  expect_only(devices_refused(job, BeyondOriginChoice::kExtend), MessageId::kExtendNeedsThinSize,
               1);
 }
 
 TEST(Preflight, AJournalOnTheOriginOrInThePoolIsRefused) {
-  MergeTarget target = fit_target();
-  target.journal.file_system = {3, 50};
-  expect_only(devices_refused(target), MessageId::kJournalOnOrigin, 6);
-  target.journal.file_system = {60, 2};
-  expect_only(devices_refused(target), MessageId::kJournalOnOrigin, 6);
+  Job job = fit_target();
+  job.journal.file_system = {3, 50};
+  expect_only(devices_refused(job), MessageId::kJournalOnOrigin, 6);
+  job.journal.file_system = {60, 2};
+  expect_only(devices_refused(job), MessageId::kJournalOnOrigin, 6);
 }
 
 // A thin of the pool, as the file system under a journal: its number, the pool's, metadata and
 // data.
-MergeTarget with_journal_on(const ThinBelow& thin) {
-  MergeTarget target = fit_target();
-  target.journal.file_system = {40, 41, 1, 2};
-  target.journal.thins = {thin};
-  return target;
+Job with_journal_on(const ThinBelow& thin) {
+  Job job = fit_target();
+  job.journal.file_system = {40, 41, 1, 2};
+  job.journal.thins = {thin};
+  return job;
 }
 
 TEST(Preflight, AJournalOnAnotherThinOfThePoolIsANote) {
-  const MergeTarget target = with_journal_on({"vg-root", ThinId{7}, 1});
-  EXPECT_TRUE(devices_refused(target).empty());
-  const auto notes = notes_for(fit_facts(), target, BeyondOriginChoice::kRefuse, {});
+  const Job job = with_journal_on({"vg-root", ThinId{7}, 1});
+  EXPECT_TRUE(devices_refused(job).empty());
+  const auto notes = notes_for(fit_facts(), job, BeyondOriginChoice::kRefuse, {});
   ASSERT_EQ(notes.size(), 1u);
   EXPECT_NE(notes[0].find("the journal /state/x.journal lies on vg-root, another thin"),
             std::string::npos);
@@ -218,9 +217,9 @@ TEST(Preflight, AJournalOnAnotherThinOfThePoolIsANote) {
 TEST(Preflight, AJournalOnTheThinThatIsMergedOrOnWhatItWasFrozenFromIsRefused) {
   expect_only(devices_refused(with_journal_on({"vg-snap", ThinId{1}, 1})),
               MessageId::kJournalOnOrigin, 6);
-  MergeTarget target = with_journal_on({"vg-snap", ThinId{7}, 1});
-  target.frozen_from = ThinId{7};
-  expect_only(devices_refused(target), MessageId::kJournalOnOrigin, 6);
+  Job job = with_journal_on({"vg-snap", ThinId{7}, 1});
+  job.frozen_from = ThinId{7};
+  expect_only(devices_refused(job), MessageId::kJournalOnOrigin, 6);
 }
 
 TEST(Preflight, AJournalOnAThinOfAnotherPoolThatLiesOnThisOneIsRefused) {
@@ -230,51 +229,51 @@ TEST(Preflight, AJournalOnAThinOfAnotherPoolThatLiesOnThisOneIsRefused) {
 }
 
 TEST(Preflight, AJournalOnASiblingLiesOnItsBlocksAndOneBesideItOnTheOrigin) {
-  MergeTarget target = with_journal_on({"vg-sibling", ThinId{7}, 1, 3});
-  target.journal.file_system.push_back(3);
-  EXPECT_TRUE(devices_refused(target).empty());
-  target.journal.thins[0].origin = 0;
-  expect_only(devices_refused(target), MessageId::kJournalOnOrigin, 6);
+  Job job = with_journal_on({"vg-sibling", ThinId{7}, 1, 3});
+  job.journal.file_system.push_back(3);
+  EXPECT_TRUE(devices_refused(job).empty());
+  job.journal.thins[0].origin = 0;
+  expect_only(devices_refused(job), MessageId::kJournalOnOrigin, 6);
 }
 
 TEST(Preflight, AnUndoLogOnAnotherThinOfThePoolIsANoteAndOnTheMergedOneRefused) {
-  MergeTarget target = fit_target();
-  target.undo_log = with_journal_on({"vg-root", ThinId{7}, 1}).journal;
-  target.undo_log->path = target.undo_log->name = "/root/undo";
+  Job job = fit_target();
+  job.undo_log = with_journal_on({"vg-root", ThinId{7}, 1}).journal;
+  job.undo_log->path = job.undo_log->name = "/root/undo";
   SimulatedWorld world;
-  target.undo_log->directory = std::make_shared<SimulatedDirectory>(world);
-  EXPECT_TRUE(devices_refused(target).empty());
-  EXPECT_EQ(notes_for(fit_facts(), target, BeyondOriginChoice::kRefuse, {}).size(), 1u);
-  target.undo_log->thins[0].id = ThinId{1};
-  expect_only(devices_refused(target), MessageId::kJournalOnOrigin, 6);
+  job.undo_log->directory = std::make_shared<SimulatedDirectory>(world);
+  EXPECT_TRUE(devices_refused(job).empty());
+  EXPECT_EQ(notes_for(fit_facts(), job, BeyondOriginChoice::kRefuse, {}).size(), 1u);
+  job.undo_log->thins[0].id = ThinId{1};
+  expect_only(devices_refused(job), MessageId::kJournalOnOrigin, 6);
 }
 
 TEST(Preflight, AJournalBesideAnImageIsFineButNotTheImageItself) {
-  MergeTarget target = fit_target();
-  target.origin = image("/a/origin.img", 7);
-  target.journal.file_system = {9};
-  target.journal.files = {{9, 8}};
-  EXPECT_TRUE(devices_refused(target).empty());
+  Job job = fit_target();
+  job.origin = image("/a/origin.img", 7);
+  job.journal.file_system = {9};
+  job.journal.files = {{9, 8}};
+  EXPECT_TRUE(devices_refused(job).empty());
   // As NAME, NAME.new or NAME.lock.
-  target.journal.files = {{9, 8}, {9, 7}};
-  expect_only(devices_refused(target), MessageId::kJournalOnOrigin, 6);
-  target.data = image("/a/data.img", 5);
-  target.journal.files = {{9, 5}};
-  expect_only(devices_refused(target), MessageId::kJournalOnOrigin, 6);
+  job.journal.files = {{9, 8}, {9, 7}};
+  expect_only(devices_refused(job), MessageId::kJournalOnOrigin, 6);
+  job.data = image("/a/data.img", 5);
+  job.journal.files = {{9, 5}};
+  expect_only(devices_refused(job), MessageId::kJournalOnOrigin, 6);
 }
 
 TEST(Preflight, VerifyingAsksNothingAboutWriting) {
-  MergeTarget target = fit_target();
-  target.origin.read_only = true;
-  target.origin.mount_points = {"/srv"};
-  EXPECT_TRUE(refuse_devices(target, BeyondOriginChoice::kRefuse, Purpose::kVerify).empty());
+  Job job = fit_target();
+  job.origin.read_only = true;
+  job.origin.mount_points = {"/srv"};
+  EXPECT_TRUE(refuse_devices(job, BeyondOriginChoice::kRefuse, Purpose::kVerify).empty());
 }
 
 TEST(Preflight, EveryObstacleIsReportedAtOnce) {
-  MergeTarget target = fit_target();
-  target.origin.read_only = true;
-  target.origin.mount_points = {"/srv"};
-  EXPECT_EQ(devices_refused(target).size(), 2u);
+  Job job = fit_target();
+  job.origin.read_only = true;
+  job.origin.mount_points = {"/srv"};
+  EXPECT_EQ(devices_refused(job).size(), 2u);
 }
 
 TEST(Preflight, APoolThatNeedsCheckIsRefused) {
@@ -302,28 +301,28 @@ TEST(Preflight, DataPastTheOriginsEndIsRefusedAndZeroesAreNot) {
 TEST(Preflight, ATailInsideALogicalBlockOfADeviceIsRefused) {
   PlanFacts facts = fit_facts();
   facts.summary.end_of_copy = Bytes((64 << 20) - 512);
-  MergeTarget target = fit_target();
-  EXPECT_TRUE(plan_refused(facts, target).empty());
-  target.origin.logical_block_size = Bytes(4096);
-  expect_only(plan_refused(facts, target), MessageId::kTailAlignment, 4);
-  expect_only(refuse_plan(facts, target, BeyondOriginChoice::kRefuse, {}, Purpose::kVerify),
+  Job job = fit_target();
+  EXPECT_TRUE(plan_refused(facts, job).empty());
+  job.origin.logical_block_size = Bytes(4096);
+  expect_only(plan_refused(facts, job), MessageId::kTailAlignment, 4);
+  expect_only(refuse_plan(facts, job, BeyondOriginChoice::kRefuse, {}, Purpose::kVerify),
               MessageId::kTailAlignment, 4);
 }
 
 TEST(Preflight, AHolderThatIsNoThinIsInTheWay) {
-  MergeTarget target = fit_target();
-  target.origin.holders = {{"md0", 77}};
-  const auto refusals = plan_refused(fit_facts(), target);
+  Job job = fit_target();
+  job.origin.holders = {{"md0", 77}};
+  const auto refusals = plan_refused(fit_facts(), job);
   expect_only(refusals, MessageId::kHeld, 5);
   EXPECT_NE(std::string(refusals[0].what()).find("md0"), std::string::npos);
 }
 
-MergeTarget held_by_thin(uint32_t id, bool of_this_pool) {
-  MergeTarget target = fit_target();
-  target.origin.holders = {{"dm-5 (thin)", 77}};
-  target.origin_thins = {
+Job held_by_thin(uint32_t id, bool of_this_pool) {
+  Job job = fit_target();
+  job.origin.holders = {{"dm-5 (thin)", 77}};
+  job.origin_thins = {
       {.device_number = 77, .name = "thin", .id = ThinId{id}, .of_this_pool = of_this_pool}};
-  return target;
+  return job;
 }
 
 TEST(Preflight, TheSourceItselfAndUnharmedSiblingsMayHoldTheOrigin) {
@@ -390,29 +389,29 @@ TEST(Preflight, AKnownSiblingThatHoldsTheOriginIsRefusedOnce) {
 }
 
 TEST(Preflight, WhatTheSourceWasFrozenFromMayHoldTheOrigin) {
-  MergeTarget target = held_by_thin(9, true);
-  expect_only(plan_refused(fit_facts(), target), MessageId::kSharedOrigin, 4);
-  target.frozen_from = ThinId{9};
-  EXPECT_TRUE(plan_refused(fit_facts(), target).empty());
-  target.origin_thins[0].of_this_pool = false;
-  expect_only(plan_refused(fit_facts(), target), MessageId::kSharedOrigin, 4);
+  Job job = held_by_thin(9, true);
+  expect_only(plan_refused(fit_facts(), job), MessageId::kSharedOrigin, 4);
+  job.frozen_from = ThinId{9};
+  EXPECT_TRUE(plan_refused(fit_facts(), job).empty());
+  job.origin_thins[0].of_this_pool = false;
+  expect_only(plan_refused(fit_facts(), job), MessageId::kSharedOrigin, 4);
 }
 
 TEST(Preflight, ThinsOfALayerBelowLeaveTheOriginFreeToBeClaimed) {
-  MergeTarget target = held_by_thin(1, true);
-  EXPECT_EQ(claim_mode(target), OpenMode::kShare);
-  target.origin_thins[0].of_layer_below = true;
-  EXPECT_EQ(claim_mode(target), OpenMode::kClaim);
-  target.origin.holders.push_back({"dm-6 (thin)", 78});
-  EXPECT_EQ(claim_mode(target), OpenMode::kShare);
-  target.origin_thins.push_back({.device_number = 78,
-                                 .name = "thin2",
-                                 .id = ThinId{2},
-                                 .of_this_pool = true,
-                                 .of_layer_below = true});
-  EXPECT_EQ(claim_mode(target), OpenMode::kClaim);
-  target.origin_thins[1].of_layer_below = false;
-  EXPECT_EQ(claim_mode(target), OpenMode::kShare) << "one of two is on the origin itself";
+  Job job = held_by_thin(1, true);
+  EXPECT_EQ(claim_mode(job), OpenMode::kShare);
+  job.origin_thins[0].of_layer_below = true;
+  EXPECT_EQ(claim_mode(job), OpenMode::kClaim);
+  job.origin.holders.push_back({"dm-6 (thin)", 78});
+  EXPECT_EQ(claim_mode(job), OpenMode::kShare);
+  job.origin_thins.push_back({.device_number = 78,
+                              .name = "thin2",
+                              .id = ThinId{2},
+                              .of_this_pool = true,
+                              .of_layer_below = true});
+  EXPECT_EQ(claim_mode(job), OpenMode::kClaim);
+  job.origin_thins[1].of_layer_below = false;
+  EXPECT_EQ(claim_mode(job), OpenMode::kShare) << "one of two is on the origin itself";
 }
 
 TEST(Preflight, APossibleSiblingIsANoteAndNoRefusal) {
@@ -450,9 +449,9 @@ TEST(Preflight, OfManySiblingsFiveAreNamedAndTheOthersCounted) {
 }
 
 TEST(Preflight, AnUnknownThinSizeIsSaid) {
-  MergeTarget target = fit_target();
-  target.thin_size.reset();
-  const auto notes = notes_for(fit_facts(), target, BeyondOriginChoice::kRefuse, {});
+  Job job = fit_target();
+  job.thin_size.reset();
+  const auto notes = notes_for(fit_facts(), job, BeyondOriginChoice::kRefuse, {});
   ASSERT_EQ(notes.size(), 1u);
   EXPECT_NE(notes[0].find("nothing was clipped"), std::string::npos);
 }

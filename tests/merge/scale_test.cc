@@ -14,9 +14,9 @@
 #include <string>
 
 #include "io/posix_directory.h"
-#include "merge/journal.h"
-#include "merge/plan.h"
-#include "merge/planned_tree.h"
+#include "merge/journal/journal.h"
+#include "merge/plan/planned_tree.h"
+#include "merge/plan/runs.h"
 #include "persistent-data/devices.h"
 #include "tests/support/synthetic_tree.h"
 

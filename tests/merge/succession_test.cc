@@ -3,7 +3,7 @@
 // One thin merged after another into the same origin. A thin shows the origin where it maps
 // nothing; so what was merged from the first may have changed the second.
 
-#include "tests/merge/merger_fixture.h"
+#include "tests/merge/merge_fixture.h"
 
 namespace extmerge {
 namespace {
@@ -20,11 +20,11 @@ class Succession : public LivePool {
     use_metadata([](MetadataBuilder&) {});
   }
   void merge_thin(uint32_t id) {
-    target->thin_id = ThinId{id};
+    job->thin_id = ThinId{id};
     EXPECT_EQ(merge().state, JournalState::kDone);
   }
   void expect_refused(uint32_t id, const std::string& words_in_it) {
-    target->thin_id = ThinId{id};
+    job->thin_id = ThinId{id};
     const auto before = scene->origin().contents();
     EXPECT_EQ(merge_failure(), MessageId::kSharedOrigin);
     EXPECT_NE(words.find(words_in_it), std::string::npos) << words;
@@ -74,15 +74,15 @@ TEST_F(Succession, OfOneThatWasMadeAfterTheMergeNeedsNoOverride) {
     options.overrides = {};
     set_superblocks(made.time, made.transaction);
     merge_thin(2);
-    target->thin_id = ThinId{1};
+    job->thin_id = ThinId{1};
     EXPECT_EQ(merger().plan().refusals.empty(), made.is_later) << made.time << made.transaction;
   }
 }
 
 TEST_F(Succession, OfTheSameSourceUnderTheIdOfANewFreezeIsAnotherRound) {
   merge_thin(2);
-  target->thin_id = ThinId{1};
-  target->merged_as = ThinId{2};
+  job->thin_id = ThinId{1};
+  job->merged_as = ThinId{2};
   EXPECT_EQ(merge().state, JournalState::kDone);
 }
 

@@ -13,7 +13,7 @@
 #include <set>
 #include <sstream>
 
-#include "merge/plan.h"
+#include "merge/plan/runs.h"
 #include "tests/support/memory_device.h"
 
 namespace extmerge {

@@ -3,7 +3,7 @@
 // Devices known by names that a copy, or after a reboot another disk, may have as well: a position
 // in the journal is believed only when all that it claims has been compared.
 
-#include "tests/merge/merger_fixture.h"
+#include "tests/merge/merge_fixture.h"
 
 namespace extmerge {
 namespace {
@@ -21,9 +21,9 @@ class UncertainIdentity : public MergerTest {
     options.pipeline.checkpoint_bytes = Bytes(kClaimed * kBlock);
   }
   void call(const std::string& origin, const std::string& data = "") {
-    target = scene->target(directory);
-    target->origin.identity = origin;
-    if (!data.empty()) target->data.identity = data;
+    job = scene->job(directory);
+    job->origin.identity = origin;
+    if (!data.empty()) job->data.identity = data;
   }
   // One sector differs, at a time, in as many places.
   int places_noticed(int places) {
@@ -79,7 +79,7 @@ TEST_F(UncertainIdentity, OfAnImageInAnotherFileSystemIsThatOfAnother) {
 TEST_F(UncertainIdentity, IsStillTheSameForADoneMergeAndForAnUndo) {
   const std::string name = "file:ino=12,born=1700000000.5";
   call(name, name);
-  target->undo_log = target->undo_log_at("undo");
+  job->undo_log = job->custody->undo_log_at("undo");
   merge();
   call(name + ",fs=0123456789abcdef,over=0123456789abcdef", name + ",fs=a");
   EXPECT_EQ(merge_failure(), MessageId::kAlreadyDone);

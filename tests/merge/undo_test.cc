@@ -5,10 +5,10 @@
 
 #include <gtest/gtest.h>
 
-#include "merge/journal_format.h"
-#include "merge/undo_log_format.h"
+#include "merge/journal/format.h"
+#include "merge/undo/log_format.h"
 #include "persistent-data/disk_format.h"
-#include "tests/merge/merger_fixture.h"
+#include "tests/merge/merge_fixture.h"
 
 namespace extmerge {
 namespace {
@@ -20,8 +20,8 @@ class UndoTest : public MergerTest {
     save_to("/state/undo");
   }
   void save_to(const std::string& path) {
-    target = scene->target(directory);
-    target->undo_log = target->undo_log_at(path);
+    job = scene->job(directory);
+    job->undo_log = job->custody->undo_log_at(path);
   }
   UndoReport undo(std::stop_token stop = {}) {
     return merger(stop).undo([](const UndoReport&) { return true; });
@@ -126,7 +126,7 @@ TEST_F(UndoTest, WhatIsUndoneCanBeMergedAgain) {
 
 TEST_F(UndoTest, TheNextMergeSaysThatItIsTheEndOfThat) {
   merge();
-  target.reset();
+  job.reset();
   options.again = true;
   const auto says_so = [](const PlanReport& plan) {
     return std::ranges::any_of(plan.notes, [](const std::string& note) {
@@ -199,25 +199,25 @@ TEST_F(UndoTest, CutsOffWhatTheMergeAdded) {
   options.beyond_origin = BeyondOriginChoice::kExtend;
   merge();
   EXPECT_EQ(scene->origin().size(), Bytes(*shape.thin_size));
-  target->origin.size = scene->origin().size();
+  job->origin.size = scene->origin().size();
   EXPECT_EQ(undo().origin_bytes, Bytes(shape.origin_size));
   expect_undone();
 }
 
 TEST_F(UndoTest, RefusesAnOriginOfAnotherSize) {
   merge();
-  target->origin.size = Bytes(20 * kBlock);
+  job->origin.size = Bytes(20 * kBlock);
   EXPECT_EQ(undo_failure(), MessageId::kSizeChanged);
 }
 
 TEST_F(UndoTest, RefusesAnotherOrigin) {
   merge();
-  target->origin.identity = "simulated:other";
+  job->origin.identity = "simulated:other";
   EXPECT_EQ(undo_failure(), MessageId::kOtherSource);
 }
 
 TEST_F(UndoTest, NeedsAnUndoLog) {
-  target.reset();
+  job.reset();
   EXPECT_EQ(undo_failure(), MessageId::kNoJournal);
   merge();
   EXPECT_EQ(undo_failure(), MessageId::kNoUndoLog);
@@ -330,7 +330,7 @@ TEST_F(UndoTest, AResumeGoesOnWithTheSameLog) {
   merge_in_part();
   save_to("/state/other");
   EXPECT_EQ(merge_failure(), MessageId::kUndoLogInTheWay);
-  target.reset();
+  job.reset();
   EXPECT_EQ(merger().resume().undo_log, "/state/undo");
   expect_merged();
   undo();
@@ -338,7 +338,7 @@ TEST_F(UndoTest, AResumeGoesOnWithTheSameLog) {
 }
 
 TEST_F(UndoTest, ALogCannotBeginInTheMiddle) {
-  target.reset();
+  job.reset();
   merge_in_part();
   save_to("/state/undo");
   EXPECT_EQ(merge_failure(), MessageId::kUndoLogInTheWay);
@@ -363,16 +363,16 @@ TEST_F(UndoTest, APlanEstimatesTheLog) {
   set_up(shape);
   save_to("/state/undo");
   EXPECT_EQ(merger().plan().undo_log->expected, undo_log_size(Bytes(0), 1));
-  target.reset();
+  job.reset();
   EXPECT_FALSE(merger().plan().undo_log);
 }
 
 TEST_F(UndoTest, RoomIsAskedForFirst) {
   const auto before = scene->origin().contents();
-  target->undo_log->free_space = Bytes(5 * kBlock);
+  job->undo_log->free_space = Bytes(5 * kBlock);
   EXPECT_EQ(merge_failure(), MessageId::kNoSpace);
   expect_untouched(before);
-  target->undo_log->free_space = merger().plan().undo_log->most;
+  job->undo_log->free_space = merger().plan().undo_log->most;
   merge();
 }
 
@@ -399,16 +399,16 @@ TEST_F(UndoTest, AFileThatIsInTheWayIsLeftAlone) {
 }
 
 TEST_F(UndoTest, ItsPlaceIsJudgedAsTheJournalsIs) {
-  target->undo_log->files = {{.file_system = 1, .inode = 3}};  // the origin
+  job->undo_log->files = {{.file_system = 1, .inode = 3}};  // the origin
   EXPECT_EQ(merge_failure(), MessageId::kJournalOnOrigin);
   for (const char* name : {"journal", "journal.new", "journal.lock", "other.journal.lvm"}) {
     save_to(std::string("/state/") + name);
     EXPECT_EQ(merge_failure(), MessageId::kUndoLogInTheWay) << name;
   }
   save_to("/state/undo");
-  target->undo_log->is_writable = false;
+  job->undo_log->is_writable = false;
   EXPECT_EQ(merge_failure(), MessageId::kPermission);
-  target->undo_log->directory.reset();
+  job->undo_log->directory.reset();
   EXPECT_EQ(merge_failure(), MessageId::kNotFound);
 }
 
@@ -419,7 +419,7 @@ TEST_F(UndoTest, AJournalOrALogOnAFileSystemInMemoryIsWorthANote) {
     });
   };
   EXPECT_EQ(notes(), 0);
-  target->journal.is_volatile = target->undo_log->is_volatile = true;
+  job->journal.is_volatile = job->undo_log->is_volatile = true;
   EXPECT_EQ(notes(), 2);
 }
 
@@ -455,7 +455,7 @@ class UndoOnLivePool : public LivePool {
   void SetUp() override {
     LivePool::SetUp();
     use_metadata([](MetadataBuilder&) {});
-    target->undo_log = target->undo_log_at("/state/undo");
+    job->undo_log = job->custody->undo_log_at("/state/undo");
   }
   // Thin 2 maps one of the planned blocks and no other.
   void add_devices(MetadataBuilder& pool) override { pool.add_device(2, pool.add_tree({{0, 4}})); }
@@ -466,7 +466,7 @@ class UndoOnLivePool : public LivePool {
 
 TEST_F(UndoOnLivePool, TheLastCopyOfTheMergedStateIsNotDestroyed) {
   merge();
-  target->thin_id = ThinId{5};
+  job->thin_id = ThinId{5};
   EXPECT_EQ(undo_failure(), MessageId::kSnapshotGone);
   expect_merged();
   options.overrides.allow_removed_snapshot = true;
@@ -476,7 +476,7 @@ TEST_F(UndoOnLivePool, TheLastCopyOfTheMergedStateIsNotDestroyed) {
 
 TEST_F(UndoOnLivePool, AUserOfTheOriginThatComesWhileItIsAskedIsNoticed) {
   merge();
-  target->look_again = [](MergeTarget& t) { t.origin_users = {{ThinId{9}, "vg/late", false}}; };
+  custody_of(*job).on_look_again = [](Job& t) { t.origin_users = {{ThinId{9}, "vg/late", false}}; };
   EXPECT_EQ(undo_failure(), MessageId::kSharedOrigin);
   EXPECT_NE(words.find("vg/late"), std::string::npos) << words;
   expect_merged();
@@ -484,7 +484,7 @@ TEST_F(UndoOnLivePool, AUserOfTheOriginThatComesWhileItIsAskedIsNoticed) {
 
 TEST_F(UndoOnLivePool, AnotherPoolUnderTheSamePathIsNotTheSnapshots) {
   merge();
-  target->data.identity = "simulated:other";
+  job->data.identity = "simulated:other";
   EXPECT_EQ(undo_failure(), MessageId::kSnapshotGone);
   expect_merged();
 }
@@ -502,13 +502,13 @@ TEST_F(UndoOnLivePool, AnotherThinOfTheSameIdIsNotTheSnapshot) {
 
 TEST_F(UndoOnLivePool, AThinThatReadsTheOriginMustNotChange) {
   options.overrides.allow_shared_origin = true;
-  target->origin_users = {{ThinId{2}, "vg/other", true}};
+  job->origin_users = {{ThinId{2}, "vg/other", true}};
   merge();
   options.overrides.allow_shared_origin = false;
   EXPECT_EQ(undo_failure(), MessageId::kSharedOrigin);
   EXPECT_NE(words.find("vg/other (5 blocks)"), std::string::npos) << words;
   expect_merged();
-  target->origin_users = {{ThinId{9}, "vg/elsewhere", false}};
+  job->origin_users = {{ThinId{9}, "vg/elsewhere", false}};
   EXPECT_EQ(undo_failure(), MessageId::kSharedOrigin);
   options.overrides.allow_shared_origin = true;
   merger().undo([](const UndoReport&) { return true; });

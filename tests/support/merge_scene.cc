@@ -105,30 +105,31 @@ MergeScene::MergeScene(SimulatedWorld& world, SceneShape shape) : shape_(std::mo
   unmapped_.push_back({at, UINT64_MAX});
 }
 
-MergeTarget MergeScene::target(std::shared_ptr<DurableDirectory> directory,
-                               const std::string& journal) const {
-  MergeTarget target;
-  target.metadata = image_facts(*metadata_, 1);
-  target.data = image_facts(*data_, 2);
-  target.origin = image_facts(*origin_, 3);
-  target.metadata_path = metadata_->name();
-  target.data_path = data_->name();
-  target.origin_path = origin_->name();
-  target.thin_id = kThinId;
-  if (shape_.thin_size) target.thin_size = Bytes(*shape_.thin_size);
-  target.journal.path = directory->path() + "/" + journal;
-  target.journal.name = journal;
-  target.undo_log_at = [directory](const std::string& path) {
+Job MergeScene::job(std::shared_ptr<DurableDirectory> directory, const std::string& journal) const {
+  Job job;
+  job.metadata = image_facts(*metadata_, 1);
+  job.data = image_facts(*data_, 2);
+  job.origin = image_facts(*origin_, 3);
+  job.metadata_path = metadata_->name();
+  job.data_path = data_->name();
+  job.origin_path = origin_->name();
+  job.thin_id = kThinId;
+  if (shape_.thin_size) job.thin_size = Bytes(*shape_.thin_size);
+  job.journal.path = directory->path() + "/" + journal;
+  job.journal.name = journal;
+  SceneCustody& custody = *custodies_.emplace_back(std::make_unique<SceneCustody>());
+  job.custody = &custody;
+  custody.on_undo_log_at = [directory](const std::string& path) {
     JournalPlace place;
     place.directory = directory;
     place.path = path;
     place.name = path.substr(path.rfind('/') + 1);
     return place;
   };
-  target.journal.directory = std::move(directory);
-  target.open = [metadata = metadata_, data = data_, origin = origin_](
-                    const DeviceFacts& facts, OpenMode mode,
-                    Bytes) -> std::shared_ptr<BlockDevice> {
+  job.journal.directory = std::move(directory);
+  custody.on_open = [metadata = metadata_, data = data_, origin = origin_](
+                        const DeviceFacts& facts, OpenMode mode,
+                        Bytes) -> std::shared_ptr<BlockDevice> {
     if (facts.path == origin->name()) return origin;
     if (mode != OpenMode::kReadOnly)
       throw Error(MessageId::kInternal, facts.path + " was opened for writing",
@@ -136,7 +137,7 @@ MergeTarget MergeScene::target(std::shared_ptr<DurableDirectory> directory,
     if (facts.path == data->name()) return data;
     return metadata;
   };
-  return target;
+  return job;
 }
 
 uint64_t MergeScene::thin_end() const {

@@ -21,7 +21,8 @@
 #include <utility>
 #include <vector>
 
-#include "merge/target.h"
+#include "merge/job.h"
+#include "tests/support/scene_custody.h"
 #include "tests/support/simulated_world.h"
 
 namespace extmerge {
@@ -50,10 +51,11 @@ class MergeScene {
   SimulatedDisk& origin() const { return *origin_; }
   static constexpr ThinId kThinId{1};
 
+  // Each job has a custody of its own, which lives as long as the scene.
   // The three as images that are in nobody's way, thin size and root choice
   // (held) set. Undo logs are in the same directory. Opening metadata or data for writing throws.
-  MergeTarget target(std::shared_ptr<DurableDirectory> directory,
-                     const std::string& journal = "journal") const;
+  Job job(std::shared_ptr<DurableDirectory> directory,
+          const std::string& journal = "journal") const;
 
   // The origin after the merge, if it is then `size` long (its first size, if
   // not given). What lay past its first end reads as zero where not mapped.
@@ -89,6 +91,7 @@ class MergeScene {
   Contents first_view_;
   // Of the origin and of the thin, begin and end: what no mapped block covers.
   std::vector<std::pair<uint64_t, uint64_t>> unmapped_;
+  mutable std::vector<std::unique_ptr<SceneCustody>> custodies_;
 };
 
 // Where two contents differ first, in words, with what each sector says it is;

@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+#include "cli/command_line.h"
+
+#include <algorithm>
+#include <boost/program_options.hpp>
+#include <utility>
+
+#include "cli/help.h"
+#include "cli/nearest.h"
+#include "cli/option_table.h"
+
+namespace extmerge {
+
+namespace po = boost::program_options;
+
+namespace {
+
+[[noreturn]] void refuse(const std::string& happened, const std::string& next) {
+  throw Error(MessageId::kUsage, happened, next);
+}
+
+std::string see_help(Command command) {
+  return std::string("see extmerge ") + row_of(command).name + " --help";
+}
+
+std::string command_names() {
+  std::string names;
+  for (const CommandRow& row : command_table())
+    names += (names.empty() ? "" : ", ") + std::string(row.name);
+  return names;
+}
+
+const CommandRow& command_named(const std::string& name) {
+  if (const CommandRow* row = find_command(name)) return *row;
+  std::vector<std::string> known;
+  for (const CommandRow& row : command_table()) known.push_back(row.name);
+  if (name.starts_with('-'))
+    refuse("'" + name + "' stands before the command",
+           "the command comes first, one of " + command_names() + "; see extmerge --help");
+  const auto near = nearest(name, known);
+  refuse("unknown command '" + name + "'",
+         near ? "did you mean '" + *near + "'?" : "it is one of " + command_names());
+}
+
+[[noreturn]] void refuse_unknown(Command command, const std::string& option) {
+  std::vector<std::string> known;
+  for (const OptionRow& row : option_table()) {
+    if (row.commands & bit(command)) known.push_back(std::string("--") + row.name);
+  }
+  const std::string name = option.substr(0, option.find('='));
+  const auto near = name.starts_with("--") ? nearest(name, known) : std::nullopt;
+  refuse("unknown option '" + name + "'",
+         near ? "did you mean '" + *near + "'?" : see_help(command));
+}
+
+// The command line as Boost takes it apart: names looked up, values attached.
+// Every option of every command is known here, so that one given to the wrong
+// command can be told from one that does not exist.
+std::vector<po::option> take_apart(Command command, const std::vector<std::string>& arguments) {
+  po::options_description known;
+  for (const OptionRow& row : option_table()) {
+    const std::string names = row.letter ? std::string(row.name) + "," + row.letter : row.name;
+    auto* value = row.is_flag() ? nullptr : po::value<std::string>();
+    if (row.argument_optional()) value->implicit_value("");
+    if (value)
+      known.add_options()(names.c_str(), value);
+    else
+      known.add_options()(names.c_str(), "");
+  }
+  const int style = po::command_line_style::unix_style & ~po::command_line_style::allow_guessing;
+  try {
+    return po::command_line_parser(arguments).options(known).style(style).run().options;
+  } catch (const po::unknown_option& unknown) {
+    refuse_unknown(command, unknown.get_option_name());
+  } catch (const po::error& error) {
+    refuse(error.what(), see_help(command));
+  }
+}
+
+// `--journal --json`: Boost takes the second for the value of the first.
+void check_value(const po::option& option, Command command) {
+  if (option.original_tokens.size() < 2 || option.value.empty()) return;
+  const std::string& value = option.value.front();
+  if (value.size() > 1 && value.starts_with('-'))
+    refuse("--" + option.string_key + " has no value: '" + value + "' looks like an option",
+           "write --" + option.string_key + "=VALUE; " + see_help(command));
+}
+
+void apply(const po::option& option, const CommandRow& command, Options& options) {
+  const OptionRow& row = *find_option(option.string_key);
+  const std::string name = std::string("--") + row.name;
+  if (!(row.commands & bit(command.command))) {
+    std::string takers;
+    for (const CommandRow& other : command_table()) {
+      if (row.commands & bit(other.command))
+        takers += (takers.empty() ? "" : ", ") + std::string(other.name);
+    }
+    refuse("extmerge " + std::string(command.name) + " has no option " + name,
+           "it belongs to " + takers + "; " + see_help(command.command));
+  }
+  if (options.has(row.name) && !row.repeatable()) refuse(name + " is given twice", "give it once");
+  check_value(option, command.command);
+  options.given.push_back(row.name);
+  row.apply(options, option.value.empty() ? "" : option.value.front());
+}
+
+struct Conflict {
+  const char* one;
+  const char* other;
+  const char* why;
+};
+
+constexpr Conflict kConflicts[] = {
+    {"metadata-snap", "live-root",
+     "the mappings are read either from the snapshot or from the live tree"},
+    {"journal", "state-dir", "FILE says where the journal is already"},
+    {"json", "ranges", "the table has no form in JSON"},
+    {"ranges", "units", "the table counts data blocks"},
+    {"ranges", "nosuffix", "the table counts data blocks"},
+    {"ranges", "map", "the table is all that is printed"},
+    {"json", "noheadings", "JSON has no headings"},
+    {"finish", "allow-stale", "what is removed must be what was merged"},
+    {"finish", "metadata-snap", "what is removed must be what was merged"},
+    {"progress", "progress-json", "they choose the same thing"},
+    {"progress", "batch-mode", "batch mode shows no progress"},
+    {"progress-json", "batch-mode", "batch mode shows no progress"},
+    {"progress-frequency", "batch-mode", "batch mode shows no progress"},
+};
+
+void check_combinations(const Options& o) {
+  for (const Conflict& pair : kConflicts) {
+    if (o.has(pair.one) && o.has(pair.other))
+      refuse(std::string("--") + pair.one + " and --" + pair.other +
+                 " exclude each other: " + pair.why,
+             "give one of the two");
+  }
+  if (o.command == Command::kPlan && o.has("noheadings") && !o.ranges)
+    refuse("--noheadings without --ranges: plan has no other table",
+           "leave it out, or add --ranges");
+  if (o.command == Command::kStatus && (o.map || o.exported) && o.source.empty() && !o.journal)
+    refuse(std::string("of which merge? --") + (o.map ? "map" : "export") + " is of one",
+           "name its journal or VG/SNAP; extmerge status lists the journals there are");
+  const unsigned on_output = (o.json ? 1u : 0u) + (o.map == "-" ? 1u : 0u) +
+                             (o.exported && o.export_path == "-" ? 1u : 0u);
+  if (on_output > 1)
+    refuse("only one of --json, --map - and --export=ddrescue - can go to standard output",
+           "name a file instead of -");
+  if (o.progress_seconds && (o.progress == ProgressKind::kBar || o.progress == ProgressKind::kNone))
+    refuse("--progress-frequency is for lines: a bar is drawn four times a second",
+           "leave out --progress, or use --progress=line or json");
+  if (o.log_level && !o.log_file)
+    refuse("--log-level without --log-file", "add --log-file FILE; on the terminal use -v and -q");
+  if (o.finish && o.has("verify") && o.merge.verify != VerifyChoice::kFull)
+    refuse("--finish removes the snapshot, so it verifies in full",
+           "leave out --verify, or --finish");
+  if (o.command == Command::kVerify && o.merge.beyond_origin == BeyondOriginChoice::kExtend)
+    refuse("--beyond-origin=extend: verify changes nothing", "use refuse or drop");
+  if (o.undo_log && o.has("compare") && o.merge.pipeline.compare != CompareMode::kAlways)
+    refuse("--undo-log saves what differs, so everything is compared",
+           "leave out --compare, or --undo-log");
+  if (o.merge.pipeline.io_size > o.merge.pipeline.buffer_size && o.has("io-size"))
+    refuse("--io-size is larger than --buffer-size", "raise --buffer-size as well");
+}
+
+void check_source(Options& o, const std::vector<std::string>& arguments) {
+  const std::string devices =
+      "name VG/SNAP, /dev/mapper/THIN, or --metadata DEV --data DEV --thin-id N --origin DEV";
+  if (arguments.size() > 1) refuse("'" + arguments[1] + "': one source at a time", devices);
+  if (!arguments.empty()) {
+    for (const char* name : {"metadata", "data", "thin-id", "origin", "thin-size", "live-root"}) {
+      if (o.has(name))
+        refuse("'" + arguments.front() + "' and --" + name + " exclude each other",
+               "a named source finds its devices itself");
+    }
+    if (!is_path(arguments.front()) && arguments.front().find('/') == std::string::npos)
+      refuse("'" + arguments.front() + "' is neither VG/SNAP nor a path", devices);
+    o.source = arguments.front();
+    return;
+  }
+  if (o.finish)
+    refuse("--finish is for volumes of LVM (VG/SNAP)",
+           "remove the thin by hand once the merge is done");
+  for (const char* name : {"metadata", "data", "thin-id", "origin"}) {
+    if (!o.has(name)) refuse(std::string("--") + name + " is missing", devices);
+  }
+}
+
+void check_journal_argument(Options& o, const std::vector<std::string>& arguments) {
+  if (arguments.size() > 1)
+    refuse("'" + arguments[1] + "': one journal at a time", see_help(o.command));
+  if (arguments.empty()) {
+    if (o.command == Command::kStatus) return;
+    refuse("which merge? The journal is missing",
+           "give its path; extmerge status lists the journals there are");
+  }
+  const std::string& argument = arguments.front();
+  if (!is_path(argument)) {
+    if (argument.find('/') == std::string::npos)
+      refuse("'" + argument + "' is neither VG/SNAP nor the path of a journal",
+             "a path begins with / or ./ ; extmerge status lists the journals there are");
+    o.source = argument;
+    return;
+  }
+  if (o.has("state-dir"))
+    refuse("--state-dir and a journal exclude each other", "give one of the two");
+  o.journal = argument;
+}
+
+std::string version_text() { return "extmerge " EXTMERGE_VERSION "\n"; }
+
+Options text_only(std::string text) {
+  Options options;
+  options.text = std::move(text);
+  return options;
+}
+
+// What is printed where no command is to be carried out.
+std::optional<std::string> text_instead(const std::vector<std::string>& arguments) {
+  const std::string& first = arguments.front();
+  if (first == "--help" || first == "-h") return overview();
+  if (first == "--version" || first == "-V") return version_text();
+  if (first != "help") return {};
+  if (arguments.size() > 2) refuse("help is for one command at a time", "see extmerge --help");
+  if (arguments.size() == 1) return overview();
+  return help_of(command_named(arguments[1]).command);
+}
+
+}  // namespace
+
+bool asks_for_json(const std::vector<std::string>& arguments) {
+  return std::any_of(arguments.begin(), arguments.end(),
+                     [](const std::string& a) { return a == "-J" || a == "--json"; });
+}
+
+Options parse_command_line(const std::vector<std::string>& arguments,
+                           const std::function<void(Options&)>& configure) {
+  if (arguments.empty())
+    refuse("which command?", "it is one of " + command_names() + "; see extmerge --help");
+  if (const auto text = text_instead(arguments)) return text_only(*text);
+
+  const CommandRow& command = command_named(arguments.front());
+  Options options;
+  options.command = command.command;
+  std::vector<std::string> positional;
+  bool awaits_file = false, lacks_file = false;
+  for (const po::option& option :
+       take_apart(command.command, {arguments.begin() + 1, arguments.end()})) {
+    if (awaits_file && option.string_key.empty() && !option.value.front().empty()) {
+      options.export_path = option.value.front();
+      awaits_file = false;
+      continue;
+    }
+    lacks_file |= awaits_file;
+    awaits_file = false;
+    if (option.string_key.empty()) {
+      positional.insert(positional.end(), option.value.begin(), option.value.end());
+      continue;
+    }
+    // A value that may be left out is part of the same word or there is none.
+    const bool detached = option.original_tokens.size() > 1;
+    if (find_option(option.string_key)->argument_optional() && detached) {
+      positional.insert(positional.end(), option.value.begin(), option.value.end());
+      po::option alone = option;
+      alone.value.clear();
+      apply(alone, command, options);
+    } else {
+      apply(option, command, options);
+      awaits_file = find_option(option.string_key)->takes_file();
+    }
+  }
+  if (options.has("help")) return text_only(help_of(command.command));
+  if (options.has("version")) return text_only(version_text());
+  if (awaits_file || lacks_file)
+    refuse("--export has no FILE", "it is the next word: --export=ddrescue FILE");
+
+  if (command.command == Command::kResume || command.command == Command::kStatus ||
+      command.command == Command::kUndo || command.command == Command::kAbort)
+    check_journal_argument(options, positional);
+  else
+    check_source(options, positional);
+  if (configure) configure(options);
+  check_combinations(options);
+  if (options.batch_mode) {
+    options.yes = true;
+    options.progress = ProgressKind::kNone;
+  }
+  return options;
+}
+
+}  // namespace extmerge

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// Shows a Progress on standard error, from a thread of its own that looks at it
+// four times a second:
+//
+//   bar    redrawn each time, as wide as the terminal is now; # is durable, + is
+//          done and not yet durable, - is to do
+//   line   one every 30 seconds, and a last one if there was any
+//   json   one object a line every half second, with the members and units that
+//          cryptsetup's --progress-json has
+//   none   nothing; SIGUSR1 still prints a line
+//
+// The service manager is told the same every second, where there is one.
+//
+// Bytes that an earlier run copied count as done but not for the rate or the
+// time left. What is durable is shown apart from what is done: only that
+// survives a crash.
+
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "cli/show/size.h"
+#include "cli/show/terminal_line.h"
+#include "merge/plan/progress.h"
+
+namespace extmerge {
+
+enum class ProgressKind { kAuto, kBar, kLine, kJson, kNone };
+
+// What a Progress said at one moment.
+struct ProgressView {
+  Phase phase = Phase::kPlanning;
+  uint64_t mappings_read = 0;
+  uint64_t thins = 0;  // 0: no others to be compared
+  uint64_t thins_read = 0;
+  uint64_t total = 0;
+  uint64_t start = 0;  // done when `elapsed` began
+  uint64_t done = 0;
+  uint64_t durable = 0;
+  std::chrono::milliseconds elapsed{0};  // in this phase
+
+  uint64_t bytes_per_second() const;
+  // Nothing while there is no rate yet.
+  std::optional<std::chrono::milliseconds> left() const;
+};
+
+std::string progress_line(const ProgressView& view, const SizeFormat& sizes);
+// At most `width` columns.
+std::string progress_bar(const ProgressView& view, const SizeFormat& sizes, unsigned width);
+std::string progress_json(const ProgressView& view, const std::string& device);
+
+class ProgressDisplay {
+ public:
+  // How many lines were asked for until now (SIGUSR1).
+  using LinesAsked = std::function<unsigned()>;
+
+  struct Settings {
+    ProgressKind kind = ProgressKind::kAuto;
+    std::optional<unsigned> seconds;  // between lines
+    SizeFormat sizes;
+    std::string device;  // in JSON
+  };
+
+  // All references must outlive it.
+  ProgressDisplay(const Progress& progress, LinesAsked lines_asked, TerminalLine& terminal,
+                  Settings settings);
+  ~ProgressDisplay();
+
+  // While a question is on the terminal: shows nothing, then goes on.
+  void pause();
+  void go_on();
+
+ private:
+  void run();
+  ProgressView look();
+  // `view` as part of the phase whose clock runs.
+  ProgressView view_of_phase(ProgressView view, std::chrono::steady_clock::time_point now) const;
+  void show(const ProgressView& view);
+  void show_last(const ProgressView& view);
+  void tell_service_manager(const ProgressView& view);
+
+  const Progress& progress_;
+  const LinesAsked lines_asked_;
+  TerminalLine& terminal_;
+  Settings settings_;
+  std::chrono::milliseconds period_{};
+
+  Phase phase_ = Phase::kPlanning;  // of the clock
+  std::chrono::steady_clock::time_point phase_started_;
+  uint64_t done_then_ = 0;
+  // The end of the last phase that counted bytes, while things are put back.
+  std::optional<ProgressView> counted_;
+  std::chrono::steady_clock::time_point shown_;
+  bool shown_any_ = false;
+  std::chrono::steady_clock::time_point told_{};  // the service manager
+  bool told_ready_ = false;
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool paused_ = false;
+  bool ending_ = false;
+  std::thread thread_;
+};
+
+}  // namespace extmerge

@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+#include "cli/show/report.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+
+#include "io/text.h"
+
+namespace extmerge {
+
+namespace {
+
+std::string line(const std::string& label, const std::string& value) {
+  constexpr size_t kValueColumn = 21;
+  std::string text = "  " + label;
+  text.resize(std::max(text.size() + 1, kValueColumn), ' ');
+  return text + printable(value) + "\n";
+}
+
+std::string plural(uint64_t count, const std::string& noun) {
+  return std::to_string(count) + " " + noun + (count == 1 ? "" : "s");
+}
+
+std::string id_text(ThinId id) { return "thin " + std::to_string(value(id)); }
+
+// "vg/snap (thin 3)", or only the id.
+std::string thin_text(ThinId id, const DeviceNames& names) {
+  return names.thin_name.empty() ? id_text(id)
+                                 : printable(names.thin_name) + " (" + id_text(id) + ")";
+}
+
+std::string origin_text(const DeviceNames& names) {
+  return printable(names.origin_name.empty() ? names.origin : names.origin_name);
+}
+
+std::string seconds_text(double seconds) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.1f s", seconds);
+  return text.data();
+}
+
+std::string time_and_rate(double seconds, Bytes bytes, const SizeFormat& sizes) {
+  std::string text = seconds_text(seconds);
+  if (seconds > 0) {
+    const auto rate = static_cast<uint64_t>(static_cast<double>(bytes.value()) / seconds);
+    text += ", " + format_size(Bytes(rate), sizes) + "/s";
+  }
+  return text;
+}
+
+std::string metadata_text(const PlanReport& report) {
+  return report.metadata_snap == MetadataBlock(0)
+             ? "live tree"
+             : "metadata snapshot in block " + std::to_string(report.metadata_snap.value());
+}
+
+std::string sibling_lines(const std::vector<Sibling>& siblings, bool known, bool all) {
+  const std::string label = known ? "siblings" : "possible siblings";
+  // A pool can have 100,000 thins; those that would change matter most.
+  const size_t most = all ? siblings.size() : kMostNamed;
+  std::vector<const Sibling*> order;
+  for (const Sibling& sibling : siblings) order.push_back(&sibling);
+  std::stable_sort(order.begin(), order.end(), [](const Sibling* a, const Sibling* b) {
+    return (a->harmed_blocks > 0) > (b->harmed_blocks > 0);
+  });
+  std::string text;
+  for (size_t i = 0; i < std::min(order.size(), most); ++i) {
+    const Sibling& sibling = *order[i];
+    std::string value = id_text(sibling.id);
+    if (!sibling.name.empty()) value += " (" + sibling.name + ")";
+    value += sibling.unreadable ? ": its mappings cannot be read"
+             : sibling.harmed_blocks == 0
+                 ? ": nothing would change"
+                 : ": " + plural(sibling.harmed_blocks, "block") + " would change" +
+                       (known ? "" : " if it has this origin");
+    text += line(i == 0 ? label : "", value);
+  }
+  if (order.size() > most) {
+    const auto harmed = std::count_if(order.begin() + static_cast<ptrdiff_t>(most), order.end(),
+                                      [](const Sibling* one) { return one->harmed_blocks > 0; });
+    text += line("", "and " + std::to_string(order.size() - most) + " more, of which " +
+                         std::to_string(harmed) + " would change (-v names all)");
+  }
+  if (order.empty())
+    text += line(label, known ? "none: no other volume reads this origin"
+                              : "none: the pool has no other thin");
+  return text;
+}
+
+std::string nothing_new_text(const DeviceNames& names) {
+  return "nothing was written to " + names.thin_name + " since it was merged into " +
+         names.origin_name;
+}
+
+}  // namespace
+
+std::string plan_text(const PlanReport& report, const DeviceNames& names, const SizeFormat& sizes,
+                      bool all_siblings) {
+  const PlanSummary& sum = report.summary;
+  const auto size = [&](Bytes bytes) { return format_size(bytes, sizes); };
+  std::string text =
+      "Merge of " + thin_text(report.thin_id, names) + " into " + origin_text(names) + "\n";
+  text += line("metadata", names.metadata + ", " + metadata_text(report) + ", transaction " +
+                               std::to_string(report.transaction_id));
+  text += line("data", names.data + ", blocks of " + size(report.limits.block_size.bytes()));
+  text += line("origin", names.origin + ", " + size(report.origin_bytes));
+  text += line("thin size", report.limits.thin_end ? size(*report.limits.thin_end) : "unknown");
+  text += line("mapped", plural(sum.mapped_blocks, "block") + ", " +
+                             size(report.limits.block_size.length(sum.mapped_blocks)));
+  text += line("to be copied", plural(sum.copy_blocks, "block") + " in " + plural(sum.runs, "run") +
+                                   ", " + size(sum.copy_bytes));
+  text += line("beyond the origin", size(sum.beyond_origin_bytes));
+  if (report.limits.thin_end) text += line("beyond the thin", size(sum.beyond_thin_bytes));
+  text += sibling_lines(report.siblings, report.siblings_are_known, all_siblings);
+  if (report.undo_log) {
+    const UndoLogEstimate& log = *report.undo_log;
+    text += line("undo log", log.path + ", " +
+                                 (log.expected ? "about " + size(*log.expected) + ", " : "") +
+                                 "at most " + size(log.most));
+  }
+  if (report.map) {
+    const PlannedShares shares = shares_of(*report.map);
+    text += line("compared", compared_text(*report.map, sizes));
+    text += line("equal already", size(shares.equal));
+    text += line("different", size(shares.different));
+    if (shares.unknown > Bytes(0)) text += line("not compared", size(shares.unknown));
+  }
+  if (report.resumable_from)
+    text += line("done already", size(*report.resumable_from) + ", a merge would go on from there");
+  text += line("plan", to_string(sum.digest));
+  for (const std::string& note : report.notes) text += line("note", note);
+  if (report.refusals.empty())
+    return text + line("result", report.nothing_new ? "nothing to merge: " + nothing_new_text(names)
+                                                    : "a merge would start");
+  std::string ids;
+  for (const Error& refusal : report.refusals)
+    ids += (ids.empty() ? "" : ", ") + to_string(refusal.id());
+  return text + line("result", "a merge would not start: " + ids);
+}
+
+std::string compared_text(const OriginMap& map, const SizeFormat& sizes) {
+  const Bytes compared = map.total(OriginMap::kCompared);
+  if (map.is_exact()) return "all of it";
+  if (compared == Bytes(0)) return "nothing, since the origin cannot be read now";
+  return "a sample of " + format_size(compared, sizes) +
+         "; what is equal or different is an estimate";
+}
+
+std::string merge_text(const MergeReport& report, const DeviceNames& names,
+                       const SizeFormat& sizes) {
+  const auto size = [&](Bytes bytes) { return format_size(bytes, sizes); };
+  if (report.plan.nothing_new)
+    return "Nothing to merge: " + printable(nothing_new_text(names)) + "\n" +
+           line("journal", report.journal);
+  std::string text =
+      "Merged " + thin_text(report.plan.thin_id, names) + " into " + origin_text(names) + "\n";
+  text += line("read", size(report.counters.bytes_read));
+  text += line("equal already", size(report.counters.bytes_compared_equal));
+  text += line("written", size(report.counters.bytes_written));
+  text +=
+      line("time", time_and_rate(report.seconds, report.total_bytes - report.resumed_from, sizes));
+  if (report.resumed_from > Bytes(0)) text += line("resumed from", size(report.resumed_from));
+  text += line("verified", verified_text(report.verified));
+  if (!report.undo_log.empty()) text += line("undo log", report.undo_log);
+  return text + line("journal", report.journal);
+}
+
+std::string verify_text(const VerifyReport& report, const DeviceNames& names,
+                        const SizeFormat& sizes) {
+  const VerifyResult& result = report.result;
+  std::string text =
+      "Compared " + origin_text(names) + " with " + thin_text(report.plan.thin_id, names) + "\n";
+  text += line("compared", format_size(result.bytes_compared, sizes));
+  text += line("different", format_size(result.bytes_different, sizes));
+  if (result.first_difference)
+    text += line("first at", "byte " + std::to_string(result.first_difference->value()));
+  text += line("time", time_and_rate(report.seconds, result.bytes_compared, sizes));
+  for (const std::string& note : report.plan.notes) text += line("note", note);
+  return text + line("result", result.first_difference ? "they differ" : "equal");
+}
+
+std::string undo_text(const UndoReport& report, const SizeFormat& sizes) {
+  const auto size = [&](Bytes bytes) { return format_size(bytes, sizes); };
+  if (report.was_undone) {
+    return "The merge in " + printable(report.journal) + " was undone before; nothing was done\n";
+  }
+  std::string text = "Undone: " + printable(report.origin) + " is as it was before the merge\n";
+  text += line("put back", size(report.saved_bytes) + " in " + plural(report.ranges, "range"));
+  text += line("origin", size(report.origin_bytes));
+  text += line("time", time_and_rate(report.seconds, report.saved_bytes, sizes));
+  text += line("verified", "full");
+  text += line("undo log", report.undo_log);
+  return text + line("journal", report.journal);
+}
+
+std::string status_text(const MergeStatus& status, const SizeFormat& sizes,
+                        const std::optional<SystemChanges>& changes) {
+  const MergeRecord& record = status.record;
+  const auto size = [&](Bytes bytes) { return format_size(bytes, sizes); };
+  std::string text =
+      "Merge of " + id_text(record.thin_id) + " into " + printable(record.origin.path) + "\n";
+  text += line("state", state_text(status.state) + (status.running ? ", running" : ""));
+  text += line("durable", size(status.progress.position) + " of " + size(record.copy_bytes));
+  text += line("read", size(status.progress.counters.bytes_read));
+  text += line("equal already", size(status.progress.counters.bytes_compared_equal));
+  text += line("written", size(status.progress.counters.bytes_written));
+  text += line("metadata", record.metadata.path);
+  text += line("data", record.data.path);
+  text += line("plan", to_string(record.digest));
+  if (!record.undo_log.empty()) text += line("undo log", record.undo_log);
+  text += line("journal", status.journal);
+  const bool is_over = status.state == JournalState::kDone || status.state == JournalState::kUndone;
+  if (is_over || status.running) return text;
+  if (status.state == JournalState::kUndoing)
+    return text + line("next", "extmerge undo " + shell_word(status.journal));
+  if (!changes) return text + line("next", "extmerge resume " + shell_word(status.journal));
+  // Of what nobody keeps as it was a merge begins anew.
+  const std::string name =
+      changes->is_of_lvm() ? changes->thin_name() : "/dev/mapper/" + changes->thin;
+  const char* const deed = changes->freeze.empty() ? "extmerge merge " : "extmerge resume ";
+  return text + line("next", deed + shell_word(name));
+}
+
+std::string status_table(const std::vector<MergeStatus>& all, bool headings,
+                         const SizeFormat& sizes) {
+  std::vector<std::array<std::string, 6>> rows;
+  if (headings) rows.push_back({"STATE", "DURABLE", "TOTAL", "THIN", "ORIGIN", "JOURNAL"});
+  for (const MergeStatus& status : all) {
+    if (status.damage) {
+      rows.push_back(
+          {to_string(status.damage->id()), "-", "-", "-", "-", printable(status.journal)});
+      continue;
+    }
+    rows.push_back({state_text(status.state) + (status.running ? ",running" : ""),
+                    format_size(status.progress.position, sizes),
+                    format_size(status.record.copy_bytes, sizes),
+                    std::to_string(value(status.record.thin_id)),
+                    printable(status.record.origin.path), printable(status.journal)});
+  }
+  std::array<size_t, 6> width{};
+  for (const auto& row : rows) {
+    for (size_t i = 0; i < row.size(); ++i) width[i] = std::max(width[i], row[i].size());
+  }
+  std::string text;
+  for (const auto& row : rows) {
+    for (size_t i = 0; i + 1 < row.size(); ++i)
+      text += row[i] + std::string(width[i] - row[i].size() + 2, ' ');
+    text += row.back() + "\n";
+  }
+  return text;
+}
+
+std::string changes_text(const SystemChanges& changes) {
+  std::string text = line("of", changes.thin_name());
+  if (!changes.freeze.empty()) text += line("frozen in", changes.vg + "/" + changes.freeze);
+  if (changes.origin_marked)
+    text += line("marked", changes.origin_name() + ": half merged, skips activation");
+  if (changes.is_of_lvm()) {
+    const auto writable = origin_is_writable(changes);
+    text += line("origin", changes.origin_name() + (!writable   ? ""
+                                                    : *writable ? ", writable now"
+                                                                : ", read-only"));
+  }
+  if (changes.holding) {
+    text += line("metadata snapshot", "reserved in " + changes.pool + ", or about to be");
+  }
+  if (changes.thin_kept_inactive) text += line("kept inactive", changes.thin_name());
+  if (!changes.pool_was_active) text += line("activated", "the pool of " + changes.thin_name());
+  if (changes.origin_activated) text += line("activated", changes.origin_name());
+  if (changes.removing)
+    text += line("next", "extmerge merge --finish " + shell_word(changes.thin_name()));
+  return text;
+}
+
+std::string question(const PlanReport& report, const DeviceNames& names, bool finish) {
+  return "Merge " + format_size(report.summary.copy_bytes) + " (" +
+         plural(report.summary.copy_blocks, "block") + ") of " +
+         (names.thin_name.empty() ? id_text(report.thin_id) : printable(names.thin_name)) +
+         " into " + origin_text(names) +
+         (finish ? ", then remove " + printable(names.thin_name) + " for good" : "") + "? [y/N] ";
+}
+
+std::string ranges_heading() { return "ORIGIN_BLOCK DATA_BLOCK BLOCKS\n"; }
+
+std::string ranges_line(const Run& run) {
+  return std::to_string(run.thin.value()) + " " + std::to_string(run.data.value()) + " " +
+         std::to_string(run.blocks) + "\n";
+}
+
+const char* verified_text(VerifyChoice choice) {
+  switch (choice) {
+    case VerifyChoice::kNone:
+      return "none";
+    case VerifyChoice::kSample:
+      return "sample";
+    case VerifyChoice::kFull:
+      return "full";
+  }
+  return "";
+}
+
+Error difference_error(const VerifyReport& report, const DeviceNames& names) {
+  const VerifyResult& result = report.result;
+  return Error(MessageId::kDiffers,
+               std::to_string(result.bytes_different.value()) + " of " +
+                   std::to_string(result.bytes_compared.value()) + " bytes of the origin " +
+                   origin_text(names) + " differ from " + thin_text(report.plan.thin_id, names) +
+                   ", the first at byte " + std::to_string(result.first_difference->value()),
+               "before a merge that is to be expected; after one, something else has written to "
+               "the origin or to the thin");
+}
+
+}  // namespace extmerge

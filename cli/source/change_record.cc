@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+#include "cli/source/change_record.h"
+
+#include <nlohmann/json.hpp>
+#include <span>
+
+#include "cli/source/dm/device_mapper.h"
+#include "cli/source/lvm/report.h"
+#include "io/error.h"
+#include "merge/journal/journal.h"
+
+namespace extmerge {
+
+namespace {
+
+using Json = nlohmann::json;
+
+// A change that an older version must not overlook gets another number.
+constexpr const char* kSchema = "extmerge-changes/1";
+
+// Each member with its key. Records of version 0.1 have all keys but those under "added
+// since": one of these may be missing, and its member then keeps its default.
+enum class Key { kAlways, kAddedSince };
+
+template <typename Changes, typename Visit>
+void each_member(Changes& changes, const Visit& visit) {
+  visit("vg", changes.vg, Key::kAlways);
+  visit("thin", changes.thin, Key::kAlways);
+  visit("thin_uuid", changes.thin_uuid, Key::kAlways);
+  visit("origin", changes.origin, Key::kAlways);
+  visit("origin_uuid", changes.origin_uuid, Key::kAlways);
+  visit("freeze", changes.freeze, Key::kAlways);
+  visit("freeze_id", changes.freeze_id, Key::kAlways);
+  visit("merged_id", changes.merged_id, Key::kAlways);
+  visit("freeze_transaction", changes.freeze_transaction, Key::kAlways);
+  visit("pool", changes.pool, Key::kAlways);
+  visit("pool_uuid", changes.pool_uuid, Key::kAlways);
+  visit("holding", changes.holding, Key::kAlways);
+  visit("held", changes.held, Key::kAlways);
+  visit("origin_marked", changes.origin_marked, Key::kAlways);
+  visit("origin_was_active", changes.origin_was_active, Key::kAlways);
+  visit("origin_skipped_activation", changes.origin_skipped_activation, Key::kAlways);
+  visit("origin_activated", changes.origin_activated, Key::kAlways);
+  visit("thin_kept_inactive", changes.thin_kept_inactive, Key::kAlways);
+  visit("thin_was_active", changes.thin_was_active, Key::kAlways);
+  visit("pool_was_active", changes.pool_was_active, Key::kAlways);
+  visit("boot", changes.boot, Key::kAlways);
+  visit("removing", changes.removing, Key::kAlways);
+  // Added since:
+  visit("carrier", changes.carrier, Key::kAddedSince);
+  visit("freeze_uuid", changes.freeze_uuid, Key::kAddedSince);
+}
+
+template <typename Value>
+void put(Json& json, const char* key, const Value& value) {
+  json[key] = value;
+}
+void put(Json& json, const char* key, const std::optional<uint64_t>& number) {
+  json[key] = number ? Json(*number) : Json();
+}
+
+template <typename Value>
+void get(const Json& value, Value& member) {
+  member = value.get<Value>();
+}
+void get(const Json& value, std::optional<uint64_t>& member) {
+  if (!value.is_null()) member = value.get<uint64_t>();
+}
+
+Json to_json(const SystemChanges& changes) {
+  Json json;
+  json["schema"] = kSchema;
+  each_member(changes, [&](const char* key, const auto& member, Key) { put(json, key, member); });
+  return json;
+}
+
+// Takes the keys that it knows out of `json`.
+SystemChanges take_changes(Json& json) {
+  SystemChanges changes;
+  each_member(changes, [&](const char* key, auto& member, Key kind) {
+    if (kind == Key::kAddedSince && !json.contains(key)) return;
+    get(json.at(key), member);
+    json.erase(key);
+  });
+  return changes;
+}
+
+// As LVM makes one name of two for device-mapper.
+std::string doubled(const std::string& name) {
+  std::string text;
+  for (const char c : name) text += c == '-' ? "--" : std::string(1, c);
+  return text;
+}
+
+Error of_newer_version(const std::string& path, const std::string& what) {
+  return Error(MessageId::kDamagedJournal,
+               path + " was written by a newer version of extmerge: it has " + what +
+                   ", which this version does not know",
+               "use that version for this origin");
+}
+
+}  // namespace
+
+bool SystemChanges::is_called(const std::string& name) const {
+  if (name == thin_name() || name == "/dev/" + thin_name()) return true;
+  return name == "/dev/mapper/" + (is_of_lvm() ? doubled(vg) + "-" + doubled(thin) : thin);
+}
+
+std::optional<bool> origin_is_writable(const SystemChanges& changes) {
+  if (changes.origin_uuid.empty()) return {};
+  std::optional<bool> writable;
+  for (const uint64_t device : all_dm_devices()) {
+    const auto table = read_dm_table(device);
+    if (!table || lv_uuid_of_node(table->uuid) != changes.origin_uuid) continue;
+    writable = writable.value_or(false) || !table->read_only;
+  }
+  return writable;
+}
+
+std::string changes_name(const std::string& journal_name) { return journal_name + ".lvm"; }
+
+std::optional<SystemChanges> read_changes(DurableDirectory& directory,
+                                          const std::string& journal_name) {
+  const std::string name = changes_name(journal_name);
+  const auto file = directory.open(name, false);
+  if (!file) return {};
+  constexpr uint64_t kMost = 1 << 20;
+  std::string text(std::min(file->size().value(), kMost), '\0');
+  text.resize(file->read(Bytes(0), std::as_writable_bytes(std::span(text))));
+  const std::string path = directory.path() + "/" + name;
+  try {
+    Json json = Json::parse(text);
+    const auto schema = json.at("schema").get<std::string>();
+    if (schema != kSchema && schema.starts_with("extmerge-changes/"))
+      throw of_newer_version(path, "the format " + schema);
+    if (schema == kSchema) {
+      const SystemChanges changes = take_changes(json);
+      json.erase("schema");
+      // The newer version may rely on it, and this one would not keep it up to date.
+      if (!json.empty()) throw of_newer_version(path, "the key " + json.begin().key());
+      return changes;
+    }
+  } catch (const Json::exception&) {
+  }
+  throw Error(MessageId::kDamagedJournal, path + " is damaged",
+              "it says what a merge has changed beside the origin (a freeze, tags); look at lvs -a "
+              "-o +tags, put that right by hand, and remove the file");
+}
+
+void write_changes(DurableDirectory& directory, const std::string& journal_name,
+                   const SystemChanges& changes) {
+  const std::string name = changes_name(journal_name);
+  const std::string text = to_json(changes).dump(1) + "\n";
+  create_whole(directory, name, unpublished_name(name), std::as_bytes(std::span(text)));
+}
+
+}  // namespace extmerge

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// Device-mapper through libdevmapper: tables, a thin pool's status and messages, nodes made,
+// reloaded and removed in step with udev. Devices are addressed by number or, to find them, by
+// uuid; names may change while one works.
+
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/source/dm/udev_step.h"
+#include "io/units.h"
+
+namespace extmerge {
+
+struct DmTarget {
+  std::string type;
+  std::vector<std::string> arguments;
+  uint64_t start = 0, length = 0;  // in sectors
+
+  friend bool operator==(const DmTarget&, const DmTarget&) = default;
+};
+
+struct DmTable {
+  std::string name;
+  bool read_only = false;
+  std::vector<DmTarget> targets{};
+  std::string uuid{};
+  bool suspended = false;
+  bool has_inactive = false;  // another table is loaded and waits for a resume
+  int open_count = 0;
+};
+
+// Nothing if there is no such dm device. A kernel without device-mapper has none; where
+// device-mapper does not answer (no control node, no permission), these three throw kCannotLook.
+std::optional<DmTable> read_dm_table(uint64_t device_number);
+// The number of the dm device with that uuid.
+std::optional<uint64_t> find_dm_device(const std::string& uuid);
+// Every dm device there is, by number.
+std::vector<uint64_t> all_dm_devices();
+// "/dev/mapper/NAME" of a table: what messages call it. It is opened by its number
+// (inspect_device).
+std::string dm_path(const DmTable& table);
+// The same of the device with that number; "/dev/NAME" if it is no dm device.
+std::string path_of_device(uint64_t device_number);
+// "253:1027", as in tables, as a device number.
+std::optional<uint64_t> parse_device_number(const std::string& text);
+
+// --- changes: each throws kLvmRefused, kPermission --------------------------
+
+// Loads the table that is active once more, read-only or read-write, and resumes
+// the device with it. Nothing else changes.
+void reload_dm_table(uint64_t device_number, bool read_only, const UdevStep& udev, UdevRules rules);
+// Drops a table that was loaded and not resumed.
+void clear_inactive_table(uint64_t device_number);
+// Gives the device a table of which every read and write fails, read-only. Its names stay.
+void load_error_table(uint64_t device_number, const UdevStep& udev);
+// Makes a hidden node over all of the device `below`, and returns its number.
+uint64_t make_node_over(uint64_t below, const std::string& name, const std::string& uuid,
+                        bool read_only, const UdevStep& udev);
+// False if it is open.
+bool remove_dm_device(uint64_t device_number, const UdevStep& udev);
+// The kernel removes the device as soon as nobody has it open, whatever becomes of this process.
+void remove_when_closed(uint64_t device_number, const UdevStep& udev);
+
+// --- waiting ----------------------------------------------------------------
+
+// udev opens a device for a moment whenever it was closed or resumed. Waits, two seconds at most,
+// until the device is open no more than `own` times. False if it stays open more often.
+bool closes_soon(uint64_t device_number, int own = 0);
+// Likewise, until there is no device with that uuid.
+bool goes_soon(const std::string& uuid);
+
+// A thin pool's status line (Documentation/admin-guide/device-mapper/thin-provisioning):
+//   TRANSACTION USED/TOTAL USED/TOTAL HELD_ROOT|- MODE ... needs_check|- ...
+struct PoolStatus {
+  uint64_t transaction_id = 0;
+  uint64_t used_metadata = 0, total_metadata = 0;  // metadata blocks, 4 KiB each
+  uint64_t used_data = 0, total_data = 0;          // data blocks
+  std::optional<MetadataBlock> held_root;
+  std::string mode;  // rw, ro, out_of_data_space; or Fail, Error instead of all the rest
+  bool needs_check = false;
+
+  // Whether a thin can be made or removed, and a metadata snapshot reserved or released.
+  bool takes_changes() const { return mode == "rw" || mode == "out_of_data_space"; }
+};
+std::optional<PoolStatus> parse_pool_status(const std::string& text);
+
+// Asked without making the pool commit. Throws kUnfitPool if it says nothing that
+// is understood.
+PoolStatus pool_status(uint64_t device_number);
+// Returns 0 or the errno.
+int send_pool_message(uint64_t device_number, const std::string& message);
+
+}  // namespace extmerge

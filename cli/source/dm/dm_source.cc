@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+#include "cli/source/dm/dm_source.h"
+
+#include <charconv>
+
+#include "cli/source/devices.h"
+#include "cli/source/places.h"
+#include "io/identity.h"
+#include "merge/journal/journal.h"
+
+namespace extmerge {
+
+namespace {
+
+struct ThinArguments {
+  uint64_t pool = 0;
+  ThinId id{};
+  std::optional<uint64_t> origin;
+};
+
+// Of a table that is one thin target: POOL DEV_ID [ORIGIN].
+std::optional<ThinArguments> thin_arguments(const DmTable& table) {
+  if (table.targets.size() != 1 || table.targets[0].type != "thin") return {};
+  const std::vector<std::string>& arguments = table.targets[0].arguments;
+  if (arguments.size() < 2) return {};
+  const auto pool = parse_device_number(arguments[0]);
+  uint32_t id = 0;
+  const char* const end = arguments[1].data() + arguments[1].size();
+  const auto [stop, failure] = std::from_chars(arguments[1].data(), end, id);
+  if (!pool || failure != std::errc() || stop != end) return {};
+  ThinArguments found{*pool, static_cast<ThinId>(id), {}};
+  if (arguments.size() > 2) found.origin = parse_device_number(arguments[2]);
+  return found;
+}
+
+}  // namespace
+
+DmSource::DmSource(const Request& request, uint64_t device_number)
+    : NamedSource(request), device_number_(device_number) {
+  const auto table = read_dm_table(device_number);
+  const auto arguments = table ? thin_arguments(*table) : std::nullopt;
+  if (!arguments) {
+    throw Error(MessageId::kNotAThin, path_of_device(device_number) + " is no thin device",
+                "name a thin's device, a volume as VG/SNAP, or all devices with --metadata, "
+                "--data, --thin-id and --origin");
+  }
+  thin_ = *table;
+  if (!arguments->origin) {
+    throw Error(MessageId::kNotAThin, thin_name() + " has no external origin in its table",
+                "there is nothing to merge it into (dmsetup table " + thin_.name + ")");
+  }
+  id_ = arguments->id;
+  origin_number_ = *arguments->origin;
+  origin_ = path_of_device(origin_number_);
+  pool_ = find_pool(arguments->pool);
+
+  place_ = place_of(request, at_number(origin_number_)().identity, StateDirectory::kCreate);
+  lock_place_patiently(place_, request);
+  const auto recorded = read_changes(*place_.directory, place_.name);
+  traces_.begin(recorded);
+  changes_ = recorded.value_or(SystemChanges{});
+  if (changes_.is_of_lvm()) {
+    if (!changes_.is_put_back() || changes_.is_borrowing() || changes_.removing) {
+      throw Error(MessageId::kHalfMerged,
+                  "the merge of " + changes_.thin_name() + " into the same origin is unfinished",
+                  "finish that first: extmerge resume " + changes_.thin_name() +
+                      ", or give it up: extmerge abort " + changes_.thin_name());
+    }
+    changes_ = {};
+  }
+  const auto note_changes = [this] { note(); };
+  if (request.command == Command::kAbort) {
+    has_reclaimed_ = give_up_metadata_snapshot(changes_, note_changes);
+    return;
+  }
+  try {
+    has_reclaimed_ = reclaim_metadata_snapshot(changes_, note_changes);
+  } catch (const Error& error) {
+    if (error.id() != MessageId::kUnfitPool) throw;
+    throw Error(error.id(), error.what(),
+                error.next() + ", or give the merge up: extmerge abort " + place_.path);
+  }
+}
+
+bool DmSource::is_ours(const Journal& journal) const {
+  const MergeRecord& begun = journal.record();
+  return begun.thin_id == id_ &&
+         is_same_identity(begun.metadata.identity, at_number(pool_.metadata)().identity) &&
+         is_same_identity(begun.data.identity, at_number(pool_.data)().identity) &&
+         is_same_identity(begun.origin.identity, at_number(origin_number_)().identity);
+}
+
+void DmSource::check_still() const {
+  const auto table = read_dm_table(device_number_);
+  if (!table || !(table->suspended || table->read_only)) {
+    throw Error(MessageId::kThinNotStill,
+                thin_name() + " can be written to: what would be merged is not one state of it",
+                "suspend it (dmsetup suspend " + thin_.name +
+                    "), or load its table read-only; or snapshot it in the pool and merge that");
+  }
+  for (const uint64_t other : all_dm_devices()) {
+    if (other == device_number_) continue;
+    const auto other_table = read_dm_table(other);
+    const auto arguments = other_table ? thin_arguments(*other_table) : std::nullopt;
+    if (!arguments || arguments->pool != pool_.device_number || arguments->id != id_) continue;
+    if (other_table->suspended) continue;
+    throw Error(MessageId::kThinNotStill,
+                thin_name() + " is still, but " + dm_path(*other_table) +
+                    " is the same thin and is not suspended",
+                "take that device down, or suspend it");
+  }
+}
+
+Job DmSource::job() {
+  changes_.thin = thin_.name;
+  reserve_mappings();
+
+  Job job;
+  job.metadata_path = path_of_device(pool_.metadata);
+  job.data_path = path_of_device(pool_.data);
+  job.origin_path = origin_;
+  job.data_is_certain = true;
+  job.thin_id = id_;
+  job.thin_size = Bytes(thin_.targets[0].length * kSectorSize);
+  job.root_choice = request_.root_choice;
+  job.root_block = request_.root_block;
+  look_at_devices(job, at_number(pool_.metadata), at_number(pool_.data), at_number(origin_number_));
+  job.can_be_resumed = false;
+  job.journal = place_;
+  job.undo_log = undo_log_asked(request_);
+  return job;
+}
+
+void DmSource::complete_plan(PlanReport& report) const {
+  try {
+    check_still();
+  } catch (const Error& error) {
+    report.refusals.push_back(error);
+  }
+}
+
+bool DmSource::must_begin_anew() const {
+  const auto journal = Journal::open(*place_.directory, place_.name, false, false);
+  return journal && journal->state() == JournalState::kCopying && is_ours(*journal);
+}
+
+Job DmSource::resume_job() {
+  if (must_begin_anew()) {
+    throw Error(MessageId::kStale,
+                "nobody kept " + thin_name() + " still since its merge was interrupted",
+                "extmerge merge " + thin_name() + " begins anew");
+  }
+  throw Error(MessageId::kNothingToResume, "no merge of " + thin_name() + " is unfinished",
+              "extmerge merge " + thin_name() + " begins one");
+}
+
+Job DmSource::merge_job() {
+  check_still();
+  must_be_still_ = true;
+  return job();
+}
+
+void DmSource::look_again(Job& job) {
+  if (must_be_still_) check_still();
+  Source::look_again(job);
+}
+
+}  // namespace extmerge

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+#include "cli/source/dm/metadata_hold.h"
+
+#include <spdlog/spdlog.h>
+
+#include <cerrno>
+
+#include "cli/source/devices.h"
+#include "cli/source/recorded.h"
+#include "io/error.h"
+#include "io/file_device.h"
+#include "io/text.h"
+#include "persistent-data/devices.h"
+#include "persistent-data/metadata_reader.h"
+
+namespace extmerge {
+
+namespace {
+
+std::string release_command(const ThinPool& pool) {
+  return "dmsetup message " + pool.name + " 0 release_metadata_snap";
+}
+
+Error held_by_another(const ThinPool& pool, MetadataBlock root) {
+  return Error(MessageId::kMetadataSnapshotHeld,
+               "the pool " + pool.name + " holds a metadata snapshot already (block " +
+                   std::to_string(root.value()) + "), and it is not known to be extmerge's",
+               "if a program is using it, wait for that, or read that one with --metadata-snap; if "
+               "it was left behind, release it: " +
+                   release_command(pool));
+}
+
+std::unique_ptr<FileDevice> open_metadata(const ThinPool& pool) {
+  return FileDevice::open(at_number(pool.metadata)(), OpenMode::kReadOnly, Bytes(4096));
+}
+
+// What tells one metadata snapshot from another: block numbers are used again.
+std::string held_identity(const ThinPool& pool, MetadataBlock root) {
+  const auto device = open_metadata(pool);
+  MetadataReader reader(*device);
+  const Superblock held = reader.held_superblock(root);
+  std::string text;
+  for (const uint64_t number : {root.value(), held.transaction_id, uint64_t{held.time},
+                                held.data_mapping_root.value(), held.device_details_root.value()}) {
+    text += (text.empty() ? "" : ":") + std::to_string(number);
+  }
+  return text;
+}
+
+std::optional<uint64_t> find_recorded_pool(const SystemChanges& changes) {
+  if (!changes.pool_uuid.empty()) return find_dm_device(changes.pool_uuid);
+  for (const uint64_t candidate : all_dm_devices()) {
+    const auto table = read_dm_table(candidate);
+    if (table && table->name == changes.pool) return candidate;
+  }
+  return {};
+}
+
+ThinPool recorded_pool(const SystemChanges& changes) {
+  if (const auto device = find_recorded_pool(changes)) return find_pool(*device);
+  throw Error(MessageId::kUnfitPool,
+              "a killed run may have left a metadata snapshot in the pool " + changes.pool +
+                  ", which is not active",
+              "activate it and run the same command again");
+}
+
+void forget_hold(SystemChanges& changes, const MetadataHold::Note& note) {
+  changes.holding = false;
+  changes.held.clear();
+  note();
+}
+
+// Whether the held root knows a thin of that id: a freeze that only we can have made.
+bool knows_thin(const ThinPool& pool, MetadataBlock held_root, ThinId id) {
+  const auto device = open_metadata(pool);
+  MetadataReader reader(*device);
+  return find_device(reader, reader.held_superblock(held_root), id).has_value();
+}
+
+}  // namespace
+
+ThinPool find_pool(uint64_t device_number) {
+  const auto table = read_dm_table(device_number);
+  if (table && table->targets.size() == 1 && table->targets[0].type == "thin-pool" &&
+      table->targets[0].arguments.size() >= 2) {
+    const auto metadata = parse_device_number(table->targets[0].arguments[0]);
+    const auto data = parse_device_number(table->targets[0].arguments[1]);
+    if (metadata && data) return {device_number, table->name, table->uuid, *metadata, *data};
+  }
+  throw Error(MessageId::kUnfitPool, "the pool has no thin-pool table",
+              "see dmsetup table; the pool must be active");
+}
+
+void check_pool(const ThinPool& pool, const PoolStatus& status) {
+  if (status.needs_check) {
+    throw Error(MessageId::kNeedsCheck,
+                "the pool " + pool.name + " is marked needs_check: its metadata may be wrong",
+                "repair it first: deactivate it, then lvconvert --repair VG/POOL (thin_check, "
+                "thin_repair)");
+  }
+  if (!status.takes_changes()) {
+    throw Error(MessageId::kUnfitPool,
+                "the pool " + pool.name + " is in mode '" + status.mode +
+                    "' and takes no metadata snapshot",
+                "see the kernel's log and lvs -o +lv_health_status; make it writable first");
+  }
+  if (status.used_metadata * 10 > status.total_metadata * 9) {
+    throw Error(MessageId::kPoolFull,
+                "the metadata of the pool " + pool.name + " is nearly full (" +
+                    std::to_string(status.used_metadata) + " of " +
+                    std::to_string(status.total_metadata) + " blocks)",
+                "extend it first (lvextend --poolmetadatasize +SIZE VG/POOL)");
+  }
+}
+
+MetadataHold::MetadataHold(ThinPool pool, SystemChanges& changes, Note note)
+    : pool_(std::move(pool)), changes_(changes), note_(std::move(note)) {
+  const PoolStatus before = pool_status(pool_.device_number);
+  check_pool(pool_, before);
+  if (before.held_root) throw held_by_another(pool_, *before.held_root);
+  changes_.pool = pool_.name;
+  changes_.pool_uuid = pool_.uuid;
+  changes_.holding = true;
+  changes_.held.clear();
+  try {
+    note_();
+  } catch (...) {
+    forget();
+    throw;
+  }
+  const int failure = send_pool_message(pool_.device_number, "reserve_metadata_snap");
+  if (failure != 0) {
+    changes_.holding = false;
+    note_();
+    if (failure == EBUSY) {
+      throw held_by_another(pool_,
+                            pool_status(pool_.device_number).held_root.value_or(MetadataBlock(0)));
+    }
+    throw Error(
+        MessageId::kUnfitPool,
+        "the pool " + pool_.name + " does not reserve a metadata snapshot: " + errno_text(failure),
+        "see the kernel's log (dmesg)");
+  }
+  try {
+    if (const auto root = pool_status(pool_.device_number).held_root) {
+      changes_.held = held_identity(pool_, *root);
+    }
+    note_();
+  } catch (...) {
+    // Nobody but us knows yet that it is ours.
+    if (send_pool_message(pool_.device_number, "release_metadata_snap") == 0) forget();
+    throw;
+  }
+  held_ = true;
+}
+
+// After a failure that may be one to note anything at all.
+void MetadataHold::forget() {
+  changes_.holding = false;
+  changes_.held.clear();
+  try {
+    note_();
+  } catch (const std::exception&) {
+  }
+}
+
+MetadataHold::~MetadataHold() {
+  try {
+    release();
+  } catch (const std::exception& error) {
+    spdlog::error("{}", printable(error.what()));
+  }
+}
+
+void MetadataHold::release() {
+  if (!held_) return;
+  held_ = false;
+  // Another may be held by now, if somebody released ours.
+  const auto root = pool_status(pool_.device_number).held_root;
+  const bool is_ours = root && held_identity(pool_, *root) == changes_.held;
+  const int failure = is_ours ? send_pool_message(pool_.device_number, "release_metadata_snap") : 0;
+  if (failure != 0) {
+    throw Error(
+        MessageId::kUnfitPool,
+        "cannot release the metadata snapshot of " + pool_.name + ": " + errno_text(failure),
+        "release it by hand: " + release_command(pool_));
+  }
+  forget_hold(changes_, note_);
+}
+
+bool reclaim_metadata_snapshot(SystemChanges& changes, const MetadataHold::Note& note) {
+  if (!changes.holding) return false;
+  const ThinPool pool = recorded_pool(changes);
+  const auto held = pool_status(pool.device_number).held_root;
+  if (held) {
+    const bool recorded = !changes.held.empty() && held_identity(pool, *held) == changes.held;
+    const bool has_freeze = changes.held.empty() && !changes.freeze.empty() && changes.freeze_id &&
+                            knows_thin(pool, *held, static_cast<ThinId>(*changes.freeze_id));
+    if (!recorded && !has_freeze) throw held_by_another(pool, *held);
+    spdlog::info("releasing the metadata snapshot that a killed run left in {}",
+                 printable(pool.name));
+    if (const int failure = send_pool_message(pool.device_number, "release_metadata_snap")) {
+      throw Error(
+          MessageId::kUnfitPool,
+          "cannot release the metadata snapshot of " + pool.name + ": " + errno_text(failure),
+          "release it by hand: " + release_command(pool));
+    }
+  }
+  forget_hold(changes, note);
+  return true;
+}
+
+bool give_up_metadata_snapshot(SystemChanges& changes, const MetadataHold::Note& note) {
+  try {
+    return reclaim_metadata_snapshot(changes, note);
+  } catch (const Error& error) {
+    if (error.id() != MessageId::kUnfitPool || find_recorded_pool(changes)) throw;
+    spdlog::warn("{}. If it is activated some day: dmsetup message {} 0 release_metadata_snap",
+                 printable(error.what()), printable(changes.pool));
+  }
+  forget_hold(changes, note);
+  return true;
+}
+
+}  // namespace extmerge

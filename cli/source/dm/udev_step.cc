@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+#include "cli/source/dm/udev_step.h"
+
+#include <libdevmapper.h>
+#include <spdlog/spdlog.h>
+#include <sys/ipc.h>
+#include <sys/sem.h>
+
+#include <cerrno>
+#include <chrono>
+#include <thread>
+
+#include "io/error.h"
+
+namespace extmerge {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr uint32_t kCookieMagic = 0x0D4D0000;
+constexpr std::chrono::milliseconds kPause{5};
+// udevd ends a worker that has taken three minutes for one event.
+constexpr std::chrono::seconds kLongestEvent{200};
+
+// FNV-1a, folded to the 16 bits that a cookie has room for.
+uint32_t folded_hash(const std::string& text) {
+  uint32_t hash = 2166136261u;
+  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619u;
+  return (hash >> 16 ^ hash) & 0xffff;
+}
+
+uint16_t flags_of(UdevRules rules) {
+  switch (rules) {
+    case UdevRules::kAll:
+      return 0;
+    case UdevRules::kNamesOnly:
+      return DM_UDEV_DISABLE_DISK_RULES_FLAG | DM_UDEV_DISABLE_OTHER_RULES_FLAG;
+    case UdevRules::kHidden:
+      break;
+    case UdevRules::kHiddenUntilClosed:
+      return flags_of(UdevRules::kHidden) | DM_UDEV_DISABLE_LIBRARY_FALLBACK;
+  }
+  return DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG | DM_UDEV_DISABLE_DISK_RULES_FLAG |
+         DM_UDEV_DISABLE_OTHER_RULES_FLAG;
+}
+
+// What semctl(2) takes, which no header defines.
+union SemaphoreArgument {
+  int value;
+};
+
+int find_semaphore(uint32_t cookie) { return ::semget(static_cast<key_t>(cookie), 1, 0); }
+
+}  // namespace
+
+UdevStep::UdevStep(const std::string& dm_uuid) : cookie_(kCookieMagic | folded_hash(dm_uuid)) {}
+
+bool UdevStep::run(dm_task* task, UdevRules rules) const {
+  if (!dm_udev_get_sync_support()) {
+    const bool is_done = dm_task_run(task);
+    dm_task_update_nodes();  // else libdevmapper makes them when it ends
+    return is_done;
+  }
+  create();
+  uint32_t cookie = cookie_;
+  if (!dm_task_set_cookie(task, &cookie, flags_of(rules))) {
+    discard();
+    throw Error(MessageId::kLvmRefused, "libdevmapper takes no udev cookie",
+                "see dmsetup udevcookies");
+  }
+  const bool is_done = dm_task_run(task);
+  wait();
+  dm_task_update_nodes();
+  return is_done;
+}
+
+// One that another program has by chance is gone in a moment; what stays was left by a killed run.
+void UdevStep::create() const {
+  const auto deadline = Clock::now() + std::chrono::seconds(2);
+  int semaphore = -1;
+  while ((semaphore = ::semget(static_cast<key_t>(cookie_), 1, 0600 | IPC_CREAT | IPC_EXCL)) < 0) {
+    if (errno != EEXIST) {
+      throw system_error("make", "the semaphore to wait for udev", errno, MessageId::kLvmRefused);
+    }
+    if (Clock::now() >= deadline) discard();
+    std::this_thread::sleep_for(kPause);
+  }
+  // The value 1 is this program's own part; the task adds the one that udev takes away.
+  if (::semctl(semaphore, 0, SETVAL, SemaphoreArgument{1}) != 0) {
+    const int error_number = errno;
+    discard();
+    throw system_error("set", "the semaphore to wait for udev", error_number,
+                       MessageId::kLvmRefused);
+  }
+}
+
+void UdevStep::wait() const {
+  const auto deadline = Clock::now() + kLongestEvent;
+  for (int ready = 0; dm_udev_wait_immediate(cookie_, &ready) && !ready;) {
+    if (Clock::now() >= deadline) {
+      spdlog::warn("udev has not answered for {} seconds; continuing without it",
+                   kLongestEvent.count());
+      break;
+    }
+    std::this_thread::sleep_for(kPause);
+  }
+  discard();
+}
+
+void UdevStep::discard() const {
+  const int semaphore = find_semaphore(cookie_);
+  if (semaphore >= 0) ::semctl(semaphore, 0, IPC_RMID);
+}
+
+}  // namespace extmerge

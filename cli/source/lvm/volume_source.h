@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// VG/SNAP on a live pool. What is merged is a freeze: an internal, read-only snapshot of
+// SNAP, taken first, so that SNAP may stay mounted and be written to, activated or even
+// removed meanwhile. Where LVM refuses the freeze (a full pool) an inactive SNAP is
+// merged itself, kept from being activated by its activation-skip flag.
+//
+//   before                what is recorded in JOURNAL.lvm, and then done
+//   plan                  "holding"; metadata snapshot reserved, mappings read, released
+//   merge                 freeze named; lvcreate; origin marked: activation-skip and tag; a node
+//                         to write through (cli/source/lvm/writable_origin.h); then as for plan,
+//                         and copied
+//   done                  that node gone; freeze removed; mark removed
+//   undo                  origin marked and writable, as for a merge; then the same
+//
+// A killed run leaves any prefix of that. The next one, of whatever command, first puts
+// right what can be told from the record (see the constructor and settle()).
+
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+
+#include "cli/source/lvm/thin_volume.h"
+#include "cli/source/lvm/writable_origin.h"
+#include "cli/source/named_source.h"
+#include "cli/source/recorded.h"
+
+namespace extmerge {
+
+class VolumeSource final : public NamedSource {
+ public:
+  // `name` is VG/SNAP. Looks, takes the journal's lock, and activates the pool if it is
+  // inactive.
+  VolumeSource(const Request& request, const std::string& name);
+  ~VolumeSource() override;
+
+  std::string thin_name() const override { return volume_.snap.full_name(); }
+  std::string origin_name() const override { return volume_.origin.full_name(); }
+  bool is_unfinished() const override;
+  bool must_begin_anew() const override;
+
+  Job plan_job() override;
+  Job verify_job() override;
+  void complete_plan(PlanReport& report) const override;
+  Job merge_job() override;
+  Job resume_job() override;
+  Job undo_job() override;
+  void done() override;
+  void undone() override;
+  Error failed(const Error& error) override;
+
+  bool is_put_back() const override { return changes_.is_put_back() && !changes_.holding; }
+  bool is_gone() const override { return is_gone_; }
+  bool settle() override;
+  void check_finish() const override;
+  void begin_finish() override;
+  bool is_as_merged() override;
+  bool is_frozen() const override { return !changes_.freeze.empty(); }
+  std::string finish() override;
+  void abort() override;
+  std::string next_steps() const override;
+
+  // Through the node where that is the origin.
+  std::shared_ptr<BlockDevice> open(const DeviceFacts& facts, OpenMode mode,
+                                    Bytes ends_multiple_of) override;
+  void look_again(Job& job) override;
+  void check_origin() override;
+
+ private:
+  // A thin of the pool: its id, and the transaction it was made in, since ids are used again.
+  struct ThinName {
+    ThinId id{};
+    uint64_t transaction = 0;
+    friend bool operator==(const ThinName&, const ThinName&) = default;
+  };
+  // The journal, as far as it says how far it is and of which thin.
+  struct Begun {
+    JournalState state = JournalState::kIntent;
+    ThinName thin;
+  };
+  std::optional<Begun> journal_state(bool to_act_on_it = false) const;
+  // Whether the record is of a merge of this volume.
+  bool is_ours() const;
+  // The thin that the record says is being merged; nothing if that is not known.
+  std::optional<ThinName> merged_thin() const;
+  // Of the last freeze whose merge is done.
+  std::optional<uint64_t> merged_id() const;
+  void note() const override;
+  // The volume, its pool and its origin as they are now; it may have been renamed.
+  void look_at_volumes();
+  // All volumes of the group as they are now. The three of ours, where they are there, get the
+  // names that they have now, and nothing else of them changes.
+  void list_again();
+  const LogicalVolume* frozen() const { return find_freeze(volume_.volumes, changes_); }
+  // What a killed run left that does not need the pool.
+  void settle_other_pool();
+  void settle_activation();
+  void activate_pool();
+  void check_transaction(const PoolStatus& status) const;
+  void check_pool_can_be_cleared(const LogicalVolume* freeze) const;
+  void put_back_activation();
+  // A thin over the origin, active for a moment.
+  Carrier carrier();
+  void settle_carrier();
+  enum class Udev { kTold, kUntold };
+  void deactivate(const LogicalVolume& volume, Udev udev = Udev::kTold) const;
+  Job base_job(ThinId id, const Look& origin);
+  DeviceFacts origin_facts() const;
+  bool is_in_use() const { return volume_.snap.is_active(); }
+  // SNAP was removed, and what is named is what was frozen of it.
+  bool is_freeze() const { return frozen() && frozen()->uuid == volume_.snap.uuid; }
+  void check_activation() const;
+  void check_pool_stays_writable() const;
+  void check_layer() const;
+  std::set<std::string> recorded_freezes() const;
+  void leave_out_freeze(std::vector<OriginUser>& users,
+                        const std::vector<LogicalVolume>& volumes) const;
+  void name_record(SystemChanges& changes) const;
+  void begin_record();
+  void freeze();
+  void forget_freeze();
+  void keep_inactive();
+  void release_thin();
+  // What SNAP and the freeze map; any write to SNAP since the freeze was made gives it another
+  // root.
+  struct Mappings {
+    MetadataBlock root;
+    uint64_t blocks = 0;
+    friend bool operator==(const Mappings&, const Mappings&) = default;
+  };
+  // As the pool has them now; nothing for a thin that it does not have.
+  std::vector<std::optional<Mappings>> mappings_of(const std::vector<uint64_t>& thin_ids);
+  void check_not_only_copy(const LogicalVolume& freeze) const;
+  void note_origin(SystemChanges& changes) const;
+  void mark_origin();
+  void drop_freeze();
+  void unmark_origin();
+  void put_back();
+  enum class ThinUse { kStill, kAny };
+  // The origin is not written any more.
+  void drop_node();
+  Job prepare(ThinId id, ThinUse use = ThinUse::kStill);
+
+  Lvm lvm_;
+  ThinVolume volume_;
+  std::unique_ptr<OriginNode> node_;
+  std::optional<ThinUse> writing_;  // while the origin is written through the node
+  std::mutex checking_;             // check_origin() is called from two threads
+  bool is_gone_ = false;            // what was named was a freeze, and is merged and removed
+  bool finishing_ = false;          // SNAP is kept inactive until it is removed
+  std::optional<Mappings> merged_mappings_;  // of SNAP when it was found to be as merged
+  bool is_forgotten_ = false;  // given up: the record is removed, and not written again
+  // abort: why the pool could not be worked with.
+  std::optional<Error> pool_failure_;
+};
+
+// Completes a --finish that was killed after SNAP had been removed; nothing if there is
+// nothing of the kind for that name.
+struct CompletedRemoval {
+  std::string journal, outcome;
+};
+std::optional<CompletedRemoval> complete_removal(const Request& request, const std::string& source);
+
+// Puts back what the record says was changed, where neither the volume nor its freeze is
+// there any more. Takes its lock. Throws kNothingToResume where all is merged and only --finish is
+// not complete.
+void put_back_recorded(const Request& request, RecordedChanges& recorded);
+
+// Of this boot; an activation of another boot is nothing of ours.
+std::string boot_id();
+
+}  // namespace extmerge

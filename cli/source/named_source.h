@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// What a volume of LVM and a device-mapper thin have in common: the lock and the record of the
+// origin's merge, and a metadata snapshot of the pool, reserved while mappings are read.
+
+#pragma once
+
+#include <memory>
+
+#include "cli/source/change_record.h"
+#include "cli/source/dm/metadata_hold.h"
+#include "cli/source/request.h"
+#include "cli/source/source.h"
+#include "cli/source/state_traces.h"
+
+namespace extmerge {
+
+class NamedSource : public Source {
+ public:
+  void planned() override { hold_.reset(); }
+  const JournalPlace& place() const override { return place_; }
+
+  bool owns_mappings() const override { return !uses_held_snapshot(); }
+  void release_mappings() override { hold_.reset(); }
+  void reserve_mappings() override;
+
+ protected:
+  explicit NamedSource(const Request& request)
+      : request_(request), traces_(request, place_, changes_) {}
+
+  bool uses_held_snapshot() const { return request_.has("metadata-snap"); }
+  // Makes the record durable.
+  virtual void note() const;
+
+  const Request& request_;
+  JournalPlace place_;
+  SystemChanges changes_;
+  StateTraces traces_;
+  ThinPool pool_;
+  std::unique_ptr<MetadataHold> hold_;
+};
+
+}  // namespace extmerge

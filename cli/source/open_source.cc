@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+#include "cli/source/open_source.h"
+
+#include "cli/source/dm/dm_source.h"
+#include "cli/source/lvm/volume_source.h"
+#include "cli/source/places.h"
+#include "cli/source/plain_source.h"
+#include "cli/source/recorded.h"
+#include "io/device_facts.h"
+
+namespace extmerge {
+
+namespace {
+
+std::unique_ptr<Source> open_path(const Request& request, const std::string& path) {
+  const DeviceFacts facts = inspect(path);
+  if (!facts.exists) {
+    throw Error(MessageId::kNotFound, "there is no device " + path,
+                "check the name; a volume that is not active is named VG/SNAP");
+  }
+  const auto table = facts.is_block ? read_dm_table(facts.device_number) : std::nullopt;
+  if (!table) {
+    throw Error(MessageId::kNotAThin, path + " is no device-mapper device",
+                "name a thin's device, a volume as VG/SNAP, or all devices with --metadata, "
+                "--data, --thin-id and --origin");
+  }
+  if (table->uuid.starts_with("LVM-")) {
+    const std::string name = volume_of_dm(Lvm(request.stop), *table);
+    return std::make_unique<VolumeSource>(request, name);
+  }
+  return std::make_unique<DmSource>(request, facts.device_number);
+}
+
+// The volume by its uuid: it may have been renamed. Or, where it is gone, its freeze.
+std::string present_name(const Request& request, const SystemChanges& changes) {
+  const auto volumes = recorded_group(Lvm(request.stop), changes);
+  if (const auto* const thin = find_by_uuid(volumes, changes.thin_uuid)) return thin->full_name();
+  const LogicalVolume* const freeze = find_freeze(volumes, changes);
+  return freeze ? freeze->full_name() : changes.thin_name();
+}
+
+std::unique_ptr<Source> open_recorded_source(const Request& request, const SystemChanges& changes) {
+  if (changes.is_of_lvm()) {
+    return std::make_unique<VolumeSource>(request, present_name(request, changes));
+  }
+  return open_path(request, "/dev/mapper/" + changes.thin);
+}
+
+std::unique_ptr<Source> open_present(const Request& request) {
+  const bool of_record = request.command == Command::kResume || request.command == Command::kUndo ||
+                         request.command == Command::kAbort;
+  if (!request.source.empty()) {
+    if (is_path(request.source)) return open_path(request, request.source);
+    if (of_record) {
+      if (const auto found = find_recorded(request, request.source)) {
+        return open_recorded_source(request, found->changes);
+      }
+    }
+    try {
+      return std::make_unique<VolumeSource>(request, request.source);
+    } catch (const Error& error) {
+      if (error.id() != MessageId::kNotFound) throw;
+      const auto found = find_recorded(request, request.source);
+      if (!found || found->changes.freeze.empty()) throw;
+      const std::string frozen = present_name(request, found->changes);
+      throw Error(error.id(), error.what(),
+                  "a merge of it is unfinished, and frozen in " + frozen + ": extmerge resume " +
+                      request.source + ", or, if it had not begun to copy, extmerge merge " +
+                      frozen);
+    }
+  }
+  if (!of_record) return std::make_unique<PlainSource>(request);
+  const JournalPath path = open_journal_path(*request.journal);
+  const auto changes = path.directory ? read_changes(*path.directory, path.name) : std::nullopt;
+  if (changes) return open_recorded_source(request, *changes);
+  return std::make_unique<PlainSource>(request, *request.journal);
+}
+
+}  // namespace
+
+std::unique_ptr<Source> open_source(const Request& request) {
+  try {
+    return open_present(request);
+  } catch (const Error& error) {
+    // After `merge --finish` the snapshot is gone, and its origin a device like any other.
+    if (request.command != Command::kUndo || error.id() != MessageId::kNotFound) throw;
+    const auto found = find_recorded(request, request.source);
+    if (!found || !found->changes.is_put_back()) throw;
+    return std::make_unique<PlainSource>(request, found->place.path);
+  }
+}
+
+}  // namespace extmerge

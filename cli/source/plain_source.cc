@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+#include "cli/source/plain_source.h"
+
+#include <utility>
+
+#include "cli/source/places.h"
+#include "merge/journal/journal.h"
+
+namespace extmerge {
+
+PlainSource::PlainSource(const Request& request, std::string journal)
+    : request_(request), journal_(std::move(journal)) {
+  if (journal_.empty()) return;
+  JournalPath path = open_journal_path(journal_);
+  if (!path.directory) return;
+  place_ = journal_place(std::move(path.directory), path.path);
+  if (request_.command == Command::kAbort) lock_place(place_);
+}
+
+std::string PlainSource::origin_name() const {
+  if (journal_.empty()) return absolute_path(request_.origin);
+  const auto journal =
+      place_.directory ? Journal::open(*place_.directory, place_.name, false, false) : nullptr;
+  return journal ? journal->record().origin.path : "the origin";
+}
+
+Job PlainSource::job(StateDirectory state_directory) {
+  Job job;
+  job.metadata_path = absolute_path(request_.metadata);
+  job.data_path = absolute_path(request_.data);
+  job.origin_path = absolute_path(request_.origin);
+  job.thin_id = request_.thin_id;
+  job.thin_size = request_.thin_size;
+  job.root_choice = request_.root_choice;
+  job.root_block = request_.root_block;
+  look_at_devices(job, at_path(request_.metadata), at_path(request_.data),
+                  at_path(request_.origin));
+  if (request_.command != Command::kVerify) {
+    job.journal = place_of(request_, job.origin.identity,
+                           job.origin.exists ? state_directory : StateDirectory::kAsItIs);
+  }
+  place_ = job.journal;
+  job.undo_log = undo_log_asked(request_);
+  return job;
+}
+
+Job PlainSource::plan_job() { return job(StateDirectory::kAsItIs); }
+
+Job PlainSource::merge_job() { return job(StateDirectory::kCreate); }
+
+Job PlainSource::resume_job() {
+  std::unique_ptr<Journal> journal;
+  if (place_.directory) journal = Journal::open(*place_.directory, place_.name, false, false);
+  if (!journal)
+    throw Error(MessageId::kNoJournal, "there is no journal " + absolute_path(journal_),
+                "extmerge status lists those in the state directory");
+  Job job = job_of(journal->record());
+  look_at_devices(job, at_path(job.metadata_path), at_path(job.data_path),
+                  at_path(job.origin_path));
+  job.journal = place_;
+  return job;
+}
+
+void PlainSource::abort() { remove_journal(place_); }
+
+}  // namespace extmerge

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+#include "cli/source/recorded.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include "cli/source/lvm/thin_volume.h"
+#include "cli/source/places.h"
+#include "io/text.h"
+
+namespace extmerge {
+
+namespace {
+
+// Which of several records of the same name is meant: that of a volume that exists, of a
+// removal to be completed, of an origin that exists, of a merge under way; in this order.
+// `beside` are the volumes of the group that was named; none where it has another name by now.
+int rank(const Request& request, const SystemChanges& changes,
+         const std::vector<LogicalVolume>& beside) {
+  bool thin = false, origin = false;
+  if (changes.is_of_lvm()) {
+    try {
+      const auto volumes = beside.empty() ? recorded_group(Lvm(request.stop), changes) : beside;
+      thin = find_by_uuid(volumes, changes.thin_uuid) != nullptr;
+      origin = find_by_uuid(volumes, changes.origin_uuid) != nullptr;
+    } catch (const Error& error) {  // no such group any more
+      if (error.id() == MessageId::kStopped) throw;
+    }
+  }
+  const bool under_way = !changes.is_put_back() || changes.holding;
+  return (thin ? 8 : 0) + (changes.removing ? 4 : 0) + (origin ? 2 : 0) + (under_way ? 1 : 0);
+}
+
+// Of the group that a volume's name names; none if there is no such group.
+std::vector<LogicalVolume> volumes_beside(const Request& request, const std::string& name) {
+  const size_t slash = name.find('/');
+  if (slash == std::string::npos || is_path(name)) return {};
+  try {
+    return Lvm(request.stop).volumes(name.substr(0, slash));
+  } catch (const Error& error) {
+    if (error.id() == MessageId::kStopped) throw;
+    return {};
+  }
+}
+
+// Whether the record is of the merge of the volume that `name` names; `beside` are all volumes of
+// the group named.
+bool is_of(const SystemChanges& changes, const std::string& name,
+           const std::vector<LogicalVolume>& beside) {
+  const std::string lv = name.substr(name.find('/') + 1);
+  if (const LogicalVolume* const named = find_volume(beside, lv)) {
+    if (changes.thin_uuid == named->uuid) return true;
+    // A name that is a volume's now is not that of another that had it before.
+    return changes.is_called(name) && !find_by_uuid(beside, changes.thin_uuid);
+  }
+  // The volume is gone, and its group may have been renamed.
+  const bool is_beside = find_by_uuid(beside, changes.origin_uuid) != nullptr;
+  return changes.is_called(name) || (is_beside && lv == changes.thin);
+}
+
+}  // namespace
+
+std::vector<LogicalVolume> recorded_group(const Lvm& lvm, const SystemChanges& changes) {
+  return group_with(lvm, changes.vg, {changes.origin_uuid, changes.thin_uuid});
+}
+
+const LogicalVolume* find_freeze(const std::vector<LogicalVolume>& volumes,
+                                 const SystemChanges& changes) {
+  if (changes.freeze.empty()) return nullptr;
+  // Killed just after LVM had made it, a run knew no uuid.
+  return changes.freeze_uuid.empty() ? find_volume(volumes, changes.freeze)
+                                     : find_by_uuid(volumes, changes.freeze_uuid);
+}
+
+std::optional<RecordedChanges> find_recorded(const Request& request, const std::string& name) {
+  if (request.journal) {
+    const JournalPath path = open_journal_path(*request.journal);
+    const auto changes = path.directory ? read_changes(*path.directory, path.name) : std::nullopt;
+    if (!changes) return {};
+    if (!name.empty() && !is_of(*changes, name, volumes_beside(request, name))) return {};
+    return RecordedChanges{journal_place(path.directory, path.path), *changes};
+  }
+  const std::vector<LogicalVolume> beside = volumes_beside(request, name);
+  std::vector<RecordedChanges> found;
+  for (RecordedChanges& one : all_recorded(request)) {
+    if (is_of(one.changes, name, beside)) found.push_back(std::move(one));
+  }
+  if (found.empty()) return {};
+  if (found.size() == 1) return found.front();
+  // Names are used again.
+  std::vector<int> ranks;
+  for (const RecordedChanges& one : found) ranks.push_back(rank(request, one.changes, beside));
+  return found[static_cast<size_t>(std::max_element(ranks.begin(), ranks.end()) - ranks.begin())];
+}
+
+void lock_recorded(RecordedChanges& recorded) {
+  lock_place(recorded.place);
+  const auto now = read_changes(*recorded.place.directory, recorded.place.name);
+  const SystemChanges& then = recorded.changes;
+  if (!now || now->thin_uuid != then.thin_uuid || now->thin != then.thin ||
+      now->freeze != then.freeze) {
+    throw Error(MessageId::kJournalLocked,
+                changes_name(recorded.place.path) + " was changed by another extmerge just now",
+                "run the same command again");
+  }
+  recorded.changes = *now;
+}
+
+std::vector<RecordedChanges> all_recorded(const Request& request) {
+  constexpr std::string_view kEnd = ".lvm";
+  const std::string folder = state_directory(request);
+  const JournalPath probe = open_journal_path(folder + "/x");
+  std::vector<RecordedChanges> found;
+  if (!probe.directory) return found;
+  for (const std::string& file : probe.directory->names()) {
+    if (!file.ends_with(kEnd)) continue;
+    const std::string journal = file.substr(0, file.size() - kEnd.size());
+    try {
+      const auto changes = read_changes(*probe.directory, journal);
+      if (changes) {
+        found.push_back({journal_place(probe.directory, folder + "/" + journal), *changes});
+      }
+    } catch (const Error& error) {
+      // One that cannot be read is nobody else's trouble.
+      if (error.id() != MessageId::kDamagedJournal) throw;
+      spdlog::warn("{}", printable(error.what()));
+    }
+  }
+  return found;
+}
+
+}  // namespace extmerge

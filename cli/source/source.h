@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// What is merged, one class for each way to say it: devices one by one (cli/source/plain_source.h),
+// a device-mapper thin (cli/source/dm/dm_source.h), a volume of LVM
+// (cli/source/lvm/volume_source.h). A source finds the devices, keeps the thin still, reserves and
+// releases metadata snapshots, and puts back on every way out whatever it changed. Its life is one
+// command:
+//
+//   plan, verify   plan_job() or verify_job()
+//   merge          plan_job(); then, confirmed, merge_job(); then done() or failed()
+//   resume         resume_job(); then the same
+//   undo           undo_job(); then undone() or failed()
+
+#pragma once
+
+#include <memory>
+#include <set>
+#include <string>
+
+#include "cli/source/devices.h"
+#include "merge/job.h"
+#include "merge/merge.h"
+
+namespace extmerge {
+
+class Source : public Custody {
+ public:
+  // Whether it was named, and not spelled out device by device.
+  virtual bool is_named() const { return true; }
+
+  // Of the source and of the origin, for people.
+  virtual std::string thin_name() const = 0;
+  virtual std::string origin_name() const = 0;
+
+  // Whether a merge of this source was begun and can go on; `merge` then resumes.
+  virtual bool is_unfinished() const { return false; }
+  // Whether one was begun and cannot go on, because the frozen state is gone.
+  virtual bool must_begin_anew() const { return false; }
+  // Whether nothing is changed beside the origin's data: no freeze, no mark.
+  virtual bool is_put_back() const { return true; }
+  // Whether a metadata snapshot that a killed run left was found, and released, on opening.
+  bool has_reclaimed() const { return has_reclaimed_; }
+  // After settle(): whether there is no such source any more.
+  virtual bool is_gone() const { return false; }
+  // What a killed run left of a merge that is done, or was never begun, is cleared away.
+  // True if it was done: then this was all that remained to do.
+  virtual bool settle() { return false; }
+
+  // Mappings are readable from here on until the source goes, or release_mappings() is called.
+  virtual Job plan_job() = 0;
+  virtual Job verify_job() = 0;
+  // What plan_job() holds is let go: nobody knows how long the question will wait.
+  virtual void planned() {}
+  // What only the source knows to refuse or to say of a plan.
+  virtual void complete_plan(PlanReport&) const {}
+
+  // The source frozen or known to be still, the origin writable.
+  virtual Job merge_job() = 0;
+  virtual Job resume_job() = 0;
+
+  // The origin writable; of the thin only the mappings are read, to see who would be harmed.
+  virtual Job undo_job() = 0;
+
+  virtual void done() {}
+  // Puts back what abort() does, but for the journal.
+  virtual void undone() {}
+  // After an exception from the merge: puts back what is not needed for a resume.
+  // Returns the error to report instead.
+  virtual Error failed(const Error& error) { return error; }
+
+  // --finish. Refuses where it cannot be done, before anything happens.
+  virtual void check_finish() const;
+  // Keeps the thin from being used, so that what is merged is its last state.
+  virtual void begin_finish() {}
+  // After the merge, before done(): whether nothing was written to the thin since.
+  virtual bool is_as_merged() { return true; }
+  // Whether what is merged cannot change; else it is compared in full afterwards.
+  virtual bool is_frozen() const { return false; }
+  // After done(): removes the thin and makes the origin an ordinary volume again. Returns
+  // what came of it, for the report.
+  virtual std::string finish() { return {}; }
+  // What to do next, with the commands; may be empty.
+  virtual std::string next_steps() const { return {}; }
+
+  // Gives up: puts back all but the copied blocks and removes the journal.
+  virtual void abort() = 0;
+
+  virtual const JournalPlace& place() const = 0;
+
+  // Custody, as it is for devices that nothing is done to.
+  std::shared_ptr<BlockDevice> open(const DeviceFacts& facts, OpenMode mode,
+                                    Bytes ends_multiple_of) override;
+  JournalPlace undo_log_at(const std::string& path) override;
+  void look_again(Job& job) override;
+
+ protected:
+  // Fills in the custody, which is this, and what the system and device-mapper say of the three
+  // devices.
+  void look_at_devices(Job& job, const Look& metadata, const Look& data, const Look& origin);
+
+  bool has_reclaimed_ = false;
+
+ private:
+  Look origin_;
+  std::set<std::string> told_;  // that go through the page cache
+};
+
+}  // namespace extmerge

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+#include "cli/source/state_traces.h"
+
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "cli/source/places.h"
+#include "io/text.h"
+#include "merge/journal/journal.h"
+
+namespace extmerge {
+
+namespace {
+
+// Whether a record without a journal tells nothing to anybody.
+bool says_nothing(const SystemChanges& changes) {
+  return changes.is_put_back() && !changes.is_borrowing() && !changes.removing &&
+         !changes.freeze_id && !changes.merged_id;
+}
+
+// The record that was found, without what has been put right since, if it was so.
+std::optional<SystemChanges> settled(std::optional<SystemChanges> record, bool has_journal) {
+  if (!record) return {};
+  record->holding = record->origin_activated = false;
+  record->held.clear();
+  record->carrier.clear();
+  record->pool_was_active = true;
+  if (!has_journal && says_nothing(*record)) return {};
+  return record;
+}
+
+}  // namespace
+
+StateTraces::StateTraces(const Request& request, JournalPlace& place, const SystemChanges& changes)
+    : only_looks_(request.dry_run || request.command == Command::kPlan ||
+                  request.command == Command::kVerify),
+      place_(place),
+      changes_(changes) {
+  if (!only_looks_ || request.journal) return;
+  std::filesystem::path folder = std::filesystem::path(state_directory(request)).lexically_normal();
+  if (!folder.has_filename()) folder = folder.parent_path();  // a slash at the end
+  std::error_code ignored;
+  if (std::filesystem::exists(folder, ignored)) return;
+  folder_ = folder;
+  existing_ = existing_part(folder_);
+}
+
+StateTraces::~StateTraces() {
+  if (!only_looks_) return;
+  try {
+    if (place_.lock && !changes_.is_borrowing()) restore();
+  } catch (const std::exception& error) {
+    spdlog::warn("{}", printable(error.what()));
+  }
+  // Fails where there is something in it.
+  while (folder_.size() > existing_.size() && ::rmdir(folder_.c_str()) == 0) {
+    folder_ = std::filesystem::path(folder_).parent_path();
+  }
+}
+
+void StateTraces::restore() {
+  DurableDirectory& directory = *place_.directory;
+  const bool has_journal = directory.open(place_.name, false) != nullptr;
+  const auto now = read_changes(directory, place_.name);
+  const auto kept = has_begun_ ? settled(before_, has_journal) : now;
+  if (kept && kept != now) write_changes(directory, place_.name, *kept);
+  if (!kept && now) directory.remove(changes_name(place_.name));
+  if (kept || has_journal) return;
+  // A file that has anything in it is no lock of ours, whatever it is called.
+  const auto lock = directory.open(lock_name(place_.name), false);
+  if (lock && lock->size() == Bytes(0)) directory.remove(lock_name(place_.name));
+}
+
+}  // namespace extmerge

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// What a merge takes hold of before it copies, and asks again before it says
+// done: the origin, the journal, and the certainty that neither they nor the
+// source have changed in the meantime.
+
+#include <algorithm>
+
+#include "io/buffer.h"
+#include "io/identity.h"
+#include "io/transfer.h"
+#include "merge/container.h"
+#include "merge/journal/sample.h"
+#include "merge/merge.h"
+#include "persistent-data/mapping_time.h"
+
+namespace extmerge {
+
+namespace {
+
+bool is_certainly_same(const JournalDevice& a, const JournalDevice& b) {
+  return a.identity == b.identity && is_certain_identity(a.identity);
+}
+
+bool are_certainly_same(const MergeRecord& a, const MergeRecord& b) {
+  return is_certainly_same(a.origin, b.origin) && is_certainly_same(a.metadata, b.metadata) &&
+         is_certainly_same(a.data, b.data);
+}
+
+constexpr Bytes kBlockEnds{4096};  // data is read in whole blocks
+
+// False also where so little cannot be read directly.
+bool same_bytes(BlockDevice& a, Bytes at_a, BlockDevice& b, Bytes at_b, Bytes length) {
+  for (const BlockDevice* device : {&a, &b}) {
+    if (length.value() % device->logical_block_size().value() != 0) return false;
+  }
+  const Buffer memory(2 * kBlockEnds.value());
+  const auto of_a = memory.span().subspan(0, length.value());
+  const auto of_b = memory.span().subspan(kBlockEnds.value(), length.value());
+  read_fully(a, *a.make_queue(1), at_a, of_a);
+  read_fully(b, *b.make_queue(1), at_b, of_b);
+  return std::equal(of_a.begin(), of_a.end(), of_b.begin());
+}
+
+}  // namespace
+
+std::function<void()> Merger::watch() const {
+  return [custody = job_.custody] { custody->check_origin(); };
+}
+
+void Merger::refuse_unfit_devices(Purpose purpose) const {
+  const auto judge = [&](const DeviceFacts& facts, const char* role, Bytes ends) -> Refusal {
+    if (options_.overrides.allow_container) return {};
+    const auto device = job_.custody->open(facts, OpenMode::kReadOnly, ends);
+    const auto container = find_container(*device, facts.path);
+    return container ? Refusal(container_refused(*container, role, facts.path)) : Refusal();
+  };
+  std::vector<Error> refusals = refuse_devices(job_, options_.beyond_origin, purpose);
+  // Most compressed files have an odd size.
+  const bool is_odd = refusals.size() == 1 && refusals.front().id() == MessageId::kOddSize;
+  Refusal found;
+  if (is_odd) found = judge(job_.origin, "origin", alignment_of(job_.origin.size));
+  if (refusals.empty() && !job_.data_is_certain)
+    found = judge(job_.data, "data device", kBlockEnds);
+  if (found) refusals.insert(refusals.begin(), *found);
+  refuse_any(refusals);
+}
+
+Refusal Merger::judge_origin(State& state, const PlanReport& plan) const {
+  if (options_.overrides.allow_container) return {};
+  const auto origin = open_readable_origin();
+  if (!origin) return {};
+  const auto container = find_container(*origin, job_.origin.path);
+  if (!container) return {};
+  if (container->at_start) {
+    // A guest may write anything to its disk. Where the thin itself holds the same start, an
+    // earlier run may have merged it, and the origin is what the thin takes it for.
+    PlannedRuns runs(state.reader(), state.device(), state.end_of_data(), plan.limits, stop_);
+    ExtentSource extents(runs, plan.limits);
+    const auto first = extents.next(kBlockEnds);
+    if (first && first->origin_offset == Bytes(0) &&
+        same_bytes(*origin, Bytes(0), state.data(), first->data_offset, first->length))
+      return {};
+  }
+  return container_refused(*container, "origin", job_.origin.path);
+}
+
+JournalDecision Merger::decide_journal(State& state, Journal* journal, const MergeRecord& wanted) {
+  JournalWishes wishes{must_resume_,   options_.restart,
+                       options_.again, options_.overrides.allow_stale,
+                       job_.merged_as, options_.last_round};
+  if (job_.undo_log) wishes.undo_log = job_.undo_log->path;
+  wishes.undo_log_exists = options_.restart && undo_log_exists(journal);
+  const auto origin_unchanged = [&] {
+    // Asked again when it is active and claimed.
+    if (job_.origin_is_inactive() && !job_.origin_below) return true;
+    const DeviceFacts& readable = job_.origin_is_inactive() ? *job_.origin_below : job_.origin;
+    const auto origin =
+        job_.custody->open(readable, OpenMode::kReadOnly, alignment_of(job_.origin.size));
+    // A journal of an earlier version has no such time if the image was merged into through a loop
+    // device.
+    return journal->fingerprint() == fingerprint(*journal, *origin) ||
+           journal->fingerprint() == origin_fingerprint(*journal, *origin);
+  };
+  JournalDecision decision = decide(journal, wanted, wishes, origin_unchanged);
+  if (decision.refusal && decision.refusal->id() == MessageId::kAlreadyDone) {
+    decision.nothing_new = is_unwritten_since(journal->record(), state) && origin_unchanged();
+  }
+  const bool follows_another =
+      journal && journal->state() == JournalState::kDone && !decision.refusal && !options_.again &&
+      !options_.overrides.allow_shared_origin && same_pool(journal->record(), wanted) &&
+      !is_same_source(journal->record(), wanted, job_.merged_as) &&
+      !is_later(wanted, journal->record());
+  if (!follows_another) return decision;
+  // The thin shows what was merged from the other one wherever it maps nothing itself.
+  Bytes skip;
+  const uint64_t changed = count_unmapped(*journal->runs_from(Bytes(0), skip), state.reader(),
+                                          state.device(), state.end_of_data(), stop_);
+  if (changed == 0) return decision;
+  return {false, Error(MessageId::kSharedOrigin,
+                       "thin id " + std::to_string(value(wanted.thin_id)) + " was changed in " +
+                           std::to_string(changed) + " blocks when thin id " +
+                           std::to_string(value(journal->record().thin_id)) + " was merged into " +
+                           wanted.origin.path + ": the result would be neither of the two",
+                       "to have what it shows now, --allow-shared-origin")};
+}
+
+// Only the copy that was frozen for the merge can prove it: a thin that was merged itself is
+// written in place.
+bool Merger::is_unwritten_since(const MergeRecord& done, State& state) const {
+  if (job_.thin_id == done.thin_id || job_.merged_as != done.thin_id) return false;
+  const bool unwritten =
+      all_mapped_before(state.reader(), state.device().mapping_root, done.creation_time);
+  state.check_still_held();
+  return unwritten;
+}
+
+// What the journal's sample of the origin cannot see, the time of a file's last modification does.
+// It is durable before the journal says done: the last flush() of an image is an fsync().
+uint64_t Merger::fingerprint(Journal& journal, BlockDevice& origin) const {
+  constexpr uint64_t kOdd = 0x9e3779b97f4a7c15;
+  return origin_fingerprint(journal, origin) ^ (job_.origin.modified * kOdd);
+}
+
+std::shared_ptr<BlockDevice> Merger::claim_origin(const PlanReport& plan) {
+  const Bytes ends = std::min(alignment_of(plan.limits.end), alignment_of(job_.origin.size));
+  const Bytes planned_for = job_.origin.size;
+  std::shared_ptr<BlockDevice> origin = job_.custody->open(job_.origin, claim_mode(job_), ends);
+  // Planning and asking took time.
+  refuse_new_users(plan);
+  if (origin->size() != planned_for) {
+    throw Error(MessageId::kPathChanged,
+                "the origin " + job_.origin.path + " changed its size just now",
+                "make sure nothing else uses it, and run the command again");
+  }
+  return origin;
+}
+
+// Asking took time, perhaps hours.
+void Merger::refuse_stale_plan(State& state, const MergeRecord& wanted) const {
+  if (options_.overrides.allow_stale) return;
+  state.check_still_held();
+  if (job_.custody->owns_mappings()) return;
+  if (state.compare_with_live(wanted.mapping_root) != State::Freshness::kChanged) return;
+  throw Error(MessageId::kStale,
+              "thin id " + std::to_string(value(wanted.thin_id)) +
+                  " was written to after the plan was made; nothing was written to the origin",
+              "keep the thin still, reserve the metadata snapshot again, and run the same command "
+              "again");
+}
+
+std::shared_ptr<FileLock> Merger::lock_journal() {
+  if (job_.journal.lock) return job_.journal.lock;
+  std::shared_ptr<FileLock> lock = job_.journal.directory->try_lock(lock_name(job_.journal.name));
+  if (lock) return lock;
+  throw Error(MessageId::kJournalLocked, job_.journal.path + " is in use by another extmerge",
+              "wait for it (extmerge status " + job_.journal.path + "), or stop it");
+}
+
+std::unique_ptr<Journal> Merger::open_journal(bool writable) {
+  DurableDirectory& directory = *job_.journal.directory;
+  try {
+    return Journal::open(directory, job_.journal.name, writable, true, stop_);
+  } catch (const Error& error) {
+    // A journal that cannot be read can be given up like any unfinished one, but
+    // only if it is a journal.
+    if (!is_unreadable_journal(error) || !options_.restart) throw;
+    refuse_to_lose_undo();
+    if (Journal::is_ours(directory, job_.journal.name)) return nullptr;
+    throw Error(MessageId::kNotAJournal, job_.journal.path + " is not a journal of extmerge",
+                "name another file with --journal; nothing overrides this");
+  }
+}
+
+std::unique_ptr<Journal> Merger::begin_or_go_on(State& state, BlockDevice& origin,
+                                                const MergeRecord& wanted, MergeReport& report) {
+  // Nobody else can change the journal now, so this decision stands.
+  std::unique_ptr<Journal> journal = open_journal(true);
+  const JournalDecision decision = decide_journal(state, journal.get(), wanted);
+  if (decision.refusal) throw *decision.refusal;
+  if (!decision.go_on) {
+    const bool replaces_another = journal != nullptr;
+    journal.reset();
+    journal = begin_journal(state, wanted);
+    try {
+      // What the size was is durable now.
+      grow_origin(*journal, origin);
+    } catch (const Error&) {
+      // Nothing has begun, and nothing should be in the way of another attempt. But what is
+      // replaced may have said that all is merged already.
+      if (!replaces_another && origin.size() == wanted.origin_size_before) {
+        job_.journal.directory->remove(job_.journal.name);
+      }
+      throw;
+    }
+    return journal;
+  }
+  journal->check_undo_log_is_known();
+  // A power cut may have taken the growth back.
+  grow_origin(*journal, origin);
+
+  refuse_unmerged(*journal, state, origin, wanted);
+  report.resumed_from = journal->progress().position;
+  const MergeRecord& begun = journal->record();
+  if (begun.digest != wanted.digest) {
+    // The old plan, as asked for: what was counted for the new one is not true of it.
+    if (!job_.origin.holders.empty() && !options_.overrides.allow_shared_origin) {
+      throw Error(MessageId::kSharedOrigin,
+                  "thins use the origin, and what the old plan would change in them is not known",
+                  "take them down, or accept that they change with --allow-shared-origin");
+    }
+    report.plan.summary = {};
+    report.plan.summary.mapped_blocks = begun.mapped_blocks;
+    report.plan.summary.runs = begun.runs;
+    report.plan.summary.copy_bytes = begun.copy_bytes;
+    report.plan.summary.copy_blocks = begun.block_size.blocks_holding(begun.copy_bytes);
+    report.plan.summary.digest = begun.digest;
+    report.plan.limits = begun.limits();
+    report.plan.siblings.clear();
+  }
+  return journal;
+}
+
+// A sample of what the position claims must be on the origin. If a device is known by a name that
+// others may have as well, everything that the position claims is compared; likewise if the tree
+// has another root: a repair moves the same mappings, a thin that was discarded and written again
+// may have the same mappings by chance.
+void Merger::refuse_unmerged(Journal& journal, State& state, BlockDevice& origin,
+                             const MergeRecord& wanted) {
+  const Bytes position = journal.progress().position;
+  const bool is_certain = are_certainly_same(journal.record(), wanted);
+  const bool is_moved = journal.record().mapping_root != wanted.mapping_root;
+  std::optional<Bytes> difference;
+  if ((is_certain && !is_moved) || position == Bytes(0)) {
+    const auto found = compare_sample(journal, state.data(), origin, position);
+    if (found) difference = found->origin_offset;
+  } else {
+    progress_.total_bytes = position.value();
+    progress_.phase = Phase::kVerifying;
+    Bytes skip;
+    const std::unique_ptr<RunSource> runs = journal.runs_from(Bytes(0), skip);
+    // Nothing but a forged position ends inside a block.
+    const uint64_t block = alignment_of(origin.size()).value();
+    const bool is_all = position == journal.record().copy_bytes;
+    ExtentSource extents(*runs, journal.record().limits(), skip,
+                         is_all ? position : Bytes(position.value() - position.value() % block));
+    difference = compare_extents({state.data(), origin, extents, {}, watch()}, options_.pipeline,
+                                 progress_, stop_)
+                     .first_difference;
+  }
+  if (!difference) return;
+  throw Error(MessageId::kSampleDiffers,
+              "the origin " + job_.origin.path + " does not hold at byte " +
+                  std::to_string(difference->value()) + " what " + job_.journal.path +
+                  " says was merged there",
+              std::string("the origin was written to or replaced since, ") +
+                  (is_moved ? "or the thin was, " : "") + "or the journal is not its own" +
+                  (is_certain ? "" : " (of a copy of it: name another file with --journal)") +
+                  "; extmerge merge --restart begins anew");
+}
+
+void Merger::grow_origin(const Journal& journal, BlockDevice& origin) {
+  const Bytes size = journal.record().origin_size_after;
+  if (origin.size() < size) origin.resize(size);
+}
+
+std::unique_ptr<Journal> Merger::begin_journal(State& state, const MergeRecord& wanted) {
+  DurableDirectory& directory = *job_.journal.directory;
+  Journal::discard_unpublished(directory, job_.journal.name);
+  const uint64_t nonce = job_.journal.nonce ? *job_.journal.nonce : random_nonce();
+  // It is there when the journal names it.
+  if (job_.undo_log) {
+    UndoLog::create(*job_.undo_log->directory, job_.undo_log->name, nonce,
+                    undo_log_owner(wanted.origin.identity));
+  }
+  std::unique_ptr<Journal> journal = Journal::begin(directory, job_.journal.name, wanted, nonce);
+  // The metadata is walked a second time instead of being kept in memory; the
+  // journal checks that it is still the same plan.
+  PlannedRuns runs(state.reader(), state.device(), state.end_of_data(), wanted.limits(), stop_);
+  journal->publish(runs);
+  return journal;
+}
+
+}  // namespace extmerge

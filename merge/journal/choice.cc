@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+#include "merge/journal/choice.h"
+
+#include "io/identity.h"
+
+namespace extmerge {
+
+namespace {
+
+// An id is used again after a deletion; with the creation it names one device.
+bool same_device(const MergeRecord& a, const MergeRecord& b) {
+  return a.thin_id == b.thin_id && a.creation_time == b.creation_time &&
+         a.transaction_id == b.transaction_id;
+}
+
+bool same_plan(const MergeRecord& a, const MergeRecord& b) {
+  return a.digest == b.digest && a.mapping_root == b.mapping_root;
+}
+
+// A repair moves the tree's nodes. Where another root is the same plan by chance, an undo log may
+// have saved what belongs to other contents.
+bool may_go_on_with(const MergeRecord& begun, const MergeRecord& wanted) {
+  return same_plan(begun, wanted) || (begun.digest == wanted.digest && begun.undo_log.empty());
+}
+
+std::string thin_text(const MergeRecord& record) {
+  return "thin id " + std::to_string(value(record.thin_id)) + " of " + record.metadata.path;
+}
+
+JournalDecision refuse(MessageId id, const std::string& happened, const std::string& next) {
+  return {false, Error(id, happened, next)};
+}
+
+// Whether the unfinished merge is of the same pool, thin and origin.
+Refusal refuse_other_devices(const Journal& journal, const MergeRecord& wanted,
+                             const JournalWishes& wishes) {
+  const MergeRecord& begun = journal.record();
+  if (!same_pool(begun, wanted) || begun.thin_id != wanted.thin_id) {
+    if (wishes.must_resume) {
+      return Error(
+          MessageId::kOtherSource,
+          "the devices named in " + journal.path() + " are not the ones the merge began with",
+          "make " + begun.metadata.path + " and " + begun.data.path +
+              " the pool's own devices again");
+    }
+    return Error(
+        MessageId::kHalfMerged,
+        "the origin " + wanted.origin.path + " is half merged from " + thin_text(begun),
+        "finish that first (extmerge resume " + journal.path() + "), or discard it with --restart");
+  }
+  if (!same_device(begun, wanted)) {
+    return Error(
+        MessageId::kThinIdReused,
+        thin_text(begun) + " is not the device the merge began with: the id was used again",
+        "the half-merged origin cannot be finished from it; --restart merges the new device");
+  }
+  const Bytes size = wanted.origin_size_before;
+  if (size != begun.origin_size_before && size != begun.origin_size_after) {
+    return Error(MessageId::kSizeChanged,
+                 "the origin " + wanted.origin.path + " has " + std::to_string(size.value()) +
+                     " bytes, the merge began with " +
+                     std::to_string(begun.origin_size_before.value()),
+                 "make sure it is the same origin; --restart begins anew");
+  }
+  if (wanted.logical_block_size > begun.logical_block_size) {
+    return Error(MessageId::kSizeChanged,
+                 "the origin " + wanted.origin.path + " now has logical blocks of " +
+                     std::to_string(wanted.logical_block_size.value()) +
+                     " bytes, more than when the merge began",
+                 "attach it as it was; --restart begins anew");
+  }
+  return {};
+}
+
+JournalDecision decide_unfinished(const Journal& journal, const MergeRecord& wanted,
+                                  const JournalWishes& wishes) {
+  const MergeRecord& begun = journal.record();
+  if (wishes.restart) {
+    if (begun.undo_log.empty() || !wishes.undo_log_exists) return {};
+    return refuse(MessageId::kUndoFirst,
+                  "the unfinished merge in " + journal.path() + " has the undo log " +
+                      begun.undo_log + ", which would be lost",
+                  "extmerge undo " + journal.path() +
+                      " puts the origin back; to begin anew without the way back, move that file "
+                      "away, with its file system mounted (an empty folder proves nothing)");
+  }
+  if (const Refusal refusal = refuse_other_devices(journal, wanted, wishes))
+    return {false, *refusal};
+  // An old plan is finished only where that is what was asked for: `merge` has
+  // just shown the new one.
+  if (!may_go_on_with(begun, wanted) && !(wishes.must_resume && wishes.allow_stale)) {
+    const bool other_limits =
+        begun.plan_end != wanted.plan_end || begun.block_size != wanted.block_size;
+    return refuse(MessageId::kStale,
+                  other_limits ? "the unfinished merge in " + journal.path() +
+                                     " has another end (--thin-size, --beyond-origin) than this one"
+                               : thin_text(begun) + " has changed since the unfinished merge in " +
+                                     journal.path() + " was planned",
+                  other_limits ? "use the same options, or extmerge resume " + journal.path() +
+                                     ", or begin anew with --restart"
+                               : "begin anew with --restart, or finish the old plan with extmerge "
+                                 "resume --allow-stale " +
+                                     journal.path());
+  }
+  if (wishes.undo_log && *wishes.undo_log != begun.undo_log) {
+    const std::string with =
+        begun.undo_log.empty() ? "without an undo log" : "with the undo log " + begun.undo_log;
+    return refuse(MessageId::kUndoLogInTheWay,
+                  "the unfinished merge in " + journal.path() + " was begun " + with,
+                  "leave out --undo-log, or begin anew with --restart");
+  }
+  return {true, {}};
+}
+
+}  // namespace
+
+bool same_pool(const MergeRecord& a, const MergeRecord& b) {
+  return is_same_identity(a.metadata.identity, b.metadata.identity) &&
+         is_same_identity(a.data.identity, b.data.identity);
+}
+
+bool is_same_source(const MergeRecord& done, const MergeRecord& wanted,
+                    std::optional<ThinId> merged_as) {
+  return same_pool(done, wanted) && (same_device(done, wanted) || done.thin_id == merged_as);
+}
+
+// The pool's time rises with each snapshot, its transaction with each change by LVM.
+bool is_later(const MergeRecord& wanted, const MergeRecord& done) {
+  if (wanted.creation_time != done.pool_time) return wanted.creation_time > done.pool_time;
+  return done.pool_transaction_id > 0 && wanted.transaction_id >= done.pool_transaction_id;
+}
+
+JournalDecision decide(const Journal* journal, const MergeRecord& wanted,
+                       const JournalWishes& wishes, const std::function<bool()>& origin_unchanged) {
+  if (!journal) {
+    if (!wishes.must_resume) return {};
+    return refuse(MessageId::kNoJournal, "there is no journal to resume",
+                  "extmerge status lists the known ones; extmerge merge begins a merge");
+  }
+  const MergeRecord& record = journal->record();
+  if (!is_same_identity(record.origin.identity, wanted.origin.identity)) {
+    return refuse(
+        MessageId::kForeignJournal,
+        journal->path() + " is the journal of another origin (" + record.origin.path + ")",
+        "name another file with --journal, or the origin it belongs to");
+  }
+  if (journal->state() == JournalState::kCopying)
+    return decide_unfinished(*journal, wanted, wishes);
+  if (journal->state() == JournalState::kUndoing) {
+    return refuse(MessageId::kUndoFirst, "the merge in " + journal->path() + " is being undone",
+                  "finish that: extmerge undo " + journal->path());
+  }
+  if (journal->state() == JournalState::kUndone) {
+    if (!wishes.must_resume) return {};
+    return refuse(MessageId::kNothingToResume, "the merge in " + journal->path() + " was undone",
+                  "extmerge merge begins another one");
+  }
+  if (wishes.must_resume) {
+    return refuse(MessageId::kNothingToResume, "the merge in " + journal->path() + " is done",
+                  "nothing is left to do; extmerge verify compares the origin with the snapshot");
+  }
+  if (wishes.again) return {};
+  if (is_same_source(record, wanted, wishes.merged_as) && same_plan(record, wanted) &&
+      !wishes.last_round) {
+    return refuse(MessageId::kAlreadyDone,
+                  thin_text(record) + " was merged into " + record.origin.path + " already (" +
+                      journal->path() + ")",
+                  "extmerge verify compares the two; --again merges once more, over whatever was "
+                  "written to the origin since");
+  }
+  if (!origin_unchanged()) {
+    return refuse(
+        MessageId::kOriginChanged,
+        "the origin " + wanted.origin.path +
+            " was written to since the last merge into it was done",
+        "find out who wrote to it, and compare the two (extmerge verify); merging puts the "
+        "snapshot's blocks over what was written since, which is lost then; only if that is "
+        "wanted, --again");
+  }
+  return {};
+}
+
+}  // namespace extmerge

@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// A journal is believed as a whole or not at all: open() checks every part
+// before it returns, since a wrong position or plan is a wrong byte on the
+// origin and a refusal only costs time. What may be lost without a refusal is
+// one header copy, and progress slots: the newest intact one is never ahead of
+// the origin.
+
+#include "merge/journal/journal.h"
+
+#include <sys/random.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "merge/journal/format.h"
+#include "merge/journal/header.h"
+#include "merge/journal/pages.h"
+#include "merge/journal/slots.h"
+#include "merge/plan/digest.h"
+
+namespace extmerge {
+
+namespace {
+
+Error misuse(const std::string& happened) {
+  return Error(MessageId::kInternal, happened, "please report this");
+}
+
+// The part of the file before the plan, as much of it as there is.
+std::vector<std::byte> read_front(DurableFile& file) {
+  std::vector<std::byte> front(kPlanOffset);
+  file.read(Bytes(0), front);
+  return front;
+}
+
+void check_size(const DurableFile& file, const JournalHeader& header, const std::string& path) {
+  const uint64_t size = file.size().value();
+  const uint64_t pages = (size - std::min(size, kPlanOffset)) / kPlanPageSize;
+  if (pages != header.plan_pages || size != kPlanOffset + pages * kPlanPageSize)
+    throw damaged_journal(path, "its size of " + std::to_string(size) + " bytes does not fit the " +
+                                    std::to_string(header.plan_pages) + " pages of its plan");
+}
+
+}  // namespace
+
+uint64_t random_nonce() {
+  uint64_t nonce = 0;
+  if (getrandom(&nonce, sizeof nonce, 0) != static_cast<ssize_t>(sizeof nonce))
+    throw system_error("get random bytes for", "the journal", errno, MessageId::kInternal);
+  return nonce;
+}
+
+class Journal::Impl {
+ public:
+  Impl(std::unique_ptr<DurableFile> file, std::string path, JournalHeader header)
+      : file_(std::move(file)), path_(std::move(path)), header_(std::move(header)) {}
+
+  void build(RunSource& runs);
+  void load(std::span<const std::byte> front, size_t newest_copy);
+  void record_progress(const JournalProgress& progress);
+  void record_state(JournalState state, uint64_t fingerprint);
+
+  const std::string& path() const { return path_; }
+  const JournalHeader& header() const { return header_; }
+  const JournalProgress& progress() const { return progress_.progress; }
+  const PlanPages& pages() const;
+
+  // Between begin() and publish(): where the journal is to be put.
+  DurableDirectory* directory_ = nullptr;
+  std::string name_;
+  bool progress_is_lost_ = false;  // when it was opened
+
+ private:
+  void check_plan(const PlanPageWriter& writer, const PlanDigest& digest) const;
+  void write_front();
+  void write_slot(const SequencedProgress& progress);
+  void write_next_header(JournalHeader& next);
+  void open_plan();
+  void begin_record();
+
+  std::unique_ptr<DurableFile> file_;
+  const std::string path_;
+  JournalHeader header_;
+  size_t newest_copy_ = 0;
+  SequencedProgress progress_;
+  Bytes highest_claim_;  // of any slot in the file
+  std::optional<PlanPages> pages_;
+  // Set while a record is being written, and for good if that fails: after a
+  // failed sync nobody knows what is durable, and the next may falsely succeed.
+  bool in_doubt_ = false;
+};
+
+void Journal::Impl::build(RunSource& runs) {
+  const PlanLimits limits = header_.record.limits();
+  PlanPageWriter writer(*file_, header_.nonce, limits);
+  RunDigest digest;
+  for (Run run; runs.next(run);) {
+    writer.add(run);
+    digest.add(run);
+  }
+  writer.finish();
+  check_plan(writer, digest.finish(limits));
+  header_.plan_pages = writer.pages();
+  header_.state = JournalState::kCopying;
+  write_front();
+  file_->sync();
+  open_plan();
+}
+
+void Journal::Impl::check_plan(const PlanPageWriter& writer, const PlanDigest& digest) const {
+  const MergeRecord& record = header_.record;
+  if (writer.runs() == record.runs && writer.position() == record.copy_bytes &&
+      digest == record.digest)
+    return;
+  throw Error(MessageId::kStale,
+              "the mappings of thin id " + std::to_string(value(record.thin_id)) + " on " +
+                  record.metadata.path + " have changed since they were planned",
+              "make sure that nothing uses the pool or its metadata snapshot and run the same "
+              "command again; nothing was written to the origin");
+}
+
+// Both headers and all slots, and the gaps between them, so that every block of
+// the file is allocated from now on.
+void Journal::Impl::write_front() {
+  std::vector<std::byte> front(kPlanOffset);
+  const auto at = [&front](size_t offset) {
+    return front.begin() + static_cast<ptrdiff_t>(offset);
+  };
+  for (size_t copy = 0; copy < kHeaderCopies; ++copy) {
+    ++header_.sequence;
+    std::ranges::copy(encode_header(header_), at(copy * kHeaderSize));
+    newest_copy_ = copy;
+  }
+  for (size_t slot = 0; slot < kSlots; ++slot) {
+    progress_.sequence = slot;
+    std::ranges::copy(encode_slot(header_.nonce, progress_),
+                      at(kSlotsOffset + slot * kSlotDistance));
+  }
+  file_->write(Bytes(0), front);
+}
+
+void Journal::Impl::load(std::span<const std::byte> front, size_t newest_copy) {
+  newest_copy_ = newest_copy;
+  const Bytes copy_bytes = header_.record.copy_bytes;
+  const auto found = find_progress(front.subspan(kSlotsOffset), header_.nonce, copy_bytes, path_);
+  // Without any slot the work begins anew, which is slow and right.
+  progress_is_lost_ = !found;
+  progress_ = found ? found->newest : SequencedProgress{kSlots - 1, {}};
+  highest_claim_ = found ? found->highest : Bytes(0);
+  JournalProgress& progress = progress_.progress;
+  progress.undo_log_bytes = std::max(progress.undo_log_bytes, header_.undo_log_bytes);
+  if (header_.state == JournalState::kDone) progress.position = copy_bytes;
+  open_plan();
+}
+
+void Journal::Impl::open_plan() {
+  const MergeRecord& record = header_.record;
+  pages_.emplace(*file_, path_, header_.nonce, record.limits(), header_.plan_pages,
+                 record.copy_bytes);
+}
+
+const PlanPages& Journal::Impl::pages() const {
+  if (!pages_) throw misuse("the journal " + path_ + " has no plan yet");
+  return *pages_;
+}
+
+void Journal::Impl::record_progress(const JournalProgress& progress) {
+  if (progress.position > header_.record.copy_bytes)
+    throw misuse("position " + std::to_string(progress.position.value()) +
+                 " lies past the end of the plan in " + path_);
+  if (!is_under_way(header_.state))
+    throw misuse("cannot record progress in the journal " + path_ + ": nothing is under way");
+  begin_record();
+  SequencedProgress next{progress_.sequence + 1, progress};
+  write_slot(next);
+  file_->sync();
+  if (highest_claim_ > progress.position) {
+    // It takes back what others claim: should it be damaged one day, they must not count.
+    for (size_t i = 1; i < kSlots; ++i) {
+      ++next.sequence;
+      write_slot(next);
+    }
+    file_->sync();
+  }
+  progress_ = next;
+  highest_claim_ = progress.position;
+  in_doubt_ = false;
+}
+
+void Journal::Impl::write_slot(const SequencedProgress& progress) {
+  file_->write(Bytes(kSlotsOffset + slot_of(progress.sequence) * kSlotDistance),
+               encode_slot(header_.nonce, progress));
+}
+
+void Journal::Impl::record_state(JournalState state, uint64_t fingerprint) {
+  // An undo that is continued says so again: a kill may have left another state in one copy.
+  const bool is_undoing_again =
+      state == JournalState::kUndoing && header_.state == JournalState::kUndoing;
+  const bool follows = (state > header_.state || is_undoing_again) &&
+                       (header_.state == JournalState::kCopying || state != JournalState::kDone) &&
+                       (header_.state == JournalState::kUndoing || state != JournalState::kUndone);
+  if (!follows || header_.state == JournalState::kIntent)
+    throw misuse("the journal " + path_ + " cannot get into another state like that");
+  if (state == JournalState::kDone && progress_.progress.position != header_.record.copy_bytes)
+    throw misuse("the plan in the journal " + path_ + " is not copied to its end");
+  begin_record();
+  JournalHeader next = header_;
+  next.state = state;
+  next.fingerprint = fingerprint;
+  if (!is_undoing_again) next.undo_log_bytes = progress_.progress.undo_log_bytes;
+  for (size_t copy = 0; copy < kHeaderCopies; ++copy) write_next_header(next);
+  header_ = next;
+  in_doubt_ = false;
+}
+
+// Over the older copy: the newer one holds until this one is durable.
+void Journal::Impl::write_next_header(JournalHeader& next) {
+  ++next.sequence;
+  const size_t copy = 1 - newest_copy_;
+  file_->write(Bytes(copy * kHeaderSize), encode_header(next));
+  file_->sync();
+  newest_copy_ = copy;
+}
+
+void Journal::Impl::begin_record() {
+  if (in_doubt_)
+    throw Error(MessageId::kJournalIo,
+                "cannot write to the journal " + path_ + ": that has failed before",
+                "see the kernel's log, mend the file system, and resume");
+  in_doubt_ = true;
+}
+
+Journal::Journal(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Journal::~Journal() = default;
+
+std::unique_ptr<Journal> Journal::open(DurableDirectory& directory, const std::string& name,
+                                       bool writable, bool pages, const std::stop_token& stop) {
+  auto file = directory.open(name, writable);
+  if (!file) return nullptr;
+  const std::string path = directory.path() + "/" + name;
+  if (writable) {
+    // What is gone on with must be there after a power cut, too: a run that was killed, or whose
+    // sync failed, may have left in the page cache what the disk has not.
+    file->sync();
+    file->drop_cache();
+    directory.sync();
+  }
+  const std::vector<std::byte> front = read_front(*file);
+  const ChosenHeader chosen = choose_header(std::span(front).first(kSlotsOffset), path);
+  const JournalHeader& header = chosen.header;
+  if (header.state == JournalState::kIntent)
+    throw damaged_journal(path, "it was put in place without a plan");
+  check_size(*file, header, path);
+  auto impl = std::make_unique<Impl>(std::move(file), path, header);
+  impl->load(front, chosen.copy);
+  if (pages) impl->pages().check_all(header.record.runs, header.record.digest, stop);
+  return std::unique_ptr<Journal>(new Journal(std::move(impl)));
+}
+
+std::unique_ptr<Journal> Journal::begin(DurableDirectory& directory, const std::string& name,
+                                        const MergeRecord& record, std::optional<uint64_t> nonce) {
+  JournalHeader header;
+  header.sequence = 1;
+  header.nonce = nonce ? *nonce : random_nonce();
+  header.record = record;
+  if (const auto why = find_implausible(header)) throw misuse("no merge can be like that: " + *why);
+  encode_header(header);  // throws before there is a file if a name is too long
+  // In both copies: whichever sector a power cut tears from now on, one copy has the mark.
+  std::vector<std::byte> intent = encode_header(header);
+  intent.insert(intent.end(), intent.begin(), intent.begin() + kHeaderSize);
+  auto impl = std::make_unique<Impl>(
+      create_whole(directory, unpublished_name(name), unmarked_name(name, header.nonce), intent),
+      directory.path() + "/" + name, header);
+  impl->directory_ = &directory;
+  impl->name_ = name;
+  return std::unique_ptr<Journal>(new Journal(std::move(impl)));
+}
+
+void Journal::publish(RunSource& runs) {
+  if (!impl_->directory_) throw misuse("the journal " + path() + " is in place already");
+  DurableDirectory& directory = *std::exchange(impl_->directory_, nullptr);
+  const std::string unpublished = unpublished_name(impl_->name_);
+  try {
+    impl_->build(runs);
+    directory.rename(unpublished, impl_->name_);
+  } catch (...) {
+    // It may be large and the disk full.
+    remove_if_possible(directory, unpublished);
+    throw;
+  }
+}
+
+bool Journal::is_ours(DurableDirectory& directory, const std::string& name) {
+  const auto file = directory.open(name, false);
+  if (!file || file->size() == Bytes(0)) return true;
+  const std::vector<std::byte> front = read_front(*file);
+  for (size_t copy = 0; copy < kHeaderCopies; ++copy) {
+    if (std::memcmp(&front[copy * kHeaderSize], kHeaderMagic, sizeof kHeaderMagic) == 0)
+      return true;
+  }
+  return false;
+}
+
+void Journal::check_unpublished(DurableDirectory& directory, const std::string& name) {
+  const std::string unpublished = unpublished_name(name);
+  if (is_ours(directory, unpublished)) return;
+  throw Error(MessageId::kNotAJournal,
+              directory.path() + "/" + unpublished +
+                  " is in the way: the journal is built under that name, and extmerge did not "
+                  "leave that file there",
+              "move it away, or name another journal with --journal");
+}
+
+void Journal::discard_unpublished(DurableDirectory& directory, const std::string& name) {
+  check_unpublished(directory, name);
+  directory.remove(unpublished_name(name));
+}
+
+void Journal::check_undo_log_is_known() const {
+  // From DONE on the header says it as well.
+  if (record().undo_log.empty() || !impl_->progress_is_lost_ || state() != JournalState::kCopying)
+    return;
+  throw Error(MessageId::kDamagedJournal,
+              "the journal " + path() +
+                  " has lost its progress, and so how much there should be in the undo log " +
+                  record().undo_log,
+              "restore the journal from a copy; to begin anew without the way back, move the undo "
+              "log away and merge with --restart");
+}
+
+const std::string& Journal::path() const { return impl_->path(); }
+uint64_t Journal::nonce() const { return impl_->header().nonce; }
+JournalState Journal::state() const { return impl_->header().state; }
+const MergeRecord& Journal::record() const { return impl_->header().record; }
+const JournalProgress& Journal::progress() const { return impl_->progress(); }
+uint64_t Journal::fingerprint() const { return impl_->header().fingerprint; }
+
+void Journal::record_progress(const JournalProgress& progress) { impl_->record_progress(progress); }
+void Journal::record_done(uint64_t fingerprint) {
+  impl_->record_state(JournalState::kDone, fingerprint);
+}
+void Journal::record_undoing() { impl_->record_state(JournalState::kUndoing, fingerprint()); }
+void Journal::record_undone() { impl_->record_state(JournalState::kUndone, fingerprint()); }
+
+std::unique_ptr<RunSource> Journal::runs_from(Bytes position, Bytes& skip) {
+  return impl_->pages().runs_from(position, skip);
+}
+
+Extent Journal::extent_at(Bytes position) {
+  Bytes skip;
+  Run run;
+  if (!impl_->pages().runs_from(position, skip)->next(run))
+    throw misuse("there is no extent at the end of the plan in " + path());
+  Extent extent = to_extent(run, record().limits());
+  extent.origin_offset += skip;
+  extent.data_offset += skip;
+  extent.length -= skip;
+  return extent;
+}
+
+bool is_unreadable_journal(const Error& error) {
+  return error.id() == MessageId::kDamagedJournal || error.id() == MessageId::kJournalVersion;
+}
+
+}  // namespace extmerge

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// The plan on disk: pages of 4096 bytes that hold runs, a few bytes each. A
+// page says where in the plan it begins and can be decoded by itself, so that a
+// resume finds its place by binary search, and damage has an address.
+//
+// Memory: a piece of at most 1 MiB of the file, however long the plan.
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "io/durable_file.h"
+#include "merge/journal/format.h"
+#include "merge/plan/runs.h"
+
+namespace extmerge {
+
+struct PlanPage {
+  Bytes position;  // planned bytes before its first run
+  Bytes end;       // and after its last
+  std::vector<Run> runs;
+};
+
+// Writes runs as pages into a new journal.
+class PlanPageWriter {
+ public:
+  // `file` must outlive it.
+  PlanPageWriter(DurableFile& file, uint64_t nonce, const PlanLimits& limits);
+
+  // Throws kInternal for a run that no plan has there: they rise, do not
+  // overlap and begin before the plan's end.
+  void add(const Run& run);
+  // Once, after the last run. Nothing is synced.
+  void finish();
+
+  uint64_t runs() const { return runs_; }
+  Bytes position() const { return position_; }  // after the last run
+  uint64_t pages() const { return pages_; }     // complete after finish()
+
+ private:
+  bool append(const Run& run);
+  void end_page();
+  void write_piece();
+
+  DurableFile& file_;
+  const uint64_t nonce_;
+  const PlanLimits limits_;
+  std::vector<std::byte> piece_;  // pages not yet written, and the one being filled
+  size_t page_at_ = 0;            // the latter's place in it
+  size_t used_ = 0;               // of the page
+  uint32_t runs_in_page_ = 0;
+  Run previous_;  // in the page; what the next run is told by
+  Bytes page_position_;
+  ThinBlock least_;  // where the next run may begin
+  uint64_t runs_ = 0;
+  Bytes position_;
+  uint64_t pages_ = 0;
+  uint64_t pages_written_ = 0;
+};
+
+// False if the page is damaged, of another journal, not number `index`, or holds
+// runs that no plan with these limits has.
+bool decode_plan_page(std::span<const std::byte> bytes, uint64_t nonce, uint64_t index,
+                      const PlanLimits& limits, PlanPage& page);
+
+// The pages of one journal, to read.
+class PlanPages {
+ public:
+  // `file` must outlive it, `path` is for messages.
+  PlanPages(DurableFile& file, std::string path, uint64_t nonce, const PlanLimits& limits,
+            uint64_t pages, Bytes copy_bytes);
+
+  // The run that `position` lies in and all after it; `skip` is how far into it.
+  // No run if the position is the end. The source must not outlive this and
+  // throws kDamagedJournal where a page is.
+  std::unique_ptr<RunSource> runs_from(Bytes position, Bytes& skip) const;
+
+  // Reads everything. Throws kDamagedJournal unless this is the plan of that
+  // many runs with that digest, kStopped if `stop` was requested.
+  void check_all(uint64_t runs, const PlanDigest& digest, const std::stop_token& stop) const;
+
+ private:
+  class Source;
+  void decode(std::span<const std::byte> bytes, uint64_t index, PlanPage& page) const;
+  void read(uint64_t index, std::span<std::byte> bytes) const;
+  // The last page that does not begin after `position`, and where it begins.
+  uint64_t find_page(Bytes position, Bytes& begin) const;
+
+  DurableFile& file_;
+  const std::string path_;
+  const uint64_t nonce_;
+  const PlanLimits limits_;
+  const uint64_t pages_;
+  const Bytes copy_bytes_;
+};
+
+}  // namespace extmerge

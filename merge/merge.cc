@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// The table of contents of the program. What makes a merge safe is said at the
+// places where it becomes true; docs/crash-safety.md has the whole argument.
+
+#include "merge/merge.h"
+
+#include <algorithm>
+#include <ctime>
+
+#include "io/transfer.h"
+#include "merge/journal/sample.h"
+#include "merge/plan/beyond_origin.h"
+
+namespace extmerge {
+
+namespace {
+
+// After a failure in the middle the administrator should know two things: the
+// snapshot's view is as it was, and how to go on.
+Error with_way_back(const Error& error, const Job& job, const std::string& journal) {
+  // A device that differs or a source that changed is not mended by going on, and a pool
+  // that fills up makes us give up what it would go on from.
+  if (error.exit_status() == 4 || error.exit_status() == 8 || error.id() == MessageId::kPoolFull)
+    return error;
+  if (!job.can_be_resumed) {
+    return Error(error.id(), error.what(), error.next() + "; the same command begins anew");
+  }
+  return Error(error.id(), error.what(),
+               error.next() + "; the merge can be resumed: extmerge resume " + journal);
+}
+
+class JournalCheckpoints : public CheckpointSink {
+ public:
+  JournalCheckpoints(Journal& journal, const UndoLog* undo_log, Custody& custody,
+                     Progress& progress)
+      : journal_(journal), undo_log_(undo_log), custody_(custody), progress_(progress) {}
+  void record(const JournalProgress& progress) override {
+    custody_.check_origin();
+    JournalProgress recorded = progress;
+    if (undo_log_) recorded.undo_log_bytes = undo_log_->durable_bytes();
+    journal_.record_progress(recorded);
+    progress_.durable_bytes = progress.position.value();
+  }
+
+ private:
+  Journal& journal_;
+  const UndoLog* const undo_log_;
+  Custody& custody_;
+  Progress& progress_;
+};
+
+}  // namespace
+
+Merger::Merger(Job job, MergeOptions options, Progress& progress, std::stop_token stop)
+    : job_(std::move(job)), options_(options), progress_(progress), stop_(std::move(stop)) {}
+
+PlanReport Merger::plan(const RunListener& each_run) {
+  refuse_unfit_devices(Purpose::kMerge);
+  State state(job_);
+  PlanReport report = make_plan(state, Purpose::kMerge, each_run);
+  if (!report.refusals.empty()) return report;
+  try {
+    // Where thins hold the origin, preflight has judged them; otherwise ask the kernel.
+    if (claim_mode(job_) == OpenMode::kClaim && !job_.origin_is_inactive()) {
+      job_.custody->open(job_.origin, OpenMode::kProbe, alignment_of(job_.origin.size));
+    }
+    if (job_.journal.directory) {
+      Journal::check_unpublished(*job_.journal.directory, job_.journal.name);
+      const std::vector<std::string> names = job_.journal.directory->names();
+      if (std::find(names.begin(), names.end(), lock_name(job_.journal.name)) != names.end()) {
+        lock_journal();
+      }
+    }
+  } catch (const Error& error) {
+    const bool expected = error.id() == MessageId::kReadOnly && job_.origin_made_writable;
+    if (!expected) report.refusals.push_back(error);
+  }
+  return report;
+}
+
+MergeReport Merger::resume(const Notice& notice) {
+  must_resume_ = true;
+  return merge([](const PlanReport&) { return true; }, notice);
+}
+
+MergeReport Merger::merge(const Confirm& confirm, const Notice& notice) {
+  // What the devices tell: nothing is read from a device that cannot be right.
+  refuse_unfit_devices(Purpose::kMerge);
+
+  // What the pool says. The whole tree is walked and checked, so that a damaged
+  // one never leaves a half-merged origin.
+  State state(job_);
+  MergeReport report;
+  report.plan = make_plan(state, Purpose::kMerge, {});
+  refuse_any(report.plan.refusals);
+  const MergeRecord wanted = record_of(state, report.plan);
+  if (notice) {
+    for (const std::string& note : report.plan.notes) notice(note);
+  }
+  if (!confirm(report.plan)) {
+    throw Error(MessageId::kNotConfirmed, "not confirmed: nothing was done",
+                "run it again and answer y, or give --yes");
+  }
+
+  // The origin is ours from here to the end, and so is the journal.
+  const std::shared_ptr<BlockDevice> origin = claim_origin(report.plan);
+  const std::shared_ptr<FileLock> lock = lock_journal();
+  refuse_stale_plan(state, wanted);
+  const std::unique_ptr<Journal> journal = begin_or_go_on(state, *origin, wanted, report);
+  job_.custody->release_mappings();
+
+  // Beyond this point a crash can be resumed: the plan is durable, in place, and
+  // of a fixed size. Only bytes that it names are ever written.
+  const auto started = std::chrono::steady_clock::now();
+  try {
+    report.counters = copy(*journal, state, *origin).counters;
+    // Every planned byte is durable. Whether they are the right ones, and still
+    // the ones to merge, and nobody else has come to use the origin:
+    verify_merged(*journal, state, *origin);
+    refuse_new_users(report.plan);
+    refuse_changed_pool(state, *journal, wanted, report.plan);
+    journal->record_done(fingerprint(*journal, *origin));
+  } catch (const Error& error) {
+    throw with_way_back(error, job_, journal->path());
+  }
+  // Buffered readers of the origin saw the cache until now.
+  origin->drop_cache();
+
+  progress_.phase = Phase::kFinished;
+  report.seconds = seconds_since(started);
+  report.verified = options_.verify;
+  report.journal = journal->path();
+  report.undo_log = journal->record().undo_log;
+  report.state = journal->state();
+  report.total_bytes = journal->record().copy_bytes;
+  report.durable_bytes = journal->progress().position;
+  return report;
+}
+
+JournalProgress Merger::copy(Journal& journal, State& state, BlockDevice& origin) {
+  const JournalProgress start = journal.progress();
+  progress_.total_bytes = journal.record().copy_bytes.value();
+  progress_.done_bytes = start.position.value();
+  progress_.durable_bytes = start.position.value();
+  progress_.phase = Phase::kCopying;
+
+  Bytes skip;
+  const std::unique_ptr<RunSource> runs = journal.runs_from(start.position, skip);
+  ExtentSource extents(*runs, journal.record().limits(), skip);
+  const std::unique_ptr<UndoLog> undo_log = open_undo_log(journal);
+  JournalCheckpoints checkpoints(journal, undo_log.get(), *job_.custody, progress_);
+  return copy_extents({state.data(), origin, extents, start, watch(), undo_log.get()},
+                      options_.pipeline, checkpoints, progress_, stop_);
+}
+
+Job job_of(const MergeRecord& record) {
+  Job job;
+  job.metadata_path = record.metadata.path;
+  job.data_path = record.data.path;
+  job.origin_path = record.origin.path;
+  job.thin_id = record.thin_id;
+  job.thin_size = record.thin_size;
+  job.root_choice = record.root_choice;
+  job.root_block = record.root_block;
+  return job;
+}
+
+}  // namespace extmerge

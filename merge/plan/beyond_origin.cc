@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+#include "merge/plan/beyond_origin.h"
+
+#include <algorithm>
+
+#include "io/compare.h"
+#include "io/transfer.h"
+#include "merge/plan/summary.h"
+
+namespace extmerge {
+
+namespace {
+
+constexpr size_t kChunk = 1 << 20;
+constexpr uint64_t kAlignment = 4096;  // data blocks are multiples of it, so rounding stays inside
+
+}  // namespace
+
+BeyondOriginScan::BeyondOriginScan(BlockDevice& data) : data_(data) {}
+
+void BeyondOriginScan::look_at(const Extent& extent, std::stop_token stop) {
+  if (!queue_) {
+    queue_ = data_.make_queue(1);
+    buffer_ = Buffer(kChunk);
+  }
+  // The extent may begin and end at any sector: read around it, look inside it.
+  uint64_t at = extent.data_offset.value();
+  const uint64_t end = at + extent.length.value();
+  while (at < end && !found_data_) {
+    // Not having looked is not having found nothing.
+    if (stop.stop_requested()) throw stopped_while_planning();
+    const uint64_t aligned = at / kAlignment * kAlignment;
+    const uint64_t piece_end = std::min(aligned + kChunk, end);
+    const uint64_t read_end = (piece_end + kAlignment - 1) / kAlignment * kAlignment;
+    const auto memory = buffer_.span().first(read_end - aligned);
+    read_fully(data_, *queue_, Bytes(aligned), memory);
+    found_data_ = !all_zero(memory.subspan(at - aligned, piece_end - at));
+    at = piece_end;
+  }
+}
+
+}  // namespace extmerge

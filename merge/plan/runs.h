@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// The plan: which bytes of the data device go where on the origin.
+//
+// A run is what the metadata says, in blocks: neighbours that continue both on
+// the thin and on the data device. An extent is what the copy does, in bytes:
+// the run, cut at the plan's end. The end is the lower of the thin's end and
+// the origin's; nothing at or past it is ever read from the origin or written.
+// A position in the plan is a number of planned bytes: the extents laid end to
+// end in plan order (today: the order of the origin). Progress is one position.
+//
+// Everything streams: a plan of 256 million runs is never in memory as a whole.
+
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <stop_token>
+
+#include "io/units.h"
+#include "merge/plan/run.h"
+#include "merge/plan/summary.h"
+#include "persistent-data/mapping_walk.h"
+
+namespace extmerge {
+
+// Runs in plan order: rising thin blocks that do not overlap.
+class RunSource {
+ public:
+  virtual ~RunSource() = default;
+  // False at the end.
+  virtual bool next(Run& run) = 0;
+};
+
+// The runs of one device as the metadata has them, clipped, counted and
+// digested on the way.
+class PlannedRuns : public RunSource {
+ public:
+  PlannedRuns(MetadataReader& reader, const ThinDevice& device, DataBlock end_of_data,
+              const PlanLimits& limits, std::stop_token stop = {}, BeyondOrigin beyond = {});
+
+  // Throws kStopped if `stop` was requested, and as MappingWalk::next() does; at the end also
+  // kMetadataDamaged if the number of mappings is not the one in the device's details.
+  bool next(Run& run) override;
+
+  // Complete once next() has returned false.
+  const PlanSummary& summary() const { return summary_; }
+
+ private:
+  // The next run as the metadata has it, not yet cut at the plan's end.
+  bool next_unclipped(Run& run);
+
+  MappingWalk walk_;
+  PlanCounter counter_;
+  const std::stop_token stop_;
+  std::span<const Mapping> batch_;  // mappings not looked at yet
+  bool ended_ = false;
+  PlanSummary summary_;
+};
+
+// A RunSource as extents, from a position on.
+class ExtentSource {
+ public:
+  // `skip` planned bytes of the source are passed over, and at most `length` follow.
+  ExtentSource(RunSource& runs, const PlanLimits& limits, Bytes skip = Bytes(0),
+               Bytes length = Bytes(UINT64_MAX));
+  // At most `most` bytes, nothing at the end.
+  std::optional<Extent> next(Bytes most);
+
+ private:
+  RunSource& runs_;
+  const PlanLimits limits_;
+  Bytes skip_;
+  Bytes length_;
+  Extent rest_;
+};
+
+}  // namespace extmerge

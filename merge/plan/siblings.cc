@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+#include "merge/plan/siblings.h"
+
+#include <algorithm>
+
+namespace extmerge {
+
+namespace {
+
+// One tree's mappings one at a time, in order, as the other side of a join.
+class KeyStream {
+ public:
+  KeyStream(MetadataReader& reader, MetadataBlock root, const MappingWalkOptions& options)
+      : walk_(reader, root, options), batch_(walk_.next()) {}
+
+  bool at_end() const { return batch_.empty(); }
+  ThinBlock key() const { return batch_.front().thin; }
+  void advance() {
+    batch_ = batch_.subspan(1);
+    if (batch_.empty()) batch_ = walk_.next();
+  }
+
+ private:
+  MappingWalk walk_;
+  std::span<const Mapping> batch_;
+};
+
+// Planned blocks that `sibling` maps. Subtrees that both trees have are found first, from the
+// sibling's inner nodes alone, and then left out of both walks. The rest is joined in key order.
+TreeOverlap overlap_of(MetadataReader& reader, const PlannedTree& planned, MetadataBlock root,
+                       DataBlock end_of_data, const std::stop_token& stop) {
+  BlockSet shared(reader.nr_blocks());
+  uint64_t harmed = 0;
+  try {
+    MappingWalk find_shared(reader, root,
+                            {.end_of_data = end_of_data,
+                             .skip = &planned.nodes(),
+                             .skipped = &shared,
+                             .inner_nodes_only = true});
+    while (!find_shared.next().empty()) {
+    }
+
+    const MappingWalkOptions unshared{.end_of_data = end_of_data, .skip = &shared};
+    KeyStream ours(reader, planned.source().mapping_root, unshared);
+    KeyStream theirs(reader, root, unshared);
+    for (; !ours.at_end() && ours.key().value() < planned.end_block(); ours.advance()) {
+      if (stop.stop_requested()) throw stopped_while_planning();
+      while (!theirs.at_end() && theirs.key() < ours.key()) theirs.advance();
+      if (theirs.at_end() || theirs.key() != ours.key()) ++harmed;
+    }
+  } catch (const Error& error) {
+    if (error.id() != MessageId::kMetadataDamaged) throw;
+    return {0, true};
+  }
+  return {planned.planned_blocks() - harmed, false};
+}
+
+std::vector<TreeOverlap> overlaps_one_by_one(MetadataReader& reader,
+                                             const std::vector<MetadataBlock>& roots,
+                                             const PlannedTree& planned, DataBlock end_of_data,
+                                             const TreesRead& read, const std::stop_token& stop) {
+  std::vector<TreeOverlap> overlaps;
+  for (const MetadataBlock root : roots) {
+    if (stop.stop_requested()) throw stopped_while_planning();
+    overlaps.push_back(overlap_of(reader, planned, root, end_of_data, stop));
+    if (read) read(1, 0);
+  }
+  return overlaps;
+}
+
+}  // namespace
+
+uint64_t count_unmapped(RunSource& runs, MetadataReader& reader, const ThinDevice& device,
+                        DataBlock end_of_data, const std::stop_token& stop) {
+  KeyStream mapped(reader, device.mapping_root, {.end_of_data = end_of_data});
+  uint64_t count = 0;
+  for (Run run; runs.next(run);) {
+    if (stop.stop_requested()) throw stopped_while_planning();
+    const ThinBlock end = run.thin + run.blocks;
+    while (!mapped.at_end() && mapped.key() < run.thin) mapped.advance();
+    count += run.blocks;
+    for (; !mapped.at_end() && mapped.key() < end; mapped.advance()) --count;
+  }
+  return count;
+}
+
+std::vector<Sibling> find_siblings(MetadataReader& reader, const std::vector<ThinDevice>& devices,
+                                   const PlannedTree& planned, DataBlock end_of_data,
+                                   const TreesRead& read, const std::stop_token& stop) {
+  std::vector<MetadataBlock> roots;
+  for (const ThinDevice& device : devices) {
+    if (device.id != planned.source().id) roots.push_back(device.mapping_root);
+  }
+  std::sort(roots.begin(), roots.end());
+  roots.erase(std::unique(roots.begin(), roots.end()), roots.end());
+  const std::vector<TreeOverlap> overlaps =
+      planned.has_all_bits() ? count_overlaps(reader, roots, planned, end_of_data, read, stop)
+                             : overlaps_one_by_one(reader, roots, planned, end_of_data, read, stop);
+
+  std::vector<Sibling> siblings;
+  siblings.reserve(devices.size());
+  for (const ThinDevice& device : devices) {
+    if (device.id == planned.source().id) continue;
+    const auto root = std::lower_bound(roots.begin(), roots.end(), device.mapping_root);
+    const TreeOverlap& overlap = overlaps[static_cast<size_t>(root - roots.begin())];
+    const uint64_t mapped = overlap.damaged ? 0 : overlap.planned_blocks;
+    siblings.push_back({.id = device.id,
+                        .name = {},
+                        .harmed_blocks = planned.planned_blocks() - mapped,
+                        .unreadable = overlap.damaged});
+  }
+  return siblings;
+}
+
+}  // namespace extmerge

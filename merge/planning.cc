@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// What a merge would do, and every reason not to begin it.
+
+#include <algorithm>
+#include <ctime>
+
+#include "merge/journal/sample.h"
+#include "merge/merge.h"
+#include "merge/plan/beyond_origin.h"
+
+namespace extmerge {
+
+namespace {
+
+PlanLimits limits_of(const Job& job, const State& state, BeyondOriginChoice beyond) {
+  Bytes end = job.origin.size;
+  if (job.thin_size) {
+    end = beyond == BeyondOriginChoice::kExtend ? *job.thin_size : std::min(end, *job.thin_size);
+  }
+  return {state.superblock().data_block_size, end, job.thin_size};
+}
+
+// What `read` makes of mappings and data; if the metadata snapshot was released meanwhile, whatever
+// came of it is of no worth. Throws kMetadataSnapshotGone then.
+template <typename Read>
+auto read_while_held(State& state, const Read& read) {
+  try {
+    const auto result = read();
+    state.check_still_held();
+    return result;
+  } catch (const Error& error) {
+    if (error.id() != MessageId::kStopped) state.check_still_held();
+    throw;
+  }
+}
+
+}  // namespace
+
+PlanReport Merger::make_plan(State& state, Purpose purpose, const RunListener& each_run) {
+  progress_.mappings_read = 0;
+  progress_.phase = Phase::kPlanning;
+  PlanReport report;
+  report.thin_id = job_.thin_id;
+  report.limits = limits_of(job_, state, options_.beyond_origin);
+  report.metadata_snap = state.superblock().location;
+  report.transaction_id = state.superblock().transaction_id;
+  report.origin_bytes = job_.origin.size;
+
+  PlanFacts facts;
+  facts.limits = report.limits;
+  BeyondOriginScan beyond(state.data());
+  const bool look_beyond = options_.beyond_origin == BeyondOriginChoice::kRefuse;
+  BeyondOrigin look_at;
+  if (look_beyond) look_at = [&](const Extent& extent) { beyond.look_at(extent, stop_); };
+  std::vector<ThinDevice> others;
+  if (purpose == Purpose::kMerge) others = devices_to_compare(state);
+  std::optional<PlannedTree> tree;
+  if (!others.empty()) tree.emplace(state.device(), report.limits, state.reader().nr_blocks());
+  report.summary = sum_up(state, report.limits, each_run, look_at, tree ? &*tree : nullptr);
+  facts.summary = report.summary;
+  facts.beyond_origin_has_data = beyond.found_data();
+  report.siblings_are_known = job_.origin_users.has_value();
+  if (tree) report.siblings = compare(state, *tree, others);
+  if (purpose == Purpose::kMerge && job_.origin_users) {
+    report.siblings = known_siblings(report.siblings, report.summary.copy_blocks);
+  }
+  facts.siblings = report.siblings;
+  state.check_still_held();
+
+  facts.needs_check = state.needs_check();
+  // A metadata snapshot of this run's own is of this moment. Whether the thin changes from now on
+  // is asked in another one before the merge is done.
+  const State::Freshness freshness = job_.custody->owns_mappings()
+                                         ? State::Freshness::kSame
+                                         : state.compare_with_live(state.device().mapping_root);
+  facts.device_changed = freshness == State::Freshness::kChanged;
+  report.refusals = refuse_plan(facts, job_, options_.beyond_origin, options_.overrides, purpose);
+  // The first, since the cures of others (grow the origin) are wrong for a container.
+  if (const Refusal refusal = judge_origin(state, report))
+    report.refusals.insert(report.refusals.begin(), *refusal);
+  if (freshness == State::Freshness::kBusy && !options_.overrides.allow_stale) {
+    report.refusals.push_back(state.busy());
+  }
+  facts.live_tree_unreadable = report.live_tree_unreadable =
+      freshness == State::Freshness::kUnknown;
+  report.notes = notes_for(facts, job_, options_.beyond_origin, options_.overrides);
+  if (purpose == Purpose::kMerge && job_.journal.directory) plan_journal(state, report);
+  if (purpose == Purpose::kMerge && job_.undo_log && !report.resumable_from) {
+    plan_undo_log(state, report);
+  }
+  if (options_.draw_map) draw_map(state, report);
+  return report;
+}
+
+// Whether a merge would begin a journal, replace one or resume it.
+void Merger::plan_journal(State& state, PlanReport& report) {
+  const std::unique_ptr<Journal> journal = open_journal(false);
+  JournalDecision decision = decide_journal(state, journal.get(), record_of(state, report));
+  if (decision.refusal) report.refusals.push_back(*decision.refusal);
+  report.nothing_new = decision.nothing_new;
+  if (decision.go_on) report.resumable_from = journal->progress().position;
+  const bool replaces_done = journal && journal->state() == JournalState::kDone &&
+                             !decision.refusal && undo_log_exists(journal.get());
+  if (replaces_done) {
+    report.notes.push_back("the merge before can be undone now, with " +
+                           journal->record().undo_log + ", and no longer when this one begins");
+  }
+}
+
+std::shared_ptr<BlockDevice> Merger::open_readable_origin() const {
+  if (job_.origin_is_inactive() && !job_.origin_below) return nullptr;
+  const DeviceFacts& readable = job_.origin_is_inactive() ? *job_.origin_below : job_.origin;
+  return job_.custody->open(readable, OpenMode::kReadOnly, alignment_of(readable.size));
+}
+
+void Merger::draw_map(State& state, PlanReport& plan) const {
+  OriginMap map(plan.limits.block_size);
+  PlannedRuns runs(state.reader(), state.device(), state.end_of_data(), plan.limits, stop_,
+                   [&](const Extent& beyond) {
+                     map.add(OriginMap::kBeyond, beyond.origin_offset, beyond.length);
+                   });
+  ExtentSource extents(runs, plan.limits);
+  std::shared_ptr<BlockDevice> origin;
+  std::optional<Error> failure;
+  try {
+    origin = open_readable_origin();
+  } catch (const Error& error) {
+    failure = error;
+  }
+  const auto failed = read_while_held(state, [&] {
+    return draw_plan(extents, plan.summary.copy_bytes, plan.summary.end_of_copy, state.data(),
+                     origin.get(), plan.origin_bytes, OriginMap::kMostCells, stop_, map);
+  });
+  if (failed) failure = failed;
+  if (failure) {
+    plan.notes.push_back("some of it could not be compared for the picture: " +
+                         std::string(failure->what()));
+  }
+  plan.map = std::move(map);
+}
+
+PlanSummary Merger::sum_up(State& state, const PlanLimits& limits, const RunListener& each_run,
+                           const BeyondOrigin& beyond, PlannedTree* tree) {
+  const auto scan = [&](const BeyondOrigin& look_at, const MappingsRead& read) {
+    return summarize(state.reader(), state.device(), state.end_of_data(), limits, stop_, look_at,
+                     read, tree);
+  };
+  if (!each_run) {
+    return scan(beyond, [this](uint64_t mappings) { progress_.mappings_read += mappings; });
+  }
+  PlannedRuns runs(state.reader(), state.device(), state.end_of_data(), limits, stop_, beyond);
+  Run run;
+  while (runs.next(run)) {
+    each_run(run);
+    progress_.mappings_read += run.blocks;
+  }
+  if (tree) scan({}, {});
+  return runs.summary();
+}
+
+bool Merger::is_sibling(const OriginUser& user) const {
+  return !user.of_this_pool || (user.id != job_.thin_id && user.id != job_.frozen_from);
+}
+
+std::vector<ThinDevice> Merger::devices_to_compare(const State& state) const {
+  std::vector<ThinDevice> devices;
+  if (!job_.origin_users) {
+    devices = state.devices();
+    std::erase_if(devices, [&](const ThinDevice& one) { return one.id == job_.thin_id; });
+    return devices;
+  }
+  for (const OriginUser& user : *job_.origin_users) {
+    if (!user.of_this_pool || !is_sibling(user)) continue;
+    if (const ThinDevice* const device = state.device_of(user.id)) devices.push_back(*device);
+  }
+  return devices;
+}
+
+std::vector<Sibling> Merger::compare(State& state, const PlannedTree& tree,
+                                     const std::vector<ThinDevice>& devices) {
+  progress_.thins = devices.size();
+  const auto read = [this](uint64_t thins, uint64_t mappings) {
+    progress_.thins_read += thins;
+    progress_.mappings_read += mappings;
+  };
+  std::vector<Sibling> siblings =
+      find_siblings(state.reader(), devices, tree, state.end_of_data(), read, stop_);
+  progress_.thins_read = devices.size();
+  return siblings;
+}
+
+std::vector<Sibling> Merger::known_siblings(const std::vector<Sibling>& compared,
+                                            uint64_t plan_blocks) const {
+  std::vector<Sibling> siblings;
+  for (const OriginUser& user : *job_.origin_users) {
+    if (!is_sibling(user)) continue;
+    // Nothing is known of the mappings of a thin of another pool, nor of one that is younger than
+    // the metadata snapshot.
+    Sibling sibling{user.id, {}, plan_blocks, true};
+    const auto same = std::find_if(compared.begin(), compared.end(),
+                                   [&](const Sibling& one) { return one.id == user.id; });
+    if (user.of_this_pool && same != compared.end()) sibling = *same;
+    sibling.name = user.name;
+    sibling.certain = true;
+    siblings.push_back(sibling);
+  }
+  return siblings;
+}
+
+MergeRecord Merger::record_of(const State& state, const PlanReport& plan) const {
+  MergeRecord record;
+  record.metadata = {job_.metadata_path, job_.metadata.identity};
+  record.data = {job_.data_path, job_.data.identity};
+  record.origin = {job_.origin_path, job_.origin.identity};
+  record.thin_id = job_.thin_id;
+  record.creation_time = state.device().creation_time;
+  record.transaction_id = state.device().transaction_id;
+  record.pool_time = state.superblock().time;
+  record.pool_transaction_id = state.superblock().transaction_id;
+  record.root_choice = job_.root_choice;
+  record.root_block = job_.root_block;
+  record.mapping_root = state.device().mapping_root;
+  record.block_size = plan.limits.block_size;
+  record.logical_block_size = job_.origin.logical_block_size;
+  record.thin_size = job_.thin_size;
+  record.beyond_origin = options_.beyond_origin;
+  record.origin_size_before = job_.origin.size;
+  record.origin_size_after = std::max(job_.origin.size, plan.limits.end);
+  record.plan_end = plan.limits.end;
+  record.mapped_blocks = plan.summary.mapped_blocks;
+  record.runs = plan.summary.runs;
+  record.copy_bytes = plan.summary.copy_bytes;
+  record.digest = plan.summary.digest;
+  record.created_at = static_cast<uint64_t>(std::time(nullptr));
+  if (job_.undo_log) record.undo_log = job_.undo_log->path;
+  return record;
+}
+
+}  // namespace extmerge

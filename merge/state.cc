@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+#include "merge/state.h"
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+#include "persistent-data/node.h"
+
+namespace extmerge {
+
+namespace {
+
+constexpr Bytes kBlockEnds{4096};  // metadata and data are read in whole blocks
+
+// At the live tree, until it holds still; about a second in all.
+constexpr unsigned kLooks = 25;
+constexpr std::chrono::milliseconds kLongestPause{50};
+
+ThinDevice choose_device(const std::vector<ThinDevice>& devices, const Job& job) {
+  std::string ids;
+  for (const ThinDevice& device : devices) {
+    if (device.id == job.thin_id) return device;
+    if (ids.size() < 60) ids += (ids.empty() ? "" : ", ") + std::to_string(value(device.id));
+  }
+  throw Error(
+      MessageId::kThinIdAbsent,
+      "thin id " + std::to_string(value(job.thin_id)) + " is not in " + job.metadata.path +
+          (ids.empty() ? ", which has no thin devices" : ", which has " + ids),
+      "the id is the second argument of the thin's table (dmsetup table); a thin made after "
+      "the metadata snapshot is not in it");
+}
+
+}  // namespace
+
+State::State(const Job& job)
+    : root_choice_(job.root_choice),
+      metadata_(job.custody->open(job.metadata, OpenMode::kReadOnly, kBlockEnds)),
+      data_(job.custody->open(job.data, OpenMode::kReadOnly, kBlockEnds)),
+      reader_(*metadata_),
+      superblock_(choose_superblock(job)),
+      devices_(read_devices(reader_, superblock_)),
+      device_(choose_device(devices_, job)),
+      end_of_data_(data_->size().value() / superblock_.data_block_size.bytes().value()) {
+  if (nr_data_blocks_ > end_of_data_.value()) {
+    throw Error(MessageId::kDataDeviceTooSmall,
+                "the data device " + job.data.path + " holds " +
+                    std::to_string(end_of_data_.value()) + " blocks, the pool has " +
+                    std::to_string(nr_data_blocks_),
+                "name the pool's own data device (the pool's table has it: dmsetup table)");
+  }
+}
+
+const ThinDevice* State::device_of(ThinId id) const {
+  const auto found =
+      std::lower_bound(devices_.begin(), devices_.end(), id,
+                       [](const ThinDevice& device, ThinId wanted) { return device.id < wanted; });
+  return found == devices_.end() || found->id != id ? nullptr : &*found;
+}
+
+Superblock State::choose_superblock(const Job& job) {
+  std::optional<Superblock> live;
+  try {
+    live = reader_.live_superblock();
+    needs_check_ = live->needs_check;
+    nr_data_blocks_ = live->nr_data_blocks;
+  } catch (const Error& error) {
+    // A given block can be read without; the other choices start from it.
+    const bool damaged = error.exit_status() == 9;
+    if (job.root_choice != RootChoice::kBlock || !damaged) throw;
+  }
+  if (job.root_choice == RootChoice::kBlock) return reader_.held_superblock(job.root_block);
+  if (job.root_choice == RootChoice::kLive) return *live;
+  if (live->held_root == MetadataBlock(0)) {
+    throw Error(MessageId::kNoMetadataSnapshot,
+                "no metadata snapshot is held in " + job.metadata.path,
+                "reserve one (dmsetup message POOL 0 reserve_metadata_snap) and release it after "
+                "the merge; for a pool that is not active, --live-root reads the live tree");
+  }
+  return reader_.held_superblock(live->held_root);
+}
+
+State::Freshness State::compare_with_live(MetadataBlock root) {
+  // A commit may go on while the live tree is read, and its old blocks may be
+  // used again: what was read counts only if the superblock is still the same.
+  std::chrono::milliseconds pause{1};
+  for (unsigned attempt = 0; attempt < kLooks; ++attempt) {
+    if (attempt > 0) std::this_thread::sleep_for(pause);
+    pause = std::min(2 * pause, kLongestPause);
+    try {
+      const Superblock before = reader_.live_superblock();
+      std::optional<ThinDevice> found;
+      bool damaged_tree = false;
+      try {
+        found = find_device(reader_, before, device_.id);
+      } catch (const Error& error) {
+        if (error.exit_status() != 9) throw;
+        damaged_tree = true;
+      }
+      const Superblock after = reader_.live_superblock();
+      if (before.data_mapping_root != after.data_mapping_root ||
+          before.device_details_root != after.device_details_root) {
+        continue;
+      }
+      if (damaged_tree) return Freshness::kUnknown;
+      const bool same = found && found->mapping_root == root &&
+                        found->creation_time == device_.creation_time &&
+                        found->transaction_id == device_.transaction_id;
+      return same ? Freshness::kSame : Freshness::kChanged;
+    } catch (const Error& error) {
+      if (error.id() == MessageId::kMetadataBusy) continue;
+      if (error.exit_status() != 9) throw;
+      return Freshness::kUnknown;
+    }
+  }
+  return Freshness::kBusy;
+}
+
+Error State::busy() const {
+  return Error(MessageId::kMetadataBusy,
+               "the pool commits its metadata all the time: whether thin id " +
+                   std::to_string(value(device_.id)) + " has changed cannot be told",
+               "run the same command again when the pool is less busy; --allow-stale does not ask");
+}
+
+void State::check_still_held() {
+  if (root_choice_ != RootChoice::kHeld) return;
+  const MetadataBlock held = reader_.live_superblock().held_root;
+  if (held == superblock_.location) {
+    const Superblock again = reader_.held_superblock(held);
+    if (again.data_mapping_root == superblock_.data_mapping_root &&
+        again.device_details_root == superblock_.device_details_root &&
+        again.transaction_id == superblock_.transaction_id && again.time == superblock_.time) {
+      return;
+    }
+  }
+  throw Error(
+      MessageId::kMetadataSnapshotGone,
+      "the metadata snapshot in " + reader_.device().name() +
+          " was released or reserved anew while it was read",
+      "make sure nothing else uses the pool's metadata snapshot, and run the command again");
+}
+
+}  // namespace extmerge

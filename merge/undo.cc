@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// Taking a merge back, and what a merge does so that this is possible. The
+// bytes are put back by merge/undo_work; here are the reasons not to.
+
+#include "merge/merge.h"
+
+#include <algorithm>
+
+#include "io/identity.h"
+#include "merge/container.h"
+#include "merge/copy/rate_limit.h"
+#include "merge/journal/sample.h"
+#include "merge/undo/work.h"
+
+namespace extmerge {
+
+namespace {
+
+// Of another thin, or of none any more.
+std::optional<Error> not_there(const State& state, const Job& job, const MergeRecord& record) {
+  const ThinDevice& device = state.device();
+  if (!is_same_identity(job.metadata.identity, record.metadata.identity) ||
+      !is_same_identity(job.data.identity, record.data.identity)) {
+    return Error(MessageId::kOtherSource,
+                 job.metadata.path + " and " + job.data.path + " are another pool's now",
+                 "make the pool's own devices available under these paths");
+  }
+  if (device.id == record.thin_id && device.creation_time == record.creation_time &&
+      device.transaction_id == record.transaction_id)
+    return {};
+  return Error(MessageId::kThinIdAbsent,
+               "thin id " + std::to_string(value(record.thin_id)) + " is another thin now", "");
+}
+
+}  // namespace
+
+bool undo_log_may_exist(const std::function<JournalPlace()>& find) {
+  try {
+    const JournalPlace place = find();
+    if (!place.directory || place.directory->open(place.name, false) != nullptr) return true;
+    // What an empty folder shows is a mount point whose file system is missing, as likely as not.
+    return place.directory->names().empty();
+  } catch (const Error&) {
+    return true;
+  }
+}
+
+bool Merger::undo_log_exists(const Journal* journal) const {
+  if (!journal || journal->record().undo_log.empty()) return false;
+  return undo_log_may_exist([&] { return job_.custody->undo_log_at(journal->record().undo_log); });
+}
+
+void Merger::refuse_to_lose_undo() const {
+  std::unique_ptr<Journal> journal;
+  try {
+    journal = Journal::open(*job_.journal.directory, job_.journal.name, false, false);
+  } catch (const Error&) {
+    return;  // its header cannot be read either: nobody knows of an undo log
+  }
+  if (!journal || !is_under_way(journal->state()) || !undo_log_exists(journal.get())) return;
+  throw Error(MessageId::kUndoFirst,
+              "the plan in " + journal->path() + " is damaged, and it has the undo log " +
+                  journal->record().undo_log + ", which would be lost",
+              "restore the journal from a copy; to begin anew without the way back, move the undo "
+              "log away, with its file system mounted (an empty folder proves nothing)");
+}
+
+std::unique_ptr<UndoLog> Merger::open_undo_log(Journal& journal) {
+  const std::string& path = journal.record().undo_log;
+  if (path.empty()) return nullptr;
+  const JournalPlace place = job_.custody->undo_log_at(path);
+  if (!place.directory) {
+    throw Error(MessageId::kNoUndoLog, "the undo log " + path + " is missing",
+                "bring it back to where it was; without it this merge cannot go on, since it could "
+                "not be undone");
+  }
+  const JournalProgress& progress = journal.progress();
+  return UndoLog::open(*place.directory, place.name, journal.nonce(), progress.undo_log_bytes,
+                       progress.position, stop_);
+}
+
+UndoLogEstimate Merger::estimate_undo_log(State& state, const PlanReport& plan) const {
+  const Bytes all = plan.summary.copy_bytes;
+  Bytes piece = options_.pipeline.buffer_size;
+  if (const auto rate = options_.pipeline.rate_limit) {
+    piece = std::min(piece, largest_piece(*rate, Bytes(kSectorSize)));
+  }
+  const uint64_t pieces = all.value() / piece.value() + 1;
+  UndoLogEstimate estimate{job_.undo_log->path, {}, undo_log_size(all, pieces)};
+  const auto origin = open_readable_origin();
+  if (!origin) return estimate;
+  PlannedRuns runs(state.reader(), state.device(), state.end_of_data(), plan.limits, stop_);
+  ExtentSource extents(runs, plan.limits);
+  const double different = sample_difference(extents, all, state.data(), *origin);
+  state.check_still_held();
+  const auto changed = static_cast<uint64_t>(static_cast<double>(all.value()) * different);
+  estimate.expected = undo_log_size(Bytes(changed), pieces);
+  return estimate;
+}
+
+void Merger::plan_undo_log(State& state, PlanReport& report) const {
+  const JournalPlace& place = *job_.undo_log;
+  try {
+    UndoLog::check_free(*place.directory, place.name, undo_log_owner(job_.origin.identity));
+  } catch (const Error& error) {
+    report.refusals.push_back(error);
+  }
+  report.undo_log = estimate_undo_log(state, report);
+  const UndoLogEstimate& estimate = *report.undo_log;
+  if (place.is_volatile) {
+    report.notes.push_back("the undo log " + place.path +
+                           " is on a file system in memory: after a power cut the merge cannot be "
+                           "undone");
+  }
+  if (!place.free_space || *place.free_space >= estimate.most) return;
+  const std::string room =
+      "the undo log " + place.path + " takes " +
+      (estimate.expected ? "about " + std::to_string(estimate.expected->value()) + ", " : "") +
+      "at most " + std::to_string(estimate.most.value()) + " bytes, and " +
+      std::to_string(place.free_space->value()) + " are free there";
+  if (estimate.expected.value_or(estimate.most) <= *place.free_space) {
+    report.notes.push_back(room + "; if that is not enough, the merge stops and can be resumed");
+    return;
+  }
+  report.refusals.push_back(
+      Error(MessageId::kNoSpace, room, "make room, or name a file elsewhere with --undo-log"));
+}
+
+// An undo changes what others read from the origin as a merge does, and where the merged
+// state is nowhere else any more it destroys that.
+void Merger::refuse_undo(Journal& journal) {
+  const MergeRecord& record = journal.record();
+  const Overrides& overrides = options_.overrides;
+  std::unique_ptr<State> state;
+  std::optional<Error> gone;
+  try {
+    state = std::make_unique<State>(job_);
+    if (!job_.origin_users) gone = not_there(*state, job_, record);
+  } catch (const Error& error) {
+    // A limit (exit status 3) says nothing about the snapshot.
+    if (error.exit_status() == 3) throw;
+    gone = error;
+  }
+  if (gone && !overrides.allow_removed_snapshot) {
+    throw Error(MessageId::kSnapshotGone,
+                "the snapshot that was merged is not to be found, so what it showed is nowhere "
+                "but on the origin: " +
+                    std::string(gone->what()),
+                (gone->next().empty() ? "look for it in the pool" : gone->next()) +
+                    "; to give that state up, --allow-removed-snapshot");
+  }
+  const auto users = job_.origin_users.value_or(std::vector<OriginUser>{});
+  PlanFacts facts;
+  for (const ThinDevice& device : state ? state->devices() : std::vector<ThinDevice>{}) {
+    const bool is_merged_one = device.id == job_.thin_id || device.id == job_.frozen_from;
+    const auto user = std::find_if(users.begin(), users.end(), [&](const OriginUser& each) {
+      return each.of_this_pool && each.id == device.id;
+    });
+    const bool holds = std::any_of(
+        job_.origin_thins.begin(), job_.origin_thins.end(),
+        [&](const ThinHolder& thin) { return thin.of_this_pool && thin.id == device.id; });
+    if ((is_merged_one && gone) || (!is_merged_one && user == users.end() && !holds)) continue;
+    Bytes skip;
+    Sibling sibling{device.id, user != users.end() ? user->name : "", 0, false, true};
+    if (sibling.name.empty()) sibling.name = "thin id " + std::to_string(value(device.id));
+    sibling.harmed_blocks = count_unmapped(*journal.runs_from(Bytes(0), skip), state->reader(),
+                                           device, state->end_of_data(), stop_);
+    facts.siblings.push_back(sibling);
+  }
+  for (const OriginUser& user : users) {
+    const bool is_known = std::any_of(
+        facts.siblings.begin(), facts.siblings.end(),
+        [&](const Sibling& sibling) { return user.of_this_pool && sibling.id == user.id; });
+    if (is_known) continue;
+    facts.siblings.push_back(
+        {user.id, user.name, record.block_size.blocks_holding(record.copy_bytes), true, true});
+  }
+  if (const Refusal refusal = check_siblings(facts, overrides)) throw *refusal;
+  if (const Refusal refusal = check_holders(facts, job_, overrides)) throw *refusal;
+  if (state) state->check_still_held();
+}
+
+void Merger::refuse_other_origin(const Journal& journal) {
+  refuse_any(refuse_origin(job_));
+  if (is_same_identity(job_.origin.identity, journal.record().origin.identity)) return;
+  throw Error(MessageId::kOtherSource,
+              job_.origin.path + " is not the origin that " + journal.path() + " is about",
+              "make that one available under this path");
+}
+
+void Merger::refuse_other_size(const Journal& journal) const {
+  const MergeRecord& record = journal.record();
+  const Bytes size = job_.origin.size;
+  const bool may_be_cut = journal.state() != JournalState::kDone;
+  if (size != record.origin_size_after && !(may_be_cut && size == record.origin_size_before)) {
+    throw Error(MessageId::kSizeChanged,
+                "the origin " + job_.origin.path + " has " + std::to_string(size.value()) +
+                    " bytes, the merge left " + std::to_string(record.origin_size_after.value()),
+                "make it as long as it was");
+  }
+}
+
+std::unique_ptr<DurableFile> Merger::find_undo_log(const MergeRecord& record) const {
+  const JournalPlace place = job_.custody->undo_log_at(record.undo_log);
+  if (!place.directory) {
+    throw Error(MessageId::kNoUndoLog, "the undo log " + record.undo_log + " is missing",
+                "bring it back to where it was");
+  }
+  return extmerge::open_undo_log(*place.directory, place.name, false);
+}
+
+void Merger::refuse_container(const Journal& journal, const UndoSize& found) const {
+  if (options_.overrides.allow_container) return;
+  const auto readable =
+      job_.custody->open(job_.origin, OpenMode::kReadOnly, alignment_of(job_.origin.size));
+  const auto container = find_container(*readable, job_.origin.path);
+  // The merge itself may have written such bytes, as the thin had them. Whether the origin is as
+  // the merge left it is checked below: all of it, if the merge is done.
+  const bool is_checked = journal.state() == JournalState::kDone && !options_.overrides.allow_stale;
+  const bool is_merged = container && is_checked &&
+                         (container->at_start ? found.has_start : found.end == job_.origin.size);
+  if (container && !is_merged) throw container_refused(*container, "origin", job_.origin.path);
+}
+
+std::shared_ptr<BlockDevice> Merger::claim_for_undo(Journal& journal) {
+  const MergeRecord& record = journal.record();
+  const Bytes ends = std::min({alignment_of(record.plan_end), alignment_of(job_.origin.size),
+                               alignment_of(record.origin_size_before)});
+  const std::shared_ptr<BlockDevice> origin =
+      job_.custody->open(job_.origin, claim_mode(job_), ends);
+  // The question took time.
+  job_.custody->look_again(job_);
+  refuse_other_origin(journal);
+  refuse_undo(journal);
+  return origin;
+}
+
+UndoReport Merger::undo(const ConfirmUndo& confirm, const Notice& notice) {
+  const std::shared_ptr<FileLock> lock = lock_journal();
+  const std::unique_ptr<Journal> journal = open_journal(true);
+  if (!journal) {
+    throw Error(MessageId::kNoJournal, "there is no journal " + job_.journal.path,
+                "extmerge status lists the known ones");
+  }
+  const MergeRecord& record = journal->record();
+  UndoReport report{journal->path(), record.undo_log, record.origin.path, false, 0, {}, {}, 0};
+  if (journal->state() == JournalState::kUndone) {
+    report.was_undone = true;
+    report.origin_bytes = record.origin_size_before;
+    return report;
+  }
+  if (record.undo_log.empty()) {
+    throw Error(MessageId::kNoUndoLog,
+                "the merge in " + journal->path() + " was begun without an undo log",
+                "nobody knows what the origin held before; merge --undo-log saves it");
+  }
+
+  // The origin, and whether it is the one that was merged into.
+  refuse_other_origin(*journal);
+  refuse_other_size(*journal);
+
+  // The log, and that it is the merge's own.
+  journal->check_undo_log_is_known();
+  const std::unique_ptr<DurableFile> log = find_undo_log(record);
+  const UndoSize found = size_of_undo(*log, record.undo_log, *journal, stop_);
+  report.ranges = found.ranges;
+  report.saved_bytes = found.saved_bytes;
+
+  refuse_container(*journal, found);
+
+  // Who else would see it.
+  refuse_undo(*journal);
+  if (!confirm(report)) {
+    throw Error(MessageId::kNotConfirmed, "not confirmed: nothing was done",
+                "run it again and answer y, or give --yes");
+  }
+  const std::shared_ptr<BlockDevice> origin = claim_for_undo(*journal);
+
+  // Beyond this point an undo that is interrupted is gone on with by the same command.
+  const auto started = std::chrono::steady_clock::now();
+  progress_.total_bytes = found.saved_bytes.value();
+  UndoWork work(*log, record.undo_log, *journal, *origin, watch(), progress_, stop_);
+  work.check(options_.overrides.allow_stale);
+  journal->record_undoing();
+  work.put_back(options_.overrides.allow_stale);
+  work.verify();
+  journal->record_undone();
+  origin->drop_cache();
+
+  progress_.phase = Phase::kFinished;
+  report.origin_bytes = origin->size();
+  report.seconds = seconds_since(started);
+  if (notice) {
+    notice("what was saved is in " + record.undo_log + " still; it is not needed any more");
+  }
+  return report;
+}
+
+}  // namespace extmerge

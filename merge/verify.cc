@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// Whether the origin holds what the snapshot shows, and whether thin, origin and siblings are still
+// what they were when the plan was made. A merge asks this before it says done.
+
+#include <algorithm>
+
+#include "io/transfer.h"
+#include "merge/journal/sample.h"
+#include "merge/merge.h"
+
+namespace extmerge {
+
+namespace {
+
+Error changed_source(const MergeRecord& record) {
+  return Error(MessageId::kStale,
+               "thin id " + std::to_string(value(record.thin_id)) +
+                   " was written to during the merge: what was copied may be a mixture",
+               "keep the thin still, reserve the metadata snapshot again and merge with --restart");
+}
+
+}  // namespace
+
+VerifyReport Merger::verify() {
+  // Nothing is grown here: what is missing at the origin's end is a difference
+  // like any other data there.
+  if (options_.beyond_origin == BeyondOriginChoice::kExtend) {
+    options_.beyond_origin = BeyondOriginChoice::kRefuse;
+  }
+  refuse_unfit_devices(Purpose::kVerify);
+  State state(job_);
+  VerifyReport report;
+  report.plan = make_plan(state, Purpose::kVerify, {});
+  refuse_any(report.plan.refusals);
+
+  const PlanLimits& limits = report.plan.limits;
+  const auto origin =
+      job_.custody->open(job_.origin, OpenMode::kReadOnly, alignment_of(limits.end));
+  PlannedRuns runs(state.reader(), state.device(), state.end_of_data(), limits, stop_);
+  ExtentSource extents(runs, limits);
+  progress_.total_bytes = report.plan.summary.copy_bytes.value();
+  progress_.done_bytes = 0;
+  progress_.phase = Phase::kVerifying;
+  const auto started = std::chrono::steady_clock::now();
+  report.result =
+      compare_extents({state.data(), *origin, extents, {}}, options_.pipeline, progress_, stop_);
+  state.check_still_held();
+  progress_.phase = Phase::kFinished;
+  report.seconds = seconds_since(started);
+  return report;
+}
+
+void Merger::verify_merged(Journal& journal, State& state, BlockDevice& origin) {
+  std::optional<Bytes> difference;
+  if (options_.verify == VerifyChoice::kSample) {
+    const auto found = compare_sample(journal, state.data(), origin, journal.record().copy_bytes);
+    if (found) difference = found->origin_offset;
+  } else if (options_.verify == VerifyChoice::kFull) {
+    progress_.done_bytes = 0;
+    progress_.phase = Phase::kVerifying;
+    Bytes skip;
+    const std::unique_ptr<RunSource> runs = journal.runs_from(Bytes(0), skip);
+    ExtentSource extents(*runs, journal.record().limits(), skip);
+    difference = compare_extents({state.data(), origin, extents, {}, watch()}, options_.pipeline,
+                                 progress_, stop_)
+                     .first_difference;
+  }
+  if (!difference) return;
+  // What the journal claims is not so: let the next run copy everything again. What was saved
+  // stays saved.
+  JournalProgress nothing;
+  nothing.undo_log_bytes = journal.progress().undo_log_bytes;
+  journal.record_progress(nothing);
+  throw Error(MessageId::kDiffers,
+              "the origin " + job_.origin.path + " differs from the snapshot at byte " +
+                  std::to_string(difference->value()) + " after the merge",
+              "something else writes to the origin or to the snapshot's data, or a device loses "
+              "writes; stop that and run the merge again: it begins at the start");
+}
+
+void Merger::refuse_new_users(const PlanReport& plan) {
+  const std::string identity = job_.origin.identity;
+  job_.custody->look_again(job_);
+  if (job_.origin.identity != identity) {
+    throw Error(MessageId::kPathChanged,
+                job_.origin.path + " is no longer the origin that was planned for",
+                "make sure that nothing renames devices, and run the command again");
+  }
+  for (const OriginUser& user : job_.origin_users.value_or(std::vector<OriginUser>{})) {
+    if (user.of_this_pool && (user.id == job_.thin_id || user.id == job_.frozen_from)) continue;
+    const bool planned_for = std::any_of(
+        plan.siblings.begin(), plan.siblings.end(),
+        [&](const Sibling& sibling) { return sibling.id == user.id && sibling.name == user.name; });
+    if (planned_for || options_.overrides.allow_shared_origin) continue;
+    throw Error(MessageId::kSharedOrigin,
+                user.name + " has come to read the origin " + job_.origin.path + " meanwhile",
+                "remove it, or run the same command again, which looks whether it would change");
+  }
+  PlanFacts facts;
+  facts.siblings = plan.siblings;
+  for (const Refusal& refusal :
+       {check_not_mounted(job_.origin), check_not_swap(job_.origin), check_writable(job_.origin),
+        check_holders(facts, job_, options_.overrides)}) {
+    if (refusal) throw *refusal;
+  }
+}
+
+void Merger::refuse_changed_pool(State& state, Journal& journal, const MergeRecord& merged,
+                                 const PlanReport& plan) {
+  if (!job_.custody->owns_mappings()) return refuse_changed_source(state, merged, plan);
+  const std::vector<Sibling> siblings = siblings_to_ask_again(plan);
+  if (options_.overrides.allow_stale && siblings.empty()) return;
+  job_.custody->reserve_mappings();
+  const std::unique_ptr<State> now = state_again(merged);
+  for (const Sibling& sibling : siblings) refuse_newly_harmed(sibling, *now, journal);
+  now->check_still_held();
+  job_.custody->release_mappings();
+}
+
+// The pool as a new metadata snapshot shows it. Throws kStale unless the thin is as it was merged.
+std::unique_ptr<State> Merger::state_again(const MergeRecord& record) const {
+  std::unique_ptr<State> now;
+  try {
+    now = std::make_unique<State>(job_);
+  } catch (const Error& error) {
+    if (options_.overrides.allow_stale || error.id() != MessageId::kThinIdAbsent) throw;
+    throw changed_source(record);
+  }
+  const ThinDevice& device = now->device();
+  const bool is_same = device.mapping_root == record.mapping_root &&
+                       device.creation_time == record.creation_time &&
+                       device.transaction_id == record.transaction_id;
+  if (!is_same && !options_.overrides.allow_stale) throw changed_source(record);
+  return now;
+}
+
+// Those that read the origin.
+std::vector<Sibling> Merger::siblings_to_ask_again(const PlanReport& plan) const {
+  if (options_.overrides.allow_shared_origin) return {};
+  std::vector<Sibling> siblings = plan.siblings;
+  std::erase_if(siblings, [&](const Sibling& sibling) {
+    const bool is_active = std::any_of(
+        job_.origin_thins.begin(), job_.origin_thins.end(),
+        [&](const ThinHolder& thin) { return thin.of_this_pool && thin.id == sibling.id; });
+    return !sibling.certain && !is_active;
+  });
+  return siblings;
+}
+
+// A sibling that mapped all that is planned may have discarded some of it: it shows the
+// origin there, half of it old and half merged.
+void Merger::refuse_newly_harmed(const Sibling& sibling, State& now, Journal& journal) {
+  const ThinDevice* const device = now.device_of(sibling.id);
+  if (!device) return;  // removed during the merge
+  Bytes skip;
+  const uint64_t harmed = count_unmapped(*journal.runs_from(Bytes(0), skip), now.reader(), *device,
+                                         now.end_of_data(), stop_);
+  if (harmed == 0) return;
+  const std::string name =
+      sibling.name.empty() ? "thin id " + std::to_string(value(sibling.id)) : sibling.name;
+  throw Error(MessageId::kSharedOrigin,
+              name + " discarded " + std::to_string(harmed) +
+                  " blocks during the merge and shows the origin there, which has changed",
+              "remove it, or accept that it changed with --allow-shared-origin");
+}
+
+// Where the user holds the metadata snapshot: only the live tree tells.
+void Merger::refuse_changed_source(State& state, const MergeRecord& record,
+                                   const PlanReport& plan) const {
+  if (options_.overrides.allow_stale) return;
+  state.check_still_held();
+  const State::Freshness freshness = state.compare_with_live(record.mapping_root);
+  if (freshness == State::Freshness::kSame) return;
+  if (freshness == State::Freshness::kBusy) throw state.busy();
+  if (freshness == State::Freshness::kChanged) throw changed_source(record);
+  if (plan.live_tree_unreadable) return;
+  throw Error(MessageId::kStale,
+              "the pool's metadata can no longer be read: whether thin id " +
+                  std::to_string(value(record.thin_id)) +
+                  " was written to during the merge is not known",
+              "keep the thin still, reserve the metadata snapshot again and merge with --restart");
+}
+
+}  // namespace extmerge

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// A custody of simulated disks. What a test sets is called instead of doing nothing.
+
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "merge/job.h"
+
+namespace extmerge {
+
+class SceneCustody final : public Custody {
+ public:
+  std::function<std::shared_ptr<BlockDevice>(const DeviceFacts&, OpenMode, Bytes)> on_open;
+  std::function<JournalPlace(const std::string& path)> on_undo_log_at;
+  std::function<void(Job&)> on_look_again;
+  // Either makes the mappings this command's own.
+  std::function<void()> on_release;
+  std::function<void()> on_reserve;
+  std::function<void()> on_check;
+
+  std::shared_ptr<BlockDevice> open(const DeviceFacts& facts, OpenMode mode, Bytes ends) override {
+    return on_open(facts, mode, ends);
+  }
+  JournalPlace undo_log_at(const std::string& path) override { return on_undo_log_at(path); }
+  void look_again(Job& job) override {
+    if (on_look_again) on_look_again(job);
+  }
+  bool owns_mappings() const override { return on_release || on_reserve; }
+  void release_mappings() override {
+    if (on_release) on_release();
+  }
+  void reserve_mappings() override {
+    if (on_reserve) on_reserve();
+  }
+  void check_origin() override {
+    if (on_check) on_check();
+  }
+};
+
+// Of a job of a MergeScene.
+inline SceneCustody& custody_of(const Job& job) { return static_cast<SceneCustody&>(*job.custody); }
+
+}  // namespace extmerge
