@@ -40,11 +40,12 @@ def round_up(path, unit=512):
 
 def qemu_formats():
     """What qemu-img knows, except what needs a server."""
-    listed = re.search(r"Supported formats: (.*)", tool("qemu-img", "--help").stdout).group(1)
-    remote = {"ftp", "ftps", "gluster", "http", "https", "iscsi", "iser", "nbd", "nfs", "nvme", "rbd",
-              "ssh", "host_device", "host_cdrom", "luks"}
+    # Since QEMU 10 they are "image formats", and take several lines.
+    listed = re.search(r"Supported (?:image )?formats:\s*(.*?)(?:\n\n|$)", tool("qemu-img", "--help").stdout, re.DOTALL).group(1)
+    remote = {"ftp", "ftps", "gluster", "http", "https", "iscsi", "iser", "nbd", "nfs", "nvme", "nvme-io_uring", "rbd",
+              "ssh", "virtio-blk-vfio-pci", "virtio-blk-vhost-user", "virtio-blk-vhost-vdpa", "host_device", "host_cdrom", "luks"}
     filters = {"blkdebug", "blklogwrites", "blkverify", "compress", "copy-before-write", "copy-on-read",
-               "null-aio", "null-co", "preallocate", "quorum", "replication", "snapshot-access", "throttle"}
+               "io_uring", "null-aio", "null-co", "preallocate", "quorum", "replication", "snapshot-access", "throttle"}
     return sorted(set(listed.split()) - remote - filters)
 
 
