@@ -35,11 +35,11 @@
 
 namespace extmerge {
 
-namespace {
-
 bool contains(const std::vector<uint64_t>& numbers, uint64_t number) {
   return std::find(numbers.begin(), numbers.end(), number) != numbers.end();
 }
+
+namespace {
 
 // --- what lies under it ------------------------------------------------------
 

@@ -97,6 +97,8 @@ DeviceFacts look_below(int open_file);
 // The backing files of all loop devices.
 std::vector<DeviceFacts::File> files_under_loops();
 
+bool contains(const std::vector<uint64_t>& numbers, uint64_t number);
+
 // True if one is the other or lies under it, or if different loop devices below
 // them have the same backing file. Two partitions of a disk, or two mappings
 // side by side on one disk, do not overlap.

@@ -5,16 +5,12 @@
 #include <fcntl.h>
 #include <sys/sysmacros.h>
 
-#include <array>
-#include <cstdio>
-
 #include "io/file_system_id.h"
+#include "io/hash.h"
 #include "io/identity.h"
 #include "io/loop_backing.h"
 #include "io/mount_table.h"
-
-#define XXH_INLINE_ALL
-#include <xxhash.h>
+#include "io/text.h"
 
 namespace extmerge {
 
@@ -32,13 +28,6 @@ std::string squeezed(const std::string& text) {
     gap = !visible;
   }
   return squeezed;
-}
-
-std::string hash(const std::string& text) {
-  std::array<char, 17> digits{};
-  std::snprintf(digits.data(), digits.size(), "%016llx",
-                static_cast<unsigned long long>(XXH3_64bits(text.data(), text.size())));
-  return digits.data();
 }
 
 std::string identity_of_backing(const SystemRoot& root, const LoopBacking& backing) {
@@ -82,13 +71,13 @@ std::string identity_of_file(const SystemRoot& root, const std::string& path,
                              const struct statx& status) {
   std::string name = identity_of_file(status);
   const std::string file_system = file_system_id(path);
-  if (!file_system.empty()) name += ",fs=" + hash(file_system);
+  if (!file_system.empty()) name += ",fs=" + hex(hash_of(file_system));
   const std::vector<uint64_t> devices = devices_under_file(root, path, status);
   if (devices.size() != 1) return name;
   const uint64_t sectors = SysfsBlock(root, devices[0]).number("size");
   const std::string device = identity_of_device(root, devices[0], to_bytes(Sectors(sectors)));
   if (device.starts_with("device:") || device.starts_with("dm-name:")) return name;
-  return name + (is_certain_identity(device) ? ",on=" : ",over=") + hash(device);
+  return name + (is_certain_identity(device) ? ",on=" : ",over=") + hex(hash_of(device));
 }
 
 std::string identity_of_device(const SystemRoot& root, uint64_t device_number, Bytes size) {

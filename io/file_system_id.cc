@@ -21,6 +21,7 @@
 
 #include "io/error.h"
 #include "io/file_descriptor.h"
+#include "io/text.h"
 
 namespace extmerge {
 
@@ -29,20 +30,10 @@ namespace {
 constexpr uint64_t kZfsMagic = 0x2fc12fc1;
 constexpr uint64_t kBcachefsMagic = 0xca451a4e;
 
-std::string hexadecimal(std::span<const unsigned char> bytes) {
-  std::string text;
-  std::array<char, 3> digits{};
-  for (const unsigned char byte : bytes) {
-    std::snprintf(digits.data(), digits.size(), "%02x", byte);
-    text += digits.data();
-  }
-  return text;
-}
-
 std::string of_statfs(const struct statfs& status) {
   std::array<unsigned char, sizeof status.f_fsid> bytes{};
   std::memcpy(bytes.data(), &status.f_fsid, bytes.size());
-  const std::string text = hexadecimal(bytes);
+  const std::string text = hex(bytes);
   return text.find_first_not_of('0') == std::string::npos ? "" : text;
 }
 
@@ -54,7 +45,7 @@ std::string of_btrfs(const FileDescriptor& file) {
       ::ioctl(file.get(), BTRFS_IOC_GET_SUBVOL_INFO, &part) < 0) {
     return "";
   }
-  return hexadecimal(whole.fsid) + ":" + std::to_string(part.treeid) + ":" + hexadecimal(part.uuid);
+  return hex(whole.fsid) + ":" + std::to_string(part.treeid) + ":" + hex(part.uuid);
 }
 
 // What XFS_IOC_FSGEOMETRY_V1 returns, as far as it matters here: 112 bytes, the UUID at 64.
@@ -67,7 +58,7 @@ struct XfsGeometry {
 std::string of_xfs(const FileDescriptor& file) {
   XfsGeometry geometry{};
   if (::ioctl(file.get(), _IOR('X', 100, XfsGeometry), &geometry) != 0) return "";
-  return hexadecimal(geometry.uuid);
+  return hex(geometry.uuid);
 }
 
 }  // namespace

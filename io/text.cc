@@ -3,18 +3,11 @@
 #include "io/text.h"
 
 #include <algorithm>
+#include <array>
 
 namespace extmerge {
 
 namespace {
-
-void append_escaped(std::string& text, char c) {
-  constexpr char kHex[] = "0123456789abcdef";
-  const auto byte = static_cast<unsigned char>(c);
-  text += "\\x";
-  text += kHex[byte >> 4];
-  text += kHex[byte & 15];
-}
 
 // The bytes of the character at `at`, 0 if it is none in UTF-8.
 size_t character_length(std::string_view text, size_t at) {
@@ -41,7 +34,10 @@ std::string escape_controls(std::string_view text, bool keep_lines) {
     const std::string_view character = text.substr(i, length == 0 ? 1 : length);
     i += character.size();
     if (length == 0 || (is_control(character) && !(keep_lines && character == "\n"))) {
-      for (const char c : character) append_escaped(shown, c);
+      for (const char c : character) {
+        const auto byte = static_cast<unsigned char>(c);
+        shown += "\\x" + hex(std::span(&byte, 1));
+      }
     } else {
       shown += character;
     }
@@ -56,6 +52,33 @@ bool is_plain(char c) {
 }
 
 }  // namespace
+
+std::string hex(std::span<const unsigned char> bytes) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string text;
+  for (const unsigned char byte : bytes) {
+    text += kDigits[byte >> 4];
+    text += kDigits[byte & 15];
+  }
+  return text;
+}
+
+std::string hex(uint64_t number) {
+  std::array<unsigned char, sizeof number> bytes{};
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    bytes[i] = static_cast<unsigned char>(number >> (8 * (bytes.size() - 1 - i)));
+  }
+  return hex(bytes);
+}
+
+std::string joined(const std::vector<std::string>& words, std::string_view separator) {
+  std::string text;
+  for (const std::string& word : words) {
+    if (!text.empty()) text += separator;
+    text += word;
+  }
+  return text;
+}
 
 std::string printable(std::string_view text) { return escape_controls(text, false); }
 std::string printable_lines(std::string_view text) { return escape_controls(text, true); }

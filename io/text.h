@@ -6,6 +6,8 @@
 
 #pragma once
 
+#include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,6 +23,12 @@ std::string printable_lines(std::string_view text);
 // As one word for a shell; nothing is changed where nothing needs it.
 std::string shell_word(const std::string& text);
 
+// Two digits a byte.
+std::string hex(std::span<const unsigned char> bytes);
+// 16 digits.
+std::string hex(uint64_t number);
+
+std::string joined(const std::vector<std::string>& words, std::string_view separator);
 // "k1, k2 and k3"; of more than five names the first three: "k1, k10, k100 and 147 more".
 std::string some_of(const std::vector<std::string>& names);
 

@@ -71,6 +71,10 @@ constexpr uint32_t value(ThinId id) { return static_cast<uint32_t>(id); }
 inline constexpr uint64_t kSectorSize = 512;
 constexpr Bytes to_bytes(Sectors s) { return Bytes(s.value() * kSectorSize); }
 
+constexpr uint64_t round_up(uint64_t length, uint64_t unit) {
+  return (length + unit - 1) / unit * unit;
+}
+
 // The pool's data block size. Any multiple of 64 KiB up to 1 GiB, not
 // necessarily a power of two: divide, never shift.
 class DataBlockSize {

@@ -4,21 +4,13 @@
 
 #include <algorithm>
 
+#include "io/text.h"
+
 namespace extmerge {
 
 namespace {
 
 std::string bytes_text(Bytes b) { return std::to_string(b.value()) + " bytes"; }
-
-std::string joined(const std::vector<std::string>& names) {
-  std::string text;
-  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
-  return text;
-}
-
-bool contains(const std::vector<uint64_t>& numbers, uint64_t number) {
-  return std::find(numbers.begin(), numbers.end(), number) != numbers.end();
-}
 
 // The thin that `holder` is, if it is one.
 const ThinHolder* thin_of(const Job& job, const Holder& holder) {
@@ -165,7 +157,7 @@ Refusal check_writable(const DeviceFacts& origin) {
 Refusal check_not_mounted(const DeviceFacts& origin) {
   if (origin.mount_points.empty()) return {};
   return Error(MessageId::kMounted,
-               "the origin " + origin.path + " is mounted on " + joined(origin.mount_points),
+               "the origin " + origin.path + " is mounted on " + joined(origin.mount_points, ", "),
                "unmount it; nothing overrides this");
 }
 

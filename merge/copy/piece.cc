@@ -6,12 +6,6 @@
 
 namespace extmerge {
 
-namespace {
-
-size_t round_up(size_t length, size_t unit) { return (length + unit - 1) / unit * unit; }
-
-}  // namespace
-
 Piece::Piece(BlockDevice& data, BlockDevice& origin, const PieceShape& shape,
              std::span<std::byte> data_memory, std::span<std::byte> origin_memory)
     : data_(data),

@@ -3,32 +3,20 @@
 // The default name is made from the origin's identity, which may hold any
 // character and be long, hence the hash.
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
+#include "io/hash.h"
+#include "io/text.h"
 #include "merge/journal/journal.h"
 
 namespace extmerge {
 
-namespace {
-
-std::string hexadecimal(uint64_t number) {
-  static constexpr char kHex[] = "0123456789abcdef";
-  std::string digits;
-  for (int shift = 60; shift >= 0; shift -= 4) digits += kHex[number >> shift & 15];
-  return digits;
-}
-
-}  // namespace
-
 std::string unpublished_name(const std::string& name) { return name + ".new"; }
 std::string unmarked_name(const std::string& name, uint64_t nonce) {
-  return name + "." + hexadecimal(nonce);
+  return name + "." + hex(nonce);
 }
 std::string lock_name(const std::string& name) { return name + ".lock"; }
 
 std::string default_journal_name(const std::string& origin_identity) {
-  return hexadecimal(XXH3_64bits(origin_identity.data(), origin_identity.size())) + ".journal";
+  return hex(hash_of(origin_identity)) + ".journal";
 }
 
 }  // namespace extmerge

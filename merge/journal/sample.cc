@@ -32,8 +32,6 @@ constexpr unsigned kSampleDepth = 64;
 // Of a picture: 8 MiB of each device in memory.
 constexpr size_t kPiecesAtOnce = 128;
 
-uint64_t round_up(uint64_t length, uint64_t unit) { return (length + unit - 1) / unit * unit; }
-
 // A range of a device, to be read into its own slot of a buffer.
 struct Place {
   Bytes offset;

@@ -9,6 +9,7 @@
 #include <xxhash.h>
 
 #include "io/endian.h"
+#include "io/text.h"
 
 namespace extmerge {
 
@@ -35,14 +36,6 @@ PlanDigest RunDigest::finish(const PlanLimits& limits) const {
   return digest;
 }
 
-std::string to_string(const PlanDigest& digest) {
-  static constexpr char kHex[] = "0123456789abcdef";
-  std::string text;
-  for (const uint8_t byte : digest.bytes) {
-    text += kHex[byte >> 4];
-    text += kHex[byte & 15];
-  }
-  return text;
-}
+std::string to_string(const PlanDigest& digest) { return hex(digest.bytes); }
 
 }  // namespace extmerge

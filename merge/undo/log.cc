@@ -12,6 +12,7 @@
 
 #include "io/compare.h"
 #include "io/error.h"
+#include "io/hash.h"
 #include "merge/journal/format.h"
 #include "merge/journal/journal.h"
 #include "merge/undo/log_format.h"
@@ -104,9 +105,7 @@ std::unique_ptr<DurableFile> open_undo_log(DurableDirectory& directory, const st
               "bring it back to where it was: without it nobody knows what the origin held before");
 }
 
-uint64_t undo_log_owner(const std::string& origin_identity) {
-  return XXH3_64bits(origin_identity.data(), origin_identity.size());
-}
+uint64_t undo_log_owner(const std::string& origin_identity) { return hash_of(origin_identity); }
 
 void UndoLog::check_free(DurableDirectory& directory, const std::string& name, uint64_t owner) {
   const auto file = directory.open(name, false);

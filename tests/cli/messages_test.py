@@ -32,9 +32,10 @@ class MessagesTest(unittest.TestCase):
     def test_every_id_is_used_somewhere(self):
         text = ""
         for folder in ("io", "persistent-data", "merge", "cli"):
-            for name in os.listdir(os.path.join(SOURCE, folder)):
-                if name.endswith((".cc", ".h")) and name != "message_id.h":
-                    text += read(folder, name)
+            for room, _, names in os.walk(os.path.join(SOURCE, folder)):
+                for name in names:
+                    if name.endswith((".cc", ".h")) and name != "message_id.h":
+                        text += read(room, name)
         unused = [name for name in self.ids if "MessageId::" + name not in text]
         self.assertEqual(unused, [])
 

@@ -2,44 +2,18 @@
 
 #include "cli/source/dm/dm_source.h"
 
-#include <charconv>
-
 #include "cli/source/devices.h"
+#include "cli/source/dm/tables.h"
 #include "cli/source/places.h"
 #include "io/identity.h"
 #include "merge/journal/journal.h"
 
 namespace extmerge {
 
-namespace {
-
-struct ThinArguments {
-  uint64_t pool = 0;
-  ThinId id{};
-  std::optional<uint64_t> origin;
-};
-
-// Of a table that is one thin target: POOL DEV_ID [ORIGIN].
-std::optional<ThinArguments> thin_arguments(const DmTable& table) {
-  if (table.targets.size() != 1 || table.targets[0].type != "thin") return {};
-  const std::vector<std::string>& arguments = table.targets[0].arguments;
-  if (arguments.size() < 2) return {};
-  const auto pool = parse_device_number(arguments[0]);
-  uint32_t id = 0;
-  const char* const end = arguments[1].data() + arguments[1].size();
-  const auto [stop, failure] = std::from_chars(arguments[1].data(), end, id);
-  if (!pool || failure != std::errc() || stop != end) return {};
-  ThinArguments found{*pool, static_cast<ThinId>(id), {}};
-  if (arguments.size() > 2) found.origin = parse_device_number(arguments[2]);
-  return found;
-}
-
-}  // namespace
-
 DmSource::DmSource(const Request& request, uint64_t device_number)
     : NamedSource(request), device_number_(device_number) {
   const auto table = read_dm_table(device_number);
-  const auto arguments = table ? thin_arguments(*table) : std::nullopt;
+  const auto arguments = table ? thin_table(*table) : std::nullopt;
   if (!arguments) {
     throw Error(MessageId::kNotAThin, path_of_device(device_number) + " is no thin device",
                 "name a thin's device, a volume as VG/SNAP, or all devices with --metadata, "
@@ -102,7 +76,7 @@ void DmSource::check_still() const {
   for (const uint64_t other : all_dm_devices()) {
     if (other == device_number_) continue;
     const auto other_table = read_dm_table(other);
-    const auto arguments = other_table ? thin_arguments(*other_table) : std::nullopt;
+    const auto arguments = other_table ? thin_table(*other_table) : std::nullopt;
     if (!arguments || arguments->pool != pool_.device_number || arguments->id != id_) continue;
     if (other_table->suspended) continue;
     throw Error(MessageId::kThinNotStill,

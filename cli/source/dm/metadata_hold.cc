@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "cli/source/devices.h"
+#include "cli/source/dm/tables.h"
 #include "cli/source/recorded.h"
 #include "io/error.h"
 #include "io/file_device.h"
@@ -82,12 +83,8 @@ bool knows_thin(const ThinPool& pool, MetadataBlock held_root, ThinId id) {
 
 ThinPool find_pool(uint64_t device_number) {
   const auto table = read_dm_table(device_number);
-  if (table && table->targets.size() == 1 && table->targets[0].type == "thin-pool" &&
-      table->targets[0].arguments.size() >= 2) {
-    const auto metadata = parse_device_number(table->targets[0].arguments[0]);
-    const auto data = parse_device_number(table->targets[0].arguments[1]);
-    if (metadata && data) return {device_number, table->name, table->uuid, *metadata, *data};
-  }
+  const auto devices = table ? pool_table(*table) : std::nullopt;
+  if (devices) return {device_number, table->name, table->uuid, devices->metadata, devices->data};
   throw Error(MessageId::kUnfitPool, "the pool has no thin-pool table",
               "see dmsetup table; the pool must be active");
 }

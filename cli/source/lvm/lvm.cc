@@ -23,12 +23,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::string joined(const std::vector<std::string>& words) {
-  std::string text = "lvm";
-  for (const std::string& word : words) text += " " + word;
-  return text;
-}
-
 // All that lvm.conf may say about what a report looks like, as it is by default. Settings
 // that are not named here stay the owner's.
 constexpr const char* kReports =
@@ -129,7 +123,7 @@ CommandResult Lvm::call(const std::vector<std::string>& words,
   arguments.insert(arguments.end(), words.begin() + 1, words.end());
   CommandResult result = run_command(
       arguments, {stop_, [&](pid_t holder) { say_that_it_waits(words[0], holder); }}, environment);
-  spdlog::debug("{}: {}", printable(joined(words)), result.exit_status);
+  spdlog::debug("{}: {}", printable("lvm " + joined(words, " ")), result.exit_status);
   if (result.exit_status == 0) {
     const std::string remarks = reason_in_log(result.output) + reason_in_lines(result.errors);
     if (!remarks.empty()) spdlog::debug("LVM remarks: {}", printable(remarks));
@@ -277,7 +271,7 @@ void Lvm::run(const std::vector<std::string>& words, const std::string& next,
               const std::vector<std::string>& environment) const {
   const CommandResult result = call(words, environment);
   if (result.exit_status == 0) return;
-  const std::string happened = joined(words) + " failed: " + reason_of(result);
+  const std::string happened = "lvm " + joined(words, " ") + " failed: " + reason_of(result);
   check_root(happened);
   throw Error(MessageId::kLvmRefused, happened, next);
 }

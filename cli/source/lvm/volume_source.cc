@@ -8,6 +8,7 @@
 
 #include "cli/source/devices.h"
 #include "cli/source/dm/dm_source.h"
+#include "cli/source/dm/tables.h"
 #include "cli/source/places.h"
 #include "cli/source/source.h"
 #include "io/text.h"
@@ -252,15 +253,17 @@ void VolumeSource::check_layer() const {
   const std::string group = volume_.origin.dm_uuid().substr(0, 4 + 32);  // "LVM-", the group's
   for (const Holder& holder : at_number (*layer)().holders) {
     const auto table = read_dm_table(holder.device_number);
-    const bool is_thin = table && table->targets.size() == 1 && table->targets[0].type == "thin";
+    const bool over_thin = table && is_thin(*table);
     if (table && table->uuid.starts_with(volume_.origin.dm_uuid())) continue;
-    if (is_thin && (table->uuid.starts_with(group) || request_.merge.overrides.allow_shared_origin))
+    if (over_thin &&
+        (table->uuid.starts_with(group) || request_.merge.overrides.allow_shared_origin))
       continue;
-    throw Error(is_thin ? MessageId::kSharedOrigin : MessageId::kHeld,
+    throw Error(over_thin ? MessageId::kSharedOrigin : MessageId::kHeld,
                 "the origin " + origin_name() + " is in use by " + holder.name,
-                is_thin ? "LVM does not know that thin: take it down, or accept that it may change "
-                          "with --allow-shared-origin"
-                        : "take that device down first (lsblk shows the stack)");
+                over_thin
+                    ? "LVM does not know that thin: take it down, or accept that it may change "
+                      "with --allow-shared-origin"
+                    : "take that device down first (lsblk shows the stack)");
   }
 }
 

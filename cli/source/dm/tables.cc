@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+#include "cli/source/dm/tables.h"
+
+#include <charconv>
+
+namespace extmerge {
+
+namespace {
+
+// The arguments of a table that is one target of that type; none of another table.
+std::vector<std::string> arguments_of(const DmTable& table, const char* type) {
+  if (table.targets.size() != 1 || table.targets[0].type != type) return {};
+  return table.targets[0].arguments;
+}
+
+}  // namespace
+
+bool is_thin(const DmTable& table) {
+  return table.targets.size() == 1 && table.targets[0].type == "thin";
+}
+
+std::optional<ThinTable> thin_table(const DmTable& table) {
+  const std::vector<std::string> arguments = arguments_of(table, "thin");
+  if (arguments.size() < 2) return {};
+  const auto pool = parse_device_number(arguments[0]);
+  uint32_t id = 0;
+  const char* const end = arguments[1].data() + arguments[1].size();
+  const auto [stop, failure] = std::from_chars(arguments[1].data(), end, id);
+  if (!pool || failure != std::errc() || stop != end) return {};
+  ThinTable thin{*pool, static_cast<ThinId>(id), {}};
+  if (arguments.size() > 2) thin.origin = parse_device_number(arguments[2]);
+  return thin;
+}
+
+std::optional<PoolTable> pool_table(const DmTable& table) {
+  const std::vector<std::string> arguments = arguments_of(table, "thin-pool");
+  if (arguments.size() < 2) return {};
+  const auto metadata = parse_device_number(arguments[0]);
+  const auto data = parse_device_number(arguments[1]);
+  if (!metadata || !data) return {};
+  return PoolTable{*metadata, *data};
+}
+
+}  // namespace extmerge
