@@ -6,6 +6,7 @@
 
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,5 +24,8 @@ std::string shell_word(const std::string& text);
 
 // "k1, k2 and k3"; of more than five names the first three: "k1, k10, k100 and 147 more".
 std::string some_of(const std::vector<std::string>& names);
+
+// "1 block", "2 blocks".
+std::string plural(uint64_t count, const std::string& noun);
 
 }  // namespace extmerge

@@ -19,10 +19,6 @@ std::string line(const std::string& label, const std::string& value) {
   return text + printable(value) + "\n";
 }
 
-std::string plural(uint64_t count, const std::string& noun) {
-  return std::to_string(count) + " " + noun + (count == 1 ? "" : "s");
-}
-
 std::string id_text(ThinId id) { return "thin " + std::to_string(value(id)); }
 
 // "vg/snap (thin 3)", or only the id.
