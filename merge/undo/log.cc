@@ -31,8 +31,7 @@ Error damaged_log(const std::string& path, const std::string& why) {
 }
 
 Error in_the_way(const std::string& path) {
-  return Error(MessageId::kUndoLogInTheWay,
-               path + " exists, and is not an undo log that is still unused",
+  return Error(MessageId::kUndoLogInTheWay, path + " exists and is not an unused undo log",
                "name another file with --undo-log, or move that one away");
 }
 

@@ -139,7 +139,7 @@ MetadataHold::MetadataHold(ThinPool pool, SystemChanges& changes, Note note)
     }
     throw Error(
         MessageId::kUnfitPool,
-        "the pool " + pool_.name + " does not reserve a metadata snapshot: " + errno_text(failure),
+        "the pool " + pool_.name + " cannot reserve a metadata snapshot: " + errno_text(failure),
         "see the kernel's log (dmesg)");
   }
   try {
@@ -216,7 +216,7 @@ bool give_up_metadata_snapshot(SystemChanges& changes, const MetadataHold::Note&
     return reclaim_metadata_snapshot(changes, note);
   } catch (const Error& error) {
     if (error.id() != MessageId::kUnfitPool || find_recorded_pool(changes)) throw;
-    spdlog::warn("{}. If it is activated some day: dmsetup message {} 0 release_metadata_snap",
+    spdlog::warn("{}. If the pool is activated later: dmsetup message {} 0 release_metadata_snap",
                  printable(error.what()), printable(changes.pool));
   }
   forget_hold(changes, note);
