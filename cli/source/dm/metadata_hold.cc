@@ -26,8 +26,8 @@ Error held_by_another(const ThinPool& pool, MetadataBlock root) {
   return Error(MessageId::kMetadataSnapshotHeld,
                "the pool " + pool.name + " holds a metadata snapshot already (block " +
                    std::to_string(root.value()) + "), and it is not known to be extmerge's",
-               "if a program is using it, wait for that, or read that one with --metadata-snap; if "
-               "it was left behind, release it: " +
+               "if a program uses it, wait for that program, or read that snapshot with "
+               "--metadata-snap; if it was left behind, release it: " +
                    release_command(pool));
 }
 
