@@ -189,9 +189,8 @@ TEST_F(DiscardingSibling, ThatReadsTheOriginIsNamedBeforeTheMergeIsDone) {
   later({0, 4, 6, 7});
   users({{kOther, "vg/other"}});
   EXPECT_EQ(merge_failure(), MessageId::kSharedOrigin);
-  EXPECT_EQ(
-      words,
-      "vg/other discarded 2 blocks during the merge and shows the changed origin there");
+  EXPECT_EQ(words,
+            "vg/other discarded 2 blocks during the merge and shows the changed origin there");
   EXPECT_EQ(journal_state(), JournalState::kCopying);
   options.overrides.allow_shared_origin = true;
   expect_done();
