@@ -120,8 +120,8 @@ constexpr Conflict kConflicts[] = {
     {"ranges", "nosuffix", "the table counts data blocks"},
     {"ranges", "map", "the table is all that is printed"},
     {"json", "noheadings", "JSON has no headings"},
-    {"finish", "allow-stale", "what is removed must be what was merged"},
-    {"finish", "metadata-snap", "what is removed must be what was merged"},
+    {"finish", "allow-stale", "--finish removes only the state that was merged"},
+    {"finish", "metadata-snap", "--finish removes only the state that was merged"},
     {"progress", "progress-json", "they choose the same thing"},
     {"progress", "batch-mode", "batch mode shows no progress"},
     {"progress-json", "batch-mode", "batch mode shows no progress"},
@@ -139,8 +139,8 @@ void check_combinations(const Options& o) {
     refuse("--noheadings without --ranges: plan has no other table",
            "leave it out, or add --ranges");
   if (o.command == Command::kStatus && (o.map || o.exported) && o.source.empty() && !o.journal)
-    refuse(std::string("of which merge? --") + (o.map ? "map" : "export") + " is of one",
-           "name its journal or VG/SNAP; extmerge status lists the journals there are");
+    refuse(std::string("--") + (o.map ? "map" : "export") + " is for one merge, and none is named",
+           "name its journal or VG/SNAP; extmerge status lists the known journals");
   const unsigned on_output = (o.json ? 1u : 0u) + (o.map == "-" ? 1u : 0u) +
                              (o.exported && o.export_path == "-" ? 1u : 0u);
   if (on_output > 1)
@@ -155,7 +155,7 @@ void check_combinations(const Options& o) {
     refuse("--finish removes the snapshot, so it verifies in full",
            "leave out --verify, or --finish");
   if (o.command == Command::kVerify && o.merge.beyond_origin == BeyondOriginChoice::kExtend)
-    refuse("--beyond-origin=extend: verify changes nothing", "use refuse or drop");
+    refuse("--beyond-origin=extend is not for verify, which changes nothing", "use refuse or drop");
   if (o.undo_log && o.has("compare") && o.merge.pipeline.compare != CompareMode::kAlways)
     refuse("--undo-log saves what differs, so everything is compared",
            "leave out --compare, or --undo-log");
@@ -191,14 +191,15 @@ void check_journal_argument(Options& o, const std::vector<std::string>& argument
     refuse("'" + arguments[1] + "': one journal at a time", see_help(o.command));
   if (arguments.empty()) {
     if (o.command == Command::kStatus) return;
-    refuse("which merge? The journal is missing",
-           "give its path; extmerge status lists the journals there are");
+    refuse("the journal is missing: extmerge " + std::string(row_of(o.command).name) +
+               " is for one merge",
+           "give the path of its journal; extmerge status lists the known journals");
   }
   const std::string& argument = arguments.front();
   if (!is_path(argument)) {
     if (argument.find('/') == std::string::npos)
       refuse("'" + argument + "' is neither VG/SNAP nor the path of a journal",
-             "a path begins with / or ./ ; extmerge status lists the journals there are");
+             "a path begins with / or ./ ; extmerge status lists the known journals");
     o.source = argument;
     return;
   }
@@ -236,7 +237,7 @@ bool asks_for_json(const std::vector<std::string>& arguments) {
 Options parse_command_line(const std::vector<std::string>& arguments,
                            const std::function<void(Options&)>& configure) {
   if (arguments.empty())
-    refuse("which command?", "it is one of " + command_names() + "; see extmerge --help");
+    refuse("the command is missing", "it is one of " + command_names() + "; see extmerge --help");
   if (const auto text = text_instead(arguments)) return text_only(*text);
 
   const CommandRow& command = command_named(arguments.front());

@@ -48,7 +48,7 @@ void print_merge_report(const Options& options, const MergeReport& report,
   } catch (const Error& error) {
     throw Error(MessageId::kOutputFailed,
                 std::string("the merge is complete, only its report is lost: ") + error.what(),
-                "extmerge status " + shell_word(report.journal) + " tells what became of it");
+                "extmerge status " + shell_word(report.journal) + " shows the state of the merge");
   }
 }
 

@@ -47,7 +47,7 @@ Error wrong(const std::string& file, const std::string& why) {
 
 Error unusable(const std::string& file, const std::string& why) {
   return Error(MessageId::kUsage, "the configuration " + file + " cannot be used: " + why,
-               "put that right, or name another file in EXTMERGE_CONFIG (empty: none)");
+               "correct that, or name another file in EXTMERGE_CONFIG (empty: none)");
 }
 
 std::string read_all(const std::string& name, const FileDescriptor& file) {
@@ -104,7 +104,7 @@ void apply_configuration(Options& options, std::istream& file, const std::string
   Options checked;
   for (const po::option& option : found) {
     const OptionRow& row = *find_option(option.string_key);
-    if (checked.has(row.name)) throw wrong(name, std::string(row.name) + " is there twice");
+    if (checked.has(row.name)) throw wrong(name, std::string(row.name) + " is given twice");
     checked.given.push_back(row.name);
     try {
       row.apply(checked, option.value.front());
@@ -115,8 +115,7 @@ void apply_configuration(Options& options, std::istream& file, const std::string
       row.apply(options, option.value.front());
     }
   }
-  if (checked.log_level && !checked.log_file)
-    throw wrong(name, "there is a log-level and no log-file");
+  if (checked.log_level && !checked.log_file) throw wrong(name, "log-level needs a log-file");
 }
 
 std::string configuration_path() {

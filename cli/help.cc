@@ -15,7 +15,7 @@ constexpr size_t kTextColumn = 36;
 const char* heading(OptionGroup group) {
   switch (group) {
     case OptionGroup::kSource:
-      return "SOURCE, where it has no name:";
+      return "SOURCE without a name:";
     case OptionGroup::kPlan:
       return "Whether to start:";
     case OptionGroup::kJournal:

@@ -91,7 +91,7 @@ Error current_failure() {
   } catch (const std::system_error& error) {
     if (error.code() == std::errc::resource_unavailable_try_again)
       return no_threads(error.code().value());
-    const Error known = system_error("go on", "", error.code().value(), MessageId::kInternal);
+    const Error known = system_error("continue", "", error.code().value(), MessageId::kInternal);
     if (known.id() == MessageId::kInternal) return internal_error(error);
     return Error(known.id(), error.what(), known.next());
   } catch (const std::exception& error) {

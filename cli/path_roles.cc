@@ -254,7 +254,7 @@ class Parts {
     const std::string there = ours.facts.exists ? " is there already: it is " : " is ";
     throw Error(MessageId::kUsage, ours.name + ": " + ours.path + there + what,
                 what == kJournal ? "the two name one file; give each a file of its own"
-                                 : "name a file that does not exist; it is left alone");
+                                 : "name a file that does not exist; this one is left alone");
   }
 
   const Options& options_;

@@ -63,8 +63,9 @@ std::vector<Error> status_of_volume(const Options& options) {
                 "extmerge status lists those that are");
   const auto journal = Journal::open(*found->place.directory, found->place.name, false, false);
   if (!journal && (options.map || options.exported))
-    throw Error(MessageId::kNoJournal, "no merge of " + options.source + " has begun",
-                "extmerge plan --map draws what one would copy");
+    throw Error(
+        MessageId::kNoJournal, "no merge of " + options.source + " has begun",
+        "draw what a merge would copy: extmerge plan --map FILE " + shell_word(options.source));
   if (!journal) {
     print_report(
         options,

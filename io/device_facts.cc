@@ -124,7 +124,7 @@ Stack stack_of(const SystemRoot& root, const DeviceFacts& facts) {
   return stack;
 }
 
-bool contains(const std::vector<DeviceFacts::File>& files, const DeviceFacts::File& file) {
+bool contains_file(const std::vector<DeviceFacts::File>& files, const DeviceFacts::File& file) {
   return std::find(files.begin(), files.end(), file) != files.end();
 }
 
@@ -140,7 +140,7 @@ std::vector<uint64_t> loops_over(const SystemRoot& root, const Stack& stack,
         backing.device_number != 0 && (contains(stack.devices, backing.device_number) ||
                                        contains(partitions, backing.device_number));
     const bool over_file = backing.device_number == 0 && backing.inode != 0 &&
-                           contains(stack.files, {backing.file_system, backing.inode});
+                           contains_file(stack.files, {backing.file_system, backing.inode});
     if (over_device || over_file) loops.push_back(loop.device_number);
   }
   return loops;
@@ -159,7 +159,7 @@ void add_uses(const SystemRoot& root, const std::vector<uint64_t>& devices,
     struct stat status;
     if (::stat(path.c_str(), &status) != 0) continue;
     facts.is_swap |= S_ISBLK(status.st_mode) ? contains(devices, status.st_rdev)
-                                             : contains(files, {status.st_dev, status.st_ino});
+                                             : contains_file(files, {status.st_dev, status.st_ino});
   }
 }
 

@@ -44,7 +44,7 @@ Understanding understand(int error_number, MessageId otherwise) {
     case EROFS:
       return {MessageId::kReadOnly, "make it writable first"};
     default:
-      return {otherwise, "look at the kernel log (dmesg) for the device's own words"};
+      return {otherwise, "look at the kernel log (dmesg) for the device's own message"};
   }
 }
 

@@ -111,4 +111,8 @@ std::string some_of(const std::vector<std::string>& names) {
   return text;
 }
 
+std::string plural(uint64_t count, const std::string& noun) {
+  return std::to_string(count) + " " + noun + (count == 1 ? "" : "s");
+}
+
 }  // namespace extmerge

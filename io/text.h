@@ -32,4 +32,7 @@ std::string joined(const std::vector<std::string>& words, std::string_view separ
 // "k1, k2 and k3"; of more than five names the first three: "k1, k10, k100 and 147 more".
 std::string some_of(const std::vector<std::string>& names);
 
+// "1 block", "2 blocks".
+std::string plural(uint64_t count, const std::string& noun);
+
 }  // namespace extmerge

@@ -124,10 +124,11 @@ std::string advice(const IoFailure& failure) {
       return "it became read-only while in use (blockdev --getro): find out who reloaded it, "
              "then run the same command again";
     case EINVAL:
-      return "it wants a larger alignment than it reports: look at the kernel log (dmesg)";
+      return "it needs a larger alignment than it reports: look at the kernel log (dmesg)";
     default:
-      return "look at the kernel log (dmesg) for the device's own words, and run the same command "
-             "again once it is well";
+      return "look at the kernel log (dmesg) for the device's own message, and run the same "
+             "command "
+             "again once the device works";
   }
 }
 

@@ -8,6 +8,7 @@
 
 #include "io/buffer.h"
 #include "io/identity.h"
+#include "io/text.h"
 #include "io/transfer.h"
 #include "merge/container.h"
 #include "merge/journal/sample.h"
@@ -119,10 +120,10 @@ JournalDecision Merger::decide_journal(State& state, Journal* journal, const Mer
   if (changed == 0) return decision;
   return {false, Error(MessageId::kSharedOrigin,
                        "thin id " + std::to_string(value(wanted.thin_id)) + " was changed in " +
-                           std::to_string(changed) + " blocks when thin id " +
+                           plural(changed, "block") + " when thin id " +
                            std::to_string(value(journal->record().thin_id)) + " was merged into " +
-                           wanted.origin.path + ": the result would be neither of the two",
-                       "to have what it shows now, --allow-shared-origin")};
+                           wanted.origin.path + ": merging it now would give the state of neither",
+                       "to merge the state that it shows now: --allow-shared-origin")};
 }
 
 // Only the copy that was frozen for the merge can prove it: a thin that was merged itself is
@@ -225,9 +226,10 @@ std::unique_ptr<Journal> Merger::begin_or_go_on(State& state, BlockDevice& origi
   if (begun.digest != wanted.digest) {
     // The old plan, as asked for: what was counted for the new one is not true of it.
     if (!job_.origin.holders.empty() && !options_.overrides.allow_shared_origin) {
-      throw Error(MessageId::kSharedOrigin,
-                  "thins use the origin, and what the old plan would change in them is not known",
-                  "take them down, or accept that they change with --allow-shared-origin");
+      throw Error(
+          MessageId::kSharedOrigin,
+          "thins use the origin, and it is not known what the old plan would change in them",
+          "take them down, or accept that they change with --allow-shared-origin");
     }
     report.plan.summary = {};
     report.plan.summary.mapped_blocks = begun.mapped_blocks;
@@ -271,12 +273,13 @@ void Merger::refuse_unmerged(Journal& journal, State& state, BlockDevice& origin
   if (!difference) return;
   throw Error(MessageId::kSampleDiffers,
               "the origin " + job_.origin.path + " does not hold at byte " +
-                  std::to_string(difference->value()) + " what " + job_.journal.path +
-                  " says was merged there",
+                  std::to_string(difference->value()) + " the data that " + job_.journal.path +
+                  " records as merged",
               std::string("the origin was written to or replaced since, ") +
-                  (is_moved ? "or the thin was, " : "") + "or the journal is not its own" +
-                  (is_certain ? "" : " (of a copy of it: name another file with --journal)") +
-                  "; extmerge merge --restart begins anew");
+                  (is_moved ? "or the thin was, " : "") +
+                  "or the journal belongs to another origin" +
+                  (is_certain ? "" : " (to a copy of this one: name another file with --journal)") +
+                  "; to restart from the beginning: extmerge merge --restart");
 }
 
 void Merger::grow_origin(const Journal& journal, BlockDevice& origin) {

@@ -127,7 +127,7 @@ constexpr Trailer kTails[] = {
 
 std::string convert(const char* qemu, const std::string& path) {
   return std::string("convert it (qemu-img convert -f ") + qemu + " -O raw " + path +
-         " NEW) or attach it (qemu-nbd), and name that";
+         " NEW) or attach it (qemu-nbd), and name the result";
 }
 
 std::string cure_of(const Format& format, const std::string& path) {
@@ -175,7 +175,7 @@ Error container_refused(const Container& container, const std::string& role,
   return Error(MessageId::kContainer,
                "the " + role + " " + path + " holds " + container.format +
                    ", not the raw contents of a disk",
-               container.cure + "; if these very bytes are the disk, --allow-container");
+               container.cure + "; if the disk itself holds these bytes, add --allow-container");
 }
 
 }  // namespace extmerge

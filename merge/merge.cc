@@ -24,7 +24,8 @@ Error with_way_back(const Error& error, const Job& job, const std::string& journ
   if (error.exit_status() == 4 || error.exit_status() == 8 || error.id() == MessageId::kPoolFull)
     return error;
   if (!job.can_be_resumed) {
-    return Error(error.id(), error.what(), error.next() + "; the same command begins anew");
+    return Error(error.id(), error.what(),
+                 error.next() + "; the same command restarts from the beginning");
   }
   return Error(error.id(), error.what(),
                error.next() + "; the merge can be resumed: extmerge resume " + journal);

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "io/text.h"
 #include "merge/preflight.h"
 
 namespace extmerge {
@@ -12,7 +13,7 @@ namespace {
 // What is worth a note about a sibling, else nothing.
 std::string note_about(const Sibling& sibling, const Overrides& overrides) {
   const std::string id = "thin id " + std::to_string(value(sibling.id));
-  const std::string blocks = std::to_string(sibling.harmed_blocks) + " blocks";
+  const std::string blocks = plural(sibling.harmed_blocks, "block");
   if (sibling.certain) {
     // A harmed one is a refusal, unless that was overridden.
     if (sibling.harmed_blocks == 0 || !overrides.allow_shared_origin) return {};
@@ -40,7 +41,7 @@ void add_sibling_notes(std::vector<std::string>& notes, const PlanFacts& facts,
   }
   if (more == 0) return;
   const bool certain = facts.siblings.front().certain;  // all of them, or none
-  const std::string thins = std::to_string(more) + (more == 1 ? " more thin" : " more thins");
+  const std::string thins = plural(more, "more thin");
   if (certain) {
     notes.push_back(thins + (more == 1 ? " reads" : " read") + " this origin and " +
                     (more == 1 ? "changes" : "change") + ", as accepted");
@@ -56,7 +57,9 @@ void add_end_notes(std::vector<std::string>& notes, const PlanFacts& facts, cons
   const PlanSummary& summary = facts.summary;
   const auto bytes = [](Bytes b) { return std::to_string(b.value()) + " bytes"; };
   if (!job.thin_size) {
-    notes.push_back("the thin's size is not known: nothing was clipped at its end (--thin-size)");
+    notes.push_back(
+        "the thin's size is not known, so data past its end is merged too; set it with "
+        "--thin-size");
   } else if (*job.thin_size < job.origin.size) {
     notes.push_back("the thin ends before the origin: the last " +
                     bytes(job.origin.size - *job.thin_size) + " of the origin stay as they are");
@@ -86,8 +89,9 @@ void add_place_notes(std::vector<std::string>& notes, const Job& job) {
   add_place("the journal ", job.journal);
   if (job.undo_log) add_place("the undo log ", *job.undo_log);
   if (job.journal.is_volatile) {
-    notes.push_back("the journal " + job.journal.path +
-                    " is on a file system in memory: after a power cut the merge begins anew");
+    notes.push_back(
+        "the journal " + job.journal.path +
+        " is on a file system in memory: after a power cut the merge restarts from the beginning");
   }
 }
 
@@ -103,22 +107,23 @@ std::vector<std::string> notes_for(const PlanFacts& facts, const Job& job,
         "the metadata snapshot is not known");
   }
   if (facts.device_changed && overrides.allow_stale) {
-    notes.push_back("the thin has changed since the metadata snapshot; going on, as asked");
+    notes.push_back("the thin has changed since the metadata snapshot; continuing, as asked");
   }
   for (const std::string& writer : job.origin_writers) {
-    notes.push_back(writer + " has the origin open for writing, which nothing prevents: stop it");
+    notes.push_back(writer +
+                    " has the origin open for writing, and extmerge cannot prevent that: stop it");
   }
   for (const ThinHolder& thin : job.origin_thins) {
     if (thin.of_this_pool && thin.id == job.thin_id && !thin.read_only && !job.will_be_frozen) {
       notes.push_back(thin.name +
-                      " is the thin to be merged, active and writable: what is written to "
+                      ", the thin to be merged, is active and writable: data written to "
                       "it during the merge may or may not be merged");
     }
   }
   if (job.will_be_frozen) {
     notes.push_back(
-        "the thin is in use: what is said here is of this moment, and a merge freezes "
-        "its state first");
+        "the thin is in use: this plan shows its present state, and a merge freezes "
+        "the state first");
   }
   add_sibling_notes(notes, facts, overrides);
   add_place_notes(notes, job);

@@ -103,8 +103,8 @@ void Merger::plan_journal(State& state, PlanReport& report) {
   const bool replaces_done = journal && journal->state() == JournalState::kDone &&
                              !decision.refusal && undo_log_exists(journal.get());
   if (replaces_done) {
-    report.notes.push_back("the merge before can be undone now, with " +
-                           journal->record().undo_log + ", and no longer when this one begins");
+    report.notes.push_back("the previous merge can be undone with " + journal->record().undo_log +
+                           " only until this merge begins");
   }
 }
 
@@ -134,7 +134,7 @@ void Merger::draw_map(State& state, PlanReport& plan) const {
   });
   if (failed) failure = failed;
   if (failure) {
-    plan.notes.push_back("some of it could not be compared for the picture: " +
+    plan.notes.push_back("a part of the plan could not be compared for the picture: " +
                          std::string(failure->what()));
   }
   plan.map = std::move(map);

@@ -304,13 +304,13 @@ Refusal check_siblings(const PlanFacts& facts, const Overrides& overrides) {
     if (++count > kMostNamed) continue;
     harmed += (harmed.empty() ? "" : ", ") + sibling.name + " (" +
               (sibling.unreadable ? "its mappings are not known"
-                                  : std::to_string(sibling.harmed_blocks) + " blocks") +
+                                  : plural(sibling.harmed_blocks, "block")) +
               ")";
   }
   if (harmed.empty()) return {};
   if (count > kMostNamed) harmed += " and " + std::to_string(count - kMostNamed) + " more";
   return Error(MessageId::kSharedOrigin,
-               "what other volumes read from the same origin would change: " + harmed,
+               "other volumes read this origin and would change: " + harmed,
                "merge or remove them first, or accept that they change with "
                "--allow-shared-origin");
 }
@@ -341,10 +341,9 @@ Refusal check_holders(const PlanFacts& facts, const Job& job, const Overrides& o
           next);
     }
     if (sibling->harmed_blocks > 0 && !sibling->certain) {
-      return Error(
-          MessageId::kSharedOrigin,
-          which + ", which would change in " + std::to_string(sibling->harmed_blocks) + " blocks",
-          next);
+      return Error(MessageId::kSharedOrigin,
+                   which + ", which would change in " + plural(sibling->harmed_blocks, "block"),
+                   next);
     }
   }
   return {};

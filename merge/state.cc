@@ -119,9 +119,10 @@ State::Freshness State::compare_with_live(MetadataBlock root) {
 
 Error State::busy() const {
   return Error(MessageId::kMetadataBusy,
-               "the pool commits its metadata all the time: whether thin id " +
-                   std::to_string(value(device_.id)) + " has changed cannot be told",
-               "run the same command again when the pool is less busy; --allow-stale does not ask");
+               "the pool commits its metadata too often to tell whether thin id " +
+                   std::to_string(value(device_.id)) + " has changed",
+               "run the same command again when the pool is less busy, or skip this check with "
+               "--allow-stale");
 }
 
 void State::check_still_held() {
@@ -138,7 +139,7 @@ void State::check_still_held() {
   throw Error(
       MessageId::kMetadataSnapshotGone,
       "the metadata snapshot in " + reader_.device().name() +
-          " was released or reserved anew while it was read",
+          " was released, or reserved again, while it was read",
       "make sure nothing else uses the pool's metadata snapshot, and run the command again");
 }
 

@@ -23,14 +23,15 @@ std::optional<Error> not_there(const State& state, const Job& job, const MergeRe
   if (!is_same_identity(job.metadata.identity, record.metadata.identity) ||
       !is_same_identity(job.data.identity, record.data.identity)) {
     return Error(MessageId::kOtherSource,
-                 job.metadata.path + " and " + job.data.path + " are another pool's now",
+                 job.metadata.path + " and " + job.data.path + " belong to another pool now",
                  "make the pool's own devices available under these paths");
   }
   if (device.id == record.thin_id && device.creation_time == record.creation_time &&
       device.transaction_id == record.transaction_id)
     return {};
   return Error(MessageId::kThinIdAbsent,
-               "thin id " + std::to_string(value(record.thin_id)) + " is another thin now", "");
+               "thin id " + std::to_string(value(record.thin_id)) + " belongs to another thin now",
+               "");
 }
 
 }  // namespace
@@ -59,11 +60,12 @@ void Merger::refuse_to_lose_undo() const {
     return;  // its header cannot be read either: nobody knows of an undo log
   }
   if (!journal || !is_under_way(journal->state()) || !undo_log_exists(journal.get())) return;
-  throw Error(MessageId::kUndoFirst,
-              "the plan in " + journal->path() + " is damaged, and it has the undo log " +
-                  journal->record().undo_log + ", which would be lost",
-              "restore the journal from a copy; to begin anew without the way back, move the undo "
-              "log away, with its file system mounted (an empty folder proves nothing)");
+  throw Error(
+      MessageId::kUndoFirst,
+      "the plan in " + journal->path() + " is damaged, and it has the undo log " +
+          journal->record().undo_log + ", which would be lost",
+      "restore the journal from a copy; to give up the undo and restart from the beginning, move "
+      "the undo log away while its file system is mounted (an empty folder proves nothing)");
 }
 
 std::unique_ptr<UndoLog> Merger::open_undo_log(Journal& journal) {
@@ -71,9 +73,10 @@ std::unique_ptr<UndoLog> Merger::open_undo_log(Journal& journal) {
   if (path.empty()) return nullptr;
   const JournalPlace place = job_.custody->undo_log_at(path);
   if (!place.directory) {
-    throw Error(MessageId::kNoUndoLog, "the undo log " + path + " is missing",
-                "bring it back to where it was; without it this merge cannot go on, since it could "
-                "not be undone");
+    throw Error(
+        MessageId::kNoUndoLog, "the undo log " + path + " is missing",
+        "bring it back to where it was; the merge does not continue without it, since it could "
+        "not be undone");
   }
   const JournalProgress& progress = journal.progress();
   return UndoLog::open(*place.directory, place.name, journal.nonce(), progress.undo_log_bytes,
@@ -144,11 +147,11 @@ void Merger::refuse_undo(Journal& journal) {
   }
   if (gone && !overrides.allow_removed_snapshot) {
     throw Error(MessageId::kSnapshotGone,
-                "the snapshot that was merged is not to be found, so what it showed is nowhere "
-                "but on the origin: " +
+                "the snapshot that was merged is missing, so the origin holds the only copy of its "
+                "state: " +
                     std::string(gone->what()),
                 (gone->next().empty() ? "look for it in the pool" : gone->next()) +
-                    "; to give that state up, --allow-removed-snapshot");
+                    "; to give that state up: --allow-removed-snapshot");
   }
   const auto users = job_.origin_users.value_or(std::vector<OriginUser>{});
   PlanFacts facts;
@@ -185,8 +188,8 @@ void Merger::refuse_other_origin(const Journal& journal) {
   refuse_any(refuse_origin(job_));
   if (is_same_identity(job_.origin.identity, journal.record().origin.identity)) return;
   throw Error(MessageId::kOtherSource,
-              job_.origin.path + " is not the origin that " + journal.path() + " is about",
-              "make that one available under this path");
+              job_.origin.path + " is not the origin of the merge in " + journal.path(),
+              "make that origin available under this path");
 }
 
 void Merger::refuse_other_size(const Journal& journal) const {
@@ -196,8 +199,9 @@ void Merger::refuse_other_size(const Journal& journal) const {
   if (size != record.origin_size_after && !(may_be_cut && size == record.origin_size_before)) {
     throw Error(MessageId::kSizeChanged,
                 "the origin " + job_.origin.path + " has " + std::to_string(size.value()) +
-                    " bytes, the merge left " + std::to_string(record.origin_size_after.value()),
-                "make it as long as it was");
+                    " bytes, but the merge left " +
+                    std::to_string(record.origin_size_after.value()),
+                "resize it to " + std::to_string(record.origin_size_after.value()) + " bytes");
   }
 }
 
@@ -253,7 +257,7 @@ UndoReport Merger::undo(const ConfirmUndo& confirm, const Notice& notice) {
   if (record.undo_log.empty()) {
     throw Error(MessageId::kNoUndoLog,
                 "the merge in " + journal->path() + " was begun without an undo log",
-                "nobody knows what the origin held before; merge --undo-log saves it");
+                "the old contents of the origin were not saved; only merge --undo-log saves them");
   }
 
   // The origin, and whether it is the one that was merged into.
@@ -292,7 +296,7 @@ UndoReport Merger::undo(const ConfirmUndo& confirm, const Notice& notice) {
   report.origin_bytes = origin->size();
   report.seconds = seconds_since(started);
   if (notice) {
-    notice("what was saved is in " + record.undo_log + " still; it is not needed any more");
+    notice("the undo log " + record.undo_log + " is still there; it is not needed any more");
   }
   return report;
 }

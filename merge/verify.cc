@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "io/text.h"
 #include "io/transfer.h"
 #include "merge/journal/sample.h"
 #include "merge/merge.h"
@@ -16,7 +17,7 @@ namespace {
 Error changed_source(const MergeRecord& record) {
   return Error(MessageId::kStale,
                "thin id " + std::to_string(value(record.thin_id)) +
-                   " was written to during the merge: what was copied may be a mixture",
+                   " was written to during the merge: the copy may mix old and new data",
                "keep the thin still, reserve the metadata snapshot again and merge with --restart");
 }
 
@@ -93,9 +94,10 @@ void Merger::refuse_new_users(const PlanReport& plan) {
         plan.siblings.begin(), plan.siblings.end(),
         [&](const Sibling& sibling) { return sibling.id == user.id && sibling.name == user.name; });
     if (planned_for || options_.overrides.allow_shared_origin) continue;
-    throw Error(MessageId::kSharedOrigin,
-                user.name + " has come to read the origin " + job_.origin.path + " meanwhile",
-                "remove it, or run the same command again, which looks whether it would change");
+    throw Error(
+        MessageId::kSharedOrigin,
+        user.name + " began to read the origin " + job_.origin.path + " after the plan was made",
+        "remove it, or run the same command again, which checks whether it would change");
   }
   PlanFacts facts;
   facts.siblings = plan.siblings;
@@ -160,8 +162,8 @@ void Merger::refuse_newly_harmed(const Sibling& sibling, State& now, Journal& jo
   const std::string name =
       sibling.name.empty() ? "thin id " + std::to_string(value(sibling.id)) : sibling.name;
   throw Error(MessageId::kSharedOrigin,
-              name + " discarded " + std::to_string(harmed) +
-                  " blocks during the merge and shows the origin there, which has changed",
+              name + " discarded " + plural(harmed, "block") +
+                  " during the merge and shows the changed origin there",
               "remove it, or accept that it changed with --allow-shared-origin");
 }
 
@@ -176,9 +178,8 @@ void Merger::refuse_changed_source(State& state, const MergeRecord& record,
   if (freshness == State::Freshness::kChanged) throw changed_source(record);
   if (plan.live_tree_unreadable) return;
   throw Error(MessageId::kStale,
-              "the pool's metadata can no longer be read: whether thin id " +
-                  std::to_string(value(record.thin_id)) +
-                  " was written to during the merge is not known",
+              "the pool's metadata can no longer be read, so it is not known whether thin id " +
+                  std::to_string(value(record.thin_id)) + " was written to during the merge",
               "keep the thin still, reserve the metadata snapshot again and merge with --restart");
 }
 

@@ -33,12 +33,12 @@ end
 
 complete --command extmerge --no-files
 complete --command extmerge --condition 'not __extmerge_command >/dev/null' --arguments 'plan\t"show what a merge would copy"
-merge\t"copy what the thin has of its own into its origin"
-resume\t"go on with an unfinished merge"
+merge\t"merge a thin into its external origin"
+resume\t"resume an unfinished merge"
 verify\t"compare the origin with the thin"
 status\t"show how far a merge is"
 undo\t"put back what a merge overwrote"
-abort\t"give an unfinished merge up"
+abort\t"give up an unfinished merge"
 help\t"how to use a command"'
 complete --command extmerge --condition 'string match --quiet -- "-*" (commandline --current-token)' --arguments '(__extmerge_options)'
 complete --command extmerge --condition 'contains -- (__extmerge_command) plan merge verify resume status undo abort' --arguments '(__extmerge_volumes)'

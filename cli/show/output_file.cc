@@ -58,7 +58,7 @@ bool OutputFile::is_replacing() const {
   const Error in_the_way(
       MessageId::kUsage,
       option_ + ": " + path_ + " is there already and was not made by this option",
-      "name a file that does not exist; it is left alone");
+      "name a file that does not exist; this one is left alone");
   struct stat status {};
   if (::lstat(path_.c_str(), &status) != 0) {
     if (errno == ENOENT) return false;

@@ -19,10 +19,6 @@ std::string line(const std::string& label, const std::string& value) {
   return text + printable(value) + "\n";
 }
 
-std::string plural(uint64_t count, const std::string& noun) {
-  return std::to_string(count) + " " + noun + (count == 1 ? "" : "s");
-}
-
 std::string id_text(ThinId id) { return "thin " + std::to_string(value(id)); }
 
 // "vg/snap (thin 3)", or only the id.
@@ -128,7 +124,8 @@ std::string plan_text(const PlanReport& report, const DeviceNames& names, const 
     if (shares.unknown > Bytes(0)) text += line("not compared", size(shares.unknown));
   }
   if (report.resumable_from)
-    text += line("done already", size(*report.resumable_from) + ", a merge would go on from there");
+    text +=
+        line("done already", size(*report.resumable_from) + ", a merge would continue from there");
   text += line("plan", to_string(sum.digest));
   for (const std::string& note : report.notes) text += line("note", note);
   if (report.refusals.empty())
@@ -308,8 +305,8 @@ Error difference_error(const VerifyReport& report, const DeviceNames& names) {
                    std::to_string(result.bytes_compared.value()) + " bytes of the origin " +
                    origin_text(names) + " differ from " + thin_text(report.plan.thin_id, names) +
                    ", the first at byte " + std::to_string(result.first_difference->value()),
-               "before a merge that is to be expected; after one, something else has written to "
-               "the origin or to the thin");
+               "before a merge this is expected; after one, another program has written to the "
+               "origin or to the thin");
 }
 
 }  // namespace extmerge

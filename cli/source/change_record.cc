@@ -143,9 +143,10 @@ std::optional<SystemChanges> read_changes(DurableDirectory& directory,
     }
   } catch (const Json::exception&) {
   }
-  throw Error(MessageId::kDamagedJournal, path + " is damaged",
-              "it says what a merge has changed beside the origin (a freeze, tags); look at lvs -a "
-              "-o +tags, put that right by hand, and remove the file");
+  throw Error(
+      MessageId::kDamagedJournal, path + " is damaged",
+      "the file records what a merge has changed beside the origin (a freeze, tags): look at "
+      "lvs -a -o +tags, undo these changes by hand, and remove the file");
 }
 
 void write_changes(DurableDirectory& directory, const std::string& journal_name,

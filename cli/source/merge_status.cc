@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "cli/source/devices.h"
+#include "cli/source/places.h"
 
 namespace extmerge {
 

@@ -65,9 +65,9 @@ std::unique_ptr<Source> open_present(const Request& request) {
       if (!found || found->changes.freeze.empty()) throw;
       const std::string frozen = present_name(request, found->changes);
       throw Error(error.id(), error.what(),
-                  "a merge of it is unfinished, and frozen in " + frozen + ": extmerge resume " +
-                      request.source + ", or, if it had not begun to copy, extmerge merge " +
-                      frozen);
+                  "a merge of it is unfinished, and its state is frozen in " + frozen +
+                      ": extmerge resume " + request.source +
+                      ", or, if the merge had not begun to copy, extmerge merge " + frozen);
     }
   }
   if (!of_record) return std::make_unique<PlainSource>(request);

@@ -87,7 +87,8 @@ std::string absolute_path(const std::string& path) {
   const fs::path absolute = fs::absolute(path, error);
   if (error)
     throw Error(MessageId::kNotFound,
-                "cannot tell where " + path + " is: the working directory: " + error.message(),
+                "the path " + path +
+                    " is relative, and the working directory is unknown: " + error.message(),
                 "change to a directory that exists, or give an absolute path");
   return absolute.string();
 }

@@ -32,7 +32,7 @@ std::shared_ptr<BlockDevice> Source::open(const DeviceFacts& facts, OpenMode mod
   spdlog::debug("opened {}", facts.path);
   if (!device->is_direct() && told_.insert(facts.path).second)
     spdlog::warn(
-        "{} goes through the page cache: its file system, or where it ends, "
+        "{} is used through the page cache: its file system, or its size, "
         "does not allow direct I/O",
         printable(facts.path));
   return device;

@@ -73,9 +73,9 @@ void Checkpoints::carry_out(const JournalProgress& progress) {
   if (const int error_number = origin_.flush(); error_number != 0) {
     throw Error(MessageId::kFlushFailed,
                 "cannot flush " + origin_.name() + ": " + errno_text(error_number),
-                "it may have lost what was written since the last checkpoint: look at the kernel "
-                "log (dmesg), and once the device is well run the same command again; it begins "
-                "at that checkpoint");
+                "it may have lost the writes since the last checkpoint: look at the kernel log "
+                "(dmesg), repair the device, and run the same command again; it continues at "
+                "that checkpoint");
   }
   sink_.record(progress);
   progress_.durable_bytes = progress.position.value();

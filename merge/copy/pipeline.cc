@@ -47,7 +47,7 @@ class Copy {
     if (pieces_.failure()) std::rethrow_exception(pieces_.failure());
     if (pieces_.stopped()) {
       throw stopped("copied and recorded", reached_.position, progress_,
-                    "run the same command again to carry on from there");
+                    "run the same command again to continue from there");
     }
     return reached_;
   }
@@ -124,7 +124,7 @@ class Comparison {
     if (pieces_.failure()) std::rethrow_exception(pieces_.failure());
     if (pieces_.stopped()) {
       throw stopped("compared", start_ + result_.bytes_compared, progress_,
-                    "run the same command again; comparing begins anew");
+                    "run the same command again; the comparison restarts from the beginning");
     }
     return result_;
   }

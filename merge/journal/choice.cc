@@ -61,14 +61,14 @@ Refusal refuse_other_devices(const Journal& journal, const MergeRecord& wanted,
                  "the origin " + wanted.origin.path + " has " + std::to_string(size.value()) +
                      " bytes, the merge began with " +
                      std::to_string(begun.origin_size_before.value()),
-                 "make sure it is the same origin; --restart begins anew");
+                 "make sure it is the same origin, then restart from the beginning with --restart");
   }
   if (wanted.logical_block_size > begun.logical_block_size) {
     return Error(MessageId::kSizeChanged,
                  "the origin " + wanted.origin.path + " now has logical blocks of " +
                      std::to_string(wanted.logical_block_size.value()) +
                      " bytes, more than when the merge began",
-                 "attach it as it was; --restart begins anew");
+                 "attach it as it was, or restart from the beginning with --restart");
   }
   return {};
 }
@@ -82,8 +82,9 @@ JournalDecision decide_unfinished(const Journal& journal, const MergeRecord& wan
                   "the unfinished merge in " + journal.path() + " has the undo log " +
                       begun.undo_log + ", which would be lost",
                   "extmerge undo " + journal.path() +
-                      " puts the origin back; to begin anew without the way back, move that file "
-                      "away, with its file system mounted (an empty folder proves nothing)");
+                      " puts the origin back; to give that up and restart from the beginning, move "
+                      "the undo log away while its file system is mounted (an empty folder proves "
+                      "nothing)");
   }
   if (const Refusal refusal = refuse_other_devices(journal, wanted, wishes))
     return {false, *refusal};
@@ -93,14 +94,15 @@ JournalDecision decide_unfinished(const Journal& journal, const MergeRecord& wan
     const bool other_limits =
         begun.plan_end != wanted.plan_end || begun.block_size != wanted.block_size;
     return refuse(MessageId::kStale,
-                  other_limits ? "the unfinished merge in " + journal.path() +
-                                     " has another end (--thin-size, --beyond-origin) than this one"
-                               : thin_text(begun) + " has changed since the unfinished merge in " +
-                                     journal.path() + " was planned",
+                  other_limits
+                      ? "the unfinished merge in " + journal.path() +
+                            " ends at another byte than this one (--thin-size, --beyond-origin)"
+                      : thin_text(begun) + " has changed since the unfinished merge in " +
+                            journal.path() + " was planned",
                   other_limits ? "use the same options, or extmerge resume " + journal.path() +
-                                     ", or begin anew with --restart"
-                               : "begin anew with --restart, or finish the old plan with extmerge "
-                                 "resume --allow-stale " +
+                                     ", or restart from the beginning with --restart"
+                               : "restart from the beginning with --restart, or finish the old "
+                                 "plan: extmerge resume --allow-stale " +
                                      journal.path());
   }
   if (wishes.undo_log && *wishes.undo_log != begun.undo_log) {
@@ -108,7 +110,7 @@ JournalDecision decide_unfinished(const Journal& journal, const MergeRecord& wan
         begun.undo_log.empty() ? "without an undo log" : "with the undo log " + begun.undo_log;
     return refuse(MessageId::kUndoLogInTheWay,
                   "the unfinished merge in " + journal.path() + " was begun " + with,
-                  "leave out --undo-log, or begin anew with --restart");
+                  "leave out --undo-log, or restart from the beginning with --restart");
   }
   return {true, {}};
 }
@@ -149,7 +151,7 @@ JournalDecision decide(const Journal* journal, const MergeRecord& wanted,
     return decide_unfinished(*journal, wanted, wishes);
   if (journal->state() == JournalState::kUndoing) {
     return refuse(MessageId::kUndoFirst, "the merge in " + journal->path() + " is being undone",
-                  "finish that: extmerge undo " + journal->path());
+                  "finish the undo: extmerge undo " + journal->path());
   }
   if (journal->state() == JournalState::kUndone) {
     if (!wishes.must_resume) return {};
@@ -174,9 +176,8 @@ JournalDecision decide(const Journal* journal, const MergeRecord& wanted,
         MessageId::kOriginChanged,
         "the origin " + wanted.origin.path +
             " was written to since the last merge into it was done",
-        "find out who wrote to it, and compare the two (extmerge verify); merging puts the "
-        "snapshot's blocks over what was written since, which is lost then; only if that is "
-        "wanted, --again");
+        "find out who wrote to it, and compare the two (extmerge verify); --again puts the "
+        "snapshot's blocks over the newer data, which is lost then");
   }
   return {};
 }

@@ -183,8 +183,8 @@ bool describe_the_same(const JournalHeader& a, JournalHeader b) {
 
 Error damaged_journal(const std::string& path, const std::string& why) {
   return Error(MessageId::kDamagedJournal, "the journal " + path + " is damaged: " + why,
-               "nothing of it was believed; as long as nobody has written to the snapshot or the "
-               "origin since, a merge with --restart begins anew and loses only time");
+               "nothing in it was used; if nobody has written to the snapshot or the origin since, "
+               "a merge with --restart starts over and loses only time");
 }
 
 std::optional<std::string> find_implausible(const JournalHeader& header) {

@@ -228,8 +228,8 @@ void Journal::Impl::write_next_header(JournalHeader& next) {
 void Journal::Impl::begin_record() {
   if (in_doubt_)
     throw Error(MessageId::kJournalIo,
-                "cannot write to the journal " + path_ + ": that has failed before",
-                "see the kernel's log, mend the file system, and resume");
+                "cannot write to the journal " + path_ + ": an earlier write to it has failed",
+                "see the kernel's log, repair the file system, and resume the merge");
   in_doubt_ = true;
 }
 
@@ -325,10 +325,10 @@ void Journal::check_undo_log_is_known() const {
     return;
   throw Error(MessageId::kDamagedJournal,
               "the journal " + path() +
-                  " has lost its progress, and so how much there should be in the undo log " +
+                  " has lost its progress, and with it the expected length of the undo log " +
                   record().undo_log,
-              "restore the journal from a copy; to begin anew without the way back, move the undo "
-              "log away and merge with --restart");
+              "restore the journal from a copy; to give up the undo and restart from the "
+              "beginning, move the undo log away and merge with --restart");
 }
 
 const std::string& Journal::path() const { return impl_->path(); }

@@ -26,13 +26,13 @@ constexpr size_t kMostOfARange = 1 << 20;
 constexpr Bytes kFirstRecord{kUndoHeaderSize};
 
 Error damaged_log(const std::string& path, const std::string& why) {
-  return Error(MessageId::kDamagedUndoLog, "the undo log " + path + " is damaged: " + why,
-               "nothing of it was put back; restore the file from a copy, or keep what is merged");
+  return Error(
+      MessageId::kDamagedUndoLog, "the undo log " + path + " is damaged: " + why,
+      "nothing was put back from it; restore the file from a copy, or keep the merged data");
 }
 
 Error in_the_way(const std::string& path) {
-  return Error(MessageId::kUndoLogInTheWay,
-               path + " exists, and is not an undo log in which nothing was saved",
+  return Error(MessageId::kUndoLogInTheWay, path + " exists and is not an unused undo log",
                "name another file with --undo-log, or move that one away");
 }
 
@@ -102,7 +102,7 @@ std::unique_ptr<DurableFile> open_undo_log(DurableDirectory& directory, const st
   auto file = directory.open(name, writable);
   if (file) return file;
   throw Error(MessageId::kNoUndoLog, "the undo log " + path_in(directory, name) + " is missing",
-              "bring it back to where it was: without it nobody knows what the origin held before");
+              "bring it back to where it was: it alone has the old contents of the origin");
 }
 
 uint64_t undo_log_owner(const std::string& origin_identity) { return hash_of(origin_identity); }
@@ -319,7 +319,7 @@ bool UndoLogReader::end(const std::string& why) const {
                                  std::to_string(durable_.value()) + " that were durable");
   if (goes_on_later())
     throw damaged_log(path_, why + " at byte " + std::to_string(at_.value()) +
-                                 ", and what comes after it says that it was durable");
+                                 ", and a later record says that it was durable");
   return false;
 }
 
@@ -365,15 +365,15 @@ bool UndoLogReader::next(UndoRecord& record, What what) {
   if (!read_exactly(at_, head) || !part_is_intact(head)) return end("a record is damaged");
   uint64_t saved = 0;
   if (!take_ranges(head, record, saved) || saved != disk.saved_bytes.get())
-    return end("a record is impossible");
+    return end("a record has impossible values");
   const Bytes bytes_at = at_ + Bytes(head.size());
   const Bytes next(to_next_page((bytes_at + Bytes(saved)).value()));
-  if (next > size_) return end("it ends in a record");
+  if (next > size_) return end("it ends inside a record");
   if (what == What::kAll) {
     record.bytes.resize(saved);
     if (!read_exactly(bytes_at, record.bytes) ||
         checksum_of(record.bytes) != disk.saved_checksum.get())
-      return end("what a record saved is damaged");
+      return end("the saved data of a record is damaged");
   }
   record.position = Bytes(disk.position.get());
   at_ = next;

@@ -47,8 +47,8 @@ UndoSize size_of_undo(DurableFile& log, const std::string& path, const Journal& 
     for (const SavedRange& range : record.ranges) {
       if (range.offset + range.length > journal.record().plan_end) {
         throw Error(MessageId::kDamagedUndoLog,
-                    "the undo log " + path + " has saved what lies past the plan's end",
-                    "nothing of it was put back; restore the file from a copy");
+                    "the undo log " + path + " holds data from past the plan's end",
+                    "nothing was put back from it; restore the file from a copy");
       }
       size.has_start |= range.offset == Bytes(0);
       size.end = std::max(size.end, range.offset + range.length);
@@ -147,11 +147,11 @@ void UndoWork::check_record(const UndoRecord& record, bool is_put_back) {
         is_put_back ? is_old(place) : !is_whole || digest_of(place.memory) == place.range->digest;
     if (is_as_left) continue;
     throw Error(MessageId::kOriginChanged,
-                "the origin " + origin_.name() + " was written to since, between bytes " +
+                "the origin " + origin_.name() + " was written to since the merge, between bytes " +
                     std::to_string(place.range->offset.value()) + " and " +
                     std::to_string((place.range->offset + place.range->length).value()),
-                "undoing the merge would put older bytes over newer ones; if that is what you "
-                "want, --allow-stale");
+                "undoing the merge would put older bytes over newer ones; to do that, add "
+                "--allow-stale");
   }
 }
 
@@ -188,10 +188,9 @@ void UndoWork::put_back(bool accept_changes) {
 
 void UndoWork::record_undone(Bytes offset) {
   if (const int error_number = origin_.flush(); error_number != 0) {
-    throw Error(MessageId::kFlushFailed,
-                "cannot flush " + origin_.name() + ": " + errno_text(error_number),
-                "look at the kernel log (dmesg), and once the device is well run the same command "
-                "again");
+    throw Error(
+        MessageId::kFlushFailed, "cannot flush " + origin_.name() + ": " + errno_text(error_number),
+        "look at the kernel log (dmesg), repair the device, and run the same command again");
   }
   if (check_origin_) check_origin_();
   JournalProgress progress = journal_.progress();
@@ -204,7 +203,8 @@ void UndoWork::verify() {
   begin_phase(Phase::kVerifying);
   UndoLogReader reader = read_log(log_, path_, journal_);
   for (UndoRecord record; reader.next(record, What::kAll); end_record(record)) {
-    if (stop_.stop_requested()) throw stopped("all is put back, and not all compared");
+    if (stop_.stop_requested())
+      throw stopped("everything is put back, but not everything is compared yet");
     lay_out(record, journal_.record().origin_size_before);
     transfer_places(Direction::kRead);
     for (const Place& place : places_) {
@@ -213,7 +213,7 @@ void UndoWork::verify() {
       nothing.undone_bytes = Bytes(0);
       journal_.record_progress(nothing);
       throw Error(MessageId::kDiffers,
-                  "the origin " + origin_.name() + " does not hold what was put back, after byte " +
+                  "the origin " + origin_.name() + " differs from what was put back, after byte " +
                       std::to_string(place.range->offset.value()),
                   "something else writes to the origin, or it loses writes; stop that and run the "
                   "same command again: it puts everything back once more");

@@ -99,8 +99,8 @@ class ConfigurationTest(PoolTest):
     def test_what_is_wrong_in_it_is_told_to_every_command(self):
         for text, words in (("compare = sometimes\n", "--compare: 'sometimes' is none of its values"),
                             ("threads = 0\n", "--threads"),
-                            ("threads = 2\nthreads = 3\n", "threads is there twice"),
-                            ("log-level = debug\n", "there is a log-level and no log-file"),
+                            ("threads = 2\nthreads = 3\n", "threads is given twice"),
+                            ("log-level = debug\n", "log-level needs a log-file"),
                             ("what is this\n", "what is this")):
             result = run("status", "--state-dir", self.pool.state, env=self.configure(text))
             self.assert_usage_error(result, words, "extmerge.conf")

@@ -290,8 +290,8 @@ class MapTest(PoolTest):
         self.assertIn("Usage", run("status", "--export=ddrescue", "--help").stdout)
         self.assert_usage_error(run("status", journal, "--export", "ddrescue", "--map", "-"), "no FILE")
         self.assert_usage_error(run("status", journal, "--export", "gparted", "file"), "ddrescue")
-        self.assert_usage_error(run("status", "--state-dir", self.pool.state, "--map", "-"), "which merge")
-        self.assert_usage_error(run("status", "--export=ddrescue", "-"), "which merge")
+        self.assert_usage_error(run("status", "--state-dir", self.pool.state, "--map", "-"), "is for one merge, and none is named")
+        self.assert_usage_error(run("status", "--export=ddrescue", "-"), "is for one merge, and none is named")
         self.assert_usage_error(self.pool.run("plan", "--map", "-", "--ranges"), "exclude")
         self.assert_usage_error(self.pool.run("plan", "--export=ddrescue", "-"), "status")
 

@@ -48,9 +48,9 @@ class SourceOptionsTest(PoolTest):
         self.assert_usage_error(self.pool.run("plan", "--thin-size=1000"), "512-byte sectors")
 
     def test_without_thin_size_it_says_that_nothing_was_clipped(self):
-        self.assertIn("nothing was clipped", self.pool.run("plan").stdout)
+        self.assertIn("data past its end is merged too", self.pool.run("plan").stdout)
         self.assertIsNone(self.plan()["thin_bytes"])
-        self.assertNotIn("nothing was clipped", self.pool.run("plan", "--thin-size=32M").stdout)
+        self.assertNotIn("data past its end is merged too", self.pool.run("plan", "--thin-size=32M").stdout)
 
     def test_beyond_origin_refuses_drops_or_extends(self):
         pool = self.make_pool("thin-larger-64k")
@@ -281,7 +281,7 @@ class OutputOptionsTest(PoolTest):
 
     def test_verbose_tells_more_and_quiet_less(self):
         plain = self.pool.run("merge", "--yes")
-        self.assertIn("nothing was clipped", plain.stderr)
+        self.assertIn("data past its end is merged too", plain.stderr)
         self.assertNotIn("opened", plain.stderr)
         verbose = self.pool.run("merge", "--yes", "--again", "-v")
         self.assertIn("opened", verbose.stderr)

@@ -60,7 +60,7 @@ VALUES = {
 
 class CommandLineTest(PoolTest):
     def test_the_command_comes_first_and_must_exist(self):
-        self.assert_usage_error(run(), "which command",
+        self.assert_usage_error(run(), "the command is missing",
                                 "plan, merge, resume, verify, status, undo, abort")
         self.assert_usage_error(run("mrege"), "unknown command 'mrege'", "'merge'")
         self.assert_usage_error(run("--json", "plan"), "stands before the command")

@@ -26,7 +26,7 @@ class Thins(GoldenTest):
         for line in [*named, more]:
             self.assertIn(line, report)
         for id in (2, 3, 4, 5, 6):
-            self.assertIn(f"thin id {id} would change in 1 blocks if it has this origin", report)
+            self.assertIn(f"thin id {id} would change in 1 block if it has this origin", report)
         self.assertNotIn("thin id 7 ", report)
         self.assertIn(f"{self.harmed - 5} more thins would change if they have this origin", report)
 

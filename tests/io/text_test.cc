@@ -43,5 +43,11 @@ TEST(SomeOf, NamesFiveAtMostAndCountsTheRest) {
   EXPECT_EQ(some_of({}), "");
 }
 
+TEST(Text, ANumberAgreesWithItsNoun) {
+  EXPECT_EQ(plural(0, "block"), "0 blocks");
+  EXPECT_EQ(plural(1, "block"), "1 block");
+  EXPECT_EQ(plural(2, "block"), "2 blocks");
+}
+
 }  // namespace
 }  // namespace extmerge

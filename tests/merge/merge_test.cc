@@ -112,7 +112,7 @@ TEST_F(MergerTest, AnOtherEndThanTheUnfinishedMergeHadIsRefused) {
   job = scene->job(directory);
   job->thin_size = Bytes(7 * kBlock);
   EXPECT_EQ(merge_failure(), MessageId::kStale);
-  EXPECT_NE(words.find("another end"), std::string::npos);
+  EXPECT_NE(words.find("ends at another byte"), std::string::npos);
 }
 
 TEST_F(MergerTest, AnOriginOfAnotherSizeIsNotResumed) {

@@ -77,7 +77,7 @@ TEST_F(NamedSource, AllHarmedSiblingsAreNamed) {
   use_other({0, 1, 4, 6, 7});
   users({{kOther, "vg/other"}, {kOther, "wg/far", false}});
   EXPECT_EQ(merge_failure(), MessageId::kSharedOrigin);
-  EXPECT_NE(words.find("vg/other (1 blocks), wg/far"), std::string::npos) << words;
+  EXPECT_NE(words.find("vg/other (1 block), wg/far"), std::string::npos) << words;
 }
 
 TEST_F(NamedSource, OneInAnotherPoolCountsAsHarmedThroughout) {
@@ -189,9 +189,8 @@ TEST_F(DiscardingSibling, ThatReadsTheOriginIsNamedBeforeTheMergeIsDone) {
   later({0, 4, 6, 7});
   users({{kOther, "vg/other"}});
   EXPECT_EQ(merge_failure(), MessageId::kSharedOrigin);
-  EXPECT_EQ(
-      words,
-      "vg/other discarded 2 blocks during the merge and shows the origin there, which has changed");
+  EXPECT_EQ(words,
+            "vg/other discarded 2 blocks during the merge and shows the changed origin there");
   EXPECT_EQ(journal_state(), JournalState::kCopying);
   options.overrides.allow_shared_origin = true;
   expect_done();

@@ -40,7 +40,7 @@ TEST_F(Succession, OfAThinThatMapsAllThatWasMergedNeedsNoOverride) {
 
 TEST_F(Succession, OfOneThatWasChangedByWhatWasMergedIsRefused) {
   merge_thin(2);
-  expect_refused(1, "thin id 1 was changed in 1 blocks when thin id 2");
+  expect_refused(1, "thin id 1 was changed in 1 block when thin id 2");
   expect_refused(3, "thin id 3 was changed in 3 blocks");
 }
 

@@ -130,7 +130,7 @@ TEST_F(UndoTest, TheNextMergeSaysThatItIsTheEndOfThat) {
   options.again = true;
   const auto says_so = [](const PlanReport& plan) {
     return std::ranges::any_of(plan.notes, [](const std::string& note) {
-      return note.find("no longer when this one begins") != std::string::npos;
+      return note.find("only until this merge begins") != std::string::npos;
     });
   };
   EXPECT_TRUE(says_so(merger().plan()));

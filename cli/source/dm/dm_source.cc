@@ -38,7 +38,7 @@ DmSource::DmSource(const Request& request, uint64_t device_number)
     if (!changes_.is_put_back() || changes_.is_borrowing() || changes_.removing) {
       throw Error(MessageId::kHalfMerged,
                   "the merge of " + changes_.thin_name() + " into the same origin is unfinished",
-                  "finish that first: extmerge resume " + changes_.thin_name() +
+                  "finish that merge first: extmerge resume " + changes_.thin_name() +
                       ", or give it up: extmerge abort " + changes_.thin_name());
     }
     changes_ = {};
@@ -69,7 +69,7 @@ void DmSource::check_still() const {
   const auto table = read_dm_table(device_number_);
   if (!table || !(table->suspended || table->read_only)) {
     throw Error(MessageId::kThinNotStill,
-                thin_name() + " can be written to: what would be merged is not one state of it",
+                thin_name() + " is writable: a merge would mix states of different times",
                 "suspend it (dmsetup suspend " + thin_.name +
                     "), or load its table read-only; or snapshot it in the pool and merge that");
   }
@@ -80,9 +80,9 @@ void DmSource::check_still() const {
     if (!arguments || arguments->pool != pool_.device_number || arguments->id != id_) continue;
     if (other_table->suspended) continue;
     throw Error(MessageId::kThinNotStill,
-                thin_name() + " is still, but " + dm_path(*other_table) +
+                thin_name() + " is suspended or read-only, but " + dm_path(*other_table) +
                     " is the same thin and is not suspended",
-                "take that device down, or suspend it");
+                "suspend that device (dmsetup suspend " + other_table->name + "), or take it down");
   }
 }
 
@@ -121,12 +121,13 @@ bool DmSource::must_begin_anew() const {
 
 Job DmSource::resume_job() {
   if (must_begin_anew()) {
-    throw Error(MessageId::kStale,
-                "nobody kept " + thin_name() + " still since its merge was interrupted",
-                "extmerge merge " + thin_name() + " begins anew");
+    throw Error(
+        MessageId::kStale,
+        thin_name() + " may have changed: nothing kept it still after its merge was interrupted",
+        "restart from the beginning: extmerge merge " + thin_name());
   }
   throw Error(MessageId::kNothingToResume, "no merge of " + thin_name() + " is unfinished",
-              "extmerge merge " + thin_name() + " begins one");
+              "begin one: extmerge merge " + thin_name());
 }
 
 Job DmSource::merge_job() {

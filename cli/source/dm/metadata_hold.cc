@@ -27,8 +27,8 @@ Error held_by_another(const ThinPool& pool, MetadataBlock root) {
   return Error(MessageId::kMetadataSnapshotHeld,
                "the pool " + pool.name + " holds a metadata snapshot already (block " +
                    std::to_string(root.value()) + "), and it is not known to be extmerge's",
-               "if a program is using it, wait for that, or read that one with --metadata-snap; if "
-               "it was left behind, release it: " +
+               "if a program uses it, wait for that program, or read that snapshot with "
+               "--metadata-snap; if it was left behind, release it: " +
                    release_command(pool));
 }
 
@@ -136,7 +136,7 @@ MetadataHold::MetadataHold(ThinPool pool, SystemChanges& changes, Note note)
     }
     throw Error(
         MessageId::kUnfitPool,
-        "the pool " + pool_.name + " does not reserve a metadata snapshot: " + errno_text(failure),
+        "the pool " + pool_.name + " cannot reserve a metadata snapshot: " + errno_text(failure),
         "see the kernel's log (dmesg)");
   }
   try {
@@ -213,7 +213,7 @@ bool give_up_metadata_snapshot(SystemChanges& changes, const MetadataHold::Note&
     return reclaim_metadata_snapshot(changes, note);
   } catch (const Error& error) {
     if (error.id() != MessageId::kUnfitPool || find_recorded_pool(changes)) throw;
-    spdlog::warn("{}. If it is activated some day: dmsetup message {} 0 release_metadata_snap",
+    spdlog::warn("{}. If the pool is activated later: dmsetup message {} 0 release_metadata_snap",
                  printable(error.what()), printable(changes.pool));
   }
   forget_hold(changes, note);

@@ -67,7 +67,7 @@ bool UdevStep::run(dm_task* task, UdevRules rules) const {
   uint32_t cookie = cookie_;
   if (!dm_task_set_cookie(task, &cookie, flags_of(rules))) {
     discard();
-    throw Error(MessageId::kLvmRefused, "libdevmapper takes no udev cookie",
+    throw Error(MessageId::kLvmRefused, "libdevmapper does not accept a udev cookie",
                 "see dmsetup udevcookies");
   }
   const bool is_done = dm_task_run(task);

@@ -246,7 +246,8 @@ std::string Lvm::activation_hindrance(const LogicalVolume& volume) const {
   }
   // Without the list, a host that has tags activates what has one of them.
   if (tags.empty() || has_any_tag(volume, tags)) return {};
-  return "tags (this host has the tag " + tags.front() + ", and the volume has none of its)";
+  return "tags (this host has the tag " + tags.front() +
+         ", and the volume has no tag of this host)";
 }
 
 std::string Lvm::writing_hindrance(const std::vector<LogicalVolume>& volumes) const {
@@ -286,7 +287,7 @@ void check_group(const VolumeGroup& group, bool is_partial) {
   if (group.exported) refuse("exported", "import it first (vgimport " + group.name + ")");
   if (!is_partial) return;
   throw Error(MessageId::kGroupAbsent,
-              "the volume group " + group.name + " is partial: it misses physical volumes",
+              "the volume group " + group.name + " is partial: physical volumes are missing",
               "attach them (vgs -o +vg_missing_pv_count) and run the same command again");
 }
 

@@ -14,7 +14,8 @@ namespace extmerge {
 namespace {
 
 Error not_understood(const std::string& what) {
-  return Error(MessageId::kLvmRefused, "what LVM says of its volumes is not understood: " + what,
+  return Error(MessageId::kLvmRefused,
+               "the report of LVM about its volumes is not understood: " + what,
                "report it with the output of lvs -a --reportformat json and the version of LVM");
 }
 
@@ -269,7 +270,8 @@ std::map<std::string, std::string> parse_external_origins(std::string_view text)
     } else if (c == '{') {
       sections.push_back(std::exchange(word, {}));
     } else if (c == '}') {
-      if (sections.empty()) throw not_understood("the metadata text closes what it never opened");
+      if (sections.empty())
+        throw not_understood("the metadata text closes a section that it never opened");
       sections.pop_back();
       word.clear();
     } else if (c == '=') {

@@ -94,10 +94,10 @@ void OriginNode::claim_origin() {
   const std::string path = dm_path(*table);
   origin_claim_ = claim_read_only(inspect_device(top_, path));
   if (closes_soon(top_, 1)) return;
-  throw Error(
-      MessageId::kInUse,
-      origin_.full_name() + " is open, and what is read from it during a merge is a mixture",
-      "find out who reads it (fuser -v " + path + ") and stop that");
+  throw Error(MessageId::kInUse,
+              origin_.full_name() +
+                  " is open, and reads from it during a merge would mix old and merged data",
+              "find out who reads it (fuser -v " + path + ") and stop that");
 }
 
 void OriginNode::find_layer(const Carrier& carrier) {
@@ -215,7 +215,7 @@ void clear_origin_nodes(const LogicalVolume& origin) {
   udev.discard();
   const auto layer = find_dm_device(origin.dm_uuid(kLayer));
   if (!is_node_gone(origin, udev)) {
-    spdlog::warn("{} is open in another program, and its node stays",
+    spdlog::warn("{} is open in another program, so its device node stays",
                  printable(origin.full_name()));
   }
   // The origin's own node is never loaded writable by us. If it is writable, LVM made it so.
