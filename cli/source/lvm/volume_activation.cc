@@ -64,9 +64,10 @@ void VolumeSource::check_transaction(const PoolStatus& status) const {
                 "LVM expects the pool " + volume_.pool.full_name() + " at transaction " +
                     std::to_string(*volume_.pool.transaction_id) + ", the pool is at " +
                     std::to_string(status.transaction_id),
-                "an operation of LVM was interrupted: restore the metadata that fits "
+                "an operation of LVM was interrupted: restore the matching metadata "
                 "(vgcfgrestore --list " +
-                    volume_.snap.vg + ") or run any lvs/lvchange of the pool that completes it");
+                    volume_.snap.vg +
+                    "), or run an lvs or lvchange of the pool that completes the operation");
   }
 }
 
@@ -79,7 +80,7 @@ void VolumeSource::check_pool_can_be_cleared(const LogicalVolume* freeze) const 
   if (status.takes_changes()) return;
   const std::string left = (freeze ? "the freeze " + freeze->full_name() : "") +
                            (freeze && changes_.holding ? " and " : "") +
-                           (changes_.holding ? "a metadata snapshot of extmerge's" : "");
+                           (changes_.holding ? "a metadata snapshot of extmerge" : "");
   const std::string marks = changes_.origin_marked ? ""
                                                    : ". The marks of " + origin_name() + " and " +
                                                          changes_.thin_name() + " are put back";

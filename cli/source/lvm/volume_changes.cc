@@ -124,7 +124,7 @@ void VolumeSource::freeze() {
   list_again();
   const LogicalVolume* const made = find_volume(volume_.volumes, name);
   if (!made || !made->thin_id) {
-    throw Error(MessageId::kLvmRefused, "LVM made " + name + " and does not show it",
+    throw Error(MessageId::kLvmRefused, "LVM made " + name + " but does not list it",
                 "see lvs -a " + volume_.snap.vg);
   }
   // LVM knows volumes by name only, and the name may be another's since it was looked up.
@@ -185,7 +185,7 @@ void VolumeSource::check_not_only_copy(const LogicalVolume& freeze) const {
   throw Error(
       MessageId::kHalfMerged,
       changes_.thin_name() + " was removed, and its freeze " + freeze.full_name() +
-          " is the only copy of what is not merged yet",
+          " is the only copy of the data that is not merged yet",
       "finish the merge: extmerge " +
           (begun && begun->state == JournalState::kCopying ? "resume " + changes_.thin_name()
                                                            : "merge " + freeze.full_name()) +
@@ -251,7 +251,8 @@ bool VolumeSource::settle() {
   // The journal of an earlier round is done as well; it is of another freeze.
   const bool was_done = begun && begun->state == JournalState::kDone && is_ours() &&
                         changes_.freeze_id && begun->thin == merged_thin();
-  spdlog::info("clearing away what a killed run left of {}", printable(changes_.thin_name()));
+  spdlog::info("clearing away the leftovers of a killed run of {}",
+               printable(changes_.thin_name()));
   put_back();
   is_gone_ = was_freeze;
   if (!was_freeze) look_at_volumes();
@@ -261,19 +262,21 @@ bool VolumeSource::settle() {
 void VolumeSource::check_finish() const {
   if (is_freeze()) {
     throw Error(MessageId::kUsage,
-                thin_name() + " is what was frozen of " + changes_.thin_name() + ", which is gone",
+                thin_name() + " is the freeze of " + changes_.thin_name() + ", which is gone",
                 "merge it without --finish: it is removed when it is merged");
   }
   if (!volume_.dependents.empty()) {
-    throw Error(MessageId::kThinOpen,
-                thin_name() + " is itself an origin, of " + volume_.dependents.front() +
-                    ": LVM would remove that with it",
-                "merge or remove that first, or merge without --finish");
+    throw Error(
+        MessageId::kThinOpen,
+        thin_name() + " is the origin of " + volume_.dependents.front() + ": LVM would remove " +
+            volume_.dependents.front() + " with it",
+        "merge or remove " + volume_.dependents.front() + " first, or merge without --finish");
   }
   const auto device = find_dm_device(volume_.snap.dm_uuid());
   if (!device || closes_soon(*device)) return;
-  throw Error(MessageId::kThinOpen, thin_name() + " is open: --finish removes it",
-              "unmount it (findmnt, fuser -v " + path_of_device(*device) + "), then run it again");
+  throw Error(MessageId::kThinOpen, thin_name() + " is open, and --finish would remove it",
+              "unmount it (findmnt, fuser -v " + path_of_device(*device) +
+                  "), then run the same command again");
 }
 
 void VolumeSource::begin_finish() {
@@ -385,7 +388,7 @@ std::string VolumeSource::next_steps() const {
       name;
   // Active, it may hold what was written since it was frozen.
   if (others || thin->is_active()) return steps;
-  return steps + ", or by hand, if nothing is written to it any more: lvremove " + name +
+  return steps + ", or by hand, once nothing writes to it: lvremove " + name +
          " && lvchange -prw " + origin_name();
 }
 
@@ -442,7 +445,7 @@ void put_back_recorded(const Request& request, RecordedChanges& recorded) {
     throw Error(MessageId::kNothingToResume,
                 "the merge of " + changes.thin_name() + " is done and verified, and " +
                     changes.thin_name() + " is removed",
-                "to make " + changes.origin_name() +
+                "make " + changes.origin_name() +
                     " an ordinary volume again: extmerge merge "
                     "--finish " +
                     changes.thin_name());
@@ -450,7 +453,7 @@ void put_back_recorded(const Request& request, RecordedChanges& recorded) {
   const auto volumes = recorded_group(lvm, changes);
   check_group(volumes);
   if (find_by_uuid(volumes, changes.thin_uuid) || find_freeze(volumes, changes)) {
-    throw Error(MessageId::kPathChanged, changes.thin_name() + " or its freeze is there",
+    throw Error(MessageId::kPathChanged, changes.thin_name() + " or its freeze still exists",
                 "name it as LVM does: extmerge abort " + changes.thin_name());
   }
   const LogicalVolume* const origin = find_by_uuid(volumes, changes.origin_uuid);

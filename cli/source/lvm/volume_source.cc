@@ -325,15 +325,16 @@ void VolumeSource::complete_plan(PlanReport& report) const {
         Error(MessageId::kHalfMerged,
               origin_name() + " is tagged as half merged, by a merge that is not known in " +
                   place_.directory->path(),
-              "go on with that one (--state-dir or --journal, where it was begun); where its "
-              "journal is lost, --restart begins anew (and remove its freeze, see lvs -o +tags)"));
+              "resume that merge (--state-dir or --journal, where it was begun); if its journal is "
+              "lost, restart from the beginning with --restart (and remove its freeze, see lvs -o "
+              "+tags)"));
   }
   if (!is_in_use() || is_unfinished() || report.nothing_new) return;
   if (uses_held_snapshot()) {
     report.refusals.push_back(
         Error(MessageId::kThinNotStill,
-              thin_name() + " is active, and a metadata snapshot that is held already knows "
-                            "nothing of a freeze",
+              thin_name() +
+                  " is active, and the metadata snapshot that is held does not contain a freeze",
               "deactivate " + thin_name() + " (lvchange -an), or leave out --metadata-snap"));
     return;
   }
@@ -343,14 +344,13 @@ void VolumeSource::complete_plan(PlanReport& report) const {
   const uint64_t free = free_blocks(status);
   const uint64_t worst = report.summary.mapped_blocks;
   const std::string room = "freezing " + thin_name() + " can cost up to " + std::to_string(worst) +
-                           " blocks of its pool while it is written to, of which " +
-                           std::to_string(free) + " are free";
+                           " blocks of its pool while it is written to; " + std::to_string(free) +
+                           " are free";
   if (!is_nearly_full(status)) {
-    report.notes.push_back(worst <= free
-                               ? room
-                               : room +
-                                     "; if the pool fills up, the freeze is given up and the same "
-                                     "command begins anew");
+    report.notes.push_back(worst <= free ? room
+                                         : room +
+                                               "; if the pool fills up, the freeze is given up and "
+                                               "the same command restarts from the beginning");
     return;
   }
   report.refusals.push_back(
@@ -376,7 +376,7 @@ void VolumeSource::check_origin() {
   throw Error(MessageId::kPoolFull,
               "the pool " + volume_.pool.full_name() + " is filling up (" +
                   std::to_string(free_blocks(status)) +
-                  " free blocks): the freeze is given up so that it costs no more",
+                  " free blocks): the freeze is given up to save blocks",
               "extend the pool, or deactivate " + thin_name() + ", and run the same command again");
 }
 
@@ -407,11 +407,10 @@ void VolumeSource::look_again(Job& job) {
   }
   const bool is_undone_under = !must_be_still && !find_by_uuid(volumes, volume_.snap.uuid);
   if (is_undone_under && !request_.merge.overrides.allow_removed_snapshot) {
-    throw Error(MessageId::kSnapshotGone,
-                thin_name() +
-                    " was removed just now, so what it showed is nowhere but on the "
-                    "origin",
-                "to give that state up, --allow-removed-snapshot");
+    throw Error(
+        MessageId::kSnapshotGone,
+        thin_name() + " was removed just now, so the origin holds the only copy of its state",
+        "to give that state up, --allow-removed-snapshot");
   }
   check_layer();
 }
@@ -448,13 +447,12 @@ Job VolumeSource::merge_job() {
 
 Job VolumeSource::resume_job() {
   if (must_begin_anew()) {
-    throw Error(MessageId::kStale,
-                "the state of " + thin_name() + " that was being merged is not there any more",
-                "extmerge merge " + thin_name() + " begins anew");
+    throw Error(MessageId::kStale, "the state of " + thin_name() + " that was being merged is gone",
+                "restart from the beginning: extmerge merge " + thin_name());
   }
   if (!is_unfinished()) {
     throw Error(MessageId::kNothingToResume, "no merge of " + thin_name() + " is unfinished",
-                "extmerge merge " + thin_name() + " begins one");
+                "begin one: extmerge merge " + thin_name());
   }
   return prepare(merged_thin()->id);
 }
@@ -480,11 +478,10 @@ Error VolumeSource::failed(const Error& error) {
   } catch (const Error& taken) {
     // What looks like a failed write is explained by that.
     if (taken.id() == MessageId::kOriginTakenBack) {
-      result =
-          Error(taken.id(), taken.what(),
-                taken.next() + (ours && is_frozen() && request_.command != Command::kUndo
-                                    ? "; extmerge resume " + thin_name() + " goes on with the merge"
-                                    : "; run the same command again"));
+      result = Error(taken.id(), taken.what(),
+                     taken.next() + (ours && is_frozen() && request_.command != Command::kUndo
+                                         ? "; resume the merge: extmerge resume " + thin_name()
+                                         : "; run the same command again"));
     }
   }
   drop_node();

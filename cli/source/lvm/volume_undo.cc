@@ -13,7 +13,7 @@ Job VolumeSource::undo_job() {
                 "the last merge into " + origin_name() +
                     (begun ? " was of " + changes_.thin_name() : " is not known") + ", not of " +
                     thin_name(),
-                "extmerge status lists those that are known");
+                "extmerge status lists the known merges");
   }
   if (!changes_.origin_marked) {
     note_origin(changes_);
