@@ -8,6 +8,7 @@
 #include "cli/source/lvm/volume_source.h"
 #include "cli/source/merge_status.h"
 #include "cli/source/open_source.h"
+#include "cli/source/places.h"
 
 namespace extmerge {
 
@@ -18,13 +19,17 @@ BeyondOriginChoice recorded_beyond_origin(const JournalPlace& place) {
   return journal ? journal->record().beyond_origin : BeyondOriginChoice::kRefuse;
 }
 
-// For the report: the devices as the journal has them.
-DeviceNames names_after(const Source& source) {
-  DeviceNames names;
-  if (source.is_named()) {
-    names.thin_name = source.thin_name();
-    names.origin_name = source.origin_name();
+// For the report: devices as they were named, or as the journal has them.
+DeviceNames names_after(const Options& options, const Source& source) {
+  if (!source.is_named() && options.command == Command::kMerge) {
+    return {absolute_path(options.metadata),
+            absolute_path(options.data),
+            absolute_path(options.origin),
+            {},
+            {}};
   }
+  DeviceNames names{{}, {}, {}, source.thin_name(), {}};
+  if (source.is_named()) names.origin_name = source.origin_name();
   const JournalPlace& place = source.place();
   if (const auto journal = Journal::open(*place.directory, place.name, false, false)) {
     names.metadata = journal->record().metadata.path;
@@ -222,7 +227,7 @@ std::vector<Error> merge(const Options& options, Signals& signals, TerminalLine&
     report_settled(options, *source);
     return {};
   }
-  print_merge_report(options, report, names_after(*source));
+  print_merge_report(options, report, names_after(options, *source));
   const std::string last = options.finish ? outcome : source->next_steps();
   if (!last.empty()) say(last);
   return {};
@@ -241,7 +246,7 @@ std::vector<Error> resume(const Options& options, Signals& signals, TerminalLine
                                   display_settings(options, names_before(*source)));
     report = Round(options, *source, progress, signals).resume();
   }
-  print_merge_report(options, report, names_after(*source));
+  print_merge_report(options, report, names_after(options, *source));
   if (const std::string steps = source->next_steps(); !steps.empty()) say(steps);
   return {};
 }
