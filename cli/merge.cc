@@ -81,7 +81,7 @@ class Round {
   // one (PlanReport::nothing_new), nothing is changed.
   MergeReport merge(const ConfirmPlan& confirmation) {
     if (!wishes_.restart && source_.must_begin_anew()) {
-      say("the thin was not kept as it was when the merge began: beginning anew");
+      say("the thin may have changed since the merge began: the merge restarts from the beginning");
       wishes_.restart = true;
     }
     const bool resumes = source_.is_unfinished() && !wishes_.restart;

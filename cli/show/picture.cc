@@ -232,7 +232,7 @@ Picture picture_of(const PlanReport& report, const DeviceNames& names, const Siz
   const std::string thin =
       names.thin_name.empty() ? "thin " + std::to_string(value(report.thin_id)) : names.thin_name;
   const std::string& origin = names.origin_name.empty() ? names.origin : names.origin_name;
-  return {"What a merge of " + thin + " would copy into " + origin,
+  return {"Merge of " + thin + " into " + origin + ": the blocks to copy",
           report.origin_bytes,
           std::max(report.origin_bytes, report.limits.thin_end.value_or(Bytes(0))),
           false,

@@ -144,7 +144,7 @@ def messages(_):
 
 def page(name):
     text = (DOCS / name).read_text(encoding="utf-8")
-    text = re.sub(r"(?ms)^## What is good about it\n.*", "", text).split("\n", 1)[1]
+    text = re.sub(r"(?ms)^## Strengths\n.*", "", text).split("\n", 1)[1]
     return plain(re.sub(r"(?m)^## ", "### ", text).split("\n"))
 
 
