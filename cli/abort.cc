@@ -57,7 +57,7 @@ Error keep_record(const Error& error, const RecordedChanges& recorded) {
                    journal + " " + changes_name(journal));
 }
 
-// Of a source that is not there: what is left is in the record.
+// The source is missing: the record tells what to put back.
 std::vector<Error> abort_recorded(const Options& options, const Error& error) {
   const bool is_absent = error.id() == MessageId::kGroupAbsent;
   if (!is_absent && error.id() != MessageId::kNotFound) throw error;

@@ -216,7 +216,7 @@ Options text_only(std::string text) {
   return options;
 }
 
-// What is printed where no command is to be carried out.
+// The text to print instead of carrying out a command.
 std::optional<std::string> text_instead(const std::vector<std::string>& arguments) {
   const std::string& first = arguments.front();
   if (first == "--help" || first == "-h") return overview();

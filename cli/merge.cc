@@ -218,7 +218,7 @@ std::vector<Error> merge(const Options& options, Signals& signals, TerminalLine&
   try {
     report = merge_while_shown(options, source, signals, terminal, outcome);
   } catch (const Error& error) {
-    // What was killed had merged all there is; else this was another round.
+    // The killed run had merged everything. Otherwise this was another round.
     if (!was_done || error.id() != MessageId::kAlreadyDone) throw;
     report_settled(options, *source);
     return {};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// What a volume of LVM and a device-mapper thin have in common: the lock and the record of the
-// origin's merge, and a metadata snapshot of the pool, reserved while mappings are read.
+// A volume of LVM and a device-mapper thin share this: the lock and the record of the origin's
+// merge, and a metadata snapshot of the pool that is reserved while mappings are read.
 
 #pragma once
 

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// What is merged, one class for each way to say it: devices one by one (cli/source/plain_source.h),
-// a device-mapper thin (cli/source/dm/dm_source.h), a volume of LVM
-// (cli/source/lvm/volume_source.h). A source finds the devices, keeps the thin still, reserves and
-// releases metadata snapshots, and puts back on every way out whatever it changed. Its life is one
-// command:
+// A source finds the devices of a merge, keeps the thin still, reserves and releases metadata
+// snapshots, and puts back its changes on every way out. There is one class for each kind: devices
+// one by one (cli/source/plain_source.h), a device-mapper thin (cli/source/dm/dm_source.h), a
+// volume of LVM (cli/source/lvm/volume_source.h). A source lives for one command:
 //
 //   plan, verify   plan_job() or verify_job()
 //   merge          plan_job(); then, confirmed, merge_job(); then done() or failed()
@@ -28,7 +27,7 @@ class Source : public Custody {
   // Whether it was named, and not spelled out device by device.
   virtual bool is_named() const { return true; }
 
-  // Of the source and of the origin, for people.
+  // The names of source and origin, for people.
   virtual std::string thin_name() const = 0;
   virtual std::string origin_name() const = 0;
 
@@ -42,16 +41,16 @@ class Source : public Custody {
   bool has_reclaimed() const { return has_reclaimed_; }
   // After settle(): whether there is no such source any more.
   virtual bool is_gone() const { return false; }
-  // What a killed run left of a merge that is done, or was never begun, is cleared away.
-  // True if it was done: then this was all that remained to do.
+  // Clears the leftovers of a killed run whose merge is done or had not begun. Returns true if the
+  // merge is done: then nothing else remains to do.
   virtual bool settle() { return false; }
 
   // Mappings are readable from here on until the source goes, or release_mappings() is called.
   virtual Job plan_job() = 0;
   virtual Job verify_job() = 0;
-  // What plan_job() holds is let go: nobody knows how long the question will wait.
+  // Releases everything that plan_job() holds: the question may wait for hours.
   virtual void planned() {}
-  // What only the source knows to refuse or to say of a plan.
+  // Adds the refusals and notes that only the source knows.
   virtual void complete_plan(PlanReport&) const {}
 
   // The source frozen or known to be still, the origin writable.
@@ -79,7 +78,7 @@ class Source : public Custody {
   // After done(): removes the thin and makes the origin an ordinary volume again. Returns
   // what came of it, for the report.
   virtual std::string finish() { return {}; }
-  // What to do next, with the commands; may be empty.
+  // The next steps, with their commands; may be empty.
   virtual std::string next_steps() const { return {}; }
 
   // Gives up: puts back all but the copied blocks and removes the journal.

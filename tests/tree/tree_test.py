@@ -191,6 +191,70 @@ class Pages(unittest.TestCase):
             self.assertIn(words, read(TREE / path), path)
 
 
+class Words(unittest.TestCase):
+    """A sentence has its subject in front, and plain verbs. What a name or a transcript says is left alone."""
+    FIRST = re.compile(r"(What|That|Of|Whoever|Also|Nor)\b")
+    # "It" needs a sentence before it that says what it is.
+    FIRST_OF_ALL = re.compile(r"It\b")
+    ARCHAIC = re.compile(r"\b(go(es)? on with|gone on with|going on with|anew|meanwhile|aside|comes? to|whoever|is to have|of none any more)\b", re.I)
+
+    def wrong(self, paragraph, begins=True):
+        for number, sentence in enumerate(re.split(r"(?<=[.!?])\s+", paragraph)):
+            sentence = sentence.lstrip("~-*`> ")
+            at_start = self.FIRST.match(sentence) or (number == 0 and self.FIRST_OF_ALL.match(sentence))
+            if (begins and at_start) or self.ARCHAIC.search(sentence):
+                yield sentence
+
+    @staticmethod
+    def paragraphs(page):
+        text = re.sub(r"(?ms)^```.*?^```|^ {4}.*?$|<!--.*?-->", "", read(page))
+        for paragraph in re.split(r"\n\s*\n|\n(?=\||- |\d+\. )", text):
+            for cell in paragraph.replace("\n", " ").split("|"):
+                yield cell.strip(" -#*")
+
+    @staticmethod
+    def comments(path):
+        block = []
+        for line in [*read(path).splitlines(), ""]:
+            alone = re.match(r"\s*//+\s?(.*)", line)
+            if alone and alone[1].strip():
+                block.append(alone[1])
+                continue
+            if block:
+                yield " ".join(block), True
+            block = []
+            behind = re.search(r"\S\s+//\s(.*)", line)
+            if behind:  # a fragment is enough there
+                yield behind[1], False
+
+    @staticmethod
+    def literals(path):
+        code = re.sub(r"(?m)^\s*//.*$", "", read(path))
+        return re.findall(r'"((?:[^"\\\n]|\\.)*)"', re.sub(r'"\s*\n\s*"', "", code))
+
+    def assert_plain(self, path, texts):
+        found = [sentence for text, begins in texts for sentence in self.wrong(text, begins)]
+        self.assertEqual(found, [], path)
+
+    def test_of_the_pages(self):
+        pages = [TREE / "README.md", TREE / "CONTRIBUTING.md", *sources("docs", ".md")]
+        for page in pages:
+            self.assert_plain(page, [(paragraph, True) for paragraph in self.paragraphs(page)])
+
+    def test_of_comments(self):
+        for path in [*program(), *(path for folder in TEST_FOLDERS for path in sources(folder, ".h", ".cc"))]:
+            self.assert_plain(path, self.comments(path))
+
+    def test_of_messages(self):
+        for path in program():
+            self.assert_plain(path, [(text, True) for text in self.literals(path)])
+
+    def test_finds_what_is_not_plain(self):
+        self.assertEqual(list(self.wrong("What is missing is nothing. It goes on. All is well")), ["What is missing is nothing."])
+        self.assertEqual(len(list(self.wrong("the merge begins anew"))), 1)
+        self.assertEqual(list(self.wrong("of a device", True)), [])
+
+
 class Findings(unittest.TestCase):
     def setUp(self):
         self.scripts = [path for path in sources("findings", ".sh") if path.name != "lab.sh"]

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// What has to be active for the length of a command, and is put back afterwards, or by
-// the next command after a kill: the pool, and a thin over the origin.
+// A command needs an active pool, and for a moment an active thin over the origin. The command
+// deactivates them afterwards; after a kill the next command does.
 
 #include <spdlog/spdlog.h>
 
@@ -13,7 +13,8 @@ namespace extmerge {
 
 std::string boot_id() { return required_text(SystemRoot{}, "/proc/sys/kernel/random/boot_id"); }
 
-// Also where thins of it are active already: LVM takes the pool down with the last one.
+// LVM deactivates the pool with its last thin, so the pool is activated by its own name even if a
+// thin is active.
 void VolumeSource::activate_pool() {
   check_pool_stays_writable();
   const std::string uuid = volume_.pool.dm_uuid("-tpool");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// What a merge changes in the volume group, and how it is put back.
+// The changes of a merge in the volume group, and their undoing.
 
 #include <spdlog/spdlog.h>
 
@@ -44,7 +44,7 @@ void unmark(const Lvm& lvm, const LogicalVolume& origin, const SystemChanges& ch
           "see lvs -a -o +tags");
 }
 
-// Of an origin whose thin was removed: writable, unless others read it still.
+// Makes the origin of a removed thin writable, unless other thins read it. Returns the outcome.
 std::string make_ordinary(const Lvm& lvm, const SystemChanges& changes) {
   const auto volumes = recorded_group(lvm, changes);
   const LogicalVolume* const origin = find_by_uuid(volumes, changes.origin_uuid);
@@ -90,7 +90,8 @@ void VolumeSource::begin_record() {
   note();
 }
 
-// That it is marked, and how it was before. What a killed run has changed is not how it was.
+// Records the origin's state before it is marked. After a kill the present state is already
+// changed.
 void VolumeSource::note_origin(SystemChanges& changes) const {
   const LogicalVolume& origin = volume_.origin;
   const bool marked = changes_.origin_marked;
@@ -140,8 +141,8 @@ void VolumeSource::freeze() {
   spdlog::info("the state to be merged is frozen in {}", printable(made->full_name()));
 }
 
-// LVM was stopped while it waited for the group's lock, so most likely it has made none, and
-// nothing is to be put back. Whoever has the lock is not waited for once more.
+// A stop ended LVM while it waited for the group's lock. LVM has most likely made no freeze, so
+// nothing is put back, and the lock is not waited for again.
 void VolumeSource::forget_freeze() {
   const auto volumes = lvm_.volumes_unlocked(volume_.snap.vg);
   if (find_volume(volumes, changes_.freeze)) return;

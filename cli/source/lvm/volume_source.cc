@@ -46,7 +46,7 @@ VolumeSource::VolumeSource(const Request& request, const std::string& name)
     : NamedSource(request), lvm_(request.stop), volume_(find_thin_volume(lvm_, name)) {
   place_ = place_of(request_, identity_of(volume_.origin), StateDirectory::kCreate);
   lock_place_patiently(place_, request_);
-  look_at_volumes();  // whoever had the lock has changed it
+  look_at_volumes();  // another command may have changed them while it had the lock
   const auto recorded = read_changes(*place_.directory, place_.name);
   traces_.begin(recorded);
   changes_ = recorded.value_or(SystemChanges{});
@@ -165,7 +165,7 @@ std::optional<uint64_t> VolumeSource::merged_id() const {
 }
 
 bool VolumeSource::is_unfinished() const {
-  // Without a freeze nobody knows whether it was written to meanwhile, in place.
+  // Without a freeze, writes to SNAP in place since then leave no trace.
   if (!is_ours() || !changes_.origin_marked || !changes_.freeze_id) return false;
   if (!frozen()) return false;
   const auto begun = journal_state();
@@ -245,8 +245,8 @@ void VolumeSource::check_activation() const {
   if (!setting.empty()) throw activation_forbidden(volume_.snap, setting);
 }
 
-// What lies over the layer below is neither the origin itself nor a thin that LVM knows:
-// somebody else's stack.
+// Refuses if another device than the origin and the thins that LVM knows lies over the layer: it
+// belongs to somebody else's stack.
 void VolumeSource::check_layer() const {
   const auto layer = find_dm_device(volume_.origin.dm_uuid("-real"));
   if (!layer) return;
@@ -282,7 +282,7 @@ Job VolumeSource::verify_job() {
   return job;
 }
 
-// Of all merges in the state directory, and this one.
+// The freezes of all merges in the state directory, and of this one.
 std::set<std::string> VolumeSource::recorded_freezes() const {
   std::set<std::string> freezes = {changes_.freeze, changes_.freeze_uuid};
   for (const RecordedChanges& recorded : all_recorded(request_)) {
@@ -338,8 +338,8 @@ void VolumeSource::complete_plan(PlanReport& report) const {
               "deactivate " + thin_name() + " (lvchange -an), or leave out --metadata-snap"));
     return;
   }
-  // At worst every block is written anew during the merge, and moves. Long before the pool is full,
-  // check_origin() gives the freeze up.
+  // At worst every block is written again during the merge, and moves. Long before the pool is
+  // full, check_origin() gives the freeze up.
   const PoolStatus status = pool_status(pool_.device_number);
   const uint64_t free = free_blocks(status);
   const uint64_t worst = report.summary.mapped_blocks;
@@ -426,7 +426,7 @@ Job VolumeSource::merge_job() {
   refuse_other_merge(volume_.origin);
   list_again();  // planning and asking took time
   if (!has_frozen) {
-    drop_freeze();  // of a merge that is begun anew
+    drop_freeze();  // of a merge that restarts from the beginning
     begin_record();
   }
   try {
@@ -468,7 +468,7 @@ void VolumeSource::done() {
 
 Error VolumeSource::failed(const Error& error) {
   hold_.reset();
-  // An older journal may be unfinished still, where a merge was to begin anew.
+  // An older journal may still be unfinished if this merge was to restart from the beginning.
   const auto begun = journal_state();
   const bool unfinished = begun && is_under_way(begun->state);
   const bool ours = unfinished && begun->thin == merged_thin();
@@ -476,7 +476,7 @@ Error VolumeSource::failed(const Error& error) {
   try {
     if (node_) node_->check();
   } catch (const Error& taken) {
-    // What looks like a failed write is explained by that.
+    // This explains a write that seems to have failed.
     if (taken.id() == MessageId::kOriginTakenBack) {
       result = Error(taken.id(), taken.what(),
                      taken.next() + (ours && is_frozen() && request_.command != Command::kUndo

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// VG/SNAP on a live pool. What is merged is a freeze: an internal, read-only snapshot of
-// SNAP, taken first, so that SNAP may stay mounted and be written to, activated or even
-// removed meanwhile. Where LVM refuses the freeze (a full pool) an inactive SNAP is
-// merged itself, kept from being activated by its activation-skip flag.
+// VG/SNAP on a live pool. The merge reads a freeze: an internal, read-only snapshot of SNAP. So
+// SNAP may stay mounted, and may be written to, activated or even removed during the merge. If LVM
+// refuses the freeze (a full pool), an inactive SNAP is merged itself. Its activation-skip flag
+// then keeps it inactive.
 //
 //   before                what is recorded in JOURNAL.lvm, and then done
 //   plan                  "holding"; metadata snapshot reserved, mappings read, released
@@ -86,7 +86,7 @@ class VolumeSource final : public NamedSource {
   bool is_ours() const;
   // The thin that the record says is being merged; nothing if that is not known.
   std::optional<ThinName> merged_thin() const;
-  // Of the last freeze whose merge is done.
+  // The thin id of the last freeze whose merge is done.
   std::optional<uint64_t> merged_id() const;
   void note() const override;
   // The volume, its pool and its origin as they are now; it may have been renamed.
@@ -95,7 +95,7 @@ class VolumeSource final : public NamedSource {
   // names that they have now, and nothing else of them changes.
   void list_again();
   const LogicalVolume* frozen() const { return find_freeze(volume_.volumes, changes_); }
-  // What a killed run left that does not need the pool.
+  // Clears the leftovers of a killed run that do not need the pool.
   void settle_other_pool();
   void settle_activation();
   void activate_pool();
@@ -124,7 +124,7 @@ class VolumeSource final : public NamedSource {
   void forget_freeze();
   void keep_inactive();
   void release_thin();
-  // What SNAP and the freeze map; any write to SNAP since the freeze was made gives it another
+  // The mappings of SNAP or of the freeze. A write to SNAP after the freeze gives SNAP another
   // root.
   struct Mappings {
     MetadataBlock root;
@@ -169,7 +169,7 @@ std::optional<CompletedRemoval> complete_removal(const Request& request, const s
 // not complete.
 void put_back_recorded(const Request& request, RecordedChanges& recorded);
 
-// Of this boot; an activation of another boot is nothing of ours.
+// The id of this boot. An activation of another boot is not ours.
 std::string boot_id();
 
 }  // namespace extmerge

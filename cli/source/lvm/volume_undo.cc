@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// What undoing a merge changes in the volume group for its time, and how it is put back.
+// The changes of an undo in the volume group, and their undoing.
 
 #include "cli/source/lvm/volume_source.h"
 
