@@ -4,7 +4,7 @@
 // line of the terminal, without a newline; a message wipes it, writes its own
 // lines, and the bar comes back when it is drawn the next time.
 //
-// May be used from several threads.
+// Several threads may use it at once.
 
 #pragma once
 
@@ -16,18 +16,18 @@ namespace extmerge {
 
 class TerminalLine {
  public:
-  // On file descriptor `fd`, which must stay open.
+  // Writes to file descriptor `fd`, which must stay open.
   explicit TerminalLine(int fd);
 
   bool is_terminal() const { return terminal_; }
-  // A terminal that understands colours, and NO_COLOR is not set.
+  // Whether the terminal shows colours and NO_COLOR is not set.
   bool has_colours() const { return colours_; }
-  // Columns of the terminal now; it may have been resized since the last call.
+  // The terminal's columns now: a user may resize it at any time.
   unsigned width() const;
 
-  // `text` without the final newline.
+  // `text` has no final newline.
   void write_line(std::string_view text);
-  // The bar: replaces the one that was drawn last.
+  // Replaces the bar that was drawn last.
   void draw(std::string_view text);
   // Leaves the bar where it is and goes to the next line.
   void end_bar();
