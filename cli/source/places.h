@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Places of journals: the state directory or a path given by the user. Also their lock.
+// Places and locks of journals: in the state directory, or at a path given by the user.
 
 #pragma once
 

@@ -19,7 +19,7 @@ struct ThinArguments {
   std::optional<uint64_t> origin;
 };
 
-// Of a table that is one thin target: POOL DEV_ID [ORIGIN].
+// The arguments of a table with one thin target: POOL DEV_ID [ORIGIN].
 std::optional<ThinArguments> thin_arguments(const DmTable& table) {
   if (table.targets.size() != 1 || table.targets[0].type != "thin") return {};
   const std::vector<std::string>& arguments = table.targets[0].arguments;

@@ -28,7 +28,7 @@ bool contains(const std::vector<uint64_t>& numbers, uint64_t number) {
   return std::find(numbers.begin(), numbers.end(), number) != numbers.end();
 }
 
-// Of a table that is one thin target.
+// The thin id in a table with one thin target.
 std::optional<ThinId> thin_id_of(const DmTable& table) {
   if (table.targets.size() != 1 || table.targets[0].type != "thin") return {};
   if (table.targets[0].arguments.size() < 2) return {};

@@ -18,7 +18,7 @@ struct dm_task;
 
 namespace extmerge {
 
-// What udev's rules do with a node.
+// The work of udev's rules on a node.
 enum class UdevRules {
   kAll,        // an ordinary volume: all links, and its contents are looked at
   kNamesOnly,  // its names in /dev/mapper and /dev/VG; its contents are not read

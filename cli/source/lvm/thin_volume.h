@@ -47,8 +47,8 @@ Error activation_forbidden(const LogicalVolume& volume, const std::string& setti
 std::string volume_of_dm(const Lvm& lvm, const DmTable& node);
 
 // Every volume of the group that has one of these volumes. The group may be renamed, and another
-// group may have the name `vg` now. Throws kNotFound if there is neither such a volume nor such a
-// group.
+// group may have the name `vg` now. Throws kGroupAbsent if there is neither such a volume nor such
+// a group.
 std::vector<LogicalVolume> group_with(const Lvm& lvm, const std::string& vg,
                                       const std::vector<std::string>& lv_uuids);
 // The current name of an active volume, as "vg/name"; the last known name of an inactive one.
