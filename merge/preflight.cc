@@ -20,7 +20,7 @@ bool contains(const std::vector<uint64_t>& numbers, uint64_t number) {
   return std::find(numbers.begin(), numbers.end(), number) != numbers.end();
 }
 
-// The thin that `holder` is, if it is one.
+// The holder as a thin; null if it is not a thin.
 const ThinHolder* thin_of(const Job& job, const Holder& holder) {
   for (const ThinHolder& thin : job.origin_thins) {
     if (thin.device_number == holder.device_number) return &thin;
@@ -28,8 +28,8 @@ const ThinHolder* thin_of(const Job& job, const Holder& holder) {
   return nullptr;
 }
 
-// A file that a merge writes must not lie on what it merges. Another thin of the pool has blocks of
-// its own: that is worth a note (merge/notes.cc).
+// A journal or undo log must not lie on the merged devices. Another thin of the pool has blocks of
+// its own: that is only a note (merge/notes.cc).
 Refusal check_place(const Job& job, const JournalPlace& place, const std::string& what,
                     const std::string& next) {
   const DeviceFacts& origin = job.origin;
