@@ -20,7 +20,7 @@ constexpr size_t kBatchBlocks = 256;
 constexpr size_t kSweepBatchBytes =
     kBatchBlocks * kMetadataBlockSize;  // and so the largest request
 constexpr unsigned kQueueDepth = 64;
-// From so many blocks on a queue is worth what it costs to take down.
+// From this many blocks on, a queue is worth the cost of destroying it.
 constexpr size_t kManyBlocks = 8192;
 constexpr size_t kFewRequests = 4;  // of one batch: its blocks are mostly neighbours
 
@@ -40,7 +40,7 @@ void add_block_read(std::vector<IoRequest>& requests, MetadataBlock block,
   requests.push_back({Direction::kRead, offset, memory});
 }
 
-// What the workers of one sweep share.
+// The batches that the workers of one sweep share.
 class BlockSweep::Batches {
  public:
   explicit Batches(std::span<const MetadataBlock> blocks) : blocks_(blocks), order_(blocks.size()) {
