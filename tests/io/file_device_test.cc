@@ -27,7 +27,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr Bytes kAnyBlock(4096);  // ends that suit every file
+constexpr Bytes kAnyBlock(4096);  // ends that fit every file
 
 class ImageFile : public testing::Test {
  protected:
@@ -129,7 +129,7 @@ TEST_F(ImageFile, IsClaimedWhenAShortLockOfSomebodyElseIsOver) {
   prober.join();
 }
 
-// QEMU's way: shared locks on single bytes around the hundredth.
+// QEMU takes shared locks on single bytes around the hundredth.
 TEST_F(ImageFile, ThatAVirtualMachineHasLockedIsInUse) {
   for (const short type : {short{F_RDLCK}, short{F_WRLCK}}) {
     const FileDescriptor machine(::open(path_.c_str(), O_RDWR | O_CLOEXEC));
