@@ -58,7 +58,7 @@ void print_status_report(const Options& options, const MergeStatus& status) {
 
 void say(const std::string& notice) { spdlog::info("{}", printable(notice)); }
 
-// The plan is shown before the question about it.
+// Shows the plan, then asks about it.
 bool confirm(const Options& options, const PlanReport& report, const DeviceNames& names,
              ProgressDisplay& display, Signals& signals, TerminalLine& terminal) {
   if (options.yes) return true;

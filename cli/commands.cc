@@ -125,7 +125,7 @@ std::vector<Error> verify(const Options& options, Signals& signals, TerminalLine
 
 std::vector<Error> execute(const Options& options, Signals& signals, TerminalLine& terminal) {
   if (options.command == Command::kStatus) return status(options);
-  // These commands continue when nobody reads their output any more.
+  // These commands continue when the reader of their output has gone.
   if (options.command == Command::kMerge || options.command == Command::kResume ||
       options.command == Command::kUndo || options.command == Command::kAbort)
     ignore_closed_pipes();

@@ -31,7 +31,7 @@ namespace extmerge {
 
 namespace {
 
-// The next file opened would take the number of a closed standard descriptor, and messages would
+// The next open file would take the number of a closed standard descriptor. Then messages would
 // land in a journal or its lock. So /dev/null takes that number. It is opened in the wrong
 // direction, so that reads and writes fail as before.
 bool fill_standard_descriptors() {
@@ -43,8 +43,8 @@ bool fill_standard_descriptors() {
   return true;
 }
 
-// Inherited limits do not end a run: a write past RLIMIT_FSIZE fails like one on a full disk.
-// Whatever the umask is, extmerge can read the files it creates.
+// Inherited limits do not end a run: a write past RLIMIT_FSIZE fails like one on a full disk. The
+// umask keeps the owner's rights, so that extmerge can read the files it creates.
 void heed_limits() {
   struct sigaction ignored {};
   ignored.sa_handler = SIG_IGN;

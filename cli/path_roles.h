@@ -7,8 +7,8 @@
 // Method: device and inode identify a file, and its backing file identifies a loop device. So links
 // and loop devices hide nothing. Folder and name identify a file that does not exist yet. The check
 // runs before the first byte is written, and again when the log file is open. LVM is not asked. So
-// for a named source, a log file must not be named like a journal's file in the state directory,
-// and must not lie under a loop device.
+// for a named source, a log file must not lie under a loop device. In the state directory it must
+// not be named like a journal's file.
 //
 // merge/preflight judges where a journal and an undo log may lie, because it knows the devices.
 
@@ -21,8 +21,7 @@ namespace extmerge {
 
 // `log` is the file of --log-file, once it is open. Throws Error(kUsage) if one file has two parts,
 // and the failures of reading the journal that records the devices. A standard stream that leads to
-// such a file is redirected to /dev/null first, so that not even the error message is written
-// there.
+// such a file is redirected to /dev/null first, so that the error message is not written there.
 void check_paths(const Options& options, const FileDescriptor* log = nullptr);
 
 }  // namespace extmerge

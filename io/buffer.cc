@@ -44,7 +44,7 @@ Buffer::Buffer(size_t size) : size_(size) {
   // works.
   if (huge) ::madvise(data_, size, MADV_HUGEPAGE);
   // Linux pins the pages of direct I/O. But after a fork() the parent's next write to a page in
-  // flight gives the *parent* a copy, and the data lands in the child's page (open(2), NOTES).
+  // flight gives the *parent* a copy. Then the data lands in the child's page (open(2), NOTES).
   // MADV_DONTFORK prevents that.
   ::madvise(mapping_, mapping_size_, MADV_DONTFORK);
 }

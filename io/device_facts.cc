@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
 // One statx() tells the path's kind. A block device is then opened for three ioctls: for reading,
-// without O_EXCL, and its contents are not read. A file is not opened. The rest is a walk down
-// (slaves, a partition's disk, a loop's file, that file's file system, ...) and one step up
-// (holders, loops, mounts, swap).
+// without O_EXCL, and its contents are not read. A file is not opened. The rest is a walk down:
+// slaves, a partition's disk, a loop's file, that file's file system, and so on. Then follows one
+// step up: holders, loops, mounts, swap.
 //
 // Exclusive opens show most users, but not users that bypass the named node. A loop device does not
 // claim its backing device, and a thin's origin may be a lower layer of the origin's stack. So the

@@ -37,7 +37,7 @@ struct DeviceFacts {
   uint64_t device_number = 0;  // st_rdev of a block device, else 0
   Bytes size;
   Bytes logical_block_size{512};  // of a block device; 512 for a file
-  bool read_only = false;  // BLKROGET, or a file nobody can write (read-only mount, immutable)
+  bool read_only = false;         // BLKROGET, or a file on a read-only mount, or an immutable one
 
   // The identity of this disk across reboots and renames, never major:minor. dm uuid or name; a
   // loop's backing file; WWID or serial; inode and birth time of a file. Shown as "dm:LVM-..." and
@@ -95,9 +95,9 @@ DeviceFacts look_below(int open_file);
 // The backing files of all loop devices.
 std::vector<DeviceFacts::File> files_under_loops();
 
-// True if the devices are the same, if one lies under the other, or if different loop devices below
-// them have the same backing file. Two partitions of a disk, or two mappings side by side on one
-// disk, do not overlap.
+// True if the devices are the same, or if one lies under the other. Also true if different loop
+// devices below them have the same backing file. Two partitions of a disk, or two mappings side by
+// side on one disk, do not overlap.
 bool overlaps(const DeviceFacts& a, const DeviceFacts& b);
 
 // The device numbers under the file system of `path`, as in `underlying`; empty for tmpfs and the

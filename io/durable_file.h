@@ -64,9 +64,8 @@ class DurableDirectory {
   virtual bool is_locked(const std::string& name) = 0;
 };
 
-// Makes or replaces `name`. After a power cut `name` is unchanged, or holds all of `contents`.
-// `aside` is the temporary name of the file; a cut may leave it with any contents. Returns the
-// file, open for writing.
+// Makes or replaces `name`. After a power cut `name` is unchanged, or holds all of `contents`. A
+// cut may leave any contents under the temporary name. Returns the file, open for writing.
 std::unique_ptr<DurableFile> create_whole(DurableDirectory& directory, const std::string& name,
                                           const std::string& aside,
                                           std::span<const std::byte> contents);

@@ -146,8 +146,8 @@ void claim(const FileDescriptor& file, const std::string& path, int operation) {
 }
 
 // Opens a file for locking, for writing if possible. NFS turns an exclusive flock() into a lock on
-// the server, and refuses it with EBADF unless the file is open for writing. A device is opened for
-// reading only, because udev probes a device that was open for writing.
+// the server. It returns EBADF unless the file is open for writing. A device is opened for reading
+// only, because udev probes a device that was open for writing.
 FileDescriptor open_to_lock(const std::string& path, bool is_device) {
   constexpr int kFlags = O_NONBLOCK | O_CLOEXEC;
   FileDescriptor file(::open(path.c_str(), (is_device ? O_RDONLY : O_RDWR) | kFlags));
@@ -159,7 +159,7 @@ FileDescriptor open_to_lock(const std::string& path, bool is_device) {
 }
 
 // Claims the backing file or device of the loop device `device_number`, or of the one that it is a
-// partition of. Merges into several partitions may run at once, so a partition takes a shared lock,
+// partition of. Merges into several partitions may run at once. So a partition takes a shared lock,
 // which excludes only a merge into the whole.
 void claim_backing(uint64_t device_number, int operation, std::vector<FileDescriptor>& locks) {
   const SystemRoot root;

@@ -2,10 +2,10 @@
 //
 // The backing file or device of a loop device. Internal to io/.
 //
-// The kernel tells the backing file's inode (LOOP_GET_STATUS64), even if its name is gone, means
-// another file now, or is in another mount namespace. The name in sysfs counts only for a user who
-// may not open the loop device. Without a node for the loop device (a chroot, a container) that
-// name belongs to another tree of files: kCannotLook.
+// The kernel tells the backing file's inode (LOOP_GET_STATUS64). The name may be gone, mean another
+// file now, or be in another mount namespace. The name in sysfs counts only for a user who may not
+// open the loop device. Without a node for the loop device (a chroot, a container) that name
+// belongs to another tree of files: kCannotLook.
 
 #pragma once
 

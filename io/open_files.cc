@@ -47,8 +47,8 @@ bool is_for_writing(const std::string& info) {
   return (flags & O_ACCMODE) != O_RDONLY && (flags & O_PATH) == 0;
 }
 
-// The folders of processes come and go. Not every user may read those of others; root needs
-// CAP_SYS_PTRACE.
+// The folders of processes may disappear at any time. Not every user may read those of others; root
+// needs CAP_SYS_PTRACE.
 std::vector<fs::path> entries_for_us(const fs::path& folder) {
   if (::faccessat(AT_FDCWD, folder.c_str(), R_OK | X_OK, AT_EACCESS) != 0 && errno == EACCES) {
     return {};

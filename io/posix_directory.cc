@@ -272,8 +272,8 @@ class PosixDirectory : public DurableDirectory {
     return is_removed(file, name) ? open_lock(name) : std::move(file);
   }
 
-  // Whether the lock file was removed: then its lock excludes nobody. A read-only command removes
-  // it while it has the lock (cli/source/state_traces.h). A file that exists is checked.
+  // Whether the lock file was removed: then its lock has no effect. A read-only command removes it
+  // while it has the lock (cli/source/state_traces.h). A file that exists is checked.
   bool is_removed(const FileDescriptor& file, const std::string& name) const {
     struct stat status;
     if (::fstat(file.get(), &status) != 0) throw journal_error("look at", path_of(name), errno);

@@ -3,11 +3,11 @@
 // Block devices in the kernel's sysfs: their names, and the devices under and over them. Internal
 // to io/.
 //
-// Layout: dev/block/MAJOR:MINOR is a link to the device's folder, in which
-// `slaves` and `holders` hold links to other devices' folders (dm, md), a disk's
-// partitions are subfolders with a file `partition`, and `dev` has the number.
-// Folders come and go while they are read, so a missing entry counts as empty. A
-// sysfs that is missing itself, or an entry that cannot be read, is kCannotLook.
+// Layout: dev/block/MAJOR:MINOR is a link to the device's folder. In it, `slaves` and `holders`
+// have links to other devices' folders (dm, md). A disk's partitions are subfolders with a file
+// `partition`. The file `dev` has the number. Folders may disappear while they are read, so a
+// missing entry counts as empty. A sysfs that is missing itself, or an entry that cannot be read,
+// is kCannotLook.
 
 #pragma once
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
 // Only this code judges I/O results. The kernel reports a write across the device's end as a short
-// success, and a signal or a full file system can cut any transfer. So a short transfer is
-// continued, from an aligned offset, while it makes progress. Everything else is a failure that
-// names direction, device and offset.
+// success. A signal or a full file system can cut any transfer. So a short transfer is continued,
+// from an aligned offset, while it makes progress. Everything else is a failure that names
+// direction, device and offset.
 
 #pragma once
 

@@ -3,10 +3,9 @@
 // Problem: a cloud image named `.img` may be a qcow2 file. A merge would treat it as a raw disk and
 // destroy it.
 //
-// Method: formats that hold a disk inside a file of their own, compressed files
-// and thin-pool metadata have a magic number near their start or end. Partition
-// tables, file systems, LUKS, LVM and md are legitimate contents of an origin;
-// the formats here are not. libblkid knows none of them (docs/design.md).
+// Method: containers of a disk, compressed files and thin-pool metadata have a magic number near
+// their start or end. Partition tables, file systems, LUKS, LVM and md are legitimate contents of
+// an origin; the formats here are not. libblkid knows none of them (docs/design.md).
 //
 // Cost: two reads of 4 KiB.
 

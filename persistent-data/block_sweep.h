@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
 // Reads many metadata blocks as fast as the device allows, in any order. In an aged pool the leaves
-// of a tree lie in random places. Reading them one by one in the order of keys takes four times as
-// long as from the device's start to its end.
+// of a tree lie in random places. Reading them in the order of keys takes four times as long as
+// from the device's start to its end.
 //
 // Method: blocks are sorted by place, neighbours are joined, and batches of 256 blocks are made. A
 // few threads read the batches and pass the blocks to the visitor. Each thread reads with pread(2).
-// Only for thousands of blocks without neighbours each thread uses a queue of its own, because
-// destroying one takes 30 to 40 ms. Memory: 1 MiB a thread, and 12 bytes a block while it is swept.
+// For thousands of blocks without neighbours, each thread uses a queue of its own. Fewer blocks are
+// not worth the 30 to 40 ms that destroying a queue takes. Memory: 1 MiB a thread, and 12 bytes a
+// block while it is swept.
 
 #pragma once
 

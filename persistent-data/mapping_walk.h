@@ -47,11 +47,10 @@ class MappingWalk {
   ~MappingWalk();
   MappingWalk(MappingWalk&&) noexcept;
 
-  // The next mappings, valid until the next call; empty at the end.
-  // Throws kMetadataDamaged (a node fails check_node(), a block is reached twice,
-  // leaves lie at different depths, the tree is deeper than kMaxDepth, a data
-  // block is out of range, thin blocks do not rise), kReadFailed. A walk that has
-  // thrown can only be destroyed.
+  // The next mappings, valid until the next call; empty at the end. Throws kReadFailed and
+  // kMetadataDamaged. Damage is: a node fails check_node(), a block is reached twice, leaves lie at
+  // different depths, the tree is deeper than kMaxDepth, a data block is out of range, thin blocks
+  // do not rise. After an exception the walk can only be destroyed.
   std::span<const Mapping> next();
 
   // Mappings delivered so far.

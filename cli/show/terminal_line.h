@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Standard error, shared by messages and a progress bar. The bar is the last
-// line of the terminal, without a newline; a message wipes it, writes its own
-// lines, and the bar comes back when it is drawn the next time.
+// Standard error, shared by messages and a progress bar. The bar is the last line of the terminal,
+// without a newline. A message wipes it and writes its own lines. The next draw() shows the bar
+// again.
 //
 // Several threads may use it at once.
 

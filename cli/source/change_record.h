@@ -54,8 +54,8 @@ struct SystemChanges {
   // The merge set the thin's activation skip, which was not set before, and deactivated the thin.
   bool thin_kept_inactive = false;
   bool thin_was_active = false;
-  // boot_id of the last change of these: what is active after a reboot was activated by somebody
-  // else.
+  // boot_id of the last change of these: after a reboot, active devices were activated by another
+  // program.
   std::string boot;
 
   // The thin is about to be removed: the merge is done and verified.

@@ -73,7 +73,7 @@ class Piece {
   std::optional<Bytes> first_difference() const { return first_difference_; }  // on the origin
 
   // Results for the later stages.
-  bool compare = false;        // it is to be compared
+  bool compare = false;        // must be compared
   Bytes end;                   // the position in the plan after it
   std::exception_ptr failure;  // the failure, if the piece is not complete
 

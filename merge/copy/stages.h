@@ -50,8 +50,8 @@ inline constexpr char kStagesMade = 0;
 inline constexpr char kTaken = 0;
 inline constexpr char kCommitted = 0;
 
-// If TBB cannot start a thread, it ends the program or waits for ever. It keeps the threads that it
-// has started.
+// If TBB cannot start a thread, it ends the program or hangs. It keeps the threads that it has
+// started.
 inline void check_stage_threads(unsigned threads) {
   static std::atomic<unsigned> started{1};
   if (started >= threads) return;

@@ -5,8 +5,8 @@
 //   header copy, header copy, 8 progress slots, plan pages
 //
 // Each of these parts ends in the CRC-32C of all its bytes before, and carries the journal's random
-// nonce. So a part of another journal is never taken for one of this, even if it is the old
-// contents of the same disk blocks.
+// nonce. So no part of another journal counts as one of this, even if the disk blocks held that
+// journal before.
 
 #pragma once
 

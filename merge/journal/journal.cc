@@ -86,8 +86,8 @@ class Journal::Impl {
   SequencedProgress progress_;
   Bytes highest_claim_;  // of any slot in the file
   std::optional<PlanPages> pages_;
-  // Set during the write of a record, and for ever if the write fails: after a failed sync the
-  // durable state is unknown, and the next sync may falsely succeed.
+  // Set during the write of a record; stays set if the write fails. After a failed sync the durable
+  // state is unknown, and the next sync may falsely succeed.
   bool in_doubt_ = false;
 };
 

@@ -81,8 +81,8 @@ void PlanCounter::count_past_end(const Run& run) {
   const Bytes run_end = limits_.block_size.offset(run.thin + run.blocks);
   const Bytes run_start = limits_.block_size.offset(run.thin);
   const Bytes start = std::max(run_start, limits_.end);
-  // Before the thin's end, these bytes are past the origin's end. Past the thin's end, nobody sees
-  // them.
+  // Before the thin's end, these bytes are past the origin's end. Past the thin's end, they are not
+  // visible.
   const Bytes thin_end = limits_.thin_end.value_or(Bytes(kLastByte));
   const Bytes visible_end = std::clamp(thin_end, start, run_end);
   sums_.beyond_thin_bytes += run_end - visible_end;

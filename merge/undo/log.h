@@ -6,9 +6,9 @@
 //   copy   compare, and of what differs: old bytes appended, log synced, origin written
 //   undo   every record checked and put back; the order does not matter
 //
-// Only changed bytes are saved, each of them once. A resumed merge does not save again what the
-// interrupted run has saved, since the origin may hold merged or torn bytes there. So no two
-// records overlap, and the saved bytes are those from before the merge.
+// Only changed bytes are saved, each of them once. A resumed merge does not save the same ranges
+// again, since the origin may hold merged or torn bytes there. So no two records overlap, and the
+// saved bytes are those from before the merge.
 //
 // Records are appended and synced in the same order. A power cut leaves the synced records, and
 // perhaps some later ones, which were not needed yet.

@@ -3,9 +3,8 @@
 // metadata_image: pool metadata for benchmarks, in files.
 //
 //   metadata_image make MAPPINGS ordered|shuffled FILE   one thin (id 1), single blocks
-//   metadata_image thins COUNT FILE                      so many thins (ids from 1) of one leaf
-//   each metadata_image shuffle FILE FILE                     the same trees, their leaves in
-//   random places
+//   metadata_image thins COUNT FILE      that many thins (ids from 1) of one leaf each
+//   metadata_image shuffle FILE FILE     the same trees, with their leaves in random places
 //
 // Images by `make` and `thins` have no space maps: extmerge can read them, thin_ls cannot.
 // `shuffle` takes an image by thin_restore and moves only the leaves of the thins.

@@ -25,7 +25,7 @@ struct FakeKernel {
   unsigned most_events = 1000;         // io_setup() fails beyond that with EAGAIN
   int setup_error = 0;                 // always, if not 0
   std::deque<int> submit_answers;      // negative: the answer; positive: takes at most so many
-  std::deque<int> get_events_answers;  // likewise
+  std::deque<int> get_events_answers;  // as for submit_answers
   std::vector<int> setups;
   std::vector<size_t> in_flight_before_submit;
   std::deque<iocb*> in_flight;

@@ -222,7 +222,7 @@ TEST_F(ImageFile, LeavesTheCacheWhenTold) {
   };
   EXPECT_TRUE(is_cached());
   device->drop_cache();
-  // tmpfs keeps its pages, and takes O_DIRECT all the same since Linux 6.6.
+  // tmpfs keeps its pages, but takes O_DIRECT since Linux 6.6.
   EXPECT_EQ(is_cached(), is_in_memory(path_));
   ::munmap(mapping, 4096);
 }

@@ -232,7 +232,7 @@ TEST(RunCommand, AnExitStatusThatSomebodyElseHasTakenIsNoSuccess) {
               struct sigaction reap = {};
               reap.sa_handler = [](int) { ::waitpid(-1, nullptr, 0); };
               sigaction(SIGCHLD, &reap, nullptr);
-              // Which of the two comes first is chance.
+              // The order of the two is random.
               for (int i = 0; i < 200; ++i) {
                 int status = 5;
                 const auto id = thrown_by([&] { status = shell("exit 5").exit_status; });

@@ -8,7 +8,7 @@
 namespace extmerge {
 namespace {
 
-constexpr uint64_t kBlocks = 400;  // of which a sample reads 66 at most
+constexpr uint64_t kBlocks = 400;  // a sample reads at most 66 of them
 constexpr uint64_t kClaimed = 350;
 
 class UncertainIdentity : public MergerTest {

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
 // A pool and its external origin on three simulated disks, and the expected result of a merge. The
-// result is computed byte by byte from the list of mappings, as the kernel reads a thin, without
-// code of the program.
+// result is computed byte by byte from the list of mappings, without code of the program.
 //
 // Conditions at every moment, with or without power:
 //   scene.snapshot_view() == scene.first_view()
@@ -72,8 +71,8 @@ class MergeScene {
   // snapshot_view() with first_view(), in a tenth of the time.
   std::string view_damage() const;
 
-  // A complaint, in words, about any change to the metadata or data disk, or to a byte of the
-  // origin that no mapped block covers. Empty if there is none.
+  // A complaint, in words, about any change to the metadata or data disk, or to unmapped bytes of
+  // the origin. Empty if there is none.
   std::string damage() const;
 
  private:

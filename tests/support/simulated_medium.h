@@ -53,7 +53,7 @@ class SimulatedMedium {
   void write(Bytes offset, std::span<const std::byte> bytes);
   // A failed write: any of its sectors may be written.
   void write_torn(Bytes offset, std::span<const std::byte> bytes, SimulatedRandom& random);
-  // Somebody else's write, durable at once.
+  // A write by another program, durable at once.
   void overwrite(Bytes offset, std::span<const std::byte> bytes);
 
   // Durable at once.

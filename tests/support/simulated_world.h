@@ -26,7 +26,7 @@ namespace extmerge {
 
 enum class OperationKind {
   kRead,    // one IoRequest of a disk
-  kWrite,   // likewise
+  kWrite,   // one IoRequest of a disk
   kFlush,   // a disk
   kResize,  // a disk; the new size is in `offset`
   kFileRead,
@@ -46,8 +46,8 @@ struct Operation {
 // The outcome of the operation with a given index.
 //
 // kError: the operation fails with `error_number`. A write may still have landed in any of its
-// sectors. A flush or sync loses some unflushed writes for ever, and the next one still succeeds,
-// as on real devices and page caches. A rename or removal may be visible, but is not durable.
+// sectors. A flush or sync loses some unflushed writes, but the next one succeeds, as on real
+// devices and page caches. A rename or removal may be visible, but is not durable.
 //
 // kShort: half of the operation happens, in whole sectors of at least the logical block size. A
 // disk reports a short result, a file read returns less, and a file write then throws
@@ -136,9 +136,9 @@ class SimulatedDisk : public BlockDevice {
   std::shared_ptr<State> state_;
 };
 
-// The name of a created file survives a power cut only by chance, even after a sync() of the file,
-// until a rename() or remove() has synced the directory. All three become durable in order. A
-// removed or replaced file is gone only for new readers.
+// A created file's name is durable only after a rename() or remove(), which sync the directory.
+// Before, it survives a power cut by chance, even after a sync() of the file. All three become
+// durable in order. A removed or replaced file is gone only for new readers.
 class SimulatedDirectory : public DurableDirectory {
  public:
   explicit SimulatedDirectory(SimulatedWorld& world, std::string path = "/state");

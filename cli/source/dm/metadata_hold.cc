@@ -176,7 +176,7 @@ MetadataHold::~MetadataHold() {
 void MetadataHold::release() {
   if (!held_) return;
   held_ = false;
-  // If somebody has released this metadata snapshot, another one may be held now.
+  // Another program may have released this metadata snapshot, and another one may be held now.
   const auto root = pool_status(pool_.device_number).held_root;
   const bool is_ours = root && held_identity(pool_, *root) == changes_.held;
   const int failure = is_ours ? send_pool_message(pool_.device_number, "release_metadata_snap") : 0;

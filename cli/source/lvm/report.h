@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
 // Parses LVM's output. `lvs` in JSON tells everything about a volume group but one relation. An
-// internal snapshot of a thin lists its parent as its origin (nothing once that is removed),
-// although it reads the same external origin. Only the text metadata has that relation.
+// internal snapshot of a thin reads the same external origin. But `lvs` lists its parent as its
+// origin, or nothing once that is removed. Only the text metadata has that relation.
 
 #pragma once
 

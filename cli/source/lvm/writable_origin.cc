@@ -178,7 +178,7 @@ void OriginNode::put_back() {
 void OriginNode::check() const {
   const auto top = find_dm_device(origin_.dm_uuid());
   const auto top_table = table_of(top);
-  // Somebody has activated or refreshed the origin. pvmove activates it by itself.
+  // A user has activated or refreshed the origin. pvmove also activates it.
   const bool is_shown = top_table && top_table->targets.size() == 1 &&
                         top_table->targets.front().type == "linear" && !top_table->suspended &&
                         !top_table->has_inactive;

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// An external origin of LVM that only extmerge writes and that nobody is offered. While a thin over
-// the origin is active, LVM keeps a layer (VG-ORIGIN-real) below it. All readers of the origin read
-// that layer. The merge loads the layer read-write and writes through a node of its own:
+// An external origin of LVM that only extmerge writes, and that no other program finds. While a
+// thin over the origin is active, LVM keeps a layer (VG-ORIGIN-real) below it. All readers of the
+// origin read that layer. The merge loads the layer read-write and writes through a node of its
+// own:
 //
-//   VG-SNAP  VG-ORIGIN (read-only, while merged: an error table)    VG-ORIGIN-extmerge (ours, held
-//   with O_EXCL)
-//         \          |                                             /
+//   VG-SNAP   VG-ORIGIN (*)   VG-ORIGIN-extmerge (held with O_EXCL)
+//         \       |          /
 //          VG-ORIGIN-real (read-write during the merge, in no list of file systems)
+//
+//   (*) read-only; an error table during the merge
 //
 // libblkid and udev skip the layer and extmerge's node, because their uuids have the suffix of
 // hidden layers. So a half-merged file system cannot be found by its uuid or label. The origin's
@@ -54,8 +56,8 @@ class OriginNode {
   // Opens the node: for writing under the claim, or for reading only.
   std::shared_ptr<FileDevice> open(OpenMode mode, Bytes ends_multiple_of) const;
 
-  // Makes the layer writable again, and hides an origin that somebody has activated. Throws
-  // kOriginTakenBack if LVM has changed more than that.
+  // Makes the layer writable again, and hides an activated origin. Throws kOriginTakenBack if LVM
+  // has changed more than that.
   void check() const;
 
  private:

@@ -51,7 +51,7 @@ uint64_t operations_of_one_copy(CompareMode mode) {
   return scene.world().operations();
 }
 
-// The error of an operation that fails for ever.
+// The error of an operation that fails permanently.
 MessageId id_for(const Operation& operation) {
   switch (operation.kind) {
     case Kind::kRead:

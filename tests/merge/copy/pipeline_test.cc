@@ -243,8 +243,8 @@ TEST(Pipeline, CheckpointsComeByBytesAndByTime) {
   EXPECT_GT(by_time.records().size(), 1u);
 }
 
-// The differing units, and the gaps of at most 4 KiB between them, in each contiguous part of the
-// plan on the origin. Computed sector by sector.
+// The differing units with gaps of at most 4 KiB, in each contiguous part of the plan on the
+// origin. Computed sector by sector.
 std::vector<std::pair<uint64_t, uint64_t>> differing_ranges(const CopyScene& scene) {
   const FileBytes wanted = scene.expected();
   const FileBytes& held = scene.first_origin();

@@ -89,8 +89,8 @@ TEST(PipelineThreads, PiecesThatOvertakeEachOtherAreCommittedInOrder) {
 TEST(PipelineThreads, TheCopyGoesOnWhileTheOriginIsFlushed) {
   CopyScene scene(scattered_shape(60, 2));
   DeviceInFront origin(scene.origin());
-  // The eighth write does not end before the first flush has begun, and the
-  // flush not before eight more have begun than can be in flight.
+  // The eighth write does not end before the first flush has begun. The flush does not end before
+  // eight more writes have begun than can be in flight.
   std::atomic<unsigned> writes = 0;
   std::atomic<bool> flushing = false;
   std::atomic<bool> went_on = false;

@@ -145,8 +145,7 @@ TEST_F(JournalTest, WhatIsCutOffBeforeItHasAMarkIsInNobodysWay) {
   }
 }
 
-// A run that is killed before its sync, or whose sync fails, leaves data in the page cache that is
-// not on the disk.
+// After a kill before the sync, or a failed sync, the page cache has data that is not on the disk.
 TEST_F(JournalTest, WhatIsOpenedToBeActedOnIsDurable) {
   auto journal = publish_journal(directory_, runs_);
   journal->record_progress({record_.copy_bytes, {}});
