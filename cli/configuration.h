@@ -21,7 +21,7 @@ void apply_configuration(Options& options, std::istream& file, const std::string
 // but root and the caller may write.
 void apply_configuration(Options& options);
 
-// The path of that file; empty if EXTMERGE_CONFIG is empty.
+// The path of the configuration file; empty if EXTMERGE_CONFIG is empty.
 std::string configuration_path();
 
 }  // namespace extmerge

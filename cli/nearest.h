@@ -11,8 +11,8 @@
 
 namespace extmerge {
 
-// Insertions, deletions, replacements and swaps of neighbours that turn one
-// word into the other.
+// The number of insertions, deletions, replacements and swaps of neighbours that turn one word into
+// the other.
 size_t edit_distance(std::string_view a, std::string_view b);
 
 // The nearest of `known`, the first of equals. Nothing if it differs in more than a third of its

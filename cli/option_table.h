@@ -13,7 +13,7 @@
 
 namespace extmerge {
 
-// Sets of commands.
+// A set of commands has one bit for each.
 constexpr unsigned bit(Command command) { return 1u << static_cast<unsigned>(command); }
 
 enum class OptionGroup { kSource, kPlan, kJournal, kCopy, kOutput };

@@ -28,7 +28,7 @@ struct Options : Request {
   bool json = false;
   bool ranges = false;
   std::optional<std::string> map;  // path of an SVG; - is the terminal
-  bool exported = false;           // a ddrescue mapfile, into
+  bool exported = false;           // --export=ddrescue: write a mapfile to
   std::string export_path;         // - is standard output
   bool headings = true;
   SizeFormat sizes;

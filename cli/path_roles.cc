@@ -36,7 +36,7 @@ struct Part {
   std::string name;  // "--log-file", "the origin"
   std::string path;
   DeviceFacts facts;
-  File folder;  // of the file, or where it would be made
+  File folder;  // of the file, or of its future place
   std::string file_name;
   int stream = -1;  // a standard stream's number
 
@@ -135,7 +135,7 @@ class Parts {
       for (size_t j = i + 1; j < ours_.size(); ++j) check_two_of_ours(ours_[i], ours_[j]);
       const bool is_undo_log = ours_[i].name == kUndoLog;
       for (const Part& other : others_) {
-        // merge/preflight judges the rest: the undo log of an unfinished merge is used again.
+        // merge/preflight judges the rest: a resumed merge uses its undo log again.
         if (is_undo_log && other.name != kConfiguration) continue;
         if (is_written_by(other, ours_[i])) refuse(ours_[i], other.name, other.path);
         if (lies_on(ours_[i], other.facts, looped_))
@@ -260,7 +260,7 @@ class Parts {
 
   const Options& options_;
   std::vector<Part> ours_;    // written by this run
-  std::vector<Part> others_;  // none of them may be one of these
+  std::vector<Part> others_;  // must not be the same files as ours_
   bool writes_by_name_ = false;
   std::string state_directory_;
   std::vector<File> looped_;

@@ -70,7 +70,7 @@ void keep_context(int events, io_context_t context) {
 AioQueue::AioQueue(std::shared_ptr<const FileDescriptor> file, const std::string& name,
                    unsigned depth, const AioCalls& calls)
     : file_(std::move(file)), calls_(calls) {
-  constexpr unsigned kMostEvents = 1u << 20;  // far above what io_setup() takes as an int
+  constexpr unsigned kMostEvents = 1u << 20;  // io_setup() takes an int; no system has so many
   depth = set_up(calls_, &context_, std::clamp(depth, 1u, kMostEvents), name);
   blocks_.resize(depth);
   events_.resize(depth);

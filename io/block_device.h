@@ -55,8 +55,8 @@ class BlockDevice {
   // The name that the user gave, for messages.
   virtual const std::string& name() const = 0;
   virtual Bytes size() const = 0;
-  // Offsets, lengths and memory of requests are multiples of this: 512 or 4096
-  // on devices, 1 on a file that is not read with O_DIRECT.
+  // Offsets, lengths and memory of requests are multiples of this: 512 or 4096 on devices, 1 on a
+  // buffered file.
   virtual Bytes logical_block_size() const = 0;
 
   // A queue of at most `depth` requests in flight; with 1, submit() may carry each out

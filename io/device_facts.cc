@@ -65,7 +65,7 @@ void add_loop_backing(const SystemRoot& root, uint64_t loop, const LoopBacking& 
   }
 }
 
-// dm and md slaves, a partition's disk.
+// The dm and md slaves of a device, or a partition's disk.
 std::vector<uint64_t> directly_under(const SystemRoot& root, uint64_t device_number) {
   const SysfsBlock block(root, device_number);
   std::vector<uint64_t> under = block.slaves();
@@ -95,7 +95,7 @@ Holder holder_of(const SystemRoot& root, uint64_t device_number) {
 struct Stack {
   std::vector<uint64_t> devices;  // itself and all below; none for an image
   std::vector<DeviceFacts::File> files;
-  std::vector<uint64_t> looped;  // those of `devices` that a loop device stands on
+  std::vector<uint64_t> looped;  // those of `devices` that are under a loop device
 };
 
 void add_to_stack(const SystemRoot& root, uint64_t device_number, Stack& stack) {

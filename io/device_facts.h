@@ -95,9 +95,9 @@ DeviceFacts look_below(int open_file);
 // The backing files of all loop devices.
 std::vector<DeviceFacts::File> files_under_loops();
 
-// True if the devices are the same, or if one lies under the other. Also true if different loop
-// devices below them have the same backing file. Two partitions of a disk, or two mappings side by
-// side on one disk, do not overlap.
+// True if the devices are the same, or if one lies under the other. Different loop devices over one
+// backing file below them count, too. Two partitions of a disk, or two mappings side by side on one
+// disk, do not overlap.
 bool overlaps(const DeviceFacts& a, const DeviceFacts& b);
 
 // The device numbers under the file system of `path`, as in `underlying`; empty for tmpfs and the

@@ -40,7 +40,7 @@ std::string identity_of_device(const SystemRoot& root, uint64_t device_number, B
 inline constexpr unsigned kFileIdentityMask = STATX_INO | STATX_BTIME | STATX_MNT_ID;
 std::string identity_of_file(const SystemRoot& root, const std::string& path,
                              const struct statx& status);
-// Inode and birth time alone, which all versions wrote.
+// Only inode and birth time, which all versions wrote.
 std::string identity_of_file(const struct statx& status);
 
 }  // namespace extmerge

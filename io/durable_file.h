@@ -24,7 +24,7 @@ class DurableFile {
   // Reads up to the memory's size; returns the bytes read, fewer only at the end.
   virtual size_t read(Bytes offset, std::span<std::byte> memory) = 0;
   virtual void write(Bytes offset, std::span<const std::byte> memory) = 0;
-  // Makes all writes durable (fdatasync). Must not be called again after it threw.
+  // Makes all writes durable (fdatasync). Must not be called again after a failure.
   virtual void sync() = 0;
   // Drops the page cache, so that later reads see the disk. After a failed sync the cache may show
   // data that never reaches the disk. Changes that are not synced yet stay.
@@ -42,11 +42,10 @@ class DurableDirectory {
   virtual ~DurableDirectory() = default;
   virtual const std::string& path() const = 0;
 
-  // A new empty file, mode 0600; one of that name is replaced.
+  // Makes a new empty file, mode 0600, and replaces an old one.
   virtual std::unique_ptr<DurableFile> create(const std::string& name) = 0;
-  // Nothing if it does not exist. Throws kJournalUnsafe for anything but a
-  // regular file with one link, owned by the caller or root, that nobody else
-  // may write; the directory is held to the same standard.
+  // Null if the file does not exist. Throws kJournalUnsafe unless it is a regular file with one
+  // link, which only its owner, the caller or root, may write. The same holds for the directory.
   virtual std::unique_ptr<DurableFile> open(const std::string& name, bool writable) = 0;
   // Atomic; replaces `to`; durable on return.
   virtual void rename(const std::string& from, const std::string& to) = 0;

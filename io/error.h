@@ -45,10 +45,10 @@ std::string to_string(MessageId id);
 // "No space left on device", for use inside messages.
 std::string errno_text(int error_number);
 
-// The Error for a system call that failed on `object`: EACCES and EPERM become
-// kPermission, ENOENT and ENXIO kNotFound, EBUSY kInUse, EMFILE and ENFILE
-// kTooManyFiles, ENOMEM kNoMemory, ENOSPC and EDQUOT kNoSpace, EROFS
-// kReadOnly; anything else becomes `otherwise`. `deed` reads like "open".
+// The Error for a system call that failed on `object`. EACCES and EPERM become kPermission, ENOENT
+// and ENXIO kNotFound, EBUSY kInUse. EMFILE and ENFILE become kTooManyFiles, ENOMEM kNoMemory,
+// ENOSPC and EDQUOT kNoSpace, EROFS kReadOnly. Any other errno becomes `otherwise`. `deed` is a
+// verb such as "open".
 Error system_error(const std::string& deed, const std::string& object, int error_number,
                    MessageId otherwise);
 

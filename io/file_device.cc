@@ -199,7 +199,7 @@ bool takes_direct(const FileDescriptor& file, size_t length) {
 // I/O.
 uint64_t direct_alignment(const FileDescriptor& file) {
 #ifdef STATX_DIOALIGN
-  // Linux 6.1 and later, and not every file system.
+  // Only Linux 6.1 and later has this, and not every file system.
   struct statx status {};
   if (::statx(file.get(), "", AT_EMPTY_PATH, STATX_DIOALIGN, &status) == 0 &&
       (status.stx_mask & STATX_DIOALIGN) != 0) {
@@ -289,10 +289,10 @@ class OpenDevice : public FileDevice {
   }
 
  private:
-  std::shared_ptr<const FileDescriptor> file_;  // the queues keep it open, and the locks
+  std::shared_ptr<const FileDescriptor> file_;  // the queues keep the file and the locks open
   std::string name_;
   bool is_block_;
-  // io_submit() would carry the request out itself: a buffered file, or one in memory.
+  // io_submit() is synchronous: a buffered file, or one in memory.
   bool is_synchronous_;
   std::atomic<uint64_t> size_;
   Bytes logical_block_size_;

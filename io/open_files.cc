@@ -38,7 +38,7 @@ bool is_what(const fs::path& path, const DeviceFacts& facts) {
          gnu_dev_makedev(status.stx_dev_major, status.stx_dev_minor) == facts.file_system;
 }
 
-// "flags:\t0100002", octal, as open(2) was given them.
+// Parses "flags:\t0100002", the octal flags of open(2).
 bool is_for_writing(const std::string& info) {
   constexpr std::string_view kFlags = "flags:";
   const size_t at = info.find(kFlags);

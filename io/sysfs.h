@@ -30,7 +30,7 @@ struct SystemRoot {
   bool is_kernels = true;  // false: plain files of a test, not sysfs, procfs and device nodes
 };
 
-// The two file systems in which the kernel tells facts.
+// The two file systems with the kernel's facts.
 enum class KernelFiles { kSysfs, kProcfs };
 
 // The Error for a file or folder in them: kTooManyFiles, kNoMemory, or else kCannotLook, which

@@ -19,7 +19,7 @@ constexpr unsigned kPatience = 10;
 
 // A request of the caller that is not complete yet.
 struct Unfinished {
-  IoRequest rest;  // what is still to be transferred
+  IoRequest rest;  // the remaining transfer
   IoRequest* whole = nullptr;
   unsigned fruitless = 0;  // rounds without progress
 };

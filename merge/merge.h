@@ -57,7 +57,7 @@ struct PlanReport {
   bool nothing_new = false;             // certain, with kAlreadyDone among the refusals
   bool live_tree_unreadable = false;    // unknown whether the thin has changed
   std::vector<Sibling> siblings;
-  bool siblings_are_known = false;  // else they are possible ones
+  bool siblings_are_known = false;  // else siblings are only possible ones
   std::optional<UndoLogEstimate> undo_log;
   std::optional<OriginMap> map;
   std::vector<std::string> notes;  // warnings, no reasons to refuse

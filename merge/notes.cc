@@ -24,7 +24,7 @@ std::string note_about(const Sibling& sibling, const Overrides& overrides) {
   return id + " would change in " + blocks + " if it has this origin";
 }
 
-// Adds few lines, even for a pool of 100,000 thins.
+// Adds a few notes, even for a pool of 100,000 thins.
 void add_sibling_notes(std::vector<std::string>& notes, const PlanFacts& facts,
                        const Overrides& overrides) {
   size_t noted = 0;

@@ -44,7 +44,7 @@ Refusal check_undo_log_place(const Job& job);
 Refusal check_journal_writable(const JournalPlace& journal);
 Refusal check_undo_log_writable(const JournalPlace& undo_log);
 
-// The thins of the pool being read that `place` lies on.
+// The thins of this pool under `place`.
 std::vector<ThinBelow> thins_of_pool(const Job& job, const JournalPlace& place);
 
 // verify only reads: it skips the refusals about writing and use.

@@ -52,7 +52,7 @@ class BlockSweep::Batches {
   size_t count() const { return (order_.size() + kBatchBlocks - 1) / kBatchBlocks; }
   bool has_many_blocks() const { return order_.size() >= kManyBlocks; }
 
-  // The next batch's number, count() or more at the end, or once a batch has failed.
+  // The next batch's number. At the end, or after a failure, it is count() or more.
   size_t take() { return next_.fetch_add(1); }
   // The places in blocks() of a batch's blocks, in order of place on the device.
   std::span<const uint32_t> of(size_t batch) const {

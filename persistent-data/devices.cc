@@ -72,7 +72,7 @@ std::vector<NodeExpectation> find_leaves(MetadataReader& reader, MetadataBlock r
   return leaves;
 }
 
-// In order of id.
+// Collects the entries of one tree in order of id.
 template <typename Entry, typename Make>
 std::vector<Entry> read_entries(MetadataReader& reader, MetadataBlock root, uint32_t value_size,
                                 const Make& make) {

@@ -57,7 +57,7 @@ class MappingWalk::Impl {
         options_(options),
         finder_(reader, root, kMappingSize, options.skip, options.skipped) {}
 
-  // The kernel may still be writing into the buffer.
+  // Wait: the kernel may still be writing into the buffer.
   ~Impl() {
     if (in_flight_) reader_.batch_queue().wait();
   }

@@ -21,7 +21,7 @@ namespace extmerge {
 // The conditions that a node must meet because of its place in the tree.
 struct NodeExpectation {
   MetadataBlock location;
-  bool must_be_leaf = false;      // known depth: the level says which of the two it is;
+  bool must_be_leaf = false;      // at a known depth one of the two is set;
   bool must_be_internal = false;  // both false: either
   uint32_t leaf_value_size = 8;   // 8 for mappings and roots, 24 for device details
   uint64_t first_key = 0;         // the parent's key for this child (0 for a root)

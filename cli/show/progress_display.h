@@ -66,7 +66,7 @@ class ProgressDisplay {
     std::string device;  // in JSON
   };
 
-  // All references must outlive it.
+  // All references must outlive the display.
   ProgressDisplay(const Progress& progress, LinesAsked lines_asked, TerminalLine& terminal,
                   Settings settings);
   ~ProgressDisplay();
@@ -90,14 +90,14 @@ class ProgressDisplay {
   Settings settings_;
   std::chrono::milliseconds period_{};
 
-  Phase phase_ = Phase::kPlanning;  // of the clock
+  Phase phase_ = Phase::kPlanning;  // the phase whose clock runs
   std::chrono::steady_clock::time_point phase_started_;
   uint64_t done_then_ = 0;
   // The last view of the last phase that counted bytes, shown during kPuttingBack.
   std::optional<ProgressView> counted_;
   std::chrono::steady_clock::time_point shown_;
   bool shown_any_ = false;
-  std::chrono::steady_clock::time_point told_{};  // the service manager
+  std::chrono::steady_clock::time_point told_{};  // last status to the service manager
   bool told_ready_ = false;
 
   std::mutex mutex_;

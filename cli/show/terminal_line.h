@@ -29,7 +29,7 @@ class TerminalLine {
   void write_line(std::string_view text);
   // Replaces the bar that was drawn last.
   void draw(std::string_view text);
-  // Leaves the bar where it is and goes to the next line.
+  // Keeps the bar on the screen and moves to the next line.
   void end_bar();
 
  private:

@@ -38,7 +38,7 @@ struct SystemChanges {
   bool holding = false;
   std::string held;
 
-  // The origin is, or is about to be, tagged, made to skip activation and active.
+  // The origin is tagged, has its activation skip set and is active, or will be soon.
   bool origin_marked = false;
   // The origin's state before.
   bool origin_was_active = false;

@@ -27,7 +27,7 @@ struct MergeStatus {
 // "copying" or "done". A merge whose journal is in place may have written to the origin.
 std::string state_text(JournalState state);
 
-// Throws Error(kNoJournal), and what Journal::open() throws.
+// Throws Error(kNoJournal), and as Journal::open() does.
 MergeStatus read_status(const std::string& path);
 
 // A journal's status together with its plan, whose pages are all checked. Both are of one moment.

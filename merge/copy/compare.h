@@ -44,7 +44,7 @@ class CompareGovernor {
   using Clock = std::chrono::steady_clock;
 
   struct Commit {
-    bool compared = false;  // what should_compare() had answered
+    bool compared = false;  // the answer of should_compare()
     Bytes planned;
     Bytes different;  // of a compared piece
     Clock::time_point when;
@@ -71,8 +71,8 @@ class CompareGovernor {
 
   std::mutex lock_;
   bool comparing_ = true;
-  bool trying_ = false;   // or holding
-  Bytes hold_;            // how long this one, or the last one, is
+  bool trying_ = false;   // else holding
+  Bytes hold_;            // length of this hold, or of the last one
   Seconds held_cost_{0};  // of a byte, in the last hold
   std::optional<Commit> last_;
 

@@ -55,13 +55,13 @@ class Piece {
   bool fill(ExtentSource& extents);
   Bytes planned() const { return planned_; }
 
-  // These throw Error(kReadFailed) or kWriteFailed; nothing is in flight then.
+  // The functions below throw Error(kReadFailed) or kWriteFailed. No transfer is in flight then.
 
   // Reads the data; with `both`, also the same places of the origin.
   void read(bool both);
   // Writes the data to the origin.
   void write();
-  // After read(true): writes where the origin differs.
+  // After read(true): writes the differing ranges.
   void write_differences();
   // The same, but saves the old bytes first, and never overwrites equal bytes.
   void save_and_write_differences(UndoLog& log);
@@ -78,7 +78,7 @@ class Piece {
   std::exception_ptr failure;  // the failure, if the piece is not complete
 
  private:
-  // A range of a device and the memory that stands for it.
+  // A range of a device, and its memory.
   struct Place {
     Bytes offset;
     size_t memory = 0;  // index in the buffer

@@ -59,9 +59,9 @@ inline void check_stage_threads(unsigned threads) {
   started = threads;
 }
 
-// `take` returns the next piece or nullptr at the end, one call at a time;
-// `work` is called for up to `threads` pieces at once, `commit` in the order
-// they were taken in. None of them may throw. Throws Error(kNoThreads).
+// `take` returns the next piece, or nullptr at the end, one call at a time. `work` is called for up
+// to `threads` pieces at once, `commit` in the order of take(). None of them may throw. Throws
+// Error(kNoThreads).
 template <typename Piece, typename Take, typename Work, typename Commit>
 void run_stages(unsigned threads, const Take& take, const Work& work, const Commit& commit) {
   check_stage_threads(threads);

@@ -68,7 +68,7 @@ std::vector<uint64_t> draw(uint64_t count) {
   return numbers;
 }
 
-// count * i / parts without overflow: the quotient's and the remainder's shares apart.
+// count * i / parts without overflow: the shares of quotient and remainder are computed separately.
 uint64_t share(uint64_t count, uint64_t i, uint64_t parts) {
   return count / parts * i + count % parts * i / parts;
 }

@@ -58,7 +58,7 @@ class OriginMap {
 struct PlannedShares {
   Bytes equal;
   Bytes different;
-  Bytes unknown;  // nothing of the cell was compared
+  Bytes unknown;  // no byte of the cell was compared
 };
 PlannedShares shares_of(const OriginMap::Cell& cell);
 // The sum of the shares of all cells.

@@ -38,8 +38,8 @@ class PlannedRuns : public RunSource {
   PlannedRuns(MetadataReader& reader, const ThinDevice& device, DataBlock end_of_data,
               const PlanLimits& limits, std::stop_token stop = {}, BeyondOrigin beyond = {});
 
-  // Throws kStopped if `stop` was requested, and as MappingWalk::next() does; at the end also
-  // kMetadataDamaged if the number of mappings is not the one in the device's details.
+  // Throws kStopped if `stop` was requested, and as MappingWalk::next() does. At the end it also
+  // throws kMetadataDamaged if the device's details have another number of mappings.
   bool next(Run& run) override;
 
   // Complete once next() has returned false.

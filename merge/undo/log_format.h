@@ -38,8 +38,8 @@ struct DiskUndoHeader {
 };
 static_assert(sizeof(DiskUndoHeader) == 32);
 
-// Followed by the ranges, a checksum of all that, the old bytes, and zeroes up to
-// the next page.
+// Followed by the ranges, a checksum of header and ranges, the old bytes, and zeroes up to the next
+// page.
 struct DiskUndoRecord {
   char magic[8];
   le64 nonce;

@@ -17,7 +17,7 @@
 namespace extmerge {
 namespace {
 
-constexpr size_t kHeaderUsed = 600;  // fields and six short strings
+constexpr size_t kHeaderUsed = 600;  // fields and seven short strings
 constexpr size_t kMaxPages = 4;
 
 [[noreturn]] void complain(const char* what) {

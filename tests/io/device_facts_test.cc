@@ -343,7 +343,7 @@ TEST_F(Stack, AnImageLiesOnItsFileSystemsDevices) {
   ASSERT_EQ(::stat(path.c_str(), &status), 0);
   const unsigned major = gnu_dev_major(status.st_dev), minor = gnu_dev_minor(status.st_dev);
   if (major == 0) GTEST_SKIP() << scratch.path() << " is not on a device";
-  // Pretend that the file system is on a volume over b.
+  // Pretend that the file system lies on a volume over b.
   const uint64_t volume = system_.add_device("dm-9", major, minor);
   system_.stack("dm-9", "dm-1");
   const DeviceFacts image = inspect(path, system_.root());

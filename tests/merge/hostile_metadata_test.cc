@@ -70,7 +70,7 @@ Planned plan(MemoryDevice& metadata, DataBlock end_of_data) {
   return planned;
 }
 
-// Nothing if thin_dump fails.
+// The mappings that thin_dump prints; nothing if it fails.
 std::optional<ThinAndData> dumped(const Image& image, const fs::path& path) {
   std::ofstream(path, std::ios::binary)
       .write(reinterpret_cast<const char*>(image.data()),

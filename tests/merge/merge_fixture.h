@@ -57,8 +57,8 @@ class MergerTest : public testing::Test {
   MessageId merge_failure() {
     return failure([&] { merge(); });
   }
-  // A merge whose power is cut when it flushes the origin for the second time: the
-  // position of the first checkpoint is recorded.
+  // Cuts the power of a merge at its second flush of the origin, with the position of the first
+  // checkpoint recorded.
   void merge_in_part() {
     uint64_t flushes = 0;
     world.on_operation([&](const Operation& op) {

@@ -156,8 +156,8 @@ class ThinRestore : public testing::Test {
 };
 
 TEST_F(ThinRestore, AndThinDumpAgreeWithThePlanOnTwoHundredRandomPools) {
-  // A hundred times two: every run of a check begins with the same seed, so a second one
-  // would get the same pools again.
+  // A hundred tests of two pools each: a second check would begin with the same seed and get the
+  // same pools.
   EXPECT_TRUE(rc::check([this] {
     compare(random_pool());
     compare(random_pool());

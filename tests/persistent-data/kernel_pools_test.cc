@@ -34,7 +34,7 @@ std::string text_of(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-// The attributes of one XML element, name="value", that are numbers.
+// The numeric attributes of one XML element, name="value".
 std::map<std::string, uint64_t> numbers_in(const std::string& element) {
   std::map<std::string, uint64_t> numbers;
   std::istringstream words(element);

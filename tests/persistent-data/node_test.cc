@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// One field of a sound node is damaged at a time; check_node() must find just that.
+// Damages one field of a sound node at a time; check_node() must find exactly this fault.
 
 #include "persistent-data/node.h"
 

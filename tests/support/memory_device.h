@@ -36,7 +36,7 @@ class MemoryDevice : public BlockDevice {
   uint64_t writes() const { return writes_; }
   uint64_t bytes_read() const { return bytes_read_; }
   uint64_t flushes() const { return flushes_; }
-  // Submitted and not waited for.
+  // Requests that are submitted and not waited for.
   uint64_t in_flight() const { return in_flight_; }
   uint64_t queues_made() const { return queues_made_; }
 

@@ -63,7 +63,7 @@ Task make_task(int type, uint64_t device_number) {
 
 bool run(const Task& task) { return task && dm_task_run(task.get()); }
 
-// Runs a task that only asks. False if no such device exists.
+// Runs a query task. False if no such device exists.
 bool ask(const Task& task) {
   if (run(task)) return true;
   // The errno is 0 if the library failed before it asked the kernel.

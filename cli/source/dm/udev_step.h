@@ -20,7 +20,7 @@ namespace extmerge {
 
 // The work of udev's rules on a node.
 enum class UdevRules {
-  kAll,        // an ordinary volume: all links, and its contents are looked at
+  kAll,        // an ordinary volume: all links, and its contents are read
   kNamesOnly,  // its names in /dev/mapper and /dev/VG; its contents are not read
   kHidden,     // as LVM's hidden layers: only its name in /dev/mapper
   // As kHidden, for a removal at the last close: udev removes the name then, libdevmapper does not.

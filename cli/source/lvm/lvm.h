@@ -43,14 +43,14 @@ class Lvm {
   std::string activation_hindrance(const LogicalVolume& volume) const;
   std::string writing_hindrance(const std::vector<LogicalVolume>& volumes) const;
 
-  // `lvm WORDS`. Throws kLvmRefused with what LVM said, and `next`.
+  // Runs `lvm WORDS`. Throws kLvmRefused with LVM's reason and `next`.
   void run(const std::vector<std::string>& words, const std::string& next) const;
   // The same without udev: LVM makes and removes the names of nodes itself. udev still makes and
   // removes its links by UUID and label.
   void run_unannounced(const std::vector<std::string>& words, const std::string& next) const;
 
  private:
-  // `KEY=VALUE`; nothing if it is not set.
+  // The setting as `KEY=VALUE`; nothing if it is not set.
   std::optional<std::string> setting(const std::string& key) const;
   std::vector<std::string> host_tags() const;
   CommandResult call(const std::vector<std::string>& words,

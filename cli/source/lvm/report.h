@@ -60,7 +60,7 @@ std::string lvs_fields();
 // Parses the output of `lvs -a --reportformat json --units b --nosuffix -o FIELDS`. Numbers may be
 // JSON strings or numbers. Throws Error(kLvmRefused) for anything else.
 std::vector<LogicalVolume> parse_lvs(const std::string& json);
-// The same for vgs.
+// The fields for vgs -o.
 std::string vgs_fields();
 std::vector<VolumeGroup> parse_vgs(const std::string& json);
 

@@ -39,7 +39,7 @@ ThinVolume find_thin_volume(const Lvm& lvm, const std::string& name);
 ThinVolume find_thin_volume(const Lvm& lvm, std::vector<LogicalVolume> volumes,
                             const std::string& snap);
 
-// kActivationForbidden: `setting` is what Lvm::activation_hindrance() says.
+// kActivationForbidden; `setting` is the result of Lvm::activation_hindrance().
 Error activation_forbidden(const LogicalVolume& volume, const std::string& setting);
 
 // The volume of a device-mapper node, as "vg/name". Throws kNotFound. LVM is asked about this group

@@ -27,7 +27,7 @@ uint64_t count(const CopyScene& scene, Kind kind, const std::string& object) {
                     [&](const Operation& o) { return o.kind == kind && o.object == object; }));
 }
 
-// Offset and end of every write to the origin, rising, touching ones as one.
+// Offset and end of every write to the origin, in rising order, with neighbours joined.
 std::vector<std::pair<uint64_t, uint64_t>> written_ranges(CopyScene& scene) {
   std::map<uint64_t, uint64_t> writes;
   for (const Operation& o : scene.world().history()) {

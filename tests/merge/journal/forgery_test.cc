@@ -112,7 +112,7 @@ TEST_F(JournalForgeryTest, SealedHeadersThatCannotBeAreRefused) {
 }
 
 TEST_F(JournalForgeryTest, SealedNamesThatAreTooLongOrHoldAZeroAreRefused) {
-  // The path of the metadata device, and five empty names.
+  // The path of the metadata device, and six empty strings.
   const auto with_path = [&](size_t length, char letter) {
     FileBytes bytes = copying_;
     for (size_t copy = 0; copy < kHeaderCopies; ++copy) {
