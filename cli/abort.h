@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// abort: gives an unfinished merge up.
+// The command abort: gives up an unfinished merge.
 
 #pragma once
 

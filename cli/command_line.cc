@@ -54,9 +54,8 @@ const CommandRow& command_named(const std::string& name) {
          near ? "did you mean '" + *near + "'?" : see_help(command));
 }
 
-// The command line as Boost takes it apart: names looked up, values attached.
-// Every option of every command is known here, so that one given to the wrong
-// command can be told from one that does not exist.
+// Boost parses the command line: it looks up names and attaches values. The parser knows every
+// option of every command, to tell an option of another command from an unknown one.
 std::vector<po::option> take_apart(Command command, const std::vector<std::string>& arguments) {
   po::options_description known;
   for (const OptionRow& row : option_table()) {
@@ -78,7 +77,7 @@ std::vector<po::option> take_apart(Command command, const std::vector<std::strin
   }
 }
 
-// `--journal --json`: Boost takes the second for the value of the first.
+// Boost takes --json in `--journal --json` for the value of --journal.
 void check_value(const po::option& option, Command command) {
   if (option.original_tokens.size() < 2 || option.value.empty()) return;
   const std::string& value = option.value.front();
@@ -216,7 +215,7 @@ Options text_only(std::string text) {
   return options;
 }
 
-// The text to print instead of carrying out a command.
+// The text to print if no command is run.
 std::optional<std::string> text_instead(const std::vector<std::string>& arguments) {
   const std::string& first = arguments.front();
   if (first == "--help" || first == "-h") return overview();
@@ -258,7 +257,7 @@ Options parse_command_line(const std::vector<std::string>& arguments,
       positional.insert(positional.end(), option.value.begin(), option.value.end());
       continue;
     }
-    // A value that may be left out is part of the same word or there is none.
+    // An optional value must be part of the same word.
     const bool detached = option.original_tokens.size() > 1;
     if (find_option(option.string_key)->argument_optional() && detached) {
       positional.insert(positional.end(), option.value.begin(), option.value.end());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// From argv to Options.
+// The command line, read into Options.
 
 #pragma once
 
@@ -12,12 +12,12 @@
 
 namespace extmerge {
 
-// `arguments` without the program's name. `configure` fills in what they do not say, before what
-// depends on two options is checked. Throws Error(kUsage).
+// `arguments` come without the program's name. `configure` fills in missing options before rules
+// about pairs of options are checked. Throws Error(kUsage).
 Options parse_command_line(const std::vector<std::string>& arguments,
                            const std::function<void(Options&)>& configure = {});
 
-// Whether a failure to parse `arguments` is to be reported as JSON as well.
+// Whether a failure to parse `arguments` is reported as JSON.
 bool asks_for_json(const std::vector<std::string>& arguments);
 
 }  // namespace extmerge

@@ -58,7 +58,7 @@ void print_status_report(const Options& options, const MergeStatus& status) {
 
 void say(const std::string& notice) { spdlog::info("{}", printable(notice)); }
 
-// The plan goes before the question, so that it is an answer to something.
+// Shows the plan, then asks about it.
 bool confirm(const Options& options, const PlanReport& report, const DeviceNames& names,
              ProgressDisplay& display, Signals& signals, TerminalLine& terminal) {
   if (options.yes) return true;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// What the commands have in common: how they ask, show progress and report.
+// Output that the commands share: questions, progress and reports.
 
 #pragma once
 
@@ -21,25 +21,24 @@ ProgressDisplay::Settings display_settings(const Options& options, const DeviceN
 
 ProgressDisplay::LinesAsked lines_asked(const Signals& signals);
 
-// The file of --map, null without that. Made before anything else is done: what is in the way is
-// refused at once.
+// The file of --map, null without --map. Made first, so that a file in the way is refused at once.
 std::unique_ptr<OutputFile> map_file(const Options& options);
 void draw_map(const Options& options, OutputFile& file, const Picture& picture);
 
-// Text is left out with -qq; JSON was asked for, so it is always printed.
+// -qq suppresses text. JSON is always printed, because the user asked for it.
 void print_report(const Options& options, const std::string& text, const std::string& json);
-// Of a merge that is done: nothing to run again, whatever becomes of the report.
+// The merge is done: if its report is lost, the error says not to merge again.
 void print_merge_report(const Options& options, const MergeReport& report,
                         const DeviceNames& names);
-// The status of a merge, as the report of a command that found it done.
+// Prints the status of a merge that the command found done.
 void print_status_report(const Options& options, const MergeStatus& status);
-// A line on standard error.
+// Prints a line on standard error.
 void say(const std::string& notice);
 
-// Shows the plan with its notes and asks; true at once with --yes.
+// Shows the plan and asks. Returns true at once with --yes.
 bool confirm(const Options& options, const PlanReport& report, const DeviceNames& names,
              ProgressDisplay& display, Signals& signals, TerminalLine& terminal);
-// The same for undo: what would be put back.
+// Asks before an undo, and says how much it puts back.
 bool confirm_undo(const Options& options, const UndoReport& report, ProgressDisplay& display,
                   Signals& signals, TerminalLine& terminal);
 void print_undo_report(const Options& options, const UndoReport& report);

@@ -18,7 +18,7 @@ namespace extmerge {
 
 namespace {
 
-// A named source holds what has to be let go before the program may end.
+// A named source holds things that the program must release before it ends.
 std::unique_ptr<Source> open_held_source(const Options& options) {
   if (!options.source.empty()) ignore_closed_pipes();
   return open_source(options);
@@ -55,13 +55,13 @@ std::vector<Error> plan(const Options& options, Signals& signals, TerminalLine& 
   source->complete_plan(report);
   if (source->is_named() && report.has_nothing_to_merge()) report.refusals.clear();
   put_back(source);
-  // Before the report, so that there is one document where it fails.
+  // The picture comes first: if it fails, no report stands before the JSON of the error.
   if (map && options.map != "-") draw_map(options, *map, picture_of(report, names, options.sizes));
   if (options.ranges) {
     for (const std::string& note : report.notes) spdlog::warn("{}", printable(note));
     flush_output();
   } else {
-    // Only the one that is asked for: each has a line or more for each of 100,000 thins.
+    // Make only the report that is printed: each may have a line per thin, for 100,000 thins.
     print_report(options,
                  options.json ? "" : plan_text(report, names, options.sizes, options.verbosity > 0),
                  options.json ? plan_json(report, names) : "");
@@ -70,7 +70,7 @@ std::vector<Error> plan(const Options& options, Signals& signals, TerminalLine& 
   return report.refusals;
 }
 
-// Before anything is looked at, let alone made.
+// Check this first, before any device is read or any file is made.
 void check_can_ask(const Options& options) {
   if (options.yes || can_ask()) return;
   throw Error(MessageId::kNotConfirmed,
@@ -125,7 +125,7 @@ std::vector<Error> verify(const Options& options, Signals& signals, TerminalLine
 
 std::vector<Error> execute(const Options& options, Signals& signals, TerminalLine& terminal) {
   if (options.command == Command::kStatus) return status(options);
-  // These commands continue when nobody reads their output any more.
+  // These commands continue when the reader of their output has gone.
   if (options.command == Command::kMerge || options.command == Command::kResume ||
       options.command == Command::kUndo || options.command == Command::kAbort)
     ignore_closed_pipes();

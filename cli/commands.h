@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// One function per command: from options to a report on standard output.
+// The commands: each turns options into a report on standard output.
 
 #pragma once
 
@@ -12,9 +12,8 @@
 
 namespace extmerge {
 
-// Returns what stands in the report and is a failure all the same (refusals, a
-// difference, a damaged journal in a list); the first of them decides the exit
-// status. Throws what leaves nothing to report.
+// Returns the failures that the report shows: refusals, a difference, a damaged journal in a list.
+// The first one decides the exit status. A failure that leaves nothing to report is thrown.
 std::vector<Error> execute(const Options& options, Signals& signals, TerminalLine& terminal);
 
 }  // namespace extmerge

@@ -26,7 +26,7 @@ constexpr size_t kLargest = 1 << 20;
 bool may_be_configured(const OptionRow& row) {
   if (row.is_flag() || row.argument_optional()) return false;
   const std::string name = row.name;
-  // Of one merge, not of all.
+  // These files belong to a single merge.
   if (name == "map" || name == "export") return false;
   return row.group == OptionGroup::kCopy || row.group == OptionGroup::kOutput ||
          name == "state-dir";
@@ -65,7 +65,7 @@ std::string read_all(const std::string& name, const FileDescriptor& file) {
   return text;
 }
 
-// What is chosen on the command line by one name need not be known by the other.
+// Whether the option, or another one with the same effect, is set already.
 bool is_chosen(const Options& options, const std::string& name) {
   if (options.has(name)) return true;
   if (name == "state-dir") {
@@ -100,7 +100,7 @@ void apply_configuration(Options& options, std::istream& file, const std::string
   } catch (const po::error& error) {
     throw wrong(name, error.what());
   }
-  // All of it is checked, also what this command has no use for.
+  // Check the whole file, including options that this command does not take.
   Options checked;
   for (const po::option& option : found) {
     const OptionRow& row = *find_option(option.string_key);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The file of an administrator's own defaults: NAME = VALUE, a line each, as the long options are
-// called. It chooses how work is done and shown, never what is merged, and it can neither
-// confirm nor lift a refusal.
+// The configuration file: the administrator's defaults, one NAME = VALUE per line, with the names
+// of long options. The file sets how work is done and shown, never which devices are merged. It can
+// neither confirm a merge nor override a refusal.
 
 #pragma once
 
@@ -13,15 +13,15 @@
 
 namespace extmerge {
 
-// Fills in what neither the command line nor the environment says, and the command takes. `name` is
-// for messages. Throws Error(kUsage).
+// Sets options that the command accepts and that neither command line nor environment sets. `name`
+// is for messages. Throws Error(kUsage).
 void apply_configuration(Options& options, std::istream& file, const std::string& name);
 
-// The same with EXTMERGE_CONFIG, or with /etc/extmerge/extmerge.conf if that is there. Refuses a
-// file that others than root and the caller may write to.
+// Reads EXTMERGE_CONFIG, or /etc/extmerge/extmerge.conf if that exists. Refuses a file that anybody
+// but root and the caller may write.
 void apply_configuration(Options& options);
 
-// The path of that file; empty if EXTMERGE_CONFIG is empty.
+// The path of the configuration file; empty if EXTMERGE_CONFIG is empty.
 std::string configuration_path();
 
 }  // namespace extmerge

@@ -17,11 +17,11 @@ namespace extmerge {
 bool can_ask() { return isatty(STDIN_FILENO) == 1 && isatty(STDERR_FILENO) == 1; }
 
 bool ask(const std::string& question, std::stop_token stop) {
-  // What was typed before the question is no answer to it.
+  // Discard what was typed before the question.
   tcflush(STDIN_FILENO, TCIFLUSH);
   if (write(STDERR_FILENO, question.data(), question.size()) < 0) return false;
   std::string answer;
-  // Signals are taken by another thread, so nothing interrupts a read here.
+  // Another thread takes the signals, so no signal interrupts this read.
   while (answer.find('\n') == std::string::npos) {
     if (stop.stop_requested())
       throw Error(MessageId::kStopped, "stopped at the question: nothing was done",

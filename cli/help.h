@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The texts of --help, made from the option table. The overview fits a screen
-// of 24 lines, each command's help 45 lines, both 80 columns.
+// The texts of --help, made from the option table. The overview fits 24 lines, each command's help
+// 45 lines; both fit 80 columns.
 
 #pragma once
 

@@ -69,18 +69,18 @@ spdlog::level::level_enum file_level(LogLevel level) {
 
 void install(const std::vector<spdlog::sink_ptr>& sinks) {
   auto logger = std::make_shared<spdlog::logger>("extmerge", sinks.begin(), sinks.end());
-  logger->set_level(spdlog::level::trace);  // each sink has its own
+  logger->set_level(spdlog::level::trace);  // each sink has its own level
   logger->flush_on(spdlog::level::trace);
   spdlog::set_default_logger(std::move(logger));
 }
 
-// Writes to the very file that was checked; spdlog's own would open it by name again.
+// Writes to the open file that was checked; spdlog's file sink would open it by name again.
 class FileSink : public spdlog::sinks::base_sink<std::mutex> {
  public:
   explicit FileSink(FileDescriptor file) : file_(std::move(file)) {}
 
  protected:
-  // What the log cannot take is no reason to end a merge.
+  // A failed write to the log does not end a merge.
   void sink_it_(const spdlog::details::log_msg& message) override {
     spdlog::memory_buf_t line;
     const std::string text = printable_lines({message.payload.data(), message.payload.size()});
@@ -123,7 +123,8 @@ void configure_log(const Options& options, std::shared_ptr<TerminalLine> termina
   try {
     sinks.push_back(file_sink(options));
   } catch (const Error& error) {
-    // An administrator's file is not for everybody; whoever names one himself is to have it.
+    // A configured log file that this user cannot open is skipped. One named on the command line is
+    // an error.
     if (options.has("log-file") || error.id() != MessageId::kPermission) throw;
     spdlog::warn("nothing is logged: {}", printable(error.what()));
     return;

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Where messages go: standard error, prefixed with the program's name, and with
-// --log-file a file, with time and level. Everything is said through spdlog;
-// this is the only place that configures it.
+// Messages go to standard error, prefixed with the program's name. With --log-file they also go to
+// a file, with time and level. All messages go through spdlog; only this file configures it.
 //
 //   error   failures, always shown
-//   warn    notes: worth knowing before a merge; not with -q
-//   info    what happened during one; not with -q
-//   debug   what was opened and found; with -v
+//  warn    notes before a merge; not with -q
+//  info    events during a merge; not with -q
+//  debug   files and devices opened, facts found; with -v
 //   trace   the same from libraries; with -vv
 
 #pragma once
@@ -20,13 +19,13 @@
 
 namespace extmerge {
 
-// At the start, before options are known: errors to `terminal`, no file.
+// Sends errors to `terminal` until the options are known.
 void start_log(std::shared_ptr<TerminalLine> terminal);
 
-// Throws what open_log_file() throws (cli/log_file.h).
+// Throws as open_log_file() does (cli/log_file.h).
 void configure_log(const Options& options, std::shared_ptr<TerminalLine> terminal);
 
-// "EXM-403: what happened", and on the next line what to do.
+// Prints "EXM-403: what happened", and the cure on the next line.
 void log_error(const Error& error);
 
 }  // namespace extmerge

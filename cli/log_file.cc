@@ -21,14 +21,14 @@ namespace {
               "name a regular file of its own, or a terminal");
 }
 
-// Looked at before it is opened, since opening a device may already do something.
+// Check before opening: opening a device may have an effect.
 void check_kind(const struct stat& status, const std::string& path) {
   if (S_ISLNK(status.st_mode)) refuse(path, "is a symbolic link");
   if (!S_ISREG(status.st_mode) && !S_ISCHR(status.st_mode))
     refuse(path, "is neither a regular file nor a terminal");
 }
 
-// Whether it was made is told by `made`.
+// `made` says whether this call created the file.
 FileDescriptor open_or_make(const std::string& path, bool& made) {
   constexpr int kFlags = O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
   constexpr mode_t kNotForOthers = 0640;
@@ -63,7 +63,7 @@ FileDescriptor open_log_file(const Options& options) {
     if (made) ::unlink(path.c_str());
     throw;
   }
-  // Only opening was not to wait; a line for a slow terminal is not to be lost.
+  // O_NONBLOCK is for opening only: a write to a slow terminal must wait.
   const int flags = ::fcntl(file.get(), F_GETFL);
   if (flags >= 0) ::fcntl(file.get(), F_SETFL, flags & ~O_NONBLOCK);
   return file;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The file of --log-file: opened without following a link, and used only if the open
-// file is a regular file or a terminal and has no other part in the work (cli/path_roles.h).
+// The file of --log-file is opened without following a link. It must be a regular file or a
+// terminal with no other part in the work (cli/path_roles.h).
 
 #pragma once
 
@@ -10,8 +10,8 @@
 
 namespace extmerge {
 
-// It may be new; one that was made and is refused is removed again. Throws
-// Error(kUsage), what a failed open() means, and what check_paths() throws.
+// Creates a missing file, and removes it again if it is refused. Throws Error(kUsage), the Error of
+// a failed open(), and as check_paths() does.
 FileDescriptor open_log_file(const Options& options);
 
 }  // namespace extmerge

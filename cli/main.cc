@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// extmerge: merges a dm-thin snapshot back into its external origin. What it
-// does is in merge/merge.cc; here a failure becomes a message and an exit
-// status, and nothing else does that.
+// extmerge merges a dm-thin snapshot back into its external origin; merge/merge.cc has the steps.
+// Only this file turns a failure into a message and an exit status.
 
 #include <fcntl.h>
 #include <signal.h>
@@ -32,20 +31,20 @@ namespace extmerge {
 
 namespace {
 
-// A closed standard descriptor would be given to the next file that is opened, and
-// what is said would then land in a journal or its lock. /dev/null takes the place,
-// opened the other way round so that reading or writing it fails as before.
+// The next open file would take the number of a closed standard descriptor. Then messages would
+// land in a journal or its lock. So /dev/null takes that number. It is opened in the wrong
+// direction, so that reads and writes fail as before.
 bool fill_standard_descriptors() {
   for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     if (fcntl(fd, F_GETFD) >= 0) continue;
-    // The lowest free number, which is this one.
+    // open() returns the lowest free number, which is `fd`.
     if (open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd) return false;
   }
   return true;
 }
 
-// Limits that a caller may have set end no run: a file that grows past RLIMIT_FSIZE is an error
-// like a full disk, and our own files are ours to read, whatever the umask is.
+// Inherited limits do not end a run: a write past RLIMIT_FSIZE fails like one on a full disk. The
+// umask keeps the owner's rights, so that extmerge can read the files it creates.
 void heed_limits() {
   struct sigaction ignored {};
   ignored.sa_handler = SIG_IGN;
@@ -53,7 +52,7 @@ void heed_limits() {
   umask(umask(0777) & 0077);
 }
 
-// Parses and runs. `json` says how a failure is to be reported.
+// Parses and runs. Sets `json` if a failure is reported as JSON.
 std::vector<Error> run(const std::vector<std::string>& arguments, bool& json, Signals& signals,
                        const std::shared_ptr<TerminalLine>& terminal) {
   json = asks_for_json(arguments);
@@ -69,7 +68,7 @@ std::vector<Error> run(const std::vector<std::string>& arguments, bool& json, Si
   check_paths(options);
   configure_log(options, terminal);
   std::vector<Error> failures = execute(options, signals, *terminal);
-  // Also where nothing was to be done.
+  // A service is ready even if it had nothing to do.
   if (failures.empty()) notify_service_manager("READY=1");
   return failures;
 }
@@ -104,7 +103,7 @@ void print_failure_as_json(const Error& failure) {
     print(error_json(failure));
     flush_output();
   } catch (const Error& error) {
-    // What failed to be written before needs no second message.
+    // Lost output is already known: do not add a second message.
     if (failure.id() != MessageId::kOutputFailed) log_error(error);
   }
 }

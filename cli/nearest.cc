@@ -6,7 +6,7 @@
 
 namespace extmerge {
 
-// The usual table, row by row; the row before last is kept for the swaps.
+// The usual table, row by row. Swaps need the row before last.
 size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<size_t> before(b.size() + 1), last(b.size() + 1), row(b.size() + 1);
   for (size_t j = 0; j <= b.size(); ++j) row[j] = j;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// "Did you mean": the known word with the fewest edits to what was typed.
+// "Did you mean": the known word that needs the fewest edits from the typed word.
 
 #pragma once
 
@@ -11,12 +11,12 @@
 
 namespace extmerge {
 
-// Insertions, deletions, replacements and swaps of neighbours that turn one
-// word into the other.
+// The number of insertions, deletions, replacements and swaps of neighbours that turn one word into
+// the other.
 size_t edit_distance(std::string_view a, std::string_view b);
 
-// The nearest of `known`, the first of equals; nothing if even that one differs
-// in more than a third of its letters, or two.
+// The nearest of `known`, the first of equals. Nothing if it differs in more than a third of its
+// letters, or two.
 std::optional<std::string> nearest(std::string_view word, const std::vector<std::string>& known);
 
 }  // namespace extmerge

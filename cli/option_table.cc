@@ -88,7 +88,7 @@ void set_metadata_snap(Options& o, const std::string& value) {
   o.root_block = MetadataBlock(parse_number(number, "--metadata-snap", 1, kMaxMetadataBlocks - 1));
 }
 
-// A size, or seconds written as Ns; one of the two then decides alone.
+// A size, or seconds written as Ns. Setting one turns the other off.
 void set_checkpoint_interval(Options& o, const std::string& value) {
   constexpr const char* kName = "--checkpoint-interval";
   if (value.ends_with('s')) {

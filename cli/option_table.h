@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Every option once: its name, who accepts it, what --help says of it and what
-// it sets. The parser and the help are both made from this table, so neither
-// can know an option that the other does not.
+// All options: name, commands that accept it, help text and effect. Parser and help both use this
+// table, so they always list the same options.
 
 #pragma once
 
@@ -14,7 +13,7 @@
 
 namespace extmerge {
 
-// Sets of commands.
+// A set of commands has one bit for each.
 constexpr unsigned bit(Command command) { return 1u << static_cast<unsigned>(command); }
 
 enum class OptionGroup { kSource, kPlan, kJournal, kCopy, kOutput };
@@ -25,7 +24,7 @@ struct OptionRow {
   char letter;           // 0: none
   const char* argument;  // as --help shows it; null: a flag; "[...]": may be left out; "... FILE":
                          // the next word is part of it
-  unsigned commands;     // who accepts it
+  unsigned commands;     // that accept it
   const char* text;      // one line of --help
   void (*apply)(Options& options, const std::string& value);
 
@@ -34,12 +33,12 @@ struct OptionRow {
   bool takes_file() const {
     return argument != nullptr && std::string(argument).ends_with(" FILE");
   }
-  // -v and -q; everything else may be given once.
+  // Only -v and -q may be repeated.
   bool repeatable() const { return letter == 'v' || letter == 'q'; }
 };
 
 std::span<const OptionRow> option_table();
-// Null if there is none of that long name.
+// Finds an option by its long name; null if there is none.
 const OptionRow* find_option(const std::string& name);
 
 struct CommandRow {

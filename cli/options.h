@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// What the user asked for.
+// The command line's options.
 
 #pragma once
 
@@ -14,10 +14,10 @@
 
 namespace extmerge {
 
-// Of the log file, from little to much; spdlog's names.
+// Levels of the log file, from few to many messages, named as in spdlog.
 enum class LogLevel { kError, kWarn, kInfo, kDebug, kTrace };
 
-// Text to print instead of doing anything: --help, --version, help.
+// `text` is printed instead of running a command: --help, --version, help.
 struct Options : Request {
   std::optional<std::string> text;
 
@@ -28,7 +28,7 @@ struct Options : Request {
   bool json = false;
   bool ranges = false;
   std::optional<std::string> map;  // path of an SVG; - is the terminal
-  bool exported = false;           // a ddrescue mapfile, into
+  bool exported = false;           // --export=ddrescue: write a mapfile to
   std::string export_path;         // - is standard output
   bool headings = true;
   SizeFormat sizes;

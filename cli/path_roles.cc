@@ -36,7 +36,7 @@ struct Part {
   std::string name;  // "--log-file", "the origin"
   std::string path;
   DeviceFacts facts;
-  File folder;  // of the file, or where it would be made
+  File folder;  // of the file, or of its future place
   std::string file_name;
   int stream = -1;  // a standard stream's number
 
@@ -89,8 +89,8 @@ bool is_written_by(const Part& other, const Part& ours) {
 }
 
 // Whether `ours` lies on a file system directly on `device`, or on a loop device over it. Devices
-// further down do not count: a pool's data device has thins that have no part in this. `looped`:
-// files_under_loops().
+// further down do not count: a pool's data device also holds thins with no part in this merge.
+// `looped` is files_under_loops().
 bool lies_on(const Part& ours, const DeviceFacts& device, const std::vector<File>& looped) {
   if (ours.is_stream() || (!device.is_block && !device.is_regular)) return false;
   const uint64_t mounted = ours.folder.file_system;
@@ -101,7 +101,7 @@ bool lies_on(const Part& ours, const DeviceFacts& device, const std::vector<File
   });
 }
 
-// --journal must not name a file that belongs to another journal: that one would be lost.
+// --journal must not name a file of another journal, which would be lost.
 void check_journal_name(const Options& options) {
   if (!options.journal ||
       !(options.command == Command::kPlan || options.command == Command::kMerge))
@@ -135,7 +135,7 @@ class Parts {
       for (size_t j = i + 1; j < ours_.size(); ++j) check_two_of_ours(ours_[i], ours_[j]);
       const bool is_undo_log = ours_[i].name == kUndoLog;
       for (const Part& other : others_) {
-        // merge/preflight judges the rest: the undo log of an unfinished merge is used again.
+        // merge/preflight judges the rest: a resumed merge uses its undo log again.
         if (is_undo_log && other.name != kConfiguration) continue;
         if (is_written_by(other, ours_[i])) refuse(ours_[i], other.name, other.path);
         if (lies_on(ours_[i], other.facts, looped_))
@@ -186,7 +186,8 @@ class Parts {
     add("the undo log", merge.record.undo_log);
   }
 
-  // Without the recorded devices a log file cannot be checked, and is not opened.
+  // Adds the devices that the journal records. Without them a log file cannot be checked, and is
+  // not opened.
   void add_recorded() {
     if (!options_.journal) return;
     const bool must_be_there =
@@ -218,7 +219,7 @@ class Parts {
   }
 
   void check_two_of_ours(const Part& one, const Part& other) const {
-    // Streams may share a file, also with the log: all of them append lines.
+    // Streams may share a file with each other and with the log: all append lines.
     const bool may_share = other.is_stream() && (one.is_stream() || one.name == kLogFile);
     if (may_share || !is_one_file(one, other)) return;
     if (other.is_stream()) refuse(other, "the file of " + one.name, one.path);
@@ -226,7 +227,7 @@ class Parts {
                 "give each a file of its own");
   }
 
-  // Files that no option names and that still are no place to write to.
+  // Refuses files that no option names but that must not be written.
   void check_without_names(const Part& part) const {
     struct stat folder {};
     const bool is_in_state = ::stat(state_directory_.c_str(), &folder) == 0 &&
@@ -259,7 +260,7 @@ class Parts {
 
   const Options& options_;
   std::vector<Part> ours_;    // written by this run
-  std::vector<Part> others_;  // none of them may be one of these
+  std::vector<Part> others_;  // must not be the same files as ours_
   bool writes_by_name_ = false;
   std::string state_directory_;
   std::vector<File> looped_;

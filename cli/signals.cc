@@ -19,7 +19,7 @@ bool is_ignored(int signal) {
   return sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
 }
 
-// Those that are ours to take.
+// The signals that this program takes.
 sigset_t taken() {
   sigset_t set;
   sigemptyset(&set);
@@ -56,8 +56,8 @@ void Signals::take() {
       continue;
     }
     if (received_ != 0) {
-      // A bar may be drawn, and a shell would write its prompt into it. Not through
-      // TerminalLine: its lock may be held by a thread that is stuck.
+      // Without a newline a shell would write its prompt into the bar. Bypass TerminalLine: a stuck
+      // thread may hold its lock.
       if (isatty(STDERR_FILENO) == 1 && write(STDERR_FILENO, "\n", 1) < 0) die_by(signal);
       die_by(signal);
     }
@@ -68,7 +68,7 @@ void Signals::take() {
 
 namespace {
 
-// As the program was started: a caller may ignore it.
+// The action at the program's start: the caller may have ignored the signal.
 struct sigaction inherited_action {};
 bool is_changed = false;
 
@@ -95,7 +95,7 @@ void die_by(int signal) {
   sigaddset(&set, signal);
   pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
   raise(signal);
-  _exit(128 + signal);  // not reached: the default action of these is to die
+  _exit(128 + signal);  // not reached: the default action ends the process
 }
 
 }  // namespace extmerge

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// SIGINT, SIGTERM and SIGHUP ask for a stop: the merge finishes what is in
-// flight, records it, and the program ends by that very signal, so that a shell
-// or a service manager sees the truth. A second one ends it at once, which is
-// safe too: the journal is behind, never ahead. SIGUSR1 asks for a line of
-// progress.
+// SIGINT, SIGTERM and SIGHUP ask for a stop: the merge finishes the transfers in flight and records
+// them. Then the program ends by that signal, so that a shell or a service manager sees it. A
+// second signal ends the program at once. This is safe: the journal is never ahead of the origin.
+// SIGUSR1 asks for a line of progress.
 //
-// Method: the signals are blocked in every thread and taken by one with
-// sigwait(), where ordinary code may run. A signal that was ignored when the
-// program started (nohup, a background job) stays ignored.
+// Method: every thread blocks the signals, and one thread takes them with sigwait() and can run
+// ordinary code. A signal that was ignored when the program started (nohup, a background job) stays
+// ignored.
 
 #pragma once
 
@@ -25,14 +24,14 @@ class Signals {
   Signals(const Signals&) = delete;
   Signals& operator=(const Signals&) = delete;
 
-  // Until then signals do what they do by default. Must be called before any
-  // other thread exists, since threads inherit what is blocked.
+  // Signals have their default effect before this call. No other thread may exist yet, since
+  // threads inherit blocked signals.
   void start();
 
   std::stop_token stop_token() const { return stop_.get_token(); }
   // The first signal that asked for a stop, 0 if none did.
   int received() const { return received_; }
-  // How many SIGUSR1 there were.
+  // The number of SIGUSR1 so far.
   unsigned lines_asked() const { return lines_asked_; }
 
  private:
@@ -45,13 +44,13 @@ class Signals {
   std::thread thread_;
 };
 
-// From now on a write to a closed pipe fails like any other. Until then, and after
-// heed_closed_pipes(), it ends the program quietly, as is right for `extmerge plan | head`;
-// but not while there is something to put back.
+// From now on a write to a closed pipe fails like any other write. Before, and after
+// heed_closed_pipes(), it ends the program quietly, as in `extmerge plan | head`. A command that
+// has changes to put back must not end like that.
 void ignore_closed_pipes();
 void heed_closed_pipes();
 
-// Ends the process by `signal`, as if nothing had ever caught it.
+// Ends the process by `signal`, with the signal's default action.
 [[noreturn]] void die_by(int signal);
 
 }  // namespace extmerge

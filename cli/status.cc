@@ -20,7 +20,7 @@ std::vector<MergeStatus> all_statuses(const Options& options) {
   try {
     return read_all(*open_directory(state_directory(options), false));
   } catch (const Error& error) {
-    // Before the first merge there is no directory; one that was named must exist.
+    // The state directory may be missing before the first merge, but not if the user named it.
     if (error.id() != MessageId::kNotFound || options.has("state-dir")) throw;
     return {};
   }
@@ -41,13 +41,13 @@ void print_status(const Options& options, const std::string& path,
   const WholeJournal whole =
       map || exported ? read_whole(path) : WholeJournal{read_status(path), nullptr};
   const auto draw = [&] { draw_map(options, *map, picture_of(*whole.journal, options.sizes)); };
-  // Files before the report, so that there is one document where that fails.
+  // Write files first: if one fails, no report stands before the JSON of the error.
   if (map && options.map != "-") draw();
   if (exported) {
     write_mapfile(*whole.journal, *exported);
     exported->publish();
   }
-  // A mapfile on standard output is all that is there.
+  // A mapfile on standard output replaces the report.
   if (!exported || options.export_path != "-")
     print_report(
         options,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// status: what the journals say.
+// The command status: shows what the journals record.
 
 #pragma once
 
@@ -11,7 +11,7 @@
 
 namespace extmerge {
 
-// Returns the damage of each journal in a list that cannot be read.
+// Returns an Error for each damaged journal of a list.
 std::vector<Error> status(const Options& options);
 
 }  // namespace extmerge

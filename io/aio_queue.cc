@@ -19,9 +19,9 @@ struct KeptContext {
 std::mutex kept_lock;
 std::vector<KeptContext> kept;
 
-// Sets up `context` for `depth` requests or half of them, a quarter, ... and
-// returns how many it was. EAGAIN means that all programs together have come to
-// the system's limit, fs.aio-max-nr (65,536 as Linux comes).
+// Sets up `context` for `depth` requests, or a half, a quarter, ... of them, and returns the
+// number. EAGAIN means that all programs together reach the system's limit, fs.aio-max-nr (65,536
+// by default).
 unsigned set_up(const AioCalls& calls, io_context_t* context, unsigned depth,
                 const std::string& name) {
   int error_number = EAGAIN;
@@ -70,7 +70,7 @@ void keep_context(int events, io_context_t context) {
 AioQueue::AioQueue(std::shared_ptr<const FileDescriptor> file, const std::string& name,
                    unsigned depth, const AioCalls& calls)
     : file_(std::move(file)), calls_(calls) {
-  constexpr unsigned kMostEvents = 1u << 20;  // far above what io_setup() takes as an int
+  constexpr unsigned kMostEvents = 1u << 20;  // io_setup() takes an int; no system has so many
   depth = set_up(calls_, &context_, std::clamp(depth, 1u, kMostEvents), name);
   blocks_.resize(depth);
   events_.resize(depth);
@@ -82,7 +82,7 @@ AioQueue::~AioQueue() {
     wait();
     calls_.keep(static_cast<int>(depth()), context_);
   } catch (...) {
-    calls_.destroy(context_);  // waits for what is in flight, too (Linux 3.18 and later)
+    calls_.destroy(context_);  // waits for requests in flight, too (Linux 3.18 and later)
   }
 }
 
@@ -96,10 +96,9 @@ void AioQueue::submit(std::span<IoRequest> requests) {
 // Hands as many requests to the kernel as there are free control blocks.
 // Returns how many of them, from the front, are settled one way or the other.
 //
-// A request the kernel dislikes is not an error here as a rule: misaligned ones
-// are taken and come back with -EINVAL in their event. io_submit() fails only
-// on account of the first one in its list; of a list with a bad one further on
-// it takes the ones before it and says how many.
+// A bad request is usually no error here: the kernel takes a misaligned one and returns -EINVAL in
+// its event. io_submit() fails only if the first request is bad. If a later one is bad, io_submit()
+// takes the requests before it and returns their number.
 size_t AioQueue::start(std::span<IoRequest> requests) {
   const size_t count = std::min(requests.size(), free_.size());
   iocb** const first = free_.data() + (free_.size() - count);
@@ -113,14 +112,14 @@ size_t AioQueue::start(std::span<IoRequest> requests) {
   }
   if (taken == -EINTR) return 0;
   if (taken == -EAGAIN && free_.size() < blocks_.size()) {
-    reap();  // what it lacks may come back with a finished request
+    reap();  // a finished request may free what the kernel lacks
     return 0;
   }
   requests.front().result = taken == 0 ? -EAGAIN : taken;
   return 1;
 }
 
-// Waits for at least one request in flight and collects all that are done.
+// Waits for at least one request in flight and collects all finished ones.
 void AioQueue::reap() {
   int count = -EINTR;
   while (count == -EINTR || count == 0) {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// An AsyncQueue over libaio: one kernel context and a fixed set of control
-// blocks, so that a request costs no allocation. Internal to io/.
+// An AsyncQueue over libaio: one kernel context and a fixed set of control blocks. So a request
+// needs no allocation. Internal to io/.
 //
-// Each user owns a queue. A context costs one ring page or two, but taking it
-// down costs 30 to 40 ms (measured), and a merge uses ten. So it is kept for the next
-// queue of that depth, and at the program's end the kernel takes all down at once.
+// Each user owns a queue. A context needs one or two ring pages, but destroying it takes 30 to 40
+// ms (measured), and a merge uses ten. So a context is kept for the next queue of that depth. At
+// the program's end the kernel destroys all at once.
 
 #pragma once
 
@@ -20,30 +20,30 @@
 
 namespace extmerge {
 
-// A context that was kept, or else io_setup().
+// Takes a kept context, or calls io_setup().
 int take_context(int events, io_context_t* context);
-// Nothing is in flight in it and `events` is what it was taken for.
+// Keeps a context without requests in flight; `events` is the number it was taken for.
 void keep_context(int events, io_context_t context);
 
-// The calls into the kernel, so that a test can have them come back early,
-// short or with an error. All return -errno and leave errno alone, as libaio does.
+// The calls into the kernel; a test can make them return early, short or with an error. All return
+// -errno and leave errno unchanged, as libaio does.
 struct AioCalls {
   int (*setup)(int events, io_context_t* context) = take_context;
   int (*submit)(io_context_t context, long count, iocb** blocks) = ::io_submit;
   int (*get_events)(io_context_t context, long at_least, long at_most, io_event* events,
                     timespec* timeout) = ::io_getevents;
   void (*keep)(int events, io_context_t context) = keep_context;
-  int (*destroy)(io_context_t context) = ::io_destroy;  // where something is in flight
+  int (*destroy)(io_context_t context) = ::io_destroy;  // if requests are in flight
 };
 
 class AioQueue final : public AsyncQueue {
  public:
-  // The queue keeps `file` open. Gets along with fewer than `depth` requests in
-  // flight where the system has no more to give; throws Error(kAioUnavailable)
-  // if it has none. `name` is the device's, for that message.
+  // The queue keeps `file` open. It accepts fewer than `depth` requests in flight if the system is
+  // short of them. Throws Error(kAioUnavailable) if the system has none. `name` is the device's,
+  // for that message.
   AioQueue(std::shared_ptr<const FileDescriptor> file, const std::string& name, unsigned depth,
            const AioCalls& calls = {});
-  // Waits for what is in flight.
+  // Waits for requests in flight.
   ~AioQueue() override;
   AioQueue(const AioQueue&) = delete;
   AioQueue& operator=(const AioQueue&) = delete;

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The narrow waist between the program and the disks. Everything above sees a
-// BlockDevice: some bytes at offsets, an asynchronous queue, a flush. There is
-// the real one (io/file_device.h), and in tests/support one in memory that can
-// lose power, tear sectors and fail any single operation.
+// The narrow waist between the program and the disks. All code above uses a BlockDevice: bytes at
+// offsets, an asynchronous queue, a flush. io/file_device.h has the real one. tests/support has one
+// in memory that can lose power, tear sectors and fail any single operation.
 //
-// Threads: a device may be used from several threads at once, a queue only
-// from one at a time.
+// Threads: several threads may use a device at once, a queue only one at a time.
 
 #pragma once
 
@@ -33,22 +31,20 @@ struct IoRequest {
   Direction direction = Direction::kRead;
   Bytes offset;
   std::span<std::byte> memory;
-  // After wait(): the bytes transferred, perhaps fewer than asked, or -errno.
-  // Nothing is hidden here; judging a result is transfer()'s job (io/transfer.h).
+  // After wait(): the bytes transferred, perhaps fewer than asked, or -errno. transfer() judges the
+  // result (io/transfer.h).
   int64_t result = 0;
 };
 
 class AsyncQueue {
  public:
   virtual ~AsyncQueue() = default;
-  // Starts every request; may block when the queue is full. A request that
-  // could not be started has its -errno in `result`. The requests must stay
-  // where they are until wait().
+  // Starts every request; may block while the queue is full. A request that cannot be started has
+  // its -errno in `result`. The requests must stay in place until wait().
   virtual void submit(std::span<IoRequest> requests) = 0;
-  // Returns when every request submitted since the last wait() is complete,
-  // also the failed ones.
+  // Returns when every request submitted since the last wait() is complete or failed.
   virtual void wait() = 0;
-  // Before a request is tried again.
+  // Waits before a request is tried again.
   virtual void pause(std::chrono::milliseconds time) { std::this_thread::sleep_for(time); }
 };
 
@@ -56,26 +52,25 @@ class BlockDevice {
  public:
   virtual ~BlockDevice() = default;
 
-  // As the user named it, for messages.
+  // The name that the user gave, for messages.
   virtual const std::string& name() const = 0;
   virtual Bytes size() const = 0;
-  // Offsets, lengths and memory of requests are multiples of this: 512 or 4096
-  // on devices, 1 on a file that is not read with O_DIRECT.
+  // Offsets, lengths and memory of requests are multiples of this: 512 or 4096 on devices, 1 on a
+  // buffered file.
   virtual Bytes logical_block_size() const = 0;
 
   // A queue of at most `depth` requests in flight; with 1, submit() may carry each out
   // itself. Throws Error(kAioUnavailable).
   virtual std::unique_ptr<AsyncQueue> make_queue(unsigned depth) = 0;
 
-  // Makes all completed writes durable. Returns 0 or the errno. Must not be
-  // called again after it has failed: what the device still holds is unknown.
+  // Makes all completed writes durable. Returns 0 or the errno. After a failure it must not be
+  // called again: the device's contents are unknown.
   virtual int flush() = 0;
 
   // Makes an image file `size` long, durably. Throws Error(kCannotExtend) on devices.
   virtual void resize(Bytes size) = 0;
 
-  // Drops what the page cache holds of this device, so that buffered readers
-  // of it see what was written around the cache. Best effort.
+  // Drops the page cache of this device, so that buffered readers see direct writes. Best effort.
   virtual void drop_cache() = 0;
 };
 

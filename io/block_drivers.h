@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Which block drivers the kernel has at the moment, built in or as loaded modules.
+// The kernel's current block drivers, built in or as loaded modules.
 //
 // Source: /proc/devices. A driver that is not listed there has no devices.
 
@@ -12,7 +12,7 @@
 
 namespace extmerge {
 
-// "loop", "device-mapper". Throws kCannotLook.
+// `name` is "loop" or "device-mapper". Throws kCannotLook.
 bool has_block_driver(const std::string& name, const SystemRoot& root = {});
 
 }  // namespace extmerge

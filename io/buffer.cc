@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Anonymous mappings: page-aligned and zero-filled by nature. mmap() promises no
-// more than page alignment, so a buffer that may become huge pages reserves
-// 2 MiB more than it needs and starts at the first multiple of 2 MiB inside;
-// what is left over at both ends is never touched and costs address space only.
+// A buffer is an anonymous mapping, which is zero-filled and page-aligned. mmap() promises no
+// larger alignment. So a buffer for huge pages reserves 2 MiB more and starts at the first multiple
+// of 2 MiB inside. The rest at both ends is never touched and uses address space only.
 
 #include "io/buffer.h"
 
@@ -41,12 +40,12 @@ Buffer::Buffer(size_t size) : size_(size) {
   const uintptr_t skipped = huge ? (kHugePage - begin % kHugePage) % kHugePage : 0;
   data_ = static_cast<std::byte*>(mapping_) + skipped;
 
-  // Both are advice: a kernel without transparent huge pages says EINVAL, and
-  // the buffer works all the same.
+  // Ignore failures: a kernel without transparent huge pages returns EINVAL, and the buffer still
+  // works.
   if (huge) ::madvise(data_, size, MADV_HUGEPAGE);
-  // Linux pins the pages of direct I/O, but after a fork() the parent's next
-  // write to a page in flight moves the *parent* to a copy, and the data lands
-  // in the child's (open(2), NOTES). Without a copy in the child that cannot be.
+  // Linux pins the pages of direct I/O. But after a fork() the parent's next write to a page in
+  // flight gives the *parent* a copy. Then the data lands in the child's page (open(2), NOTES).
+  // MADV_DONTFORK prevents that.
   ::madvise(mapping_, mapping_size_, MADV_DONTFORK);
 }
 

@@ -14,7 +14,7 @@ uint32_t crc32c(std::span<const std::byte> bytes, uint32_t start) {
   uint32_t remainder = start;
   while (!bytes.empty()) {
     const size_t length = std::min(bytes.size(), kLongestPart);
-    // The parameter lacks a const; the function only reads.
+    // The function only reads, although its parameter is not const.
     auto* begin = reinterpret_cast<unsigned char*>(const_cast<std::byte*>(bytes.data()));
     remainder = crc32_iscsi(begin, static_cast<int>(length), remainder);
     bytes = bytes.subspan(length);

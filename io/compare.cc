@@ -14,7 +14,7 @@ bool all_zero(std::span<const std::byte> bytes) {
 void find_differences(std::span<const std::byte> a, std::span<const std::byte> b, Bytes offset,
                       size_t unit, size_t joined_gap, std::vector<ByteRange>& differences) {
   const size_t before = differences.size();
-  // The first unit may be cut off by the start of the memory, the last by its end.
+  // The memory's start may cut the first unit, its end the last one.
   size_t begin = 0;
   size_t end = unit - static_cast<size_t>(offset.value() % unit);
   for (; begin < a.size(); begin = end, end += unit) {

@@ -2,7 +2,7 @@
 //
 // Where two ranges of bytes differ.
 //
-// 4 KiB is what file systems and flash write in; anything finer would make the device read, modify,
+// File systems and flash write units of 4 KiB; a smaller write makes the device read, modify and
 // write.
 
 #pragma once
@@ -25,14 +25,13 @@ bool all_zero(std::span<const std::byte> bytes);
 
 inline constexpr size_t kCompareUnit = 4096;
 // Writing this many equal bytes again is cheaper than a transfer of its own. Measured with 90 %
-// equal: 8 % more is written than differs, in three quarters of the time; with 16 KiB it
-// is 60 % more, in no less time.
+// equal bytes: 8 % more bytes are written than differ, in three quarters of the time. With 16 KiB
+// 60 % more are written, without saving time.
 inline constexpr size_t kJoinedGap = 4 << 10;
 
-// Appends the ranges in which two memories of equal length differ, rising and
-// apart. Each is widened to the grid of `unit` bytes that starts at the origin's
-// byte 0, but not past the memories' ends; `offset` is where on the origin they
-// lie. Ranges no more than `joined_gap` apart become one.
+// Appends the ranges in which two memories of equal length differ, in rising order, with gaps. Each
+// range is widened to the grid of `unit` bytes from the origin's byte 0, but not past the memories'
+// ends. The memories lie at `offset` on the origin. Ranges at most `joined_gap` apart become one.
 void find_differences(std::span<const std::byte> a, std::span<const std::byte> b, Bytes offset,
                       size_t unit, size_t joined_gap, std::vector<ByteRange>& differences);
 

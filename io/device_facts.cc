@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// One statx() says what the path is. A block device is then opened for reading,
-// without O_EXCL and without a look at its contents, for three ioctls; a file
-// is not opened at all. The rest is a walk down (slaves, a partition's disk, a
-// loop's file, that file's file system, and on) and one step up (holders, loops,
-// mounts, swap).
+// One statx() tells the path's kind. A block device is then opened for three ioctls: for reading,
+// without O_EXCL, and its contents are not read. A file is not opened. The rest is a walk down:
+// slaves, a partition's disk, a loop's file, that file's file system, and so on. Then follows one
+// step up: holders, loops, mounts, swap.
 //
-// Exclusive opens show most users, but not those that go around the node that is
-// named: a loop device takes no claim on what it stands on, and a thin may have a
-// lower layer of the origin's stack as its origin. So the step up is taken from
-// every device whose sectors the named one's are (not from those under a file
-// system in between, where other files' users are).
+// Exclusive opens show most users, but not users that bypass the named node. A loop device does not
+// claim its backing device, and a thin's origin may be a lower layer of the origin's stack. So the
+// step up starts from every device that holds the named device's sectors. Devices under a file
+// system in between are left out, because they have users of other files.
 
 #include "io/device_facts.h"
 
@@ -43,7 +41,7 @@ namespace {
 
 // --- what lies under it ------------------------------------------------------
 
-// By its name, where that still leads to it.
+// Uses the backing file's name if that still leads to it.
 std::vector<uint64_t> devices_under_backing(const SystemRoot& root, const LoopBacking& backing) {
   struct statx status {};
   if (::statx(AT_FDCWD, backing.path.c_str(), 0, STATX_INO | STATX_MNT_ID, &status) != 0 ||
@@ -67,7 +65,7 @@ void add_loop_backing(const SystemRoot& root, uint64_t loop, const LoopBacking& 
   }
 }
 
-// dm and md slaves, a partition's disk.
+// The dm and md slaves of a device, or a partition's disk.
 std::vector<uint64_t> directly_under(const SystemRoot& root, uint64_t device_number) {
   const SysfsBlock block(root, device_number);
   std::vector<uint64_t> under = block.slaves();
@@ -93,12 +91,11 @@ Holder holder_of(const SystemRoot& root, uint64_t device_number) {
   return {block.kernel_name() + (dm_name.empty() ? "" : " (" + dm_name + ")"), device_number};
 }
 
-// Where the bytes of a device or image are, as far as they are not in a file of
-// a file system on it.
+// The devices and files that hold a device's or image's bytes, down to the first file system.
 struct Stack {
   std::vector<uint64_t> devices;  // itself and all below; none for an image
   std::vector<DeviceFacts::File> files;
-  std::vector<uint64_t> looped;  // those of `devices` that a loop device stands on
+  std::vector<uint64_t> looped;  // those of `devices` that are under a loop device
 };
 
 void add_to_stack(const SystemRoot& root, uint64_t device_number, Stack& stack) {
@@ -128,8 +125,8 @@ bool contains_file(const std::vector<DeviceFacts::File>& files, const DeviceFact
   return std::find(files.begin(), files.end(), file) != files.end();
 }
 
-// Loop devices by which the bytes can be come to from aside. They take no claim on
-// what they stand on, be it a file or a device, and are not among its `holders`.
+// Loop devices that reach the same bytes by another path. A loop device claims neither its backing
+// file nor its backing device, and is not among the `holders` in sysfs.
 std::vector<uint64_t> loops_over(const SystemRoot& root, const Stack& stack,
                                  const std::vector<uint64_t>& partitions) {
   std::vector<uint64_t> loops;
@@ -146,7 +143,7 @@ std::vector<uint64_t> loops_over(const SystemRoot& root, const Stack& stack,
   return loops;
 }
 
-// Mounts and swap of any of `devices`, or swap of one of `files`.
+// Adds mounts and swap on `devices`, and swap on `files`.
 void add_uses(const SystemRoot& root, const std::vector<uint64_t>& devices,
               const std::vector<DeviceFacts::File>& files, DeviceFacts& facts) {
   for (const Mount& mount : read_mounts(root)) {
@@ -200,7 +197,7 @@ void describe_users(const SystemRoot& root, DeviceFacts& facts) {
   add_neighbours(root, stack, facts);
   loops = with_partitions(root, loops);
   devices.insert(devices.end(), loops.begin(), loops.end());
-  // What else is on a device keeps mounts off it; a loop device does not.
+  // A device under a loop device can still be mounted; other users prevent mounts.
   devices.insert(devices.end(), stack.looped.begin(), stack.looped.end());
   add_uses(root, devices, stack.files, facts);
 }
@@ -211,7 +208,8 @@ uint64_t modified(const struct statx& status) {
   return static_cast<uint64_t>(status.stx_mtime.tv_sec) * 1'000'000'000 + status.stx_mtime.tv_nsec;
 }
 
-// Of the file that a loop device shows whole; 0 if there is none, or its name is another's by now.
+// The last modification of the file behind a loop device over a whole file. 0 if there is no such
+// file, or if its name leads to another file now.
 uint64_t modified_behind(const SystemRoot& root, uint64_t device_number) {
   const auto backing = loop_backing(root, device_number);
   if (!backing || !backing->is_whole() || backing->device_number != 0) return 0;
@@ -222,7 +220,7 @@ uint64_t modified_behind(const SystemRoot& root, uint64_t device_number) {
   return is_it ? modified(status) : 0;
 }
 
-// Nothing where there is no such path.
+// Nothing if the path is missing.
 std::optional<struct statx> status_of(int folder, const std::string& path, int flags) {
   struct statx status {};
   if (::statx(folder, path.c_str(), flags, STATX_BASIC_STATS | kFileIdentityMask | STATX_MNT_ID,
@@ -271,8 +269,8 @@ void describe_file(const SystemRoot& root, const struct statx& status, DeviceFac
   struct statvfs file_system;
   facts.read_only =
       ::statvfs(facts.path.c_str(), &file_system) == 0 && (file_system.f_flag & ST_RDONLY) != 0;
-  // EPERM is what Linux says of an immutable file, even to root; EACCES only
-  // means that this user may not, which is not a fact about the file.
+  // Linux returns EPERM for an immutable file, even to root. EACCES only means that this user may
+  // not write, which is not a fact about the file.
   if (::faccessat(AT_FDCWD, facts.path.c_str(), W_OK, AT_EACCESS) != 0) {
     facts.read_only |= errno == EROFS || errno == EPERM;
   }
@@ -284,7 +282,7 @@ void ask_device(DeviceFacts& facts) {
     if (errno == EACCES || errno == EPERM) {
       throw system_error("open", facts.path, errno, MessageId::kPermission);
     }
-    return;  // a node without a device, a drive without a medium: size 0 says it
+    return;  // a node without a device, a drive without a medium: the size stays 0
   }
   uint64_t size = 0;
   int block_size = 0;
@@ -293,8 +291,8 @@ void ask_device(DeviceFacts& facts) {
   if (::ioctl(device.get(), BLKSSZGET, &block_size) == 0 && block_size > 0) {
     facts.logical_block_size = Bytes(static_cast<uint64_t>(block_size));
   }
-  // Opening a read-only device for writing succeeds on Linux and its writes fail
-  // later, with EPERM; so this is the one to ask.
+  // Ask BLKROGET: on Linux a read-only device can be opened for writing, and only its writes fail
+  // with EPERM.
   if (::ioctl(device.get(), BLKROGET, &read_only) == 0) facts.read_only = read_only != 0;
 }
 
@@ -317,7 +315,7 @@ DeviceFacts inspect(const std::string& path, const SystemRoot& root) {
     ask_device(facts);
     if (facts.size > Bytes(0) && !SysfsBlock(root, facts.device_number).is_known()) {
       facts.size = Bytes(0);
-      ask_device(facts);  // it may be gone since
+      ask_device(facts);  // the device may be gone by now
       if (facts.size > Bytes(0)) throw unknown_device(root, facts.device_number, path);
     }
     describe_device(root, facts);
@@ -356,8 +354,8 @@ DeviceFacts look_below(int open_file) {
   try {
     return facts_below("", status);
   } catch (const Error& error) {
-    // The caller opened it in another mount namespace, as container runtimes do with standard
-    // output: its mount is not shown here. Which file it is can be told all the same.
+    // The caller opened the file in another mount namespace, as container runtimes do with standard
+    // output. Its mount is not visible here, but the file itself is known.
     if (error.id() != MessageId::kCannotLook) throw;
     DeviceFacts facts;
     describe_kind(*status, facts);
@@ -379,9 +377,8 @@ std::vector<DeviceFacts::File> files_under_loops() {
 bool overlaps(const DeviceFacts& a, const DeviceFacts& b) {
   if (a.is_block && contains(b.underlying, a.device_number)) return true;
   if (b.is_block && contains(a.underlying, b.device_number)) return true;
-  // The same file under both: through one and the same loop device the two are
-  // side by side on it (or one of them is it, which was seen above); otherwise
-  // they reach the same bytes in two ways.
+  // Both may lie on the same file. Through the same loop device, they lie side by side on it.
+  // Otherwise they reach the same bytes in two ways.
   for (const DeviceFacts::File& file : a.underlying_files) {
     for (const DeviceFacts::File& other : b.underlying_files) {
       const bool same_loop = file.loop != 0 && file.loop == other.loop;

@@ -16,8 +16,7 @@ namespace extmerge {
 
 namespace {
 
-// Identities are compared, shown and made into file names: the runs of spaces
-// in SCSI names become one underscore.
+// Turns each run of spaces, as in SCSI names, into one underscore: identities become file names.
 std::string squeezed(const std::string& text) {
   std::string squeezed;
   bool gap = false;
@@ -41,7 +40,7 @@ std::string identity_of_backing(const SystemRoot& root, const LoopBacking& backi
       status.stx_ino == backing.inode &&
       gnu_dev_makedev(status.stx_dev_major, status.stx_dev_minor) == backing.file_system;
   if (named) return identity_of_file(root, backing.path, status);
-  status = {};  // deleted, or of another mount namespace
+  status = {};  // deleted, or in another mount namespace
   status.stx_ino = backing.inode;
   return identity_of_file(status);
 }
@@ -51,8 +50,8 @@ std::string identity_of_disk(const SysfsBlock& disk) {
     const std::string name = squeezed(disk.text(attribute));
     if (!name.empty()) return "wwid:" + name;
   }
-  // Not device/serial: an NVMe controller's is the same for all its namespaces.
-  // Some drivers show a number they do not have as "(null)".
+  // Do not use device/serial: an NVMe controller has one for all its namespaces. Some drivers show
+  // "(null)" for a missing number.
   const std::string serial = squeezed(disk.text("serial"));
   return serial.empty() || serial == "(null)" ? "" : "serial:" + serial;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// A name for a disk that is the same after a reboot and another one for another
-// disk, which neither its path nor its number is. Internal to io/.
+// The identity of a disk: it stays the same after a reboot and differs between disks. A path or a
+// device number does neither. Internal to io/.
 //
 //   dm:LVM-Zf0...                      device-mapper, its uuid
 //   dm-name:scratch                    device-mapper without a uuid
@@ -14,13 +14,13 @@
 //   device:vdb,size=1073741824         nothing better known
 //   file:ino=12,born=1700000000.5,fs=9e...,on=07...   a file
 //
-// A file's name has these parts; the last two are left out where they are not known:
+// A file's identity has these parts; the last two are missing if they are not known:
 //   ino, born  inode and birth time (0 where none is kept), which copies share
 //   fs=HASH    its file system: btrfs, with the subvolume, ext4, XFS, ZFS. Another one for a
 //              snapshot; the same for a copy of the whole file system
 //   on=HASH    the name of the one device under the file system, unless that is a kernel's name;
 //              over=HASH if that name may be another disk's as well (is_certain_identity())
-// io/identity.h compares names of which one lacks a part.
+// io/identity.h compares identities of which one lacks a part.
 
 #pragma once
 
@@ -36,11 +36,11 @@ namespace extmerge {
 
 std::string identity_of_device(const SystemRoot& root, uint64_t device_number, Bytes size);
 
-// What of statx() goes into a file's identity; the mask to ask for.
+// The mask of statx() for a file's identity.
 inline constexpr unsigned kFileIdentityMask = STATX_INO | STATX_BTIME | STATX_MNT_ID;
 std::string identity_of_file(const SystemRoot& root, const std::string& path,
                              const struct statx& status);
-// Inode and birth time alone, which all versions wrote.
+// Only inode and birth time, which all versions wrote.
 std::string identity_of_file(const struct statx& status);
 
 }  // namespace extmerge

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Integers as they lie on disk: little-endian, unaligned, and with no
-// arithmetic. Reading one takes an explicit call, so that a struct laid over a
-// block of metadata or journal cannot be used as if it held numbers.
+// Integers as they lie on disk: little-endian, unaligned, without arithmetic. Reading one needs an
+// explicit call. So the fields of a struct over a disk block cannot be used as numbers by mistake.
 
 #pragma once
 

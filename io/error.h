@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The one way to fail. Whatever stops the program is an Error: an id (which
-// carries the exit status), what happened (deed, object, place, errno), and
-// what to do next. It is thrown where the failure is understood and turned
-// into text and an exit status in one place, cli/main.cc. The outcome of a
-// single I/O is a value, not an exception (io/block_device.h).
+// Every failure that stops the program is an Error: an id (with the exit status), what happened
+// (deed, object, place, errno), and what to do next. The code that understands a failure throws the
+// Error. Only cli/main.cc turns it into text and an exit status. The outcome of a single I/O is a
+// value, not an exception (io/block_device.h).
 
 #pragma once
 
@@ -26,7 +25,7 @@ class Error : public std::runtime_error {
   MessageId id() const { return id_; }
   const std::string& next() const { return next_; }
 
-  // 1..11 as docs/command-line.md lists them.
+  // 1 to 11, as docs/command-line.md lists them.
   int exit_status() const {
     const int hundreds = static_cast<int>(id_) / 100;
     return hundreds == 0 ? 10 : hundreds;
@@ -37,7 +36,7 @@ class Error : public std::runtime_error {
   std::string next_;
 };
 
-// A reason not to begin, or none.
+// A reason not to begin, or nothing.
 using Refusal = std::optional<Error>;
 
 // "EXM-403"
@@ -46,14 +45,14 @@ std::string to_string(MessageId id);
 // "No space left on device", for use inside messages.
 std::string errno_text(int error_number);
 
-// The Error for a system call that failed on `object`: EACCES and EPERM become
-// kPermission, ENOENT and ENXIO kNotFound, EBUSY kInUse, EMFILE and ENFILE
-// kTooManyFiles, ENOMEM kNoMemory, ENOSPC and EDQUOT kNoSpace, EROFS
-// kReadOnly; anything else becomes `otherwise`. `deed` reads like "open".
+// The Error for a system call that failed on `object`. EACCES and EPERM become kPermission, ENOENT
+// and ENXIO kNotFound, EBUSY kInUse. EMFILE and ENFILE become kTooManyFiles, ENOMEM kNoMemory,
+// ENOSPC and EDQUOT kNoSpace, EROFS kReadOnly. Any other errno becomes `otherwise`. `deed` is a
+// verb such as "open".
 Error system_error(const std::string& deed, const std::string& object, int error_number,
                    MessageId otherwise);
 
-// The Error for a source of facts that does not answer: kCannotLook. A guard that cannot look
+// kCannotLook, the Error for a source of facts that does not answer. A guard that cannot look
 // refuses, because "nothing found" and "nothing seen" look the same. `source` is the file or
 // folder, `why` ends the sentence "cannot look at SOURCE: WHY", `cure` is an imperative.
 Error cannot_look(const std::string& source, const std::string& why, const std::string& cure);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// An open file that closes itself.
+// A file descriptor that closes itself.
 
 #pragma once
 
@@ -13,7 +13,7 @@ namespace extmerge {
 class FileDescriptor {
  public:
   FileDescriptor() = default;
-  // Takes over `fd`; a negative one, as a failed open() returns, is none.
+  // Takes over `fd`. A negative number, as from a failed open(), is no file.
   explicit FileDescriptor(int fd) : fd_(fd) {}
   ~FileDescriptor() { reset(); }
   FileDescriptor(FileDescriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
@@ -29,8 +29,8 @@ class FileDescriptor {
   explicit operator bool() const { return fd_ >= 0; }
 
  private:
-  // close() is not asked for an error: whoever cares has synced before. It is
-  // not repeated after EINTR either, since Linux has freed the number by then.
+  // Errors of close() are ignored: code that needs durability syncs before. close() is not repeated
+  // after EINTR, because Linux has freed the number by then.
   void reset() {
     if (fd_ >= 0) ::close(fd_);
     fd_ = -1;

@@ -1,21 +1,20 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Opening is where the wrong disk must be caught. The path is opened twice: once
-// with O_PATH, which does nothing to a device, to see whether it still leads to
-// what was inspected; then that very node, through /proc/self/fd, for use.
+// open() must detect the wrong disk. The path is opened twice. O_PATH, which has no effect on a
+// device, shows whether the path still leads to the inspected node. Then that same node is opened
+// for use through /proc/self/fd.
 //
-// What keeps others away, and what does not (tried on Linux 6.1 and 6.18):
+// Claims and locks, and what they prevent (tried on Linux 6.1 and 6.18):
 // - O_EXCL on a block device stops every other O_EXCL: mount, dm, md, mkfs, swapon
 //   and another extmerge. It does not stop, or notice, a plain open for writing.
-// - After SIGKILL both O_EXCL and flock() last until the writes in flight have
-//   landed, so whoever claims next does not race with a dying predecessor.
-// - flock() belongs to the node that was opened, not to the device: two nodes
-//   with the same number have two locks. It is for the ones that use the same
-//   name, such as udev, which probes under a shared lock.
-// - A loop device claims nothing of what it stands on. So the lock is taken on that
-//   as well, all the way down: a merge into an image and one into a loop over it
-//   keep each other away, also where the loop came after the first one looked.
-// - QEMU locks the images it uses with fcntl(), which flock() does not notice.
+// - After SIGKILL both O_EXCL and flock() last until the writes in flight have landed. So the next
+//   claim does not race with a dying process.
+// - flock() belongs to the opened node, not to the device: two nodes with the same number have two
+//   locks. It excludes users of the same name, such as udev, which probes under a shared lock.
+// - A loop device does not claim its backing file or device. So extmerge locks that as well, all
+//   the way down. A merge into an image and one into a loop device over it exclude each other, even
+//   if the loop device is attached later.
+// - QEMU locks its images with fcntl(), which flock() does not notice.
 
 #include "io/file_device.h"
 
@@ -44,11 +43,10 @@ namespace extmerge {
 
 namespace {
 
-// udev opens and locks each device that was just closed or resumed; its probes are over well
-// before.
+// udev opens and locks each device after a close or resume. Its probes take much less time.
 constexpr auto kPatience = std::chrono::seconds(2);
 constexpr auto kPause = std::chrono::milliseconds(50);
-constexpr size_t kLargestBlock = 4096;  // of all that direct I/O is tried with
+constexpr size_t kLargestBlock = 4096;  // of the block sizes tried for direct I/O
 
 bool wants_writing(OpenMode mode) { return mode != OpenMode::kReadOnly; }
 bool is_exclusive(OpenMode mode) { return mode == OpenMode::kClaim || mode == OpenMode::kProbe; }
@@ -66,7 +64,7 @@ struct statx status_of(const FileDescriptor& file, const std::string& path) {
   return status;
 }
 
-// A node that is the one the facts describe, not opened for anything yet.
+// Finds the node that the facts describe, without opening it for use.
 FileDescriptor find(const DeviceFacts& facts) {
   const std::string& path = facts.node.empty() ? facts.path : facts.node;
   FileDescriptor node(::open(path.c_str(), O_PATH | O_CLOEXEC));
@@ -82,7 +80,7 @@ FileDescriptor find(const DeviceFacts& facts) {
   return node;
 }
 
-// A claim may be one that is over in a moment: of a program that looks what a new device is.
+// Another claim may end soon: some programs probe new devices.
 FileDescriptor open_patiently(const std::string& path, int flags) {
   const auto deadline = std::chrono::steady_clock::now() + kPatience;
   while (true) {
@@ -101,7 +99,7 @@ FileDescriptor reopen(const FileDescriptor& node, const DeviceFacts& facts, Open
     throw system_error("open", facts.path, errno, MessageId::kPermission);
   }
   FileDescriptor file = open_patiently(link, flags);
-  // The answer of a file system without direct I/O.
+  // A file system without direct I/O returns EINVAL.
   if (!file && errno == EINVAL && facts.is_regular) {
     file = FileDescriptor(::open(link.c_str(), flags & ~O_DIRECT));
   }
@@ -123,11 +121,11 @@ void lock(const FileDescriptor& file, const std::string& path, int operation) {
   }
 }
 
-// Any fcntl() lock counts: one for reading says that somebody relies on the contents.
+// Any fcntl() lock counts: even the holder of a read lock relies on the contents.
 void check_not_locked(const FileDescriptor& file, const std::string& path) {
   struct flock range {};
   range.l_type = F_WRLCK;
-  range.l_whence = SEEK_SET;  // from 0 to the end, wherever that is
+  range.l_whence = SEEK_SET;  // from 0 to the end
   if (::fcntl(file.get(), F_OFD_GETLK, &range) != 0) {
     if (errno == EINVAL) return;  // a kernel without such locks
     throw system_error("ask for locks on", path, errno, MessageId::kLocked);
@@ -141,28 +139,28 @@ void check_not_locked(const FileDescriptor& file, const std::string& path) {
               "find out who it is (lslocks, fuser -v " + path + ") and stop it");
 }
 
-// Keeps out all others who ask in the same way.
+// Excludes all other programs that claim in the same way.
 void claim(const FileDescriptor& file, const std::string& path, int operation) {
   check_not_locked(file, path);
   lock(file, path, operation);
 }
 
-// A lock alone would need no more than reading. But NFS makes an exclusive flock() a lock on the
-// server, which wants a file that is open for writing, and refuses others with EBADF.
-// (A device is locked by its node, here; and udev probes one that was open for writing.)
+// Opens a file for locking, for writing if possible. NFS turns an exclusive flock() into a lock on
+// the server. It returns EBADF unless the file is open for writing. A device is opened for reading
+// only, because udev probes a device that was open for writing.
 FileDescriptor open_to_lock(const std::string& path, bool is_device) {
   constexpr int kFlags = O_NONBLOCK | O_CLOEXEC;
   FileDescriptor file(::open(path.c_str(), (is_device ? O_RDONLY : O_RDWR) | kFlags));
-  // What this process may not write can still be locked where the file system is a local one.
+  // On a local file system, a file that this process may not write can still be locked.
   const bool for_reading_only =
       !file && (errno == EACCES || errno == EPERM || errno == EROFS || errno == ETXTBSY);
   if (for_reading_only) file = FileDescriptor(::open(path.c_str(), O_RDONLY | kFlags));
   return file;
 }
 
-// Claims what the loop device `device_number`, or the one it is a partition of,
-// stands on. Partitions are merged into side by side, so what is under them is
-// locked shared: it is those who want the whole that are kept away.
+// Claims the backing file or device of the loop device `device_number`, or of the one that it is a
+// partition of. Merges into several partitions may run at once. So a partition takes a shared lock,
+// which excludes only a merge into the whole.
 void claim_backing(uint64_t device_number, int operation, std::vector<FileDescriptor>& locks) {
   const SystemRoot root;
   if (const auto disk = SysfsBlock(root, device_number).disk()) {
@@ -171,7 +169,7 @@ void claim_backing(uint64_t device_number, int operation, std::vector<FileDescri
   const auto backing = loop_backing(root, device_number);
   if (!backing) return;
   FileDescriptor file = open_to_lock(backing->path, backing->device_number != 0);
-  // Deleted, or of another mount namespace: then it has no name to claim it by.
+  // The file is deleted, or in another mount namespace: it has no name to claim it by.
   if (!file && errno == ENOENT) return;
   if (!file) throw system_error("open", backing->path, errno, MessageId::kNotFound);
   struct stat status;
@@ -181,7 +179,7 @@ void claim_backing(uint64_t device_number, int operation, std::vector<FileDescri
   const bool same = backing->device_number != 0
                         ? S_ISBLK(status.st_mode) && status.st_rdev == backing->device_number
                         : status.st_ino == backing->inode && status.st_dev == backing->file_system;
-  if (!same) return;  // deleted, too, and the name given to another
+  if (!same) return;  // deleted, and the name belongs to another file
   claim(file, backing->path, operation);
   locks.push_back(std::move(file));
   if (backing->device_number != 0) claim_backing(backing->device_number, operation, locks);
@@ -189,19 +187,19 @@ void claim_backing(uint64_t device_number, int operation, std::vector<FileDescri
 
 // --- what direct I/O on a file asks for --------------------------------------
 
-// A read of `length` bytes at the second multiple of it; with nothing to read
-// there it proves nothing and counts as refused.
+// Reads `length` bytes at the second multiple of it. A short read proves nothing and counts as
+// refused.
 bool takes_direct(const FileDescriptor& file, size_t length) {
   const Buffer buffer(kLargestBlock);
   return ::pread(file.get(), buffer.data(), length, static_cast<off_t>(length)) ==
          static_cast<ssize_t>(length);
 }
 
-// The multiple that offsets, lengths and memory must be of; 0 if the file cannot
-// be relied on to take direct I/O at all.
+// The alignment of offsets, lengths and memory for direct I/O. 0 if the file may not take direct
+// I/O.
 uint64_t direct_alignment(const FileDescriptor& file) {
 #ifdef STATX_DIOALIGN
-  // Linux 6.1 and later, and not every file system.
+  // Only Linux 6.1 and later has this, and not every file system.
   struct statx status {};
   if (::statx(file.get(), "", AT_EMPTY_PATH, STATX_DIOALIGN, &status) == 0 &&
       (status.stx_mask & STATX_DIOALIGN) != 0) {
@@ -214,7 +212,7 @@ uint64_t direct_alignment(const FileDescriptor& file) {
   return takes_direct(file, kLargestBlock) ? kLargestBlock : 0;
 }
 
-// Decides how a file is read and written. Returns its block size, 1 for buffered.
+// Decides between direct and buffered I/O. Returns the file's block size, 1 for buffered.
 Bytes settle_on_direct(const FileDescriptor& file, const std::string& path,
                        Bytes ends_multiple_of) {
   const int flags = ::fcntl(file.get(), F_GETFL);
@@ -230,8 +228,8 @@ Bytes settle_on_direct(const FileDescriptor& file, const std::string& path,
 
 // --- the device -----------------------------------------------------------------
 
-// What is open: the device or image itself, locked if it is claimed, and the locks
-// on what a loop device stands on.
+// The open device or image, locked if it is claimed, and the locks on everything under a loop
+// device.
 struct OpenFiles {
   FileDescriptor file;
   std::vector<FileDescriptor> locks;
@@ -260,10 +258,9 @@ class OpenDevice : public FileDevice {
     return std::make_unique<AioQueue>(file_, name_, depth);
   }
 
-  // Linux reports a failed write-back once and then forgets it, so this is
-  // neither repeated here nor to be called again.
-  // fdatasync() need not make the time of a file's last modification durable, which tells later
-  // whether somebody else has written to it.
+  // Linux reports a failed write-back once and then forgets it: never call flush() again after a
+  // failure. fdatasync() is not enough: the time of a file's last modification must be durable,
+  // because it shows later writes by others.
   int flush() override {
     return (is_block_ ? ::fdatasync(file_->get()) : ::fsync(file_->get())) == 0 ? 0 : errno;
   }
@@ -273,7 +270,7 @@ class OpenDevice : public FileDevice {
       throw Error(MessageId::kCannotExtend, "cannot resize " + name_ + ": it is a device",
                   "use the tool that made it, for example lvextend");
     }
-    // Also synced if the size is right already: it may be so in memory only.
+    // Sync even if the size is right already: it may be so in memory only.
     if (::ftruncate(file_->get(), static_cast<off_t>(size.value())) != 0 ||
         ::fsync(file_->get()) != 0) {
       throw system_error("resize", name_, errno, MessageId::kWriteFailed);
@@ -281,8 +278,8 @@ class OpenDevice : public FileDevice {
     size_ = size.value();
   }
 
-  // Direct I/O through one node leaves alone what another node over the same
-  // sectors has cached; for a device BLKFLSBUF drops that of this node.
+  // Direct I/O through one node does not update the cache of another node over the same sectors.
+  // BLKFLSBUF drops the cache of this node.
   void drop_cache() override {
     if (is_block_) {
       ::ioctl(file_->get(), BLKFLSBUF, 0);
@@ -292,10 +289,10 @@ class OpenDevice : public FileDevice {
   }
 
  private:
-  std::shared_ptr<const FileDescriptor> file_;  // the queues keep it open, and the locks
+  std::shared_ptr<const FileDescriptor> file_;  // the queues keep the file and the locks open
   std::string name_;
   bool is_block_;
-  // io_submit() would carry the request out itself: a buffered file, or one in memory.
+  // io_submit() is synchronous: a buffered file, or one in memory.
   bool is_synchronous_;
   std::atomic<uint64_t> size_;
   Bytes logical_block_size_;
@@ -320,11 +317,11 @@ std::unique_ptr<FileDevice> open_block_device(FileDescriptor file, const DeviceF
       ::ioctl(file.get(), BLKROGET, &read_only) != 0) {
     throw system_error("ask for the size of", facts.path, errno, MessageId::kNotADevice);
   }
-  // Asked now that the number cannot be given to another device any more.
+  // Check now: while the device is open, its number cannot go to another device.
   if (identity_of_device(SystemRoot{}, facts.device_number, Bytes(size)) != facts.identity) {
     throw path_changed(facts.path);
   }
-  // open() succeeded all the same, and writes would fail with EPERM.
+  // open() succeeds on a read-only device, but writes fail with EPERM.
   if (wants_writing(mode) && read_only != 0) {
     throw Error(MessageId::kReadOnly, "cannot write to " + facts.path + ": it is read-only",
                 "make it writable first (blockdev --setrw; lvchange -prw for a volume)");

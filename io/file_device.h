@@ -2,9 +2,9 @@
 //
 // A block device or an image file as a BlockDevice, over libaio.
 //
-// Devices are always opened with O_DIRECT. Files are where the file system
-// takes it and the caller's ends are aligned for it; otherwise they are opened
-// buffered, which is as durable (flush() is the same either way) and slower.
+// Devices are always opened with O_DIRECT. So are files, if the file system takes it and the
+// caller's ends are aligned for it. Other files are buffered, which is as durable (flush() is the
+// same) but slower.
 
 #pragma once
 
@@ -19,7 +19,7 @@ namespace extmerge {
 
 enum class OpenMode {
   kReadOnly,
-  kProbe,  // refused exactly where kClaim would be, to ask and not to keep; a device is
+  kProbe,  // refused exactly where kClaim would be, but claims nothing; a device is
            // opened for reading only, since udev probes one that was open for writing
   kClaim,  // read-write, and exclusive: O_EXCL on a device, and flock() on either and
            // on what a loop device stands on
@@ -29,24 +29,22 @@ enum class OpenMode {
 
 class FileDevice : public BlockDevice {
  public:
-  // `facts` were gathered from the same path (inspect()); the opened file must
-  // still be the one they describe (kPathChanged). `ends_multiple_of` is what
-  // offsets and lengths can be relied on to be multiples of: a file whose
-  // direct I/O needs more is opened buffered. Throws as system_error() does;
-  // kInUse for a claimed device, or one that somebody else has locked with
-  // fcntl(), kLocked where the flock is taken.
+  // `facts` come from the same path (inspect()). The path must still lead to that file
+  // (kPathChanged). All offsets and lengths are multiples of `ends_multiple_of`; a file whose
+  // direct I/O needs more is opened buffered. Throws as system_error() does; kInUse if another
+  // program has claimed the device or locked it with fcntl(), kLocked if the flock is taken.
   static std::unique_ptr<FileDevice> open(const DeviceFacts& facts, OpenMode mode,
                                           Bytes ends_multiple_of);
 
-  // A device that the caller has opened already, read-write, with O_EXCL and O_DIRECT, and
-  // keeps open: as with kClaim, without a moment in which another could claim it.
+  // Takes a device that the caller has opened read-write with O_EXCL and O_DIRECT and keeps open.
+  // The result is as with kClaim, but at no moment can another program claim the device.
   static std::unique_ptr<FileDevice> adopt(FileDescriptor file, const DeviceFacts& facts);
 
-  // False for a file that is read and written through the page cache.
+  // False if the file is read and written through the page cache.
   virtual bool is_direct() const = 0;
 };
 
-// The device, claimed as by kClaim for as long as the descriptor is open, but not to be written to.
+// Claims the device as kClaim does, while the descriptor is open, but read-only.
 FileDescriptor claim_read_only(const DeviceFacts& facts);
 
 }  // namespace extmerge

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// statfs() has a field for it, f_fsid. ext4, ZFS and bcachefs make it from their own UUID or GUID;
-// XFS, and others that are not asked here, from the number of their device, which changes.
-// FS_IOC_GETFSUUID is for Linux 6.9 and later; what is asked here, all kernels answer.
+// statfs() has the field f_fsid. ext4, ZFS and bcachefs make it from their own UUID or GUID. XFS,
+// and others not listed here, make it from their device number, which changes. FS_IOC_GETFSUUID
+// needs Linux 6.9; the calls used here work on all kernels.
 
 #include "io/file_system_id.h"
 
@@ -40,7 +40,7 @@ std::string of_statfs(const struct statfs& status) {
 std::string of_btrfs(const FileDescriptor& file) {
   btrfs_ioctl_fs_info_args whole{};
   btrfs_ioctl_get_subvol_info_args part{};
-  // The second one returns 1, not 0, of a subvolume behind which no other one is listed.
+  // The second call returns 1, not 0, if no other subvolume follows.
   if (::ioctl(file.get(), BTRFS_IOC_FS_INFO, &whole) < 0 ||
       ::ioctl(file.get(), BTRFS_IOC_GET_SUBVOL_INFO, &part) < 0) {
     return "";
@@ -48,7 +48,7 @@ std::string of_btrfs(const FileDescriptor& file) {
   return hex(whole.fsid) + ":" + std::to_string(part.treeid) + ":" + hex(part.uuid);
 }
 
-// What XFS_IOC_FSGEOMETRY_V1 returns, as far as it matters here: 112 bytes, the UUID at 64.
+// The result of XFS_IOC_FSGEOMETRY_V1: 112 bytes, with the UUID at 64.
 struct XfsGeometry {
   std::array<unsigned char, 64> before;
   std::array<unsigned char, 16> uuid;

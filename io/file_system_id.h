@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// A file system's own name, which is the same after a reboot, whatever device it is on then and
-// wherever it is mounted. Internal to io/.
+// The id of a file system: it stays the same after a reboot, on any device and at any mount point.
+// Internal to io/.
 
 #pragma once
 
@@ -9,9 +9,9 @@
 
 namespace extmerge {
 
-// The name of the file system that holds `path`; opens that for reading. A snapshot of a subvolume
-// (btrfs) or of a dataset (ZFS) has another one, a copy of the whole device the same. Empty where
-// there is none that lasts: NFS, tmpfs, overlayfs, or a file that is not for us to read.
+// The id of the file system that holds `path`; opens `path` for reading. A snapshot of a subvolume
+// (btrfs) or of a dataset (ZFS) has another id, a copy of the whole device the same. Empty if no id
+// lasts (NFS, tmpfs, overlayfs), or if this user cannot read the file.
 std::string file_system_id(const std::string& path);
 
 }  // namespace extmerge

@@ -17,7 +17,7 @@ struct Parts {
   std::string before, file_system, device, after;
 };
 
-// Takes `key` and the hash behind it off the text, if it begins so.
+// Removes `key` and the hash behind it from the start of the text, if both are there.
 std::string take(std::string& text, std::string_view key) {
   if (!text.starts_with(key)) return "";
   const size_t end = text.find_first_not_of("0123456789abcdef", key.size());

@@ -18,8 +18,8 @@ namespace {
 
 enum class Answer { kKnown, kDetached, kForbidden, kNoNode };
 
-// The numbers in loop_info64 are in the kernel's 32-bit encoding, which agrees
-// with dev_t for every major below 4096; Linux has none above.
+// loop_info64 has numbers in the kernel's 32-bit encoding. It equals dev_t for majors below 4096;
+// Linux uses no others.
 Answer ask_kernel(const std::string& node, uint64_t device_number, LoopBacking& backing) {
   const FileDescriptor loop(::open(node.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
   if (!loop && (errno == EMFILE || errno == ENFILE || errno == ENOMEM)) {
@@ -33,7 +33,7 @@ Answer ask_kernel(const std::string& node, uint64_t device_number, LoopBacking& 
   }
   loop_info64 info{};
   if (::ioctl(loop.get(), LOOP_GET_STATUS64, &info) != 0) {
-    // Detached since sysfs was read; or, if it says anything else, it does not answer.
+    // ENXIO: detached since sysfs was read. Any other errno: the device does not answer.
     return errno == ENXIO ? Answer::kDetached : Answer::kNoNode;
   }
   backing.file_system = info.lo_device;

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Every failure a user can meet has a number, so that a script, a manual and a
-// search engine can all name it: EXM-nnn. The hundreds are the exit status
-// (EXM-403: 4, EXM-1101: 11; 0xx: internal, status 10), so an id alone tells what
-// kind of failure it is and nothing has to keep the two in step. docs/messages.md
-// lists each id with cause and cure; a test compares that page with this file.
+// Every failure has an id, EXM-nnn, for scripts, manuals and search engines. The hundreds are the
+// exit status (EXM-403: 4, EXM-1101: 11; 0xx: internal, status 10). docs/messages.md lists each id
+// with cause and cure; a test compares that page with this file.
 
 #pragma once
 
@@ -108,7 +106,7 @@ enum class MessageId : int {
   kUnsupportedMetadata = 903,
   kMetadataBusy = 904,
 
-  // 11xx: not there now, and may be later
+  // 11xx: missing now, may exist later
   kGroupAbsent = 1101,
 };
 

@@ -46,8 +46,8 @@ std::string unescape_octal(std::string_view text) {
 
 namespace {
 
-// A kernel that was built without swap has no /proc/swaps, and neither has a procfs that shows
-// processes only (subset=pid). Only the first one has this line.
+// /proc/swaps is missing in a kernel without swap, and in a procfs that shows only processes
+// (subset=pid). Only the first one has this line in /proc/meminfo.
 bool kernel_has_no_swap(const SystemRoot& root) {
   const std::string facts = read_text(KernelFiles::kProcfs, root.proc + "/meminfo");
   constexpr std::string_view kTotal = "\nSwapTotal:";
@@ -81,7 +81,7 @@ std::vector<Mount> read_mounts(const SystemRoot& root) {
 }
 
 std::vector<uint64_t> devices_under(const SystemRoot& root, const Mount& mount) {
-  // Major 0 is for file systems without a device of their own.
+  // Major 0 means a file system without a device of its own.
   if (gnu_dev_major(mount.device_number) != 0) return {mount.device_number};
   struct stat status {};
   const bool is_known = mount.source.starts_with('/') &&

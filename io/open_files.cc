@@ -24,8 +24,8 @@ bool is_number(const std::string& text) {
                                       [](unsigned char c) { return std::isdigit(c) != 0; });
 }
 
-// False for a file that has been closed since, and for one of a process that is not ours to look
-// at. AT_STATX_DONT_SYNC: without asking a server that may be gone.
+// False for a file closed since, or a process that this user may not inspect. AT_STATX_DONT_SYNC:
+// do not ask a server that may be gone.
 bool is_what(const fs::path& path, const DeviceFacts& facts) {
   struct statx status {};
   constexpr int kFlags = AT_STATX_DONT_SYNC;
@@ -38,7 +38,7 @@ bool is_what(const fs::path& path, const DeviceFacts& facts) {
          gnu_dev_makedev(status.stx_dev_major, status.stx_dev_minor) == facts.file_system;
 }
 
-// "flags:\t0100002", octal, as open(2) was given them.
+// Parses "flags:\t0100002", the octal flags of open(2).
 bool is_for_writing(const std::string& info) {
   constexpr std::string_view kFlags = "flags:";
   const size_t at = info.find(kFlags);
@@ -47,8 +47,8 @@ bool is_for_writing(const std::string& info) {
   return (flags & O_ACCMODE) != O_RDONLY && (flags & O_PATH) == 0;
 }
 
-// The folders of processes come and go. Those of others are not for every user, and not for root
-// either where it lacks CAP_SYS_PTRACE.
+// The folders of processes may disappear at any time. Not every user may read those of others; root
+// needs CAP_SYS_PTRACE.
 std::vector<fs::path> entries_for_us(const fs::path& folder) {
   if (::faccessat(AT_FDCWD, folder.c_str(), R_OK | X_OK, AT_EACCESS) != 0 && errno == EACCES) {
     return {};

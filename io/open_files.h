@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Who has a device or file open for writing. An exclusive open keeps out only others that
-// ask for one (mounts, dm, md); a program that just opens and writes is seen nowhere but
-// among the open files of all processes.
+// The programs that have a device or file open for writing. An exclusive open excludes only other
+// exclusive opens (mounts, dm, md). Only the list of open files shows a program that simply opens
+// and writes.
 //
-// Source: /proc/PID/fd and fdinfo. Without root only one's own processes are seen. Throws
-// kCannotLook where /proc is not the kernel's, and kTooManyFiles.
+// Source: /proc/PID/fd and fdinfo. Without root only the user's own processes are visible. Throws
+// kCannotLook if /proc is not the kernel's, and kTooManyFiles.
 
 #pragma once
 
@@ -17,8 +17,8 @@
 
 namespace extmerge {
 
-// "qemu-system-x86 (1234)" of each process but this one, in order of number. Those that
-// come or go meanwhile may be missing.
+// "qemu-system-x86 (1234)" for each process except this one, in order of number. Processes that
+// start or end during the search may be missing.
 std::vector<std::string> writers_of(const DeviceFacts& facts, const SystemRoot& root = {});
 
 }  // namespace extmerge

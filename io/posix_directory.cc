@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// A journal decides which blocks of somebody's disk are left alone because they
-// are said to be merged already. Whoever can forge one can corrupt a disk
-// through us, so nothing is read from or written to a place where others than
-// root and the caller have a hand in: the directory is opened once, checked,
-// and every name is resolved in it; a name is never followed as a link and its
-// file is checked on the open descriptor.
+// A journal decides which blocks of a disk are skipped as merged already. A forged journal can make
+// extmerge corrupt a disk. So only root and the caller may have write access to the directory. The
+// directory is opened once and checked, and every name is resolved in it. A name is never followed
+// as a link, and its file is checked on the open descriptor.
 //
-// A symbolic link *to* the directory is followed (/var/lib/extmerge may well be
-// one): what counts is the directory that is reached.
+// A symbolic link *to* the directory is followed (/var/lib/extmerge may be one): only the reached
+// directory counts.
 
 #include "io/posix_directory.h"
 
@@ -31,7 +29,7 @@ namespace extmerge {
 
 namespace {
 
-// system_error() knows more ids than a caller of DurableFile is to expect.
+// Callers of DurableFile expect fewer ids than system_error() has.
 Error journal_error(const std::string& deed, const std::string& object, int error_number) {
   const Error error = system_error(deed, object, error_number, MessageId::kJournalIo);
   for (const MessageId known : {MessageId::kNoSpace, MessageId::kPermission,
@@ -136,13 +134,13 @@ class PosixFile : public DurableFile {
     }
   }
 
-  // Linux marks the pages whose write-back failed as clean and reports the
-  // failure once: a second fsync() that succeeds would prove nothing.
+  // Linux marks pages with a failed write-back as clean and reports the failure once. So a second
+  // fsync() that succeeds proves nothing.
   void sync() override {
     if (::fdatasync(file_.get()) != 0) throw journal_error("sync", path_, errno);
   }
 
-  // Advice: a page that another process has mapped would stay.
+  // This is only advice: a page that another process has mapped stays.
   void drop_cache() override { ::posix_fadvise(file_.get(), 0, 0, POSIX_FADV_DONTNEED); }
 
  private:
@@ -150,8 +148,8 @@ class PosixFile : public DurableFile {
   std::string path_;
 };
 
-// The lock goes with the last descriptor of this open file, which the kernel
-// keeps until I/O in flight has landed, also after SIGKILL (tried on Linux 6.1).
+// The lock ends with the last descriptor of this open file. The kernel keeps that until I/O in
+// flight has landed, even after SIGKILL (tried on Linux 6.1).
 class PosixLock : public FileLock {
  public:
   explicit PosixLock(FileDescriptor file) : file_(std::move(file)) {}
@@ -179,8 +177,8 @@ class PosixDirectory : public DurableDirectory {
 
   std::unique_ptr<DurableFile> open(const std::string& name, bool writable) override {
     check_name(name);
-    // Looked at before it is opened, since opening a device or a FIFO may
-    // already do something, and after it, since that is what counts.
+    // Check before opening, because opening a device or a FIFO may have an effect. Check again on
+    // the open file, which is what counts.
     struct stat status;
     if (::fstatat(directory_.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
       if (errno == ENOENT) return nullptr;
@@ -207,7 +205,7 @@ class PosixDirectory : public DurableDirectory {
     if (::unlinkat(directory_.get(), name.c_str(), 0) != 0 && errno != ENOENT) {
       throw journal_error("remove", path_of(name), errno);
     }
-    // Also where there was none: it may be gone without being durably gone.
+    // Sync even if the file is missing: an earlier removal may not be durable yet.
     sync();
   }
 
@@ -216,7 +214,7 @@ class PosixDirectory : public DurableDirectory {
   }
 
   std::vector<std::string> names() override {
-    // A descriptor of its own, for the position of reading is shared by dup()s.
+    // Open a new descriptor, because dup()s share the read position.
     const int fd = ::openat(directory_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     const std::unique_ptr<DIR, int (*)(DIR*)> stream(fd < 0 ? nullptr : ::fdopendir(fd),
                                                      ::closedir);
@@ -237,7 +235,7 @@ class PosixDirectory : public DurableDirectory {
   std::unique_ptr<FileLock> try_lock(const std::string& name) override {
     check_name(name);
     FileDescriptor file = open_lock(name);
-    // is_locked() in another process holds it for microseconds; a merge holds on.
+    // Retry: is_locked() in another process holds the lock for microseconds, a merge much longer.
     for (int tries = 0; !lock(file, LOCK_EX, name); ++tries) {
       if (tries == 100) return nullptr;
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
@@ -252,7 +250,7 @@ class PosixDirectory : public DurableDirectory {
     if (!file && errno == ENOENT) return false;
     if (!file) throw journal_error("open", path_of(name), errno);
     if (is_removed(file, name)) return false;
-    return !lock(file, LOCK_SH, name);  // given back when it is closed
+    return !lock(file, LOCK_SH, name);  // freed when the file is closed
   }
 
  private:
@@ -260,7 +258,7 @@ class PosixDirectory : public DurableDirectory {
     return path_.back() == '/' ? path_ + name : path_ + "/" + name;
   }
 
-  // Made where it is missing, and checked.
+  // Opens the lock file, makes a missing one, and checks it.
   FileDescriptor open_lock(const std::string& name) const {
     FileDescriptor file = open_at(name, O_RDWR | O_CREAT);
     if (!file) {
@@ -274,9 +272,8 @@ class PosixDirectory : public DurableDirectory {
     return is_removed(file, name) ? open_lock(name) : std::move(file);
   }
 
-  // A command that only looks removes the lock file while it has the lock
-  // (cli/source/state_traces.h): the lock of a removed file excludes nobody. Checks a file that is
-  // there.
+  // Whether the lock file was removed: then its lock has no effect. A read-only command removes it
+  // while it has the lock (cli/source/state_traces.h). A file that exists is checked.
   bool is_removed(const FileDescriptor& file, const std::string& name) const {
     struct stat status;
     if (::fstat(file.get(), &status) != 0) throw journal_error("look at", path_of(name), errno);
@@ -285,7 +282,7 @@ class PosixDirectory : public DurableDirectory {
     return false;
   }
 
-  // O_NONBLOCK so that a FIFO cannot hold us up; it means nothing to a regular file.
+  // O_NONBLOCK prevents a wait at a FIFO, and has no effect on a regular file.
   FileDescriptor open_at(const std::string& name, int flags) const {
     constexpr mode_t kOwnerOnly = 0600;
     return FileDescriptor(::openat(directory_.get(), name.c_str(),
@@ -298,7 +295,7 @@ class PosixDirectory : public DurableDirectory {
     check_file(status, path_of(name));
   }
 
-  // False if somebody else has it.
+  // False if another process has the lock.
   bool lock(const FileDescriptor& file, int kind, const std::string& name) const {
     const int locked = again_if_interrupted([&] { return ::flock(file.get(), kind | LOCK_NB); });
     if (locked != 0 && errno != EWOULDBLOCK) throw journal_error("lock", path_of(name), errno);
@@ -314,8 +311,8 @@ void sync_directory(const std::string& path) {
   if (!directory || ::fsync(directory.get()) != 0) throw journal_error("sync", path, errno);
 }
 
-// Makes `path` and what is missing above it, each durable in its parent before
-// anything is put into it.
+// Makes `path` and missing folders above it. Each is durable in its parent before the next one is
+// made in it.
 void make_directories(const std::filesystem::path& path) {
   constexpr mode_t kOwnerOnly = 0700;
   const std::filesystem::path parent = path.has_parent_path() ? path.parent_path() : ".";

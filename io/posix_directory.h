@@ -11,10 +11,9 @@
 
 namespace extmerge {
 
-// Opens `path`, held open for as long as the object lives so that every name
-// is resolved in the directory that was checked. With `create`, a missing
-// directory is made, mode 0700. Throws kJournalUnsafe where somebody other than
-// the caller and root owns it or may write it, kNotFound, kPermission.
+// Opens `path` and keeps it open, so that every name is resolved in the checked directory. With
+// `create`, a missing directory is made, mode 0700. Throws kJournalUnsafe if anybody except the
+// caller and root owns it or may write it; kNotFound, kPermission.
 std::unique_ptr<DurableDirectory> open_directory(const std::string& path, bool create);
 
 }  // namespace extmerge

@@ -34,8 +34,8 @@ Error cannot_run(const std::string& program, int error_number) {
                next);
 }
 
-// Standard descriptors may be closed. A pipe in their place would be overwritten while the
-// child's own are set up.
+// Standard descriptors may be closed. A pipe with such a number would be overwritten by the child's
+// own streams.
 FileDescriptor above_standard(int fd) {
   FileDescriptor end(fd);
   if (fd > STDERR_FILENO) return end;
@@ -65,11 +65,11 @@ class SpawnSettings {
     posix_spawn_file_actions_adddup2(&files_, output.write_end.get(), STDOUT_FILENO);
     posix_spawn_file_actions_adddup2(&files_, errors.write_end.get(), STDERR_FILENO);
     posix_spawnattr_init(&attributes_);
-    // What we block or ignore is no concern of the child's.
+    // The child gets default signals, whatever extmerge blocks or ignores.
     sigset_t none, all;
     sigemptyset(&none);
     sigfillset(&all);
-    sigdelset(&all, SIGXFSZ);  // ignored: at a limit of file sizes LVM gets an error and says so
+    sigdelset(&all, SIGXFSZ);  // ignored: at a file size limit LVM gets an error and reports it
     posix_spawnattr_setsigmask(&attributes_, &none);
     posix_spawnattr_setsigdefault(&attributes_, &all);
     posix_spawnattr_setpgroup(&attributes_, 0);
@@ -111,13 +111,13 @@ std::vector<char*> pointers_to(std::vector<std::string>& strings) {
 
 using Clock = std::chrono::steady_clock;
 
-// Asked from time to time while the child runs.
+// look() is called from time to time while the child runs.
 class Watcher {
  public:
   Watcher(const CommandWatch& watch, pid_t child)
       : watch_(watch), child_(child), heeds_stop_(!watch.stop.stop_requested()) {}
 
-  // How long poll() may wait, in milliseconds.
+  // The timeout of poll() in milliseconds.
   int interval() const {
     return watch_.waits || watch_.stop.stop_possible() ? static_cast<int>(kInterval.count()) : -1;
   }
@@ -135,7 +135,7 @@ class Watcher {
       has_said_ = true;
       watch_.waits(*holder);
     }
-    // Again with each look, until it no longer waits.
+    // Send SIGINT at each look, until the child no longer waits.
     if (stops && ::kill(child_, SIGINT) == 0) was_stopped_ = true;
   }
 
@@ -153,7 +153,7 @@ class Watcher {
   bool was_stopped_ = false;
 };
 
-// Both at once: a child that waits for one pipe to be emptied never ends.
+// Reads both pipes at once: a child blocked on a full pipe never ends.
 void read_all(std::array<std::pair<FileDescriptor*, std::string*>, 2> pipes, Watcher& watcher) {
   std::array<char, 4096> memory{};
   while (pipes[0].first->get() >= 0 || pipes[1].first->get() >= 0) {
@@ -171,7 +171,7 @@ void read_all(std::array<std::pair<FileDescriptor*, std::string*>, 2> pipes, Wat
   }
 }
 
-// Ignored, as a caller may have left it, the kernel throws every exit status away.
+// Sets SIGCHLD to its default: if the caller left it ignored, the kernel discards exit statuses.
 void heed_ended_children() {
   struct sigaction action {};
   if (sigaction(SIGCHLD, nullptr, &action) != 0) return;
@@ -185,7 +185,7 @@ int wait_for(pid_t child, const std::string& program) {
   int status = 0;
   while (::waitpid(child, &status, 0) < 0) {
     if (errno == EINTR) continue;
-    // Never to be taken for success.
+    // An unknown exit status is not a success.
     throw Error(MessageId::kCommandFailed,
                 program + " has ended, and its exit status is unknown: " + errno_text(errno),
                 "look at what it was to change, then run the same command again");

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Runs another program and waits for it: LVM's, in practice. No shell; the
-// arguments are passed as they are. The program gets a clean environment, so that
-// what it prints does not depend on whoever called us.
+// Runs another program, such as LVM, and waits for it. No shell is used; arguments are passed
+// unchanged. The program gets a clean environment, so that its output does not depend on the
+// caller's.
 //
-// It is in a process group of its own: an interrupt from the keyboard is for us,
-// and a command half-way through changing a volume group is left to finish.
+// The program has its own process group. So a keyboard interrupt reaches only extmerge, and a
+// command that changes a volume group can finish.
 
 #pragma once
 
@@ -23,31 +23,30 @@ struct CommandResult {
   int exit_status = 0;  // 128 + the signal, if one ended it
   std::string output;   // standard output, whole
   std::string errors;   // standard error, whole, without newlines at the end
-  // A stop was asked for while the program waited for a file's lock, and it was sent SIGINT.
+  // A stop was requested while the program waited for a file's lock, and the program got SIGINT.
   bool was_stopped = false;
 };
 
-// What happens while the program waits for the lock of a file, as LVM does while another
-// command has the volume group. A program that waits in flock() has changed nothing yet.
+// Reactions while the program waits for a file's lock, as LVM does while another command uses the
+// volume group. A program that waits in flock() has changed nothing yet.
 struct CommandWatch {
-  // A stop that is asked for during the wait ends the program; one from before does not.
+  // A stop requested during the wait ends the program; an earlier one does not.
   std::stop_token stop{};
-  // Called once, after a second of waiting, with the process that holds the lock (0 if unknown).
+  // Called once, after one second, with the process that holds the lock (0 if unknown).
   std::function<void(pid_t holder)> waits{};
 };
 
-// `arguments[0]` is the absolute path of the program. Standard input is empty.
-// Of the environment only what concerns LVM and device-mapper is passed on
-// (LVM_SYSTEM_DIR, DM_DISABLE_UDEV, DM_DEV_DIR), beside LC_ALL=C and a plain PATH.
-// `environment` is added to that ("NAME=value").
-// Throws Error(kCommandFailed) if it cannot be started, or its exit status is unknown. A process
-// that ignores SIGCHLD gets no exit status, so that signal's default is set. Do not call it with
-// direct reads into our memory in flight: the child may get hold of the pages.
+// `arguments[0]` is the absolute path of the program. Standard input is empty. The environment has
+// only LC_ALL=C, a plain PATH, the variables of LVM and device-mapper (LVM_SYSTEM_DIR,
+// DM_DISABLE_UDEV, DM_DEV_DIR), and `environment` ("NAME=value"). Throws Error(kCommandFailed) if
+// the program cannot be started, or its exit status is unknown. A process that ignores SIGCHLD gets
+// no exit status, so that signal's default is set. Do not call it with direct reads in flight: the
+// child may get their pages.
 CommandResult run_command(const std::vector<std::string>& arguments, const CommandWatch& watch = {},
                           const std::vector<std::string>& environment = {});
 
-// From the text of /proc/locks: whether that process waits for a lock, and who holds it (0 if
-// that is not told). Nothing if it does not wait.
+// The process that holds the lock for which `waiting` waits, from the text of /proc/locks. 0 if the
+// holder is unknown; nothing if `waiting` does not wait.
 std::optional<pid_t> holder_of_awaited_lock(const std::string& locks, pid_t waiting);
 
 }  // namespace extmerge

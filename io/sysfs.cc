@@ -28,9 +28,9 @@ std::string cure_of(KernelFiles kind) {
          "), or run extmerge outside of the chroot or container; nothing overrides this";
 }
 
-// A missing entry counts as empty, and so does one without a value (EINVAL, ENODEV, ENXIO and
-// EOPNOTSUPP of a driver) or of a process that has ended (ESRCH). An entry that cannot be read
-// does not.
+// A missing entry counts as empty. So does one without a value (EINVAL, ENODEV, ENXIO and
+// EOPNOTSUPP of a driver) or of an ended process (ESRCH). An entry that cannot be read is an error,
+// not empty.
 void check_looked(KernelFiles kind, const fs::path& path, int error_number) {
   switch (error_number) {
     case 0:
@@ -54,7 +54,7 @@ bool is_there(const fs::path& path) {
   return exists;
 }
 
-// "253:300". Minors have 20 bits: there are hosts with more than 256 dm devices.
+// Parses "253:300". Minors have 20 bits: a host can have more than 256 dm devices.
 std::optional<uint64_t> device_number_of(const fs::path& folder) {
   const std::string text = read_text(KernelFiles::kSysfs, folder / "dev");
   const size_t colon = text.find(':');
@@ -145,7 +145,7 @@ SysfsBlock::SysfsBlock(const SystemRoot& root, uint64_t device_number) {
 }
 
 std::string SysfsBlock::kernel_name() const {
-  // A slash in a device's name (cciss/c0d0) is an exclamation mark in sysfs.
+  // sysfs shows a slash in a device's name (cciss/c0d0) as an exclamation mark.
   std::string name = folder_.filename().string();
   std::replace(name.begin(), name.end(), '!', '/');
   return name;

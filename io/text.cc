@@ -9,7 +9,7 @@ namespace extmerge {
 
 namespace {
 
-// The bytes of the character at `at`, 0 if it is none in UTF-8.
+// The number of bytes of the UTF-8 character at `at`, 0 if it is invalid.
 size_t character_length(std::string_view text, size_t at) {
   const auto lead = static_cast<unsigned char>(text[at]);
   const size_t length = lead < 0x80 ? 1 : lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
@@ -20,7 +20,7 @@ size_t character_length(std::string_view text, size_t at) {
   return length;
 }
 
-// Also U+0080 to U+009F, among them a second way to begin an escape sequence.
+// U+0080 to U+009F count too: one of them also begins an escape sequence.
 bool is_control(std::string_view character) {
   const auto first = static_cast<unsigned char>(character[0]);
   if (first == 0xc2) return static_cast<unsigned char>(character[1]) < 0xa0;
@@ -85,7 +85,7 @@ std::string printable_lines(std::string_view text) { return escape_controls(text
 
 std::string shell_word(const std::string& text) {
   if (!text.empty() && std::all_of(text.begin(), text.end(), is_plain)) return text;
-  // Between $' and ' a shell reads \xNN, so that even odd names can be pasted.
+  // A shell reads \xNN between $' and ', so even odd names can be pasted.
   const bool odd = printable(text) != text;
   std::string word;
   for (const char c : text) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Names are chosen by whoever makes files and volumes. Shown as they are, one
-// with escape sequences could move the cursor and rewrite what an administrator
-// is about to say yes to; pasted as it is, one with blanks is two arguments.
+// Other users choose the names of files and volumes. A name with escape sequences could move the
+// cursor and change the question that an administrator reads. A pasted name with blanks would be
+// two arguments.
 
 #pragma once
 
@@ -14,13 +14,12 @@
 
 namespace extmerge {
 
-// With control characters, also those that UTF-8 writes in two bytes, and what is
-// not UTF-8 as \xNN.
+// Shows control characters, including those of two bytes in UTF-8, and invalid UTF-8 as \xNN.
 std::string printable(std::string_view text);
-// The same, but lines stay lines.
+// The same, but keeps newlines.
 std::string printable_lines(std::string_view text);
 
-// As one word for a shell; nothing is changed where nothing needs it.
+// Quotes `text` as one word for a shell, if it needs quotes.
 std::string shell_word(const std::string& text);
 
 // Two digits a byte.

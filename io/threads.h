@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Threads, which the system may refuse: RLIMIT_NPROC, a control group, no memory for a stack.
+// Starting threads, which the system may refuse: RLIMIT_NPROC, a control group, no memory for a
+// stack.
 
 #pragma once
 
@@ -25,8 +26,8 @@ Thread start_thread(Arguments&&... arguments) {
   }
 }
 
-// Throws Error(kNoThreads) if `count` more threads cannot be started now. A library that starts
-// threads itself may abort the program otherwise.
+// Throws Error(kNoThreads) if `count` more threads cannot be started now. Otherwise a library that
+// starts threads itself may abort the program.
 void check_threads(unsigned count);
 
 }  // namespace extmerge

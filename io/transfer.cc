@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Rounds: judge every result, send what is left of the short and interrupted
-// ones through the queue once more, until nothing is left. A round without
-// progress counts against a request's patience, so it always ends.
+// Each round judges every result, and sends the rest of short and interrupted requests through the
+// queue again. A request may have only a few rounds without progress, so settle() always ends.
 
 #include "io/transfer.h"
 
@@ -15,19 +14,18 @@ namespace extmerge {
 
 namespace {
 
-// EAGAIN and EINTR in a row before a request has failed. With the pauses below
-// that is about a second.
+// A request fails after this many EAGAIN and EINTR in a row: about a second, with the pauses below.
 constexpr unsigned kPatience = 10;
 
-// One of the caller's requests that is not complete yet.
+// A request of the caller that is not complete yet.
 struct Unfinished {
-  IoRequest rest;  // what is still to be transferred
+  IoRequest rest;  // the remaining transfer
   IoRequest* whole = nullptr;
   unsigned fruitless = 0;  // rounds without progress
 };
 
-// Looks at `rest.result` and moves `rest` past what was transferred. Returns 0
-// to go on (or when nothing is left), otherwise the errno of the failure.
+// Reads `rest.result` and moves `rest` past the transferred bytes. Returns 0 to continue (or if
+// nothing is left), otherwise the errno of the failure.
 int judge(Unfinished& unfinished, size_t logical_block_size) {
   IoRequest& rest = unfinished.rest;
   if (rest.result < 0) {
@@ -37,8 +35,8 @@ int judge(Unfinished& unfinished, size_t logical_block_size) {
   }
   auto transferred = std::min(static_cast<size_t>(rest.result), rest.memory.size());
   if (transferred < rest.memory.size()) {
-    // A transfer that stopped inside a block is taken up at that block's start:
-    // nothing else is aligned, and the same bytes again do no harm.
+    // Continue a transfer that stopped inside a block at that block's start, which is aligned.
+    // Transferring bytes again is harmless.
     transferred -= transferred % logical_block_size;
     if (transferred == 0) return rest.direction == Direction::kRead ? ENODATA : ENOSPC;
   }
@@ -119,8 +117,7 @@ std::string advice(const IoFailure& failure) {
     case EFBIG:
       return "raise the limit on the size of files (ulimit -f), and run the same command again";
     case EPERM:
-      // What a device-mapper table that was reloaded read-only answers; EROFS
-      // would have been the obvious code.
+      // A device-mapper table that was reloaded read-only returns EPERM, not EROFS.
       return "it became read-only while in use (blockdev --getro): find out who reloaded it, "
              "then run the same command again";
     case EINVAL:

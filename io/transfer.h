@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The one place that judges I/O results. The kernel reports a write that ran
-// into the end of the device as a short success, and a signal or a full file
-// system can cut any transfer; so a short result is carried on with, once its
-// remainder still makes progress and is aligned, and everything else is a
-// failure that names direction, device and offset.
+// Only this code judges I/O results. The kernel reports a write across the device's end as a short
+// success. A signal or a full file system can cut any transfer. So a short transfer is continued,
+// from an aligned offset, while it makes progress. Everything else is a failure that names
+// direction, device and offset.
 
 #pragma once
 
@@ -21,10 +20,9 @@ struct IoFailure {
   int error_number = 0;  // ENODATA: the device ended early on a read, ENOSPC: on a write
 };
 
-// Judges the requests of one wait() on `queue`, retrying short ones, EINTR and
-// EAGAIN through the same queue (a bounded number of times). Nothing when each
-// is complete in full, otherwise the failure with the lowest offset. On return
-// nothing is in flight.
+// Judges the requests of one wait() on `queue`. Retries short ones, EINTR and EAGAIN through the
+// same queue (a bounded number of times). Returns nothing if each is complete, otherwise the
+// failure with the lowest offset. No request is in flight on return.
 std::optional<IoFailure> settle(BlockDevice& device, AsyncQueue& queue,
                                 std::span<IoRequest> requests);
 

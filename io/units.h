@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Sectors, bytes and four kinds of block number meet in every function of this
-// program, and each mix-up is a wrong byte on somebody's disk. So each is a
-// type of its own: adding a data block to a thin block, or passing sectors as
-// bytes, does not compile. All ranges are half-open.
+// Sectors, bytes and several kinds of block number meet in every function of this program. Each
+// mix-up is a wrong byte on a disk. So each is a type of its own: adding a data block to a thin
+// block, or passing sectors as bytes, does not compile. All ranges are half-open.
 
 #pragma once
 
@@ -55,7 +54,7 @@ class BlockNumber {
 };
 
 using Bytes = Amount<struct BytesTag>;      // a length, or an offset into a device
-using Sectors = Amount<struct SectorsTag>;  // 512 bytes, whatever the device's own sector is
+using Sectors = Amount<struct SectorsTag>;  // 512 bytes, whatever the device's own unit is
 
 using ThinBlock =
     BlockNumber<struct ThinBlockTag>;  // block of the thin device, and so of the origin

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// What a merge takes hold of before it copies, and asks again before it says
-// done: the origin, the journal, and the certainty that neither they nor the
-// source have changed in the meantime.
+// The steps between plan and copy: claim the origin, lock the journal, begin or resume it. Here a
+// merge also checks that origin, journal and source have not changed since the plan.
 
 #include <algorithm>
 
@@ -28,9 +27,9 @@ bool are_certainly_same(const MergeRecord& a, const MergeRecord& b) {
          is_certainly_same(a.data, b.data);
 }
 
-constexpr Bytes kBlockEnds{4096};  // data is read in whole blocks
+constexpr Bytes kBlockEnds{4096};  // data is read in whole 4 KiB blocks
 
-// False also where so little cannot be read directly.
+// False if the bytes differ, or if so few cannot be read directly.
 bool same_bytes(BlockDevice& a, Bytes at_a, BlockDevice& b, Bytes at_b, Bytes length) {
   for (const BlockDevice* device : {&a, &b}) {
     if (length.value() % device->logical_block_size().value() != 0) return false;
@@ -57,7 +56,7 @@ void Merger::refuse_unfit_devices(Purpose purpose) const {
     return container ? Refusal(container_refused(*container, role, facts.path)) : Refusal();
   };
   std::vector<Error> refusals = refuse_devices(job_, options_.beyond_origin, purpose);
-  // Most compressed files have an odd size.
+  // Most compressed files have an odd size, so look for a container despite that refusal.
   const bool is_odd = refusals.size() == 1 && refusals.front().id() == MessageId::kOddSize;
   Refusal found;
   if (is_odd) found = judge(job_.origin, "origin", alignment_of(job_.origin.size));
@@ -74,8 +73,8 @@ Refusal Merger::judge_origin(State& state, const PlanReport& plan) const {
   const auto container = find_container(*origin, job_.origin.path);
   if (!container) return {};
   if (container->at_start) {
-    // A guest may write anything to its disk. Where the thin itself holds the same start, an
-    // earlier run may have merged it, and the origin is what the thin takes it for.
+    // A guest may write anything to its disk. If the thin holds the same start, an earlier run may
+    // have merged it there.
     PlannedRuns runs(state.reader(), state.device(), state.end_of_data(), plan.limits, stop_);
     ExtentSource extents(runs, plan.limits);
     const auto first = extents.next(kBlockEnds);
@@ -93,13 +92,12 @@ JournalDecision Merger::decide_journal(State& state, Journal* journal, const Mer
   if (job_.undo_log) wishes.undo_log = job_.undo_log->path;
   wishes.undo_log_exists = options_.restart && undo_log_exists(journal);
   const auto origin_unchanged = [&] {
-    // Asked again when it is active and claimed.
+    // The check runs again when the origin is active and claimed.
     if (job_.origin_is_inactive() && !job_.origin_below) return true;
     const DeviceFacts& readable = job_.origin_is_inactive() ? *job_.origin_below : job_.origin;
     const auto origin =
         job_.custody->open(readable, OpenMode::kReadOnly, alignment_of(job_.origin.size));
-    // A journal of an earlier version has no such time if the image was merged into through a loop
-    // device.
+    // An earlier version did not record the time for an image behind a loop device.
     return journal->fingerprint() == fingerprint(*journal, *origin) ||
            journal->fingerprint() == origin_fingerprint(*journal, *origin);
   };
@@ -113,7 +111,7 @@ JournalDecision Merger::decide_journal(State& state, Journal* journal, const Mer
       !is_same_source(journal->record(), wanted, job_.merged_as) &&
       !is_later(wanted, journal->record());
   if (!follows_another) return decision;
-  // The thin shows what was merged from the other one wherever it maps nothing itself.
+  // Where this thin maps nothing, it now shows what was merged from the other thin.
   Bytes skip;
   const uint64_t changed = count_unmapped(*journal->runs_from(Bytes(0), skip), state.reader(),
                                           state.device(), state.end_of_data(), stop_);
@@ -126,8 +124,7 @@ JournalDecision Merger::decide_journal(State& state, Journal* journal, const Mer
                        "to merge the state that it shows now: --allow-shared-origin")};
 }
 
-// Only the copy that was frozen for the merge can prove it: a thin that was merged itself is
-// written in place.
+// Only a freeze can prove it: a thin that was merged itself is written in place.
 bool Merger::is_unwritten_since(const MergeRecord& done, State& state) const {
   if (job_.thin_id == done.thin_id || job_.merged_as != done.thin_id) return false;
   const bool unwritten =
@@ -136,8 +133,8 @@ bool Merger::is_unwritten_since(const MergeRecord& done, State& state) const {
   return unwritten;
 }
 
-// What the journal's sample of the origin cannot see, the time of a file's last modification does.
-// It is durable before the journal says done: the last flush() of an image is an fsync().
+// The sample of the origin may miss a write; the time of a file's last modification shows it. This
+// time is durable before DONE, because the last flush() of an image is an fsync().
 uint64_t Merger::fingerprint(Journal& journal, BlockDevice& origin) const {
   constexpr uint64_t kOdd = 0x9e3779b97f4a7c15;
   return origin_fingerprint(journal, origin) ^ (job_.origin.modified * kOdd);
@@ -147,7 +144,7 @@ std::shared_ptr<BlockDevice> Merger::claim_origin(const PlanReport& plan) {
   const Bytes ends = std::min(alignment_of(plan.limits.end), alignment_of(job_.origin.size));
   const Bytes planned_for = job_.origin.size;
   std::shared_ptr<BlockDevice> origin = job_.custody->open(job_.origin, claim_mode(job_), ends);
-  // Planning and asking took time.
+  // Check again: planning and the question took time.
   refuse_new_users(plan);
   if (origin->size() != planned_for) {
     throw Error(MessageId::kPathChanged,
@@ -157,7 +154,7 @@ std::shared_ptr<BlockDevice> Merger::claim_origin(const PlanReport& plan) {
   return origin;
 }
 
-// Asking took time, perhaps hours.
+// The question may have taken hours.
 void Merger::refuse_stale_plan(State& state, const MergeRecord& wanted) const {
   if (options_.overrides.allow_stale) return;
   state.check_still_held();
@@ -183,8 +180,8 @@ std::unique_ptr<Journal> Merger::open_journal(bool writable) {
   try {
     return Journal::open(directory, job_.journal.name, writable, true, stop_);
   } catch (const Error& error) {
-    // A journal that cannot be read can be given up like any unfinished one, but
-    // only if it is a journal.
+    // --restart gives up an unreadable journal like any unfinished one, but only if the file is a
+    // journal.
     if (!is_unreadable_journal(error) || !options_.restart) throw;
     refuse_to_lose_undo();
     if (Journal::is_ours(directory, job_.journal.name)) return nullptr;
@@ -195,7 +192,7 @@ std::unique_ptr<Journal> Merger::open_journal(bool writable) {
 
 std::unique_ptr<Journal> Merger::begin_or_go_on(State& state, BlockDevice& origin,
                                                 const MergeRecord& wanted, MergeReport& report) {
-  // Nobody else can change the journal now, so this decision stands.
+  // The lock is held, so this decision is final.
   std::unique_ptr<Journal> journal = open_journal(true);
   const JournalDecision decision = decide_journal(state, journal.get(), wanted);
   if (decision.refusal) throw *decision.refusal;
@@ -204,11 +201,11 @@ std::unique_ptr<Journal> Merger::begin_or_go_on(State& state, BlockDevice& origi
     journal.reset();
     journal = begin_journal(state, wanted);
     try {
-      // What the size was is durable now.
+      // Grow the origin only now: its old size is durable in the journal.
       grow_origin(*journal, origin);
     } catch (const Error&) {
-      // Nothing has begun, and nothing should be in the way of another attempt. But what is
-      // replaced may have said that all is merged already.
+      // Nothing is copied yet, so remove the new journal. But keep it if it replaced a journal,
+      // which may have said that all is merged.
       if (!replaces_another && origin.size() == wanted.origin_size_before) {
         job_.journal.directory->remove(job_.journal.name);
       }
@@ -217,14 +214,14 @@ std::unique_ptr<Journal> Merger::begin_or_go_on(State& state, BlockDevice& origi
     return journal;
   }
   journal->check_undo_log_is_known();
-  // A power cut may have taken the growth back.
+  // A power cut may have undone the growth.
   grow_origin(*journal, origin);
 
   refuse_unmerged(*journal, state, origin, wanted);
   report.resumed_from = journal->progress().position;
   const MergeRecord& begun = journal->record();
   if (begun.digest != wanted.digest) {
-    // The old plan, as asked for: what was counted for the new one is not true of it.
+    // The user asked to finish the old plan, so the counts of the new plan do not apply.
     if (!job_.origin.holders.empty() && !options_.overrides.allow_shared_origin) {
       throw Error(
           MessageId::kSharedOrigin,
@@ -243,10 +240,9 @@ std::unique_ptr<Journal> Merger::begin_or_go_on(State& state, BlockDevice& origi
   return journal;
 }
 
-// A sample of what the position claims must be on the origin. If a device is known by a name that
-// others may have as well, everything that the position claims is compared; likewise if the tree
-// has another root: a repair moves the same mappings, a thin that was discarded and written again
-// may have the same mappings by chance.
+// A sample of the bytes below the position must be on the origin. All of them are compared if a
+// device's identity is not certain, or if the tree has another root. A repair moves the same
+// mappings. But a thin that was discarded and written again may have the same mappings by chance.
 void Merger::refuse_unmerged(Journal& journal, State& state, BlockDevice& origin,
                              const MergeRecord& wanted) {
   const Bytes position = journal.progress().position;
@@ -261,7 +257,7 @@ void Merger::refuse_unmerged(Journal& journal, State& state, BlockDevice& origin
     progress_.phase = Phase::kVerifying;
     Bytes skip;
     const std::unique_ptr<RunSource> runs = journal.runs_from(Bytes(0), skip);
-    // Nothing but a forged position ends inside a block.
+    // Only a forged position ends inside a block.
     const uint64_t block = alignment_of(origin.size()).value();
     const bool is_all = position == journal.record().copy_bytes;
     ExtentSource extents(*runs, journal.record().limits(), skip,
@@ -291,14 +287,14 @@ std::unique_ptr<Journal> Merger::begin_journal(State& state, const MergeRecord& 
   DurableDirectory& directory = *job_.journal.directory;
   Journal::discard_unpublished(directory, job_.journal.name);
   const uint64_t nonce = job_.journal.nonce ? *job_.journal.nonce : random_nonce();
-  // It is there when the journal names it.
+  // Make the undo log before the journal that names it.
   if (job_.undo_log) {
     UndoLog::create(*job_.undo_log->directory, job_.undo_log->name, nonce,
                     undo_log_owner(wanted.origin.identity));
   }
   std::unique_ptr<Journal> journal = Journal::begin(directory, job_.journal.name, wanted, nonce);
-  // The metadata is walked a second time instead of being kept in memory; the
-  // journal checks that it is still the same plan.
+  // Walk the metadata again instead of keeping the plan in memory. The journal checks that the plan
+  // is the same.
   PlannedRuns runs(state.reader(), state.device(), state.end_of_data(), wanted.limits(), stop_);
   journal->publish(runs);
   return journal;

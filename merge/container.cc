@@ -32,7 +32,7 @@ std::string_view text_at(Span bytes, size_t offset, size_t length) {
   return {reinterpret_cast<const char*>(bytes.data()) + offset, length};
 }
 
-// What must fit beside a short magic number. `head` has at least a sector.
+// Further conditions for short magic numbers. `head` has at least a sector.
 
 bool is_gzip(Span head) { return (byte_at(head, 3) & 0xe0) == 0; }  // reserved flags
 
@@ -42,8 +42,8 @@ bool is_bzip2(Span head) {
          (block == "\x31\x41\x59\x26\x53\x59"sv || block == "\x17\x72\x45\x38\x50\x90"sv);
 }
 
-// The old format has no magic number: properties, a dictionary of 2^n or 2^n + 2^(n-1) bytes, a
-// size or -1, and the first byte of the data, which is always 0.
+// The old format has no magic number. It begins with properties, a dictionary of 2^n or 2^n +
+// 2^(n-1) bytes, a size or -1, and a first data byte that is always 0.
 bool is_lzma(Span head) {
   const auto dictionary = number_at<le32>(head, 1);
   const auto size = number_at<le64>(head, 5);
@@ -59,7 +59,7 @@ bool is_android_sparse(Span head) {
   return number_at<le16>(head, 4) == 1 && number_at<le16>(head, 8) >= 28;
 }
 
-// A tar archive that begins with the description of a virtual machine.
+// A tar archive whose first file describes a virtual machine.
 bool is_ova(Span head) {
   const std::string_view field = text_at(head, 0, 100);
   return field.substr(0, field.find('\0')).ends_with(".ovf");
@@ -71,7 +71,7 @@ struct Format {
   uint64_t offset;
   std::string_view magic;
   const char* name;
-  const char* qemu;    // qemu-img's name of it, null if it has none
+  const char* qemu;    // qemu-img's name for it, null if it has none
   const char* unpack;  // a command with % for the path, null if there is none
   bool (*fits)(Span head) = nullptr;
 };
@@ -111,7 +111,7 @@ constexpr Format kHeads[] = {
      is_pool_metadata},
 };
 
-// The last sector of a file. Old programs wrote a VHD's end one byte shorter.
+// A magic number in the last sector. Old programs wrote a VHD's end one byte shorter.
 struct Trailer {
   uint64_t from_end;
   std::string_view magic;

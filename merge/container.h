@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Problem: a cloud image named `.img` may be a qcow2 file. Merged into as if it
-// were the raw contents of a disk, it is destroyed.
+// Problem: a cloud image named `.img` may be a qcow2 file. A merge would treat it as a raw disk and
+// destroy it.
 //
-// Method: formats that hold a disk inside a file of their own, compressed files
-// and thin-pool metadata have a magic number near their start or end. Partition
-// tables, file systems, LUKS, LVM and md are legitimate contents of an origin;
-// the formats here are not. libblkid knows none of them (docs/design.md).
+// Method: containers of a disk, compressed files and thin-pool metadata have a magic number near
+// their start or end. Partition tables, file systems, LUKS, LVM and md are legitimate contents of
+// an origin; the formats here are not. libblkid knows none of them (docs/design.md).
 //
 // Cost: two reads of 4 KiB.
 
@@ -22,17 +21,17 @@
 namespace extmerge {
 
 struct Container {
-  bool at_start = true;  // else its mark is at the end
+  bool at_start = true;  // else its magic number is at the end
   std::string format;    // "a qcow2 image"
   std::string cure;      // what to do, with a command that can be pasted
 };
 
-// What the device called `path` holds in place of the raw contents of a disk. The end is left out
-// if it lies inside a block that cannot be read directly. Throws kReadFailed.
+// The container on the device called `path`; nothing for a raw disk. The end is not checked if it
+// lies inside a block that cannot be read directly. Throws kReadFailed.
 std::optional<Container> find_container(BlockDevice& device, const std::string& path);
 
-// The same from bytes: `head` begins at the start, `tail` ends at the end. Less than a sector
-// of either tells nothing.
+// The same from bytes: `head` begins at the start, `tail` ends at the end. Either is ignored if it
+// is shorter than a sector.
 std::optional<Container> find_container(std::span<const std::byte> head,
                                         std::span<const std::byte> tail, const std::string& path);
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// What one merge works on: three devices and what is known about them. Whoever
-// fills it in (cli/source, or a test with simulated disks) has opened nothing yet; the
-// merge inspects the facts first and opens through the custody.
+// A job is everything that one merge works on: three devices and the facts about them. cli/source,
+// or a test with simulated disks, fills it in and opens nothing. The merge first checks the facts,
+// then opens devices through the custody.
 
 #pragma once
 
@@ -25,13 +25,13 @@ struct ThinHolder {
   uint64_t device_number = 0;
   std::string name;  // dm name
   ThinId id{};
-  bool of_this_pool = false;  // its pool's metadata device is the one given
+  bool of_this_pool = false;  // its pool's metadata device is the job's
   bool read_only = false;
-  // It reads a layer under the origin, which leaves the origin itself free for O_EXCL.
+  // The thin reads a layer under the origin, so the origin itself is free for O_EXCL.
   bool of_layer_below = false;
 };
 
-// A volume that is known to read the origin, active or not.
+// A volume that reads the origin, active or not.
 struct OriginUser {
   ThinId id{};
   std::string name;
@@ -46,26 +46,25 @@ struct ThinBelow {
   uint64_t origin = 0;         // of its external origin, 0 if it has none
 };
 
-// Where the journal goes, or the undo log. `directory` is null where there is none yet (plan).
+// The place of a journal or an undo log. `directory` is null if it does not exist yet (plan).
 struct JournalPlace {
   std::shared_ptr<DurableDirectory> directory;
   std::string name;
   std::string path;                   // for messages
   std::vector<uint64_t> file_system;  // device numbers under its file system
-  std::vector<ThinBelow> thins;       // those of them that are thins
-  // The journal and the files that belong to it, as far as they exist.
+  std::vector<ThinBelow> thins;       // the thins among these devices
+  // The existing files of the journal, itself included.
   std::vector<DeviceFacts::File> files;
-  DeviceFacts::File folder;         // of the file, or the nearest one above that exists
+  DeviceFacts::File folder;         // of the file, or the nearest existing one above
   bool is_volatile = false;         // tmpfs and the like
-  bool is_writable = true;          // as far as owner and mode of its folder tell
-  std::shared_ptr<FileLock> lock;   // NAME.lock, where the caller holds it already
-  std::optional<uint64_t> nonce;    // of the journal to be begun, where the caller has chosen it
-  std::optional<Bytes> free_space;  // on its file system, where that is known
+  bool is_writable = true;          // according to owner and mode of its folder
+  std::shared_ptr<FileLock> lock;   // NAME.lock, if the caller holds it already
+  std::optional<uint64_t> nonce;    // of a new journal, if the caller has chosen it
+  std::optional<Bytes> free_space;  // on its file system, if known
 };
 
-// False only if it was moved away or removed: not where its folder is missing or empty, whose file
-// system may not be mounted, or cannot be trusted.
-// `find` returns its place.
+// False only if the undo log was certainly moved or removed. True if its folder is missing, empty
+// or unsafe: the file system may not be mounted. `find` returns the undo log's place.
 bool undo_log_may_exist(const std::function<JournalPlace()>& find);
 
 struct Job {
@@ -73,43 +72,43 @@ struct Job {
   DeviceFacts data;
   DeviceFacts origin;
   std::vector<ThinHolder> origin_thins;
-  std::vector<std::string> origin_writers;  // programs that have it open for writing
+  std::vector<std::string> origin_writers;  // programs that have the origin open for writing
 
   ThinId thin_id{};
   std::optional<Bytes> thin_size;
   RootChoice root_choice = RootChoice::kHeld;
   MetadataBlock root_block;  // kBlock
 
-  // Who reads the origin beside the thin, where that is known (LVM). Then these and no
-  // others are its siblings, and one that is harmed is a reason to refuse.
+  // The other readers of the origin, if they are known (LVM). Then these are all siblings, and a
+  // harmed one is a refusal.
   std::optional<std::vector<OriginUser>> origin_users;
-  // The kernel's tables name the pool's devices: a named source. Data blocks hold anything, so the
-  // first one may look like a container of a disk.
+  // True for a named source: the kernel's tables name the pool's devices. Then the data device is
+  // not checked for containers, because its first block may hold any data.
   bool data_is_certain = false;
-  // The thin is a frozen copy of this one, which is in use: not a sibling.
+  // The thin is a freeze of this volume, which is not a sibling.
   std::optional<ThinId> frozen_from;
-  // plan: the thin is in use and will be frozen before it is merged.
+  // plan: the thin is in use, and a merge will freeze it first.
   bool will_be_frozen = false;
-  // plan: it is read-only now and will be made writable for the merge (LVM).
+  // plan: the origin is read-only now, and the merge will make it writable (LVM).
   bool origin_made_writable = false;
-  // plan: where an inactive origin can be read all the same (LVM: the layer below it).
+  // plan: a device that shows an inactive origin (LVM: the layer below it).
   std::optional<DeviceFacts> origin_below;
-  // Under this id the thin was merged before: a frozen copy that is gone.
+  // The id of the thin's earlier freeze, which was merged and is gone.
   std::optional<ThinId> merged_as;
 
   JournalPlace journal;
-  // Where to save what is overwritten (--undo-log).
+  // Where to save overwritten bytes (--undo-log).
   std::optional<JournalPlace> undo_log;
 
-  // Absolute paths for the journal; device facts have what the user typed.
+  // Absolute paths for the journal; the device facts have the user's paths.
   std::string metadata_path, data_path, origin_path;
 
-  // Never null where the job is worked on; outlives it.
+  // Never null during the work; outlives the job.
   Custody* custody = nullptr;
-  // Whether what is merged is kept as it is for a merge that is interrupted.
+  // Whether the merged state is kept unchanged after an interruption.
   bool can_be_resumed = true;
 
-  // Of an LVM volume that is not active there is a name and a size, and no device yet.
+  // An inactive LVM volume has a name and a size, but no device yet.
   bool origin_is_inactive() const { return origin.is_block && origin.device_number == 0; }
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The table of contents of the program. What makes a merge safe is said at the
-// places where it becomes true; docs/crash-safety.md has the whole argument.
+// The table of contents of the program. Comments name the guarantees at the points where they begin
+// to hold. docs/crash-safety.md has the whole argument.
 
 #include "merge/merge.h"
 
@@ -16,11 +16,10 @@ namespace extmerge {
 
 namespace {
 
-// After a failure in the middle the administrator should know two things: the
-// snapshot's view is as it was, and how to go on.
+// Adds how to continue to a failure during the copy.
 Error with_way_back(const Error& error, const Job& job, const std::string& journal) {
-  // A device that differs or a source that changed is not mended by going on, and a pool
-  // that fills up makes us give up what it would go on from.
+  // A resume does not help after a difference or a changed source. When the pool fills up, extmerge
+  // gives up what a resume would need.
   if (error.exit_status() == 4 || error.exit_status() == 8 || error.id() == MessageId::kPoolFull)
     return error;
   if (!job.can_be_resumed) {
@@ -62,7 +61,7 @@ PlanReport Merger::plan(const RunListener& each_run) {
   PlanReport report = make_plan(state, Purpose::kMerge, each_run);
   if (!report.refusals.empty()) return report;
   try {
-    // Where thins hold the origin, preflight has judged them; otherwise ask the kernel.
+    // If thins hold the origin, preflight has judged them. Otherwise ask the kernel.
     if (claim_mode(job_) == OpenMode::kClaim && !job_.origin_is_inactive()) {
       job_.custody->open(job_.origin, OpenMode::kProbe, alignment_of(job_.origin.size));
     }
@@ -86,11 +85,11 @@ MergeReport Merger::resume(const Notice& notice) {
 }
 
 MergeReport Merger::merge(const Confirm& confirm, const Notice& notice) {
-  // What the devices tell: nothing is read from a device that cannot be right.
+  // Check device facts first: nothing is read from a wrong device.
   refuse_unfit_devices(Purpose::kMerge);
 
-  // What the pool says. The whole tree is walked and checked, so that a damaged
-  // one never leaves a half-merged origin.
+  // Read the pool metadata. The whole tree is walked and checked, so that a damaged tree never
+  // leaves a half-merged origin.
   State state(job_);
   MergeReport report;
   report.plan = make_plan(state, Purpose::kMerge, {});
@@ -104,20 +103,20 @@ MergeReport Merger::merge(const Confirm& confirm, const Notice& notice) {
                 "run it again and answer y, or give --yes");
   }
 
-  // The origin is ours from here to the end, and so is the journal.
+  // From here to the end, this run holds the origin and the journal.
   const std::shared_ptr<BlockDevice> origin = claim_origin(report.plan);
   const std::shared_ptr<FileLock> lock = lock_journal();
   refuse_stale_plan(state, wanted);
   const std::unique_ptr<Journal> journal = begin_or_go_on(state, *origin, wanted, report);
   job_.custody->release_mappings();
 
-  // Beyond this point a crash can be resumed: the plan is durable, in place, and
-  // of a fixed size. Only bytes that it names are ever written.
+  // From here on a merge can be resumed after a crash: the plan is durable, in place, and of a
+  // fixed size. Only the plan's bytes are ever written.
   const auto started = std::chrono::steady_clock::now();
   try {
     report.counters = copy(*journal, state, *origin).counters;
-    // Every planned byte is durable. Whether they are the right ones, and still
-    // the ones to merge, and nobody else has come to use the origin:
+    // Every planned byte is durable. Now check that the bytes are right, that the plan is still
+    // current, and that nobody else uses the origin.
     verify_merged(*journal, state, *origin);
     refuse_new_users(report.plan);
     refuse_changed_pool(state, *journal, wanted, report.plan);
@@ -125,7 +124,7 @@ MergeReport Merger::merge(const Confirm& confirm, const Notice& notice) {
   } catch (const Error& error) {
     throw with_way_back(error, job_, journal->path());
   }
-  // Buffered readers of the origin saw the cache until now.
+  // Buffered readers of the origin have seen the old cache until now.
   origin->drop_cache();
 
   progress_.phase = Phase::kFinished;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The main path: plan, merge, resume, verify. merger.cc reads as the table of
-// contents of the program.
+// The main path: plan, merge, resume, verify, undo. merge.cc is the table of contents of the
+// program.
 
 #pragma once
 
@@ -33,37 +33,37 @@ struct MergeOptions {
   Overrides overrides;
   bool restart = false;
   bool again = false;
-  bool last_round = false;  // merge what is merged already, if the origin is as it was left
+  bool last_round = false;  // merge again what is done already, if the origin is unchanged since
   VerifyChoice verify = VerifyChoice::kSample;
   bool draw_map = false;  // plan
 };
 
-// What an undo log would take; a sample of what is planned was compared.
+// The estimated size of an undo log, from a compared sample of the plan.
 struct UndoLogEstimate {
   std::string path;
-  std::optional<Bytes> expected;  // not known where the origin cannot be read yet
+  std::optional<Bytes> expected;  // nothing if the origin cannot be read yet
   Bytes most;
 };
 
-// What `plan` found, also the first half of every other report.
+// The result of `plan`, and the first part of other reports.
 struct PlanReport {
   PlanSummary summary;
   PlanLimits limits;
   ThinId thin_id{};
-  MetadataBlock metadata_snap;  // superblock the mappings were read from, 0 for the live one
+  MetadataBlock metadata_snap;  // superblock of the mappings, 0 for the live one
   uint64_t transaction_id = 0;  // of that superblock
   Bytes origin_bytes;
-  std::optional<Bytes> resumable_from;  // an unfinished journal that a merge would go on with
-  bool nothing_new = false;             // kAlreadyDone is among the refusals, and it is certain
-  bool live_tree_unreadable = false;    // whether the thin has changed is not known
+  std::optional<Bytes> resumable_from;  // of an unfinished journal that a merge would resume
+  bool nothing_new = false;             // certain, with kAlreadyDone among the refusals
+  bool live_tree_unreadable = false;    // unknown whether the thin has changed
   std::vector<Sibling> siblings;
-  bool siblings_are_known = false;  // else they are possible ones
+  bool siblings_are_known = false;  // else siblings are only possible ones
   std::optional<UndoLogEstimate> undo_log;
   std::optional<OriginMap> map;
-  std::vector<std::string> notes;  // worth knowing, no reason to refuse
-  std::vector<Error> refusals;     // a merge would not start; the first one tells the exit status
+  std::vector<std::string> notes;  // warnings, no reasons to refuse
+  std::vector<Error> refusals;     // reasons not to merge; the first one decides the exit status
 
-  // Nothing new, and no other reason to refuse.
+  // Whether nothing is new and no other refusal exists.
   bool has_nothing_to_merge() const { return nothing_new && refusals.size() == 1; }
 };
 
@@ -84,10 +84,10 @@ struct UndoReport {
   std::string journal;
   std::string undo_log;
   std::string origin;
-  bool was_undone = false;  // before; nothing was done
-  uint64_t ranges = 0;      // of the origin, that were saved
-  Bytes saved_bytes;        // what the origin held in them
-  Bytes origin_bytes;       // its size afterwards
+  bool was_undone = false;  // already before; nothing was done
+  uint64_t ranges = 0;      // saved ranges of the origin
+  Bytes saved_bytes;        // bytes in these ranges
+  Bytes origin_bytes;       // the origin's size afterwards
   double seconds = 0;
 };
 
@@ -97,45 +97,45 @@ struct VerifyReport {
   double seconds = 0;
 };
 
-// Told of each planned run, in plan order (plan --ranges).
+// Called for each planned run, in plan order (plan --ranges).
 using RunListener = std::function<void(const Run&)>;
-// Asked before anything is written; false ends the merge with kNotConfirmed.
+// Called before anything is written; false ends the command with kNotConfirmed.
 using Confirm = std::function<bool(const PlanReport&)>;
 using ConfirmUndo = std::function<bool(const UndoReport&)>;
-// Told of something that happened during the work and is worth a line.
+// Called for an event that is worth a line of output.
 using Notice = std::function<void(const std::string&)>;
 
 class Merger {
  public:
-  // `progress` must outlive it.
+  // `progress` must outlive the merger.
   Merger(Job job, MergeOptions options, Progress& progress, std::stop_token stop);
 
-  // Changes nothing. Reasons to refuse are in the report, except those that
-  // leave nothing to report (a device that cannot be read, damaged metadata).
+  // Changes nothing. The report has the refusals. Failures that leave nothing to report (an
+  // unreadable device, damaged metadata) are thrown.
   PlanReport plan(const RunListener& each_run = {});
 
-  // Plans, asks, copies; goes on by itself where a matching journal is unfinished.
+  // Plans, asks and copies. Resumes by itself if a matching journal is unfinished.
   MergeReport merge(const Confirm& confirm, const Notice& notice = {});
 
-  // Goes on with the job's journal; kNothingToResume or kNoJournal if there is no
-  // unfinished one. The job must have been filled in from the journal's record.
+  // Resumes the job's journal. Throws kNothingToResume or kNoJournal if no journal is unfinished.
+  // The job must come from the journal's record.
   MergeReport resume(const Notice& notice = {});
 
-  // Throws nothing for a difference: it is in the result.
+  // Compares. A difference is in the result, and not thrown.
   VerifyReport verify();
 
-  // Puts back what the merge in the job's journal overwrote, done or not; goes on with an
-  // undo that was interrupted. kNoJournal, kNoUndoLog, kDamagedUndoLog, kOriginChanged,
-  // kSnapshotGone, kSharedOrigin; kDiffers if the origin does not hold afterwards what was saved.
+  // Puts back what the merge in the job's journal overwrote, even if the merge is unfinished.
+  // Continues an interrupted undo. Throws kNoJournal, kNoUndoLog, kDamagedUndoLog, kOriginChanged,
+  // kSnapshotGone, kSharedOrigin; kDiffers if the origin does not hold the saved bytes afterwards.
   UndoReport undo(const ConfirmUndo& confirm, const Notice& notice = {});
 
  private:
-  // What can be told before a byte of metadata is read.
+  // Refuses what the devices alone show, before any metadata is read.
   void refuse_unfit_devices(Purpose purpose) const;
-  // The origin as it is now.
+  // Refuses an origin that holds a container.
   Refusal judge_origin(State& state, const PlanReport& plan) const;
   PlanReport make_plan(State& state, Purpose purpose, const RunListener& each_run);
-  // Asks the custody whether the origin is ours still.
+  // A function that asks the custody whether the command still has the origin.
   std::function<void()> watch() const;
   void plan_journal(State& state, PlanReport& report);
   MergeRecord record_of(const State& state, const PlanReport& plan) const;
@@ -143,22 +143,22 @@ class Merger {
   bool is_unwritten_since(const MergeRecord& done, State& state) const;
   std::unique_ptr<Journal> open_journal(bool writable);
   std::shared_ptr<FileLock> lock_journal();
-  // Fills `tree`, if that is given.
+  // Counts the plan, and fills `tree` if that is not null.
   PlanSummary sum_up(State& state, const PlanLimits& limits, const RunListener& each_run,
                      const BeyondOrigin& beyond, PlannedTree* tree);
-  // Whether a reader of the origin is another thin than the one to be merged.
+  // Whether a reader of the origin is not the merged thin itself.
   bool is_sibling(const OriginUser& user) const;
   // The other thins of this pool that may read the origin.
   std::vector<ThinDevice> devices_to_compare(const State& state) const;
   std::vector<Sibling> compare(State& state, const PlannedTree& tree,
                                const std::vector<ThinDevice>& devices);
-  // One for each known reader of the origin; `compared` has those whose mappings could be read.
+  // A sibling for each known reader of the origin; `compared` has those with readable mappings.
   std::vector<Sibling> known_siblings(const std::vector<Sibling>& compared,
                                       uint64_t plan_blocks) const;
   std::shared_ptr<BlockDevice> claim_origin(const PlanReport& plan);
-  // Who uses the origin may have changed since it was planned for.
+  // The origin may have new users since the plan was made.
   void refuse_new_users(const PlanReport& plan);
-  // The thin may have changed since the plan was made, and what its siblings map.
+  // The thin, or the mappings of its siblings, may have changed since the plan was made.
   void refuse_changed_pool(State& state, Journal& journal, const MergeRecord& merged,
                            const PlanReport& plan);
   std::unique_ptr<State> state_again(const MergeRecord& record) const;
@@ -175,9 +175,9 @@ class Merger {
   uint64_t fingerprint(Journal& journal, BlockDevice& origin) const;
   std::unique_ptr<UndoLog> open_undo_log(Journal& journal);
   bool undo_log_exists(const Journal* journal) const;
-  // --restart, and the plan in the journal cannot be read.
+  // For --restart with a plan that cannot be read: refuses if an undo log would be lost.
   void refuse_to_lose_undo() const;
-  // Null where it is not active and nothing below it can be read either.
+  // Null if the origin is inactive and nothing below it can be read.
   std::shared_ptr<BlockDevice> open_readable_origin() const;
   void draw_map(State& state, PlanReport& plan) const;
   UndoLogEstimate estimate_undo_log(State& state, const PlanReport& plan) const;
@@ -198,8 +198,8 @@ class Merger {
   std::stop_token stop_;
 };
 
-// A job for finishing what `record` describes: its paths, thin id and root
-// choice. Facts, opener and journal place are the caller's to fill in.
+// A job that finishes the merge in `record`, with its paths, thin id and root choice. The caller
+// fills in facts, custody and journal place.
 Job job_of(const MergeRecord& record);
 
 }  // namespace extmerge

@@ -10,12 +10,12 @@ namespace extmerge {
 
 namespace {
 
-// What is worth a note about a sibling, else nothing.
+// The note about a sibling; empty if there is none.
 std::string note_about(const Sibling& sibling, const Overrides& overrides) {
   const std::string id = "thin id " + std::to_string(value(sibling.id));
   const std::string blocks = plural(sibling.harmed_blocks, "block");
   if (sibling.certain) {
-    // A harmed one is a refusal, unless that was overridden.
+    // A harmed sibling is a refusal, unless that is overridden.
     if (sibling.harmed_blocks == 0 || !overrides.allow_shared_origin) return {};
     return sibling.name + " reads this origin and changes in " + blocks + ", as accepted";
   }
@@ -25,7 +25,7 @@ std::string note_about(const Sibling& sibling, const Overrides& overrides) {
   return id + " would change in " + blocks + " if it has this origin";
 }
 
-// A pool can have 100,000 thins.
+// Adds a few notes, even for a pool of 100,000 thins.
 void add_sibling_notes(std::vector<std::string>& notes, const PlanFacts& facts,
                        const Overrides& overrides) {
   size_t noted = 0;
@@ -51,7 +51,7 @@ void add_sibling_notes(std::vector<std::string>& notes, const PlanFacts& facts,
   }
 }
 
-// Where thin and origin end.
+// Notes about the ends of thin and origin.
 void add_end_notes(std::vector<std::string>& notes, const PlanFacts& facts, const Job& job,
                    BeyondOriginChoice beyond) {
   const PlanSummary& summary = facts.summary;
@@ -77,7 +77,7 @@ void add_end_notes(std::vector<std::string>& notes, const PlanFacts& facts, cons
   }
 }
 
-// Where the journal and the undo log lie.
+// Notes about the places of the journal and the undo log.
 void add_place_notes(std::vector<std::string>& notes, const Job& job) {
   const auto add_place = [&](const std::string& what, const JournalPlace& place) {
     for (const ThinBelow& thin : thins_of_pool(job, place)) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// What a merge would do, and every reason not to begin it.
+// The plan of a merge, and every refusal.
 
 #include <algorithm>
 #include <ctime>
@@ -21,8 +21,8 @@ PlanLimits limits_of(const Job& job, const State& state, BeyondOriginChoice beyo
   return {state.superblock().data_block_size, end, job.thin_size};
 }
 
-// What `read` makes of mappings and data; if the metadata snapshot was released meanwhile, whatever
-// came of it is of no worth. Throws kMetadataSnapshotGone then.
+// Returns the result of `read`, which reads mappings and data. Throws kMetadataSnapshotGone if the
+// metadata snapshot was released in between, which makes the result worthless.
 template <typename Read>
 auto read_while_held(State& state, const Read& read) {
   try {
@@ -69,14 +69,14 @@ PlanReport Merger::make_plan(State& state, Purpose purpose, const RunListener& e
   state.check_still_held();
 
   facts.needs_check = state.needs_check();
-  // A metadata snapshot of this run's own is of this moment. Whether the thin changes from now on
-  // is asked in another one before the merge is done.
+  // This run's own metadata snapshot is new. Another one shows, before the merge is done, whether
+  // the thin has changed since.
   const State::Freshness freshness = job_.custody->owns_mappings()
                                          ? State::Freshness::kSame
                                          : state.compare_with_live(state.device().mapping_root);
   facts.device_changed = freshness == State::Freshness::kChanged;
   report.refusals = refuse_plan(facts, job_, options_.beyond_origin, options_.overrides, purpose);
-  // The first, since the cures of others (grow the origin) are wrong for a container.
+  // Put this refusal first: the cures of others (grow the origin) are wrong for a container.
   if (const Refusal refusal = judge_origin(state, report))
     report.refusals.insert(report.refusals.begin(), *refusal);
   if (freshness == State::Freshness::kBusy && !options_.overrides.allow_stale) {
@@ -195,8 +195,8 @@ std::vector<Sibling> Merger::known_siblings(const std::vector<Sibling>& compared
   std::vector<Sibling> siblings;
   for (const OriginUser& user : *job_.origin_users) {
     if (!is_sibling(user)) continue;
-    // Nothing is known of the mappings of a thin of another pool, nor of one that is younger than
-    // the metadata snapshot.
+    // The mappings are unknown for a thin of another pool, or one younger than the metadata
+    // snapshot.
     Sibling sibling{user.id, {}, plan_blocks, true};
     const auto same = std::find_if(compared.begin(), compared.end(),
                                    [&](const Sibling& one) { return one.id == user.id; });

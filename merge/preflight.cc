@@ -12,7 +12,7 @@ namespace {
 
 std::string bytes_text(Bytes b) { return std::to_string(b.value()) + " bytes"; }
 
-// The thin that `holder` is, if it is one.
+// The holder as a thin; null if it is not a thin.
 const ThinHolder* thin_of(const Job& job, const Holder& holder) {
   for (const ThinHolder& thin : job.origin_thins) {
     if (thin.device_number == holder.device_number) return &thin;
@@ -20,8 +20,8 @@ const ThinHolder* thin_of(const Job& job, const Holder& holder) {
   return nullptr;
 }
 
-// A file that a merge writes must not lie on what it merges. Another thin of the pool has blocks of
-// its own: that is worth a note (merge/notes.cc).
+// A journal or undo log must not lie on the merged devices. Another thin of the pool has blocks of
+// its own: that is only a note (merge/notes.cc).
 Refusal check_place(const Job& job, const JournalPlace& place, const std::string& what,
                     const std::string& next) {
   const DeviceFacts& origin = job.origin;

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Every reason to refuse, each a small function of facts with an id of its own.
-// They run before anything is written, in two groups: what the devices alone
-// tell, before a byte of metadata is read, and what the plan tells. All of a
-// group are asked, so that the administrator sees every obstacle at once; the
-// first one decides the exit status.
+// Every refusal, each a small function of facts with an id of its own. All run before anything is
+// written, in two groups. The first group uses only device facts, before any metadata is read. The
+// second group uses the plan. A whole group runs, so that the administrator sees every obstacle at
+// once. The first refusal decides the exit status.
 
 #pragma once
 
@@ -45,22 +44,22 @@ Refusal check_undo_log_place(const Job& job);
 Refusal check_journal_writable(const JournalPlace& journal);
 Refusal check_undo_log_writable(const JournalPlace& undo_log);
 
-// The thins of the pool being read that `place` lies on.
+// The thins of this pool under `place`.
 std::vector<ThinBelow> thins_of_pool(const Job& job, const JournalPlace& place);
 
-// For reading only (verify) the ones about writing and use are left out.
+// verify only reads: it skips the refusals about writing and use.
 enum class Purpose { kMerge, kVerify };
 std::vector<Error> refuse_devices(const Job& job, BeyondOriginChoice beyond, Purpose purpose);
-// To undo: the pool may be gone.
+// For an undo: the pool may be gone.
 std::vector<Error> refuse_origin(const Job& job);
 
 // --- what the plan tells ---------------------------------------------------
 
-// What is known once the metadata has been read.
+// Facts from the pool metadata.
 struct PlanFacts {
   bool needs_check = false;
-  bool device_changed = false;        // its root in the live tree is another
-  bool live_tree_unreadable = false;  // nobody can tell whether it has
+  bool device_changed = false;        // the live tree has another root for it
+  bool live_tree_unreadable = false;  // unknown whether it has changed
   bool beyond_origin_has_data = false;
   PlanLimits limits;
   PlanSummary summary;
@@ -71,24 +70,23 @@ Refusal check_needs_check(const PlanFacts& facts, const DeviceFacts& metadata);
 Refusal check_stale(const PlanFacts& facts, const Job& job, const Overrides& overrides);
 Refusal check_beyond_origin(const PlanFacts& facts, const Job& job, BeyondOriginChoice beyond);
 Refusal check_tail(const PlanFacts& facts, const DeviceFacts& origin);
-// A sibling that is known to be one must not change.
+// A certain sibling must not be harmed.
 Refusal check_siblings(const PlanFacts& facts, const Overrides& overrides);
-// Holders of the origin are tolerated only if each is the source itself or a
-// sibling the merge does not harm.
+// Every holder of the origin must be the source itself or a sibling that the merge does not harm.
 Refusal check_holders(const PlanFacts& facts, const Job& job, const Overrides& overrides);
 
 std::vector<Error> refuse_plan(const PlanFacts& facts, const Job& job, BeyondOriginChoice beyond,
                                const Overrides& overrides, Purpose purpose);
 
-// Throws the first, which decides the exit status; the others are said in it as well.
+// Throws the first refusal, which decides the exit status. Its text lists the others.
 void refuse_any(const std::vector<Error>& refusals);
 
-// What the administrator should know although it is no reason to refuse.
+// Notes for the administrator that are no reasons to refuse.
 std::vector<std::string> notes_for(const PlanFacts& facts, const Job& job,
                                    BeyondOriginChoice beyond, const Overrides& overrides);
 
-// How the origin can be claimed, given that nothing above refused: exclusively,
-// or, where thins hold it, by its lock alone.
+// The mode to claim the origin, if nothing is refused: exclusively, or only by its lock if thins
+// hold it.
 OpenMode claim_mode(const Job& job);
 
 }  // namespace extmerge

@@ -14,7 +14,7 @@ namespace {
 
 constexpr Bytes kBlockEnds{4096};  // metadata and data are read in whole blocks
 
-// At the live tree, until it holds still; about a second in all.
+// Looks at the live tree until no commit interferes; about a second in all.
 constexpr unsigned kLooks = 25;
 constexpr std::chrono::milliseconds kLongestPause{50};
 
@@ -66,7 +66,7 @@ Superblock State::choose_superblock(const Job& job) {
     needs_check_ = live->needs_check;
     nr_data_blocks_ = live->nr_data_blocks;
   } catch (const Error& error) {
-    // A given block can be read without; the other choices start from it.
+    // A given block needs no live superblock; the other choices start from it.
     const bool damaged = error.exit_status() == 9;
     if (job.root_choice != RootChoice::kBlock || !damaged) throw;
   }
@@ -82,8 +82,8 @@ Superblock State::choose_superblock(const Job& job) {
 }
 
 State::Freshness State::compare_with_live(MetadataBlock root) {
-  // A commit may go on while the live tree is read, and its old blocks may be
-  // used again: what was read counts only if the superblock is still the same.
+  // A commit may run while the live tree is read, and reuse old blocks. The result counts only if
+  // the superblock is still the same.
   std::chrono::milliseconds pause{1};
   for (unsigned attempt = 0; attempt < kLooks; ++attempt) {
     if (attempt > 0) std::this_thread::sleep_for(pause);

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The merged state as the pool has it: the metadata device opened, the
-// superblock chosen (held, a given block, or live), the thin found in it, and
-// the live tree asked whether that thin has changed since.
+// The state to merge, from the pool metadata. The superblock is the held one, a given block, or the
+// live one. State finds the thin in it, and asks the live tree whether the thin has changed since.
 
 #pragma once
 
@@ -19,9 +18,8 @@ namespace extmerge {
 
 class State {
  public:
-  // Opens metadata and data device. Throws kNoMetadataSnapshot, kThinIdAbsent,
-  // kDataDeviceTooSmall,
-  // kMetadataDamaged and whatever opening throws.
+  // Opens metadata and data device. Throws kNoMetadataSnapshot, kThinIdAbsent, kDataDeviceTooSmall,
+  // kMetadataDamaged, and as Custody::open() does.
   explicit State(const Job& job);
 
   MetadataReader& reader() { return reader_; }
@@ -29,24 +27,23 @@ class State {
   const Superblock& superblock() const { return superblock_; }
   const ThinDevice& device() const { return device_; }
   const std::vector<ThinDevice>& devices() const { return devices_; }
-  // Of devices(); null if there is none of that id.
+  // The device with that id among devices(); null if there is none.
   const ThinDevice* device_of(ThinId id) const;
   DataBlock end_of_data() const { return end_of_data_; }
 
-  // As the live superblock says; false if it cannot be read.
+  // From the live superblock; false if it cannot be read.
   bool needs_check() const { return needs_check_; }
 
-  // Whether the live tree still has the device with the mappings `root`. kUnknown: it is
+  // Whether the live tree still has the device with the mappings `root`. kUnknown: the live tree is
   // damaged. kBusy: the pool committed at every look, for about a second.
   enum class Freshness { kSame, kChanged, kUnknown, kBusy };
   Freshness compare_with_live(MetadataBlock root);
 
-  // kMetadataBusy: what to say of kBusy.
+  // kMetadataBusy, the Error for kBusy.
   Error busy() const;
 
-  // Throws kMetadataSnapshotGone if the metadata snapshot was released, and
-  // perhaps reserved anew, since it was opened: what was read in between may be
-  // a mixture.
+  // Throws kMetadataSnapshotGone if the metadata snapshot was released, and perhaps reserved again,
+  // since the constructor ran. Then the metadata read in between may be a mixture.
   void check_still_held();
 
  private:
@@ -57,7 +54,7 @@ class State {
   std::shared_ptr<BlockDevice> data_;
   MetadataReader reader_;
   bool needs_check_ = false;
-  uint64_t nr_data_blocks_ = 0;  // as the live superblock says, 0 if it cannot be read
+  uint64_t nr_data_blocks_ = 0;  // from the live superblock, 0 if it cannot be read
   Superblock superblock_;
   std::vector<ThinDevice> devices_;
   ThinDevice device_;

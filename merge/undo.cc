@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Taking a merge back, and what a merge does so that this is possible. The
-// bytes are put back by merge/undo_work; here are the reasons not to.
+// Undo of a merge, and the preparations for it during a merge. merge/undo/work puts the bytes back;
+// this file has the refusals.
 
 #include "merge/merge.h"
 
@@ -17,7 +17,7 @@ namespace extmerge {
 
 namespace {
 
-// Of another thin, or of none any more.
+// The Error if the state is not the recorded thin's; nothing if it is.
 std::optional<Error> not_there(const State& state, const Job& job, const MergeRecord& record) {
   const ThinDevice& device = state.device();
   if (!is_same_identity(job.metadata.identity, record.metadata.identity) ||
@@ -40,7 +40,7 @@ bool undo_log_may_exist(const std::function<JournalPlace()>& find) {
   try {
     const JournalPlace place = find();
     if (!place.directory || place.directory->open(place.name, false) != nullptr) return true;
-    // What an empty folder shows is a mount point whose file system is missing, as likely as not.
+    // An empty folder may be a mount point whose file system is not mounted.
     return place.directory->names().empty();
   } catch (const Error&) {
     return true;
@@ -57,7 +57,7 @@ void Merger::refuse_to_lose_undo() const {
   try {
     journal = Journal::open(*job_.journal.directory, job_.journal.name, false, false);
   } catch (const Error&) {
-    return;  // its header cannot be read either: nobody knows of an undo log
+    return;  // its header is unreadable, too: no undo log is known
   }
   if (!journal || !is_under_way(journal->state()) || !undo_log_exists(journal.get())) return;
   throw Error(
@@ -130,8 +130,8 @@ void Merger::plan_undo_log(State& state, PlanReport& report) const {
       Error(MessageId::kNoSpace, room, "make room, or name a file elsewhere with --undo-log"));
 }
 
-// An undo changes what others read from the origin as a merge does, and where the merged
-// state is nowhere else any more it destroys that.
+// An undo changes what others read from the origin, as a merge does. If only the origin still holds
+// the merged state, an undo destroys it.
 void Merger::refuse_undo(Journal& journal) {
   const MergeRecord& record = journal.record();
   const Overrides& overrides = options_.overrides;
@@ -141,7 +141,7 @@ void Merger::refuse_undo(Journal& journal) {
     state = std::make_unique<State>(job_);
     if (!job_.origin_users) gone = not_there(*state, job_, record);
   } catch (const Error& error) {
-    // A limit (exit status 3) says nothing about the snapshot.
+    // A lack of resources (exit status 3) does not mean that the snapshot is gone.
     if (error.exit_status() == 3) throw;
     gone = error;
   }
@@ -219,8 +219,8 @@ void Merger::refuse_container(const Journal& journal, const UndoSize& found) con
   const auto readable =
       job_.custody->open(job_.origin, OpenMode::kReadOnly, alignment_of(job_.origin.size));
   const auto container = find_container(*readable, job_.origin.path);
-  // The merge itself may have written such bytes, as the thin had them. Whether the origin is as
-  // the merge left it is checked below: all of it, if the merge is done.
+  // The merge itself may have written such bytes from the thin. If the merge is done, the origin is
+  // later checked in full against what the merge left.
   const bool is_checked = journal.state() == JournalState::kDone && !options_.overrides.allow_stale;
   const bool is_merged = container && is_checked &&
                          (container->at_start ? found.has_start : found.end == job_.origin.size);
@@ -233,7 +233,7 @@ std::shared_ptr<BlockDevice> Merger::claim_for_undo(Journal& journal) {
                                alignment_of(record.origin_size_before)});
   const std::shared_ptr<BlockDevice> origin =
       job_.custody->open(job_.origin, claim_mode(job_), ends);
-  // The question took time.
+  // Check again: the question took time.
   job_.custody->look_again(job_);
   refuse_other_origin(journal);
   refuse_undo(journal);
@@ -260,11 +260,11 @@ UndoReport Merger::undo(const ConfirmUndo& confirm, const Notice& notice) {
                 "the old contents of the origin were not saved; only merge --undo-log saves them");
   }
 
-  // The origin, and whether it is the one that was merged into.
+  // The origin must be the one of the merge.
   refuse_other_origin(*journal);
   refuse_other_size(*journal);
 
-  // The log, and that it is the merge's own.
+  // The undo log must be the merge's own.
   journal->check_undo_log_is_known();
   const std::unique_ptr<DurableFile> log = find_undo_log(record);
   const UndoSize found = size_of_undo(*log, record.undo_log, *journal, stop_);
@@ -273,7 +273,7 @@ UndoReport Merger::undo(const ConfirmUndo& confirm, const Notice& notice) {
 
   refuse_container(*journal, found);
 
-  // Who else would see it.
+  // Other readers of the origin must not be harmed.
   refuse_undo(*journal);
   if (!confirm(report)) {
     throw Error(MessageId::kNotConfirmed, "not confirmed: nothing was done",
@@ -281,7 +281,7 @@ UndoReport Merger::undo(const ConfirmUndo& confirm, const Notice& notice) {
   }
   const std::shared_ptr<BlockDevice> origin = claim_for_undo(*journal);
 
-  // Beyond this point an undo that is interrupted is gone on with by the same command.
+  // From here on, the same command continues an interrupted undo.
   const auto started = std::chrono::steady_clock::now();
   progress_.total_bytes = found.saved_bytes.value();
   UndoWork work(*log, record.undo_log, *journal, *origin, watch(), progress_, stop_);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Whether the origin holds what the snapshot shows, and whether thin, origin and siblings are still
-// what they were when the plan was made. A merge asks this before it says done.
+// Checks that the origin holds what the snapshot shows. A merge also checks, before DONE, that
+// thin, origin and siblings are unchanged since the plan.
 
 #include <algorithm>
 
@@ -24,8 +24,7 @@ Error changed_source(const MergeRecord& record) {
 }  // namespace
 
 VerifyReport Merger::verify() {
-  // Nothing is grown here: what is missing at the origin's end is a difference
-  // like any other data there.
+  // Do not grow the origin: data missing past its end counts as a difference.
   if (options_.beyond_origin == BeyondOriginChoice::kExtend) {
     options_.beyond_origin = BeyondOriginChoice::kRefuse;
   }
@@ -68,8 +67,8 @@ void Merger::verify_merged(Journal& journal, State& state, BlockDevice& origin) 
                      .first_difference;
   }
   if (!difference) return;
-  // What the journal claims is not so: let the next run copy everything again. What was saved
-  // stays saved.
+  // The journal claims too much: set its position to 0, so that the next run copies everything
+  // again. The undo log's saved bytes stay.
   JournalProgress nothing;
   nothing.undo_log_bytes = journal.progress().undo_log_bytes;
   journal.record_progress(nothing);
@@ -120,7 +119,7 @@ void Merger::refuse_changed_pool(State& state, Journal& journal, const MergeReco
   job_.custody->release_mappings();
 }
 
-// The pool as a new metadata snapshot shows it. Throws kStale unless the thin is as it was merged.
+// The state in a new metadata snapshot. Throws kStale unless the thin is unchanged.
 std::unique_ptr<State> Merger::state_again(const MergeRecord& record) const {
   std::unique_ptr<State> now;
   try {
@@ -137,7 +136,7 @@ std::unique_ptr<State> Merger::state_again(const MergeRecord& record) const {
   return now;
 }
 
-// Those that read the origin.
+// The siblings that read the origin.
 std::vector<Sibling> Merger::siblings_to_ask_again(const PlanReport& plan) const {
   if (options_.overrides.allow_shared_origin) return {};
   std::vector<Sibling> siblings = plan.siblings;
@@ -150,8 +149,8 @@ std::vector<Sibling> Merger::siblings_to_ask_again(const PlanReport& plan) const
   return siblings;
 }
 
-// A sibling that mapped all that is planned may have discarded some of it: it shows the
-// origin there, half of it old and half merged.
+// A sibling that mapped all planned blocks may have discarded some. There it shows the origin, half
+// merged.
 void Merger::refuse_newly_harmed(const Sibling& sibling, State& now, Journal& journal) {
   const ThinDevice* const device = now.device_of(sibling.id);
   if (!device) return;  // removed during the merge
@@ -167,7 +166,7 @@ void Merger::refuse_newly_harmed(const Sibling& sibling, State& now, Journal& jo
               "remove it, or accept that it changed with --allow-shared-origin");
 }
 
-// Where the user holds the metadata snapshot: only the live tree tells.
+// If the user holds the metadata snapshot, only the live tree shows changes.
 void Merger::refuse_changed_source(State& state, const MergeRecord& record,
                                    const PlanReport& plan) const {
   if (options_.overrides.allow_stale) return;

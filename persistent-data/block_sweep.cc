@@ -20,7 +20,7 @@ constexpr size_t kBatchBlocks = 256;
 constexpr size_t kSweepBatchBytes =
     kBatchBlocks * kMetadataBlockSize;  // and so the largest request
 constexpr unsigned kQueueDepth = 64;
-// From so many blocks on a queue is worth what it costs to take down.
+// From this many blocks on, a queue is worth the cost of destroying it.
 constexpr size_t kManyBlocks = 8192;
 constexpr size_t kFewRequests = 4;  // of one batch: its blocks are mostly neighbours
 
@@ -40,7 +40,7 @@ void add_block_read(std::vector<IoRequest>& requests, MetadataBlock block,
   requests.push_back({Direction::kRead, offset, memory});
 }
 
-// What the workers of one sweep share.
+// The batches that the workers of one sweep share.
 class BlockSweep::Batches {
  public:
   explicit Batches(std::span<const MetadataBlock> blocks) : blocks_(blocks), order_(blocks.size()) {
@@ -52,7 +52,7 @@ class BlockSweep::Batches {
   size_t count() const { return (order_.size() + kBatchBlocks - 1) / kBatchBlocks; }
   bool has_many_blocks() const { return order_.size() >= kManyBlocks; }
 
-  // The next batch's number, count() or more at the end, or once a batch has failed.
+  // The next batch's number. At the end, or after a failure, it is count() or more.
   size_t take() { return next_.fetch_add(1); }
   // The places in blocks() of a batch's blocks, in order of place on the device.
   std::span<const uint32_t> of(size_t batch) const {

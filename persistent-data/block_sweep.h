@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Reads many blocks of the metadata device as fast as it gives them, for whoever does not
-// mind the order. In the order of a tree's keys the leaves of a pool that has aged lie in
-// random places, and reading them one by one takes four times as long as reading them from
-// the device's start to its end.
+// Reads many metadata blocks as fast as the device allows, in any order. In an aged pool the leaves
+// of a tree lie in random places. Reading them in the order of keys takes four times as long as
+// from the device's start to its end.
 //
-// Method: sorted by place, neighbours joined, cut into batches of 256 blocks, which a few
-// threads read and hand over. Each thread reads with pread(2); only where there are
-// thousands of blocks that have no neighbours does each use a queue of its own, since
-// taking one down costs 30 to 40 ms.
-// Memory: 1 MiB a thread, and 12 bytes a block while it is swept.
+// Method: blocks are sorted by place, neighbours are joined, and batches of 256 blocks are made. A
+// few threads read the batches and pass the blocks to the visitor. Each thread reads with pread(2).
+// For thousands of blocks without neighbours, each thread uses a queue of its own. Fewer blocks are
+// not worth the 30 to 40 ms that destroying a queue takes. Memory: 1 MiB a thread, and 12 bytes a
+// block while it is swept.
 
 #pragma once
 
@@ -24,8 +23,8 @@
 
 namespace extmerge {
 
-// Adds the reading of one block to `requests`: as part of the last one, where that ends
-// just before, on the device and in memory.
+// Adds the read of one block to `requests`. The last request grows if it ends just before the
+// block, on the device and in memory.
 void add_block_read(std::vector<IoRequest>& requests, MetadataBlock block,
                     std::span<std::byte> memory);
 
@@ -33,17 +32,17 @@ class BlockSweep {
  public:
   static constexpr unsigned kWorkers = 8;
 
-  // Of `worker` (below kWorkers) there is one call at a time, of different ones several.
-  // `index` is the block's place in what run() was given. May throw.
+  // Calls with the same `worker` (below kWorkers) never overlap; those with different ones may.
+  // `index` is the block's place in the argument of run(). May throw.
   using Visit =
       std::function<void(unsigned worker, size_t index, std::span<const std::byte> block)>;
 
-  // `device` must outlive it.
+  // `device` must outlive the sweep.
   explicit BlockSweep(BlockDevice& device) : device_(device) {}
 
-  // Visits every block once. The blocks lie inside the device. Throws kReadFailed and what
-  // `visit` throws: of several failures the one that lies first on the device; nothing is
-  // visited any more then. One sweep at a time.
+  // Visits every block once. All blocks must lie inside the device. Throws kReadFailed, or the
+  // exception of `visit`: of several failures the first one on the device. A failure ends the
+  // visits. One sweep at a time.
   void run(std::span<const MetadataBlock> blocks, const Visit& visit);
 
  private:

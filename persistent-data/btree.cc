@@ -121,7 +121,8 @@ std::span<const std::byte> LeafFinder::read_inner_node() {
     std::vector<size_t> children;
     for (size_t i = current; i < level.children.size(); ++i) {
       const MetadataBlock block = level.children[i].location;
-      // What is outside the device is damage, and found when it is come to.
+      // A block number past the device's end is damage. The walk reports it when it reads that
+      // block.
       if (block.value() >= reader_.nr_blocks() || (skip_ && skip_->contains(block))) continue;
       wanted.push_back(block);
       children.push_back(i);

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Walking a B-tree of the pool metadata, whatever its values are. Untrusted
-// trees may have cycles, leaves at odd depths, subtrees referred to twice (each
-// doubling the work) and pointers out of the device; all of that ends here.
+// Walks a B-tree of the pool metadata with values of any type. An untrusted tree may have cycles,
+// leaves at different depths, shared subtrees (each doubles the work) and pointers out of the
+// device. The walk detects all of these.
 //
-// Method: depth first, one level's children in memory at a time. The children of
-// a node are read together, once the first of them has turned out to be an inner
-// node; leaves are left to the caller, who can then read many at once. Which
-// nodes are leaves is known without reading them from the second on: the
-// kernel's trees have all leaves at one depth, and the first way down tells it.
-// Memory: at most 1 MiB per level and a bit per metadata block.
+// Method: depth first, with the children of one node per level in memory. The children of a node
+// are read together once the first one proves to be an inner node. The caller reads the leaves,
+// many at once. All leaves of a tree lie at one depth, which the first descent shows. So the walk
+// knows later leaves without reading them. Memory: at most 1 MiB per level and a bit per metadata
+// block.
 
 #pragma once
 
@@ -22,22 +21,22 @@
 
 namespace extmerge {
 
-// 16 levels of at least 2 children each would exceed what the kernel builds
-// from the largest metadata device by far.
+// 16 levels of at least 2 children are far more than the kernel builds on the largest metadata
+// device.
 inline constexpr unsigned kMaxTreeDepth = 16;
 
 class LeafFinder {
  public:
-  // `reader`, `skip` and `skipped` must outlive the finder. Subtrees whose block
-  // is in `skip` are left out and, if `skipped` is set, marked there.
+  // `reader`, `skip` and `skipped` must outlive the finder. The walk leaves out subtrees whose
+  // block is in `skip`, and marks them in `skipped` if that is set.
   LeafFinder(MetadataReader& reader, MetadataBlock root, uint32_t leaf_value_size,
              const BlockSet* skip = nullptr, BlockSet* skipped = nullptr);
 
-  // The next leaf in order of keys: where it is and what check_node() must ask of
-  // it. Nothing at the end. Throws kMetadataDamaged, kReadFailed.
+  // The next leaf in order of keys: its place and the conditions for check_node(). Nothing at the
+  // end. Throws kMetadataDamaged, kReadFailed.
   std::optional<NodeExpectation> next();
 
-  // The blocks reached so far, inner nodes, leaves and what was left out.
+  // The blocks reached so far: inner nodes, leaves, and roots of skipped subtrees.
   const BlockSet& visited() const { return visited_; }
 
   // An inner node and the keys that lie below it.
@@ -46,7 +45,7 @@ class LeafFinder {
     uint64_t first_key = 0;
     uint64_t end_key = 0;  // not included
   };
-  // Those read so far: one for 126 leaves or more.
+  // The inner nodes read so far: one for 126 leaves or more.
   const std::vector<InnerNode>& inner_nodes() const { return inner_nodes_; }
 
  private:
@@ -58,9 +57,9 @@ class LeafFinder {
 
   std::optional<NodeExpectation> next_child();
   bool left_out(MetadataBlock block);
-  // Reads an inner node and goes on with its children; false if `place` is a leaf.
+  // Reads an inner node and descends to its children; false if `place` is a leaf.
   bool descend(NodeExpectation& place);
-  // The block of the child that was come to last, read with those behind it.
+  // The block of the current child. The next children are read together with it.
   std::span<const std::byte> read_inner_node();
   void push_children(const Node& node, const NodeExpectation& parent);
 
@@ -69,16 +68,16 @@ class LeafFinder {
   BlockSet* skipped_;
   BlockSet visited_;
   std::vector<InnerNode> inner_nodes_;
-  std::vector<std::vector<std::byte>> blocks_;  // of each level's children, used again
+  std::vector<std::vector<std::byte>> blocks_;  // of each level's children, reused
   std::vector<Level> levels_;  // the root's place, then the children of each node on the way down
   std::optional<size_t> leaf_depth_;
-  // The deepest inner node met. Matters while no leaf was met: a level with an
-  // inner node whose children were all left out has no leaves.
+  // The deepest inner node so far. It matters until the first leaf: a level with an inner node has
+  // no leaves, even if all its children were skipped.
   size_t deepest_inner_ = 0;
 };
 
-// The entry of `key`: a direct descent. `index` belongs to `node`, which is
-// valid until the reader is used again. Nothing if the key is absent. Throws as LeafFinder.
+// The entry of `key`, found by a direct descent. `node` is valid until the next use of the reader;
+// `index` is the entry's place in it. Nothing if the key is absent. Throws as LeafFinder does.
 struct TreeEntry {
   Node node;
   uint32_t index = 0;

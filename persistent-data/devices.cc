@@ -49,8 +49,8 @@ Error without_mappings(const MetadataReader& reader, MetadataBlock mapping_root,
                  reader.device().name());
 }
 
-// The leaves of one of the two trees, in the order of their places on the device. `take` is
-// called once for each, from several threads, with its number in order of keys.
+// Reads the leaves of one of the two trees in the order of places on the device. `take` is called
+// once for each leaf, from several threads, with the leaf's number in order of keys.
 template <typename Take>
 void sweep_leaves(MetadataReader& reader, const std::vector<NodeExpectation>& leaves,
                   const Take& take) {
@@ -72,7 +72,7 @@ std::vector<NodeExpectation> find_leaves(MetadataReader& reader, MetadataBlock r
   return leaves;
 }
 
-// In order of id.
+// Collects the entries of one tree in order of id.
 template <typename Entry, typename Make>
 std::vector<Entry> read_entries(MetadataReader& reader, MetadataBlock root, uint32_t value_size,
                                 const Make& make) {
@@ -102,8 +102,8 @@ std::vector<ThinDevice> read_devices(MetadataReader& reader, const Superblock& s
         return to_device(node.key(i), MetadataBlock(0), node.details(i));
       });
 
-  // Both are in order of id, so the device that one of them lacks shows as the
-  // lower of two different ids.
+  // Both trees are in order of id. So of two different ids, the lower one is missing in the other
+  // tree.
   for (size_t i = 0; i < std::max(roots.size(), devices.size()); ++i) {
     const uint64_t with_root = i < roots.size() ? roots[i].id : UINT64_MAX;
     const uint64_t with_details = i < devices.size() ? value(devices[i].id) : UINT64_MAX;

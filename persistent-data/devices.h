@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The thin devices of a pool: two small B-trees keyed by dev_id, one leading to
-// the root of each device's mapping tree, one to its details. Their leaves are read in the order
-// of their places, many at once.
+// The thin devices of a pool. Two small B-trees keyed by thin id hold the root of each device's
+// mapping tree, and its details. Their leaves are read in the order of places, many at once.
 
 #pragma once
 
@@ -23,11 +22,11 @@ struct ThinDevice {
   uint32_t snapshotted_time = 0;
 };
 
-// All devices in order of id. Throws kMetadataDamaged, also where a device is
-// in only one of the two trees or an id exceeds 24 bits.
+// All devices in order of id. Throws kMetadataDamaged, also if a device is in only one of the two
+// trees or an id exceeds 24 bits.
 std::vector<ThinDevice> read_devices(MetadataReader& reader, const Superblock& superblock);
 
-// One device, nothing if it is absent.
+// The device with that id; nothing if it is absent.
 std::optional<ThinDevice> find_device(MetadataReader& reader, const Superblock& superblock,
                                       ThinId id);
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// dm-thin's metadata as it lies on disk; docs/metadata-format.md explains it.
-// Source: drivers/md/dm-thin-metadata.c and drivers/md/persistent-data in the
-// Linux kernel, checked against images a kernel wrote.
+// The format of dm-thin's metadata on disk; docs/metadata-format.md explains it. Source:
+// drivers/md/dm-thin-metadata.c and drivers/md/persistent-data in the Linux kernel, checked against
+// images that a kernel wrote.
 
 #pragma once
 
@@ -46,7 +46,7 @@ struct DiskSuperblock {
   le64 trans_id;
   le64 held_root;                        // the metadata snapshot's superblock, 0 if there is none
   DiskSpaceMapRoot data_space_map_root;  // all zero in a held superblock
-  DiskSpaceMapRoot metadata_space_map_root;  // likewise
+  DiskSpaceMapRoot metadata_space_map_root;  // all zero in a held superblock
   le64 data_mapping_root;
   le64 device_details_root;
   le32 data_block_size;      // sectors
@@ -73,8 +73,8 @@ struct DiskNodeHeader {
 };
 static_assert(sizeof(DiskNodeHeader) == 32);
 
-// What the kernel gives a node room for: what fits, rounded down to thirds
-// because nodes are split and merged by thirds.
+// The number of entries for which a kernel's node has room: rounded down to thirds, because the
+// kernel splits and merges nodes by thirds.
 constexpr uint32_t max_entries_of(uint32_t value_size) {
   const size_t fitting =
       (kMetadataBlockSize - sizeof(DiskNodeHeader)) / (sizeof(le64) + value_size);

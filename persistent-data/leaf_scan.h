@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// All mappings of one thin device, leaf by leaf, in the order in which the leaves lie on
-// the device: several times faster than in the order of keys (mapping_walk.h) where a
-// pool has aged, and with several threads. For whoever counts and sums.
+// Reads all mappings of one thin device, leaf by leaf, in the order of places on the device, with
+// several threads. In an aged pool this is several times faster than the order of keys
+// (mapping_walk.h). Counts and sums do not need an order.
 //
-// Method: the inner nodes are read first, which gives the places of a great many leaves in
-// order of keys (a window); these are then swept (block_sweep.h).
-// Memory: 36 bytes a leaf of the window, at most 20 MiB.
+// Method: the inner nodes are read first. They give the places of very many leaves in order of keys
+// (a window). These leaves are then swept (block_sweep.h). Memory: 36 bytes a leaf of the window,
+// at most 20 MiB.
 
 #pragma once
 
@@ -26,23 +26,24 @@ class LeafScan {
   static constexpr unsigned kWorkers = BlockSweep::kWorkers;
   static constexpr size_t kWindow = size_t{1} << 19;
 
-  // `leaf` counts the window's leaves in order of keys. Of `worker` (below kWorkers) there
-  // is one call at a time, of different ones several. No mappings: the tree is empty. May throw.
+  // `leaf` is the leaf's number in the window, in order of keys. Calls with the same `worker`
+  // (below kWorkers) never overlap; those with different ones may. An empty tree has a leaf without
+  // mappings. May throw.
   using Visit =
       std::function<void(unsigned worker, size_t leaf, std::span<const Mapping> mappings)>;
 
-  // `reader` must outlive it. Mappings to data blocks at or past `end_of_data` are damage.
+  // `reader` must outlive the scan. Mappings to data blocks at or past `end_of_data` are damage.
   LeafScan(MetadataReader& reader, MetadataBlock root, DataBlock end_of_data);
 
-  // Goes on to the next window, whose keys follow those of the one before; returns how many
-  // leaves it has, 0 at the end. Both throw as MappingWalk::next() does.
+  // Moves to the next window, whose keys follow those of the one before. Returns its number of
+  // leaves, 0 at the end. Both functions throw as MappingWalk::next() does.
   size_t next_window();
   // Visits all leaves of the window.
   void visit_window(const Visit& visit);
 
-  // Where a leaf of the window lies.
+  // The block of a leaf of the window.
   MetadataBlock block_of(size_t leaf) const { return blocks_[leaf]; }
-  // The tree as far as it was reached.
+  // The part of the tree that was reached so far.
   const LeafFinder& tree() const { return finder_; }
 
  private:
@@ -56,7 +57,7 @@ class LeafScan {
   const DataBlock end_of_data_;
   LeafFinder finder_;
   std::vector<MetadataBlock> blocks_;  // of the window, in order of keys
-  std::vector<Keys> keys_;             // that a leaf may hold
+  std::vector<Keys> keys_;             // the range of keys that a leaf may hold
   std::array<std::vector<Mapping>, kWorkers> mappings_;
 };
 

@@ -17,7 +17,7 @@ constexpr uint32_t kMappingSize = sizeof(le64);
 constexpr size_t kBatchLeaves = 256;
 constexpr size_t kLeafBatchBytes = kBatchLeaves * kMetadataBlockSize;  // and so the largest request
 
-// Leaves in order of keys; their blocks in memory in order of block number.
+// Leaves in order of keys. Their blocks lie in memory in order of block number.
 struct Batch {
   std::vector<NodeExpectation> leaves;
   std::vector<uint32_t> slot;  // of leaves[i] in `memory`
@@ -31,7 +31,7 @@ struct Batch {
   }
 };
 
-// Gives every leaf its slot and makes one request of each row of neighbours.
+// Gives every leaf its slot, and makes one request for each row of neighbours.
 void lay_out(Batch& batch) {
   std::vector<uint32_t> by_block(batch.leaves.size());
   std::iota(by_block.begin(), by_block.end(), 0u);
@@ -57,7 +57,7 @@ class MappingWalk::Impl {
         options_(options),
         finder_(reader, root, kMappingSize, options.skip, options.skipped) {}
 
-  // The kernel may still be writing into the buffer.
+  // Wait: the kernel may still be writing into the buffer.
   ~Impl() {
     if (in_flight_) reader_.batch_queue().wait();
   }
@@ -78,7 +78,7 @@ class MappingWalk::Impl {
   const MappingWalkOptions options_;
   LeafFinder finder_;
   Buffer buffer_;
-  std::array<Batch, 2> batches_;  // one being decoded, the other on its way or empty
+  std::array<Batch, 2> batches_;  // one being decoded, the other in flight or empty
   size_t current_ = 0;
   bool in_flight_ = false;
   std::vector<Mapping> mappings_;
@@ -105,7 +105,7 @@ std::span<const Mapping> MappingWalk::Impl::next() {
   return mappings_;
 }
 
-// The batch that was decoded gives way to the one that was on its way.
+// Replaces the decoded batch by the one in flight.
 void MappingWalk::Impl::advance() {
   Batch& done = batches_[current_];
   Batch& coming = batches_[1 - current_];
@@ -127,7 +127,7 @@ void MappingWalk::Impl::gather(Batch& batch) {
 
 void MappingWalk::Impl::start(Batch& batch) {
   if (batch.leaves.empty()) return;
-  if (buffer_.size() == 0) {  // not before it is needed: many walks have no leaf to read
+  if (buffer_.size() == 0) {  // only when it is needed: many walks read no leaf
     buffer_ = Buffer(2 * kLeafBatchBytes);
     batches_[0].memory = buffer_.span().first(kLeafBatchBytes);
     batches_[1].memory = buffer_.span().last(kLeafBatchBytes);
@@ -147,8 +147,8 @@ void MappingWalk::Impl::finish(Batch& batch) {
     throw io_error(reader_.device(), *failure);
 }
 
-// Thin blocks rise over the whole walk: inside a leaf by check_node(), from leaf
-// to leaf because each one's keys lie in a range of its own.
+// Thin blocks rise over the whole walk: check_node() checks them in a leaf, and the keys of each
+// leaf lie in a range of its own.
 void decode_leaf(std::span<const std::byte> block, const NodeExpectation& leaf,
                  DataBlock end_of_data, std::vector<Mapping>& mappings) {
   const Node node = check_node(block, leaf);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Delivers the mappings of one thin device in order of thin block, checking
-// every node on the way, in memory that does not grow with the tree.
+// Delivers the mappings of one thin device in order of thin block, and checks every node. Memory
+// does not grow with the tree.
 //
-// Method: the inner nodes (one in 126 or more) are read as the walk comes to
-// them; leaves are read in batches, sorted by block number with neighbours
-// joined, one batch in flight while the one before is decoded.
-// Memory: two batches of 256 blocks, at most 252 nodes per level, a bit per metadata block.
+// Method: inner nodes (one in 126 or more) are read one after the other. Leaves are read in
+// batches, sorted by block number, with neighbours joined. One batch is in flight while the one
+// before is decoded. Memory: two batches of 256 blocks, at most 252 nodes per level, a bit per
+// metadata block.
 
 #pragma once
 
@@ -25,20 +25,18 @@ struct Mapping {
   DataBlock data;
 };
 
-// The mappings of one leaf, checked, in place of what `mappings` held. Throws
-// kMetadataDamaged.
+// Replaces `mappings` by the checked mappings of one leaf. Throws kMetadataDamaged.
 void decode_leaf(std::span<const std::byte> block, const NodeExpectation& leaf,
                  DataBlock end_of_data, std::vector<Mapping>& mappings);
 
 struct MappingWalkOptions {
   // Mappings to data blocks at or past this are damage.
   DataBlock end_of_data{uint64_t{1} << 40};
-  // Nodes already known and not worth walking again: their subtrees are left
-  // out. What the walk meets is not added.
+  // Known nodes: their subtrees are skipped. The walk does not add nodes here.
   const BlockSet* skip = nullptr;
-  // If set, every subtree that was left out because of `skip` is marked here.
+  // If set, every subtree skipped because of `skip` is marked here.
   BlockSet* skipped = nullptr;
-  // Leaves are not read; next() delivers nothing. For finding shared subtrees.
+  // Leaves are not read, and next() delivers nothing. This finds shared subtrees.
   bool inner_nodes_only = false;
 };
 
@@ -49,11 +47,10 @@ class MappingWalk {
   ~MappingWalk();
   MappingWalk(MappingWalk&&) noexcept;
 
-  // The next mappings, valid until the next call; empty at the end.
-  // Throws kMetadataDamaged (a node fails check_node(), a block is reached twice,
-  // leaves lie at different depths, the tree is deeper than kMaxDepth, a data
-  // block is out of range, thin blocks do not rise), kReadFailed. A walk that has
-  // thrown can only be destroyed.
+  // The next mappings, valid until the next call; empty at the end. Throws kReadFailed and
+  // kMetadataDamaged. Damage is: a node fails check_node(), a block is reached twice, leaves lie at
+  // different depths, the tree is deeper than kMaxDepth, a data block is out of range, thin blocks
+  // do not rise. After an exception the walk can only be destroyed.
   std::span<const Mapping> next();
 
   // Mappings delivered so far.

@@ -66,7 +66,7 @@ Superblock MetadataReader::live_superblock() {
                     std::to_string(kSuperblockReads) + " reads",
                 "The pool is active and busy. Read a metadata snapshot instead of its live "
                 "metadata, or deactivate the pool, and try again.");
-  // The same wrong bytes each time: not a write under way. This throws.
+  // The same wrong bytes each time are no write under way. This call throws.
   return check_superblock(before, location, nr_blocks_, device_.name());
 }
 

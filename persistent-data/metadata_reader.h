@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Reads 4096-byte blocks of the metadata device, past the page cache: a pool
-// that is live writes around it, and a buffered read would go on showing an
-// old superblock for as long as the pool keeps the device open.
+// Reads metadata blocks without the page cache. A live pool writes around the cache. So a buffered
+// read would show an old superblock as long as the pool keeps the device open.
 
 #pragma once
 
@@ -24,7 +23,7 @@ class BlockSet {
  public:
   explicit BlockSet(uint64_t blocks) : bits_((blocks + 63) / 64) {}
   bool contains(MetadataBlock b) const { return (bits_[b.value() / 64] >> (b.value() % 64)) & 1; }
-  // False if it was there already.
+  // False if the block is in the set already.
   bool insert(MetadataBlock b) {
     uint64_t& word = bits_[b.value() / 64];
     const uint64_t bit = uint64_t{1} << (b.value() % 64);
@@ -50,23 +49,21 @@ class MetadataReader {
   // outside the device, kReadFailed.
   std::span<const std::byte> read(MetadataBlock b);
 
-  // A queue for walks to read many blocks at once, made when it is first asked
-  // for. All walks of a reader share it, since taking a kernel AIO context down
-  // takes some 30 ms and there may be a thousand walks: whoever waits on it also
-  // waits for what another walk of this thread has under way.
+  // A queue for walks that read many blocks at once, made at the first call. All walks of a reader
+  // share it: destroying a kernel AIO context takes some 30 ms, and there may be a thousand walks.
+  // So a wait() also waits for requests of other walks of this thread.
   AsyncQueue& batch_queue();
   static constexpr unsigned kBatchDepth = 256;
 
-  // Reads many blocks, in whatever order is fastest (persistent-data/block_sweep.h).
+  // Reads many blocks in the fastest order (persistent-data/block_sweep.h).
   void sweep(std::span<const MetadataBlock> blocks, const BlockSweep::Visit& visit) {
     sweep_.run(blocks, visit);
   }
 
-  // Block 0; read again a few times, some milliseconds apart, if it is torn.
-  // Torn every time and differently: kMetadataBusy; the same every time:
-  // kMetadataDamaged.
+  // Block 0. A torn one is read again a few times, some milliseconds apart. Throws kMetadataBusy if
+  // it is torn differently each time, kMetadataDamaged if it is the same each time.
   Superblock live_superblock();
-  // The copy at `held_root`; kNoMetadataSnapshot if that is 0.
+  // The superblock of the metadata snapshot at `held_root`; kNoMetadataSnapshot if that is 0.
   Superblock held_superblock(MetadataBlock held_root);
 
  private:

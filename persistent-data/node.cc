@@ -16,7 +16,7 @@ T load(const std::byte* at) {
 
 constexpr uint32_t kInternalValueSize = sizeof(le64);
 
-// Nothing if the header is sound and is what was expected, else what is wrong.
+// The fault in the header, in words; empty if it is sound and as expected.
 std::string fault_in_header(std::span<const std::byte> block, const DiskNodeHeader& header,
                             const NodeExpectation& expected) {
   using std::to_string;
@@ -56,7 +56,7 @@ std::string fault_in_keys(const Node& node, const NodeExpectation& expected) {
   for (uint32_t i = 1; i < node.size(); ++i)
     if (node.key(i) <= node.key(i - 1))
       return "key " + to_string(node.key(i)) + " follows key " + to_string(node.key(i - 1));
-  // Rising keys are inside the range if the two ends are.
+  // Keys rise, so all are in the range if the first and the last are.
   if (node.key(0) < expected.first_key)
     return "key " + to_string(node.key(0)) + " is below the " + to_string(expected.first_key) +
            " that the parent gives for its first";
@@ -85,7 +85,7 @@ Node check_node(std::span<const std::byte> block, const NodeExpectation& expecta
   node.leaf_ = header.flags.get() == kFlagLeaf;
   node.nr_entries_ = header.nr_entries.get();
   node.keys_ = block.data() + sizeof header;
-  // The values begin behind the room for all keys, not behind the keys in use.
+  // The values begin behind the room for max_entries keys, not behind the used keys.
   node.values_ = node.keys_ + sizeof(le64) * header.max_entries.get();
 
   fault = fault_in_keys(node, expectation);

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// One B-tree node, checked. Nothing reads a node that has not passed
-// check_node(), so no later code has to ask whether a count fits or a key is
-// in order: damaged or hostile metadata ends here, with exit status 9 and the
-// block's number.
+// A checked B-tree node. All code reads only nodes that have passed check_node(), so it need not
+// check counts and keys again. check_node() detects damaged or hostile metadata, with exit status 9
+// and the block's number.
 
 #pragma once
 
@@ -19,10 +18,10 @@
 
 namespace extmerge {
 
-// What a node must satisfy because of where it was reached from.
+// The conditions that a node must meet because of its place in the tree.
 struct NodeExpectation {
   MetadataBlock location;
-  bool must_be_leaf = false;      // known depth: the level says which of the two it is;
+  bool must_be_leaf = false;      // at a known depth one of the two is set;
   bool must_be_internal = false;  // both false: either
   uint32_t leaf_value_size = 8;   // 8 for mappings and roots, 24 for device details
   uint64_t first_key = 0;         // the parent's key for this child (0 for a root)
@@ -43,7 +42,7 @@ class Node {
 
  private:
   friend Node check_node(std::span<const std::byte>, const NodeExpectation&);
-  // Asked for every mapping of a pool, so in sight of the compiler.
+  // Called for every mapping of a pool, so defined here for inlining.
   static uint64_t word(const std::byte* array, uint32_t i) {
     le64 value;
     std::memcpy(&value, array + sizeof value * i, sizeof value);
@@ -55,14 +54,13 @@ class Node {
   bool leaf_ = false;
 };
 
-// `block` is 4096 bytes as read from expectation.location. Throws
-// Error(kMetadataDamaged) naming the block and the first thing found wrong:
-// checksum, own block number, flags (exactly one of the two), value size (8 in
-// internal nodes), max_entries (not 0, multiple of 3, fits the block),
-// nr_entries, keys strictly rising and inside the parent's range.
+// `block` has 4096 bytes, read from expectation.location. Throws Error(kMetadataDamaged) with the
+// block and the first fault: checksum, own block number, flags (exactly one of the two), value size
+// (8 in internal nodes), max_entries (not 0, multiple of 3, fits the block), nr_entries, keys
+// strictly rising and inside the parent's range.
 Node check_node(std::span<const std::byte> block, const NodeExpectation& expectation);
 
-// The checksum that a node's other bytes ask for.
+// The correct checksum for a node's other bytes.
 uint32_t node_checksum(std::span<const std::byte> block);
 
 // Error(kMetadataDamaged) for `block`: "metadata block 57 of DEVICE: WHAT".

@@ -30,7 +30,7 @@ Error unsupported(std::string_view device, const std::string& what) {
                "This extmerge cannot read it: look for a newer one.");
 }
 
-// Nothing if the superblock's own fields are sound, else what is wrong.
+// The fault in the superblock's own fields, in words; empty if they are sound.
 std::string fault_in_fields(const DiskSuperblock& disk, MetadataBlock location) {
   using std::to_string;
   if (disk.metadata_block_size.get() != kMetadataBlockSectors)
@@ -40,7 +40,7 @@ std::string fault_in_fields(const DiskSuperblock& disk, MetadataBlock location) 
   if (sectors < kMinDataBlockSectors || sectors > kMaxDataBlockSectors ||
       sectors % kMinDataBlockSectors != 0)
     return "the superblock gives data blocks of " + to_string(sectors) + " sectors";
-  // The kernel copies the superblock before it notes the copy's place in it.
+  // The kernel copies the superblock before it writes the copy's place into the live one.
   if (location.value() != 0 && disk.held_root.get() != 0)
     return "a metadata snapshot's superblock names a metadata snapshot, block " +
            to_string(disk.held_root.get());
@@ -70,7 +70,7 @@ Superblock check_superblock(std::span<const std::byte> block, MetadataBlock loca
   const DiskSuperblock disk = load(block);
   const auto refuse = [&](const std::string& what) { return damaged(location, what, device); };
 
-  // First, so that a wrong device is called that and not a wrong checksum.
+  // Check the magic first, so that the message names a wrong device, not a wrong checksum.
   if (disk.magic.get() != kSuperblockMagic)
     throw refuse("this is not a superblock of thin-pool metadata, its magic number is " +
                  to_string(disk.magic.get()));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The superblock, live (block 0) or held (the copy that a metadata snapshot
-// made). A held copy knows its own location, has no held root of its own, and
-// its space map roots are wiped: nothing here takes a size from them.
+// The superblock: live (block 0), or held (the copy of a metadata snapshot). A held copy knows its
+// own location, has no held root, and its space map roots are wiped. So this code reads no size
+// from them.
 
 #pragma once
 
@@ -24,21 +24,21 @@ struct Superblock {
   MetadataBlock data_mapping_root;
   MetadataBlock device_details_root;
   DataBlockSize data_block_size;
-  uint64_t nr_data_blocks = 0;  // of the data device; 0 in a held superblock, where it is wiped
+  uint64_t nr_data_blocks = 0;  // of the data device; 0 (wiped) in a held superblock
 };
 
 // Checks magic, checksum, own location, version and incompatible features (both
-// kUnsupportedMetadata), metadata and data block size, and that the roots are
-// inside `metadata_blocks` and not block 0; a held copy (any location but block
-// 0) must have no held root. Throws Error(kMetadataDamaged); `device` is named in messages.
+// kUnsupportedMetadata), metadata and data block size. The roots must be inside `metadata_blocks`
+// and not block 0. A held copy (any location but block 0) must have no held root. Throws
+// Error(kMetadataDamaged); `device` is named in messages.
 Superblock check_superblock(std::span<const std::byte> block, MetadataBlock location,
                             uint64_t metadata_blocks, std::string_view device = {});
 
-// The checksum that a superblock's other bytes ask for.
+// The correct checksum for a superblock's other bytes.
 uint32_t superblock_checksum(std::span<const std::byte> block);
 
-// False if only the checksum or the location is wrong: what a read that met a
-// commit half way looks like, and worth trying again.
+// False if only the checksum or the location is wrong. A read during a commit looks like that, so a
+// retry may succeed.
 bool superblock_is_whole(std::span<const std::byte> block, MetadataBlock location);
 
 }  // namespace extmerge

@@ -12,12 +12,12 @@ namespace extmerge {
 
 namespace {
 
-// One line, with the pieces of one status that follow each other made one.
+// Joins neighbouring pieces of one status into one line.
 class Lines {
  public:
   explicit Lines(OutputFile& file) : file_(file) {}
 
-  // Without a gap to the one before.
+  // Pieces follow each other without gaps.
   void add(Bytes end, bool finished) {
     if (end == end_) return;
     if (finished != finished_) flush();
@@ -44,7 +44,7 @@ class Lines {
 
 void write_mapfile(Journal& journal, OutputFile& file) {
   const Bytes origin_end = origin_end_of(journal);
-  // Where ddrescue would go on: what is not finished begins there.
+  // ddrescue would continue here: the first unfinished byte.
   const Bytes position = durable_position(journal);
   const Bytes first = position < journal.record().copy_bytes
                           ? std::min(journal.extent_at(position).origin_offset, origin_end)

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// status --export=ddrescue: how far a merge is, as a mapfile of GNU ddrescue, which ddrescueview
-// draws and ddrescuelog takes apart. `+` (finished): the origin holds here what the snapshot shows,
-// be it copied and durable, be it never mapped. `?` (not tried): still to be copied. The format is
-// in ddrescue's manual, "Mapfile structure".
+// status --export=ddrescue writes the progress of a merge as a mapfile of GNU ddrescue.
+// ddrescueview draws such a file and ddrescuelog parses it. `+` (finished): the origin holds what
+// the snapshot shows, because it is copied and durable, or was never mapped. `?` (not tried): still
+// to be copied. The format is in ddrescue's manual, "Mapfile structure".
 
 #pragma once
 
@@ -14,10 +14,10 @@
 
 namespace extmerge {
 
-// What such a file of ours begins with.
+// The first bytes of a mapfile by extmerge.
 inline constexpr char kMapfileMark[] = "# Mapfile. Created by extmerge";
 
-// In one pass, of a plan of any size.
+// Writes the mapfile in one pass, whatever the plan's size.
 void write_mapfile(Journal& journal, OutputFile& file);
 
 }  // namespace extmerge

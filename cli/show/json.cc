@@ -12,7 +12,7 @@ using Json = nlohmann::ordered_json;
 
 Json document() { return Json{{"schema", "extmerge/1"}}; }
 
-// A path need not be UTF-8; what is not becomes the replacement character.
+// A path may hold bytes that are not UTF-8; the replacement character stands for them.
 std::string text_of(const Json& json) {
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The reports as one JSON document each: schema "extmerge/1", sizes as integers
-// in bytes, what is not known null. docs/command-line.md lists every member; a
-// member is only ever added, never renamed, while the schema is 1.
+// The reports as one JSON document each: schema "extmerge/1", sizes are integers in bytes, unknown
+// values are null. docs/command-line.md lists every member; a member is only ever added, never
+// renamed, while the schema is 1.
 
 #pragma once
 
@@ -19,10 +19,10 @@ std::string verify_json(const VerifyReport& report, const DeviceNames& names);
 std::string undo_json(const UndoReport& report);
 std::string abort_json(const std::string& journal, const std::string& origin, Bytes copied);
 std::string status_json(const MergeStatus& status, const std::optional<SystemChanges>& changes);
-// Of a merge that has changed something and has no journal yet.
+// The status of a merge that has made changes but has no journal yet.
 std::string changes_json(const SystemChanges& changes);
 std::string status_list_json(const std::vector<MergeStatus>& all);
-// Instead of a report.
+// A failure instead of a report.
 std::string error_json(const Error& error);
 
 }  // namespace extmerge

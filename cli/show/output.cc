@@ -11,7 +11,7 @@ namespace extmerge {
 
 namespace {
 
-// One id whatever the reason is, so that a script can tell a lost report.
+// One id for every reason, so that a script can detect a lost report.
 [[noreturn]] void fail(int error_number) {
   throw Error(MessageId::kOutputFailed,
               "cannot write to standard output: " + errno_text(error_number),

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Standard output, where a result that could not be written is a failure and
-// not a silence.
+// Standard output: a result that cannot be written is a failure.
 
 #pragma once
 
@@ -9,9 +8,9 @@
 
 namespace extmerge {
 
-// Buffered. Throws Error(kOutputFailed).
+// Writes to a buffer. Throws Error(kOutputFailed).
 void print(std::string_view text);
-// Writes what is buffered; likewise.
+// Writes the buffer. Throws Error(kOutputFailed).
 void flush_output();
 
 }  // namespace extmerge

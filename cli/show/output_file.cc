@@ -26,8 +26,7 @@ std::string folder_of(const std::string& path) {
   return folder.empty() ? "." : folder;
 }
 
-// Not over one that is there, unless that is to be replaced; where the file system cannot tell, it
-// is.
+// Renames a file. Unless `replacing`, an existing `to` is an error, if the file system can tell.
 int rename_over(const std::string& from, const std::string& to, bool replacing) {
   if (!replacing) {
     if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) return 0;
@@ -64,7 +63,7 @@ bool OutputFile::is_replacing() const {
     if (errno == ENOENT) return false;
     throw system_error("look at", path_, errno, MessageId::kOutputFailed);
   }
-  // Not even opened: opening a device may already do something.
+  // Refuse without opening: opening a device may have an effect.
   if (!S_ISREG(status.st_mode)) throw in_the_way;
   const FileDescriptor file(
       ::open(path_.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
@@ -100,12 +99,12 @@ void OutputFile::publish() {
   const int file = ::fileno(file_);
   struct stat before {};
   const bool replacing = is_replacing() && ::lstat(path_.c_str(), &before) == 0;
-  // Where it is replaced, who may read it stays.
+  // A replaced file keeps its owner and permissions.
   if (replacing && (::fchmod(file, before.st_mode & 0777) != 0 ||
                     (::fchown(file, before.st_uid, before.st_gid) != 0 && errno != EPERM)))
     fail(errno);
   if (aside_.empty()) {
-    // One that has appeared meanwhile is not replaced: it cannot be linked over.
+    // linkat() fails if another program has created `path` in between.
     const std::string name =
         replacing ? unmarked_name(folder_of(path_) + "/.extmerge", random_nonce()) : path_;
     const std::string opened = "/proc/self/fd/" + std::to_string(file);
@@ -113,7 +112,7 @@ void OutputFile::publish() {
       fail(errno);
     if (replacing) aside_ = name;
   }
-  // Closing is where a network file system may report that it had no room.
+  // A network file system may report a full disk only at close.
   if (std::fclose(std::exchange(file_, nullptr)) != 0) fail(errno);
   if (!aside_.empty() && rename_over(aside_, path_, replacing) != 0) fail(errno);
   aside_.clear();

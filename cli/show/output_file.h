@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
 // A file that an option asks for beside the report: --map, --export. extmerge runs as root, and a
-// name typed wrongly may be that of a device, an image or a journal; so a file that is there is
-// replaced only if it is an earlier one of ours, which its first bytes tell, and that is asked
-// twice: before anything else is done, and when it is replaced. Until it is whole it has no name,
-// where the file system knows that, and so nothing is left of it whatever happens.
+// mistyped name may be a device, an image or a journal. So an existing file is replaced only if its
+// first bytes show that extmerge wrote it. This check runs twice: at the start, and before the file
+// is replaced. If the file system allows it, the file has no name until it is complete. Then an
+// aborted run leaves no part of it.
 
 #pragma once
 
@@ -16,9 +16,8 @@ namespace extmerge {
 
 class OutputFile {
  public:
-  // `-` is standard output. `mark` is what such a file begins with, and must last as long as this.
-  // Throws kUsage where there is anything else of that name, and kOutputFailed or what stands for
-  // errno.
+  // `-` is standard output. `mark` is the start of such a file, and must outlive this object.
+  // Throws kUsage if another file has that name; kOutputFailed or the Error for errno otherwise.
   OutputFile(const std::string& option, const std::string& path, std::string_view mark);
   ~OutputFile();
   OutputFile(const OutputFile&) = delete;
@@ -26,11 +25,11 @@ class OutputFile {
 
   // Throws as the constructor does.
   void write(std::string_view text);
-  // Whoever looks at `path` sees what was there before, or all of it.
+  // Puts the file in place. A reader of `path` sees the old file or the whole new one.
   void publish();
 
  private:
-  // Whether there is an earlier one; throws for anything else.
+  // Whether an earlier file of extmerge is in place. Throws if another file is.
   bool is_replacing() const;
   void open();
   [[noreturn]] void fail(int error_number) const;
@@ -38,7 +37,7 @@ class OutputFile {
   const std::string option_;
   const std::string path_;
   const std::string_view mark_;
-  std::string aside_;  // its name meanwhile; empty: it has none
+  std::string aside_;  // temporary name, empty if it has none
   std::FILE* file_ = nullptr;
 };
 

@@ -22,7 +22,7 @@ namespace extmerge {
 
 namespace {
 
-// A kind of byte, as it is drawn. Told apart by the colour-blind, too.
+// A kind of byte and its colours, which colour-blind people can distinguish.
 struct Layer {
   const char* label;
   const char* colour;   // in SVG
@@ -30,7 +30,7 @@ struct Layer {
   char character;
 };
 
-// What asks for attention comes first.
+// Layers that need attention come first.
 constexpr std::array<Layer, 4> kPlanLayers = {{
     {"past the origin's end", "#aa4499", 5, '>'},
     {"different", "#d55e00", 1, '#'},
@@ -77,14 +77,14 @@ size_t cell_count(const Picture& picture, const OriginMap& map) {
   return std::max<size_t>({cells, map.cells().size(), 1});
 }
 
-// A picture's cells are not more than a map's, whatever its end is.
+// The map up to the picture's end, in at most `most_cells` cells.
 OriginMap map_for(const Picture& picture, size_t most_cells) {
   OriginMap map = picture.map;
   while (cell_count(picture, map) > most_cells) map.coarsen();
   return map;
 }
 
-// Where a row begins; in bytes it could be wider than its margin.
+// The start of a row, in a short form: bytes could be wider than the margin.
 std::string row_label(Bytes offset) { return format_size(offset); }
 
 std::string amount_text(const Picture& picture, uint64_t bytes) {
@@ -136,7 +136,7 @@ constexpr size_t kColumns = 128;
 constexpr double kMargin = 16, kLabelWidth = 84, kCellWidth = 7, kRowHeight = 20, kRowDistance = 25;
 constexpr double kTitleLine = 34, kFirstLegendLine = 62, kLegendDistance = 20;
 
-// The columns of one cell, from below. What is not mapped is the row behind them.
+// The columns of one cell, from below. The background shows unmapped bytes.
 std::string svg_cell(const Picture& picture, const OriginMap& map, size_t index, double x,
                      double y) {
   const auto amounts = amounts_of(picture, map.cells()[index]);
@@ -146,7 +146,7 @@ std::string svg_cell(const Picture& picture, const OriginMap& map, size_t index,
   for (const uint64_t amount : amounts) {
     const double share =
         static_cast<double>(amount) / static_cast<double>(map.cell_length().value());
-    // However little there is: it can be seen.
+    // Draw at least one unit, so that even a small share is visible.
     heights.push_back(amount == 0 ? 0 : std::max(share * kRowHeight, 1.0));
     sum += heights.back();
   }
@@ -182,7 +182,7 @@ std::string svg_legend(const Picture& picture, double& y) {
 
 // --- terminal
 
-// As many lines as an old terminal has, with some left for the report.
+// The picture fits an old terminal and leaves some lines for the report.
 constexpr size_t kTerminalColumns = 64;
 constexpr size_t kTerminalRows = 32;
 
@@ -205,7 +205,7 @@ std::string background(const Layer& layer) {
 }
 constexpr const char* kPlainAgain = "\033[0m";
 
-// Two cells in one character. Past the origin's end the terminal is as it is.
+// Two cells in one character. Past the origin's end the terminal's background shows.
 std::string halves(const Layer& upper, const Layer& lower) {
   const bool has_upper = &upper != &kPastTheEnd, has_lower = &lower != &kPastTheEnd;
   if (has_upper && has_lower) return foreground(upper) + background(lower) + "▀" + kPlainAgain;
@@ -283,7 +283,7 @@ std::string draw_svg(const Picture& picture) {
     const size_t here = std::min(kColumns, cells - first);
     svg += text_at(left - 8, row_y + 14, row_label(Bytes(first * map.cell_length().value())),
                    " text-anchor=\"end\" font-size=\"11\"");
-    // Where the origin is; past its end there is only paper.
+    // The background ends at the origin's end.
     const double origin_cells =
         static_cast<double>(picture.origin_end.value()) / cell_length - static_cast<double>(first);
     const double behind = std::clamp(origin_cells, 0.0, static_cast<double>(here));

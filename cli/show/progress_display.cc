@@ -53,13 +53,12 @@ const char* phase_text(Phase phase) {
     case Phase::kPuttingBack:
       return "putting back";
     case Phase::kFinished:
-      break;  // look() shows the phase before
+      break;  // look() keeps the phase before
   }
   return "";
 }
 
-// What follows the name of the phase and the bar: from all there is to say to as little as makes
-// sense.
+// The texts behind the bar, from the longest to the shortest useful one.
 std::vector<std::string> tails(const ProgressView& view, const SizeFormat& sizes) {
   if (view.phase == Phase::kPlanning) {
     const std::string mappings = std::to_string(view.mappings_read) + " mappings";
@@ -115,8 +114,8 @@ std::string progress_line(const ProgressView& view, const SizeFormat& sizes) {
   return std::string(phase_text(view.phase)) + "  " + tails(view, sizes).front();
 }
 
-// Where it gets narrow the durable bytes are shown by the bar alone, then numbers go, then the bar.
-// No number is ever cut in two.
+// On a narrow terminal only the bar shows durable bytes; then numbers are left out, then the bar. A
+// number is never cut.
 std::string progress_bar(const ProgressView& view, const SizeFormat& sizes, unsigned width) {
   constexpr size_t kLeast = 10, kMost = 60;
   const std::string name = phase_text(view.phase);
@@ -154,7 +153,7 @@ ProgressDisplay::ProgressDisplay(const Progress& progress, LinesAsked lines_aske
       phase_started_(steady_clock::now()),
       shown_(phase_started_) {
   if (settings_.kind == ProgressKind::kAuto) {
-    // Seconds between lines ask for lines, as they do with cryptsetup.
+    // A period in seconds selects lines, as in cryptsetup.
     const bool bar = terminal_.is_terminal() && !settings_.seconds;
     settings_.kind = bar ? ProgressKind::kBar : ProgressKind::kLine;
   }
@@ -196,7 +195,7 @@ void ProgressDisplay::run() {
       lines_shown = asked;
       terminal_.write_line(progress_line(view, settings_.sizes));
     }
-    // Half a look early is nearer than half a look late.
+    // Round to the nearest look: half a look early is fine.
     if (steady_clock::now() - shown_ + kLook / 2 < period_) continue;
     show(view);
   }
@@ -205,7 +204,7 @@ void ProgressDisplay::run() {
   show_last(last);
 }
 
-// Ready is a service whose origin is being worked on.
+// A service is ready once the copy or the undo works on the origin.
 void ProgressDisplay::tell_service_manager(const ProgressView& view) {
   const auto now = steady_clock::now();
   const bool is_ready = has_durable(view.phase);
@@ -216,8 +215,8 @@ void ProgressDisplay::tell_service_manager(const ProgressView& view) {
   notify_service_manager("STATUS=" + progress_line(view, settings_.sizes));
 }
 
-// The clock of a phase starts when it is first seen; what was done before, by an
-// earlier run or in the moment until now, is not part of the rate.
+// The clock of a phase starts when the phase is first seen. Bytes done before then do not count for
+// the rate.
 ProgressView ProgressDisplay::look() {
   ProgressView view;
   view.phase = progress_.phase;
@@ -249,7 +248,7 @@ ProgressView ProgressDisplay::look() {
 ProgressView ProgressDisplay::view_of_phase(ProgressView view,
                                             std::chrono::steady_clock::time_point now) const {
   view.start = done_then_;
-  view.phase = phase_;  // the end of the last phase is what remains to be shown
+  view.phase = phase_;  // the end of the last phase stays visible
   view.elapsed = std::chrono::duration_cast<milliseconds>(now - phase_started_);
   return view;
 }
@@ -275,8 +274,8 @@ void ProgressDisplay::show(const ProgressView& view) {
   shown_any_ = true;
 }
 
-// JSON always ends with the final numbers; a bar and lines only if something
-// was shown, since a merge of a moment needs none.
+// JSON always ends with the final numbers. A bar or lines end with them only if something was
+// shown.
 void ProgressDisplay::show_last(const ProgressView& view) {
   if (shown_any_ || settings_.kind == ProgressKind::kJson) show(view);
   terminal_.end_bar();

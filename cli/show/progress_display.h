@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Shows a Progress on standard error, from a thread of its own that looks at it
-// four times a second:
+// Shows a Progress on standard error. A thread of its own reads the Progress four times a second:
 //
 //   bar    redrawn each time, as wide as the terminal is now; # is durable, + is
 //          done and not yet durable, - is to do
@@ -10,11 +9,10 @@
 //          cryptsetup's --progress-json has
 //   none   nothing; SIGUSR1 still prints a line
 //
-// The service manager is told the same every second, where there is one.
+// A service manager gets the same status every second.
 //
-// Bytes that an earlier run copied count as done but not for the rate or the
-// time left. What is durable is shown apart from what is done: only that
-// survives a crash.
+// Bytes that an earlier run copied count as done, but not for the rate or the time left. Durable
+// bytes are shown apart from done bytes, because only durable bytes survive a crash.
 
 #pragma once
 
@@ -34,11 +32,11 @@ namespace extmerge {
 
 enum class ProgressKind { kAuto, kBar, kLine, kJson, kNone };
 
-// What a Progress said at one moment.
+// The numbers of a Progress at one moment.
 struct ProgressView {
   Phase phase = Phase::kPlanning;
   uint64_t mappings_read = 0;
-  uint64_t thins = 0;  // 0: no others to be compared
+  uint64_t thins = 0;  // to be compared, 0 if there are none
   uint64_t thins_read = 0;
   uint64_t total = 0;
   uint64_t start = 0;  // done when `elapsed` began
@@ -47,7 +45,7 @@ struct ProgressView {
   std::chrono::milliseconds elapsed{0};  // in this phase
 
   uint64_t bytes_per_second() const;
-  // Nothing while there is no rate yet.
+  // The time left; nothing while there is no rate yet.
   std::optional<std::chrono::milliseconds> left() const;
 };
 
@@ -58,7 +56,7 @@ std::string progress_json(const ProgressView& view, const std::string& device);
 
 class ProgressDisplay {
  public:
-  // How many lines were asked for until now (SIGUSR1).
+  // How many lines SIGUSR1 has asked for so far.
   using LinesAsked = std::function<unsigned()>;
 
   struct Settings {
@@ -68,19 +66,19 @@ class ProgressDisplay {
     std::string device;  // in JSON
   };
 
-  // All references must outlive it.
+  // All references must outlive the display.
   ProgressDisplay(const Progress& progress, LinesAsked lines_asked, TerminalLine& terminal,
                   Settings settings);
   ~ProgressDisplay();
 
-  // While a question is on the terminal: shows nothing, then goes on.
+  // Nothing is shown between pause() and go_on(), while a question is on the terminal.
   void pause();
   void go_on();
 
  private:
   void run();
   ProgressView look();
-  // `view` as part of the phase whose clock runs.
+  // Adds the phase whose clock runs, its start and its time to `view`.
   ProgressView view_of_phase(ProgressView view, std::chrono::steady_clock::time_point now) const;
   void show(const ProgressView& view);
   void show_last(const ProgressView& view);
@@ -92,14 +90,14 @@ class ProgressDisplay {
   Settings settings_;
   std::chrono::milliseconds period_{};
 
-  Phase phase_ = Phase::kPlanning;  // of the clock
+  Phase phase_ = Phase::kPlanning;  // the phase whose clock runs
   std::chrono::steady_clock::time_point phase_started_;
   uint64_t done_then_ = 0;
-  // The end of the last phase that counted bytes, while things are put back.
+  // The last view of the last phase that counted bytes, shown during kPuttingBack.
   std::optional<ProgressView> counted_;
   std::chrono::steady_clock::time_point shown_;
   bool shown_any_ = false;
-  std::chrono::steady_clock::time_point told_{};  // the service manager
+  std::chrono::steady_clock::time_point told_{};  // last status to the service manager
   bool told_ready_ = false;
 
   std::mutex mutex_;

@@ -54,7 +54,7 @@ std::string metadata_text(const PlanReport& report) {
 
 std::string sibling_lines(const std::vector<Sibling>& siblings, bool known, bool all) {
   const std::string label = known ? "siblings" : "possible siblings";
-  // A pool can have 100,000 thins; those that would change matter most.
+  // A pool can have 100,000 thins; harmed siblings come first.
   const size_t most = all ? siblings.size() : kMostNamed;
   std::vector<const Sibling*> order;
   for (const Sibling& sibling : siblings) order.push_back(&sibling);
@@ -213,7 +213,7 @@ std::string status_text(const MergeStatus& status, const SizeFormat& sizes,
   if (status.state == JournalState::kUndoing)
     return text + line("next", "extmerge undo " + shell_word(status.journal));
   if (!changes) return text + line("next", "extmerge resume " + shell_word(status.journal));
-  // Of what nobody keeps as it was a merge begins anew.
+  // Without a freeze a merge restarts from the beginning.
   const std::string name =
       changes->is_of_lvm() ? changes->thin_name() : "/dev/mapper/" + changes->thin;
   const char* const deed = changes->freeze.empty() ? "extmerge merge " : "extmerge resume ";

@@ -25,7 +25,7 @@ void notify_service_manager(const std::string& state) {
   if (path[0] == '@') address.sun_path[0] = '\0';
   const FileDescriptor socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!socket) return;
-  // It says no more about the merge than what is shown elsewhere, too.
+  // A failure is ignored: the same status is shown elsewhere.
   [[maybe_unused]] const ssize_t sent =
       ::sendto(socket.get(), state.data(), state.size(), MSG_NOSIGNAL,
                reinterpret_cast<const sockaddr*>(&address),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// What systemd is told and expects of a service, as sd_notify(3) and sd-daemon(3) say, without
-// its library: nothing where the program is no service.
+// Notifications to systemd, as sd_notify(3) and sd-daemon(3) define them, without its library.
+// Nothing is sent if the program is not a service.
 
 #pragma once
 
@@ -10,14 +10,14 @@
 
 namespace extmerge {
 
-// Sends `state`, such as "READY=1", to NOTIFY_SOCKET. A manager that does not listen is no failure.
+// Sends `state`, such as "READY=1", to NOTIFY_SOCKET. A manager that does not listen is ignored.
 void notify_service_manager(const std::string& state);
 
-// Whether what is written to `fd` goes to the journal, which takes "<3>" before a line for its
-// level (JOURNAL_STREAM names that very file).
+// Whether `fd` leads to systemd's journal, as JOURNAL_STREAM says. There "<3>" before a line gives
+// its level.
 bool goes_to_journal(int fd);
 
-// `text` with that before each of its lines; 3 is an error, 7 the least.
+// `text` with its level before each line; 3 is an error, 7 the lowest.
 std::string with_level(std::string_view text, int level);
 
 }  // namespace extmerge

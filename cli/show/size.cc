@@ -21,7 +21,7 @@ constexpr std::string_view kLetters = "bkmgtpe";  // the position is the power
               "write a size as 4096 (bytes), 64k, 64KiB, 64M, 10G or 128s (sectors)");
 }
 
-// 0 for a suffix that is not understood.
+// Returns 0 for an unknown suffix.
 uint64_t multiplier(std::string_view suffix) {
   if (suffix.empty() || suffix == "B" || suffix == "b") return 1;
   if (suffix == "s" || suffix == "S") return kSectorSize;
@@ -106,7 +106,7 @@ std::string format_size(Bytes size, const SizeFormat& format) {
            (format.suffix ? suffix_of(decimal, power) : "");
   }
   size_t power = 0;
-  // 1023.96 KiB would be shown as 1024.0 KiB: it is 1.0 MiB.
+  // Show 1023.96 KiB as 1.0 MiB, not as 1024.0 KiB.
   while (power + 1 < kLetters.size() &&
          bytes / power_of(decimal, power) >= (decimal ? 999.95 : 1023.95))
     ++power;

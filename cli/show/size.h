@@ -2,10 +2,9 @@
 //
 // Sizes as people write and read them.
 //
-// In: `4096`, `64k`, `64KiB`, `64M`, `128s`. The letters count in 1024s whether
-// small or capital, as LVM's do on input; only a spelled-out decimal unit (kB,
-// MB, GB, ...) counts in 1000s. A fraction is refused: no size here needs one,
-// and 1.5G is better said as 1536M than rounded.
+// In: `4096`, `64k`, `64KiB`, `64M`, `128s`. Small and capital letters count in 1024s, as in LVM's
+// input. Only a spelled-out decimal unit (kB, MB, GB, ...) counts in 1000s. A fraction is refused,
+// not rounded: write 1536M for 1.5G.
 //
 // Out: the letters of LVM's --units, a capital one meaning 1000s.
 
@@ -19,12 +18,12 @@
 
 namespace extmerge {
 
-// Throws Error(kUsage) that names `option` for anything that is no size, does
-// not fit 63 bits (the largest device there is), or lies outside [least, most].
+// Throws Error(kUsage) that names `option` if `text` is not a size, exceeds 63 bits (the largest
+// device), or lies outside [least, most].
 Bytes parse_size(std::string_view text, std::string_view option, Bytes least = Bytes(0),
                  Bytes most = Bytes(INT64_MAX));
 
-// Likewise for a plain decimal number.
+// Parses a plain decimal number and throws as parse_size() does.
 uint64_t parse_number(std::string_view text, std::string_view option, uint64_t least,
                       uint64_t most);
 
@@ -35,9 +34,8 @@ struct SizeFormat {
 
 bool is_unit(char unit);
 
-// b, s: whole bytes or sectors. k..e: two decimals. h: the largest unit that
-// leaves a number of at least 1, one decimal. r: likewise, with `<` in front
-// where the number shown was rounded up.
+// b, s: whole bytes or sectors. k..e: two decimals. h: the largest unit that leaves a number of at
+// least 1, one decimal. r: as h, with `<` in front if the number is rounded up.
 std::string format_size(Bytes size, const SizeFormat& format = {});
 
 }  // namespace extmerge

@@ -12,10 +12,9 @@ namespace extmerge {
 
 namespace {
 
-// From the start of the bar to the end of the screen. The cursor waits at the bar's start: a
-// terminal that became narrower meanwhile may have broken the bar into lines, and then they all lie
-// below. The blank is for tmux: what is cleared from the screen's first cell on, it keeps as
-// history.
+// Clears the screen from the bar's start to the end. The cursor waits at the bar's start. A
+// terminal that became narrower may have broken the bar into lines, which all lie below. The blank
+// is for tmux: it keeps text as history if the screen is cleared from its first cell.
 constexpr std::string_view kWipe = "\r \033[J\r";
 
 bool understands_escapes() {
@@ -62,7 +61,7 @@ void TerminalLine::end_bar() {
   bar_drawn_ = false;
 }
 
-// Where standard error goes is no reason to end a merge: failures are dropped.
+// Failures are dropped: a failed write to standard error does not end a merge.
 void TerminalLine::write_all(std::string_view text) {
   while (!text.empty()) {
     const ssize_t written = write(fd_, text.data(), text.size());

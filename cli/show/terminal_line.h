@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Standard error, shared by messages and a progress bar. The bar is the last
-// line of the terminal, without a newline; a message wipes it, writes its own
-// lines, and the bar comes back when it is drawn the next time.
+// Standard error, shared by messages and a progress bar. The bar is the last line of the terminal,
+// without a newline. A message wipes it and writes its own lines. The next draw() shows the bar
+// again.
 //
-// May be used from several threads.
+// Several threads may use it at once.
 
 #pragma once
 
@@ -16,20 +16,20 @@ namespace extmerge {
 
 class TerminalLine {
  public:
-  // On file descriptor `fd`, which must stay open.
+  // Writes to file descriptor `fd`, which must stay open.
   explicit TerminalLine(int fd);
 
   bool is_terminal() const { return terminal_; }
-  // A terminal that understands colours, and NO_COLOR is not set.
+  // Whether the terminal shows colours and NO_COLOR is not set.
   bool has_colours() const { return colours_; }
-  // Columns of the terminal now; it may have been resized since the last call.
+  // The terminal's columns now: a user may resize it at any time.
   unsigned width() const;
 
-  // `text` without the final newline.
+  // `text` has no final newline.
   void write_line(std::string_view text);
-  // The bar: replaces the one that was drawn last.
+  // Replaces the bar that was drawn last.
   void draw(std::string_view text);
-  // Leaves the bar where it is and goes to the next line.
+  // Keeps the bar on the screen and moves to the next line.
   void end_bar();
 
  private:

@@ -16,11 +16,11 @@ namespace {
 
 using Json = nlohmann::json;
 
-// A change that an older version must not overlook gets another number.
+// The number changes with every change that an older version must notice.
 constexpr const char* kSchema = "extmerge-changes/1";
 
-// Each member with its key. Records of version 0.1 have all keys but those under "added
-// since": one of these may be missing, and its member then keeps its default.
+// Each member with its key. Records of version 0.1 lack the keys under "Added since": a missing one
+// leaves its member at the default.
 enum class Key { kAlways, kAddedSince };
 
 template <typename Changes, typename Visit>
@@ -75,7 +75,7 @@ Json to_json(const SystemChanges& changes) {
   return json;
 }
 
-// Takes the keys that it knows out of `json`.
+// Moves all known keys from `json` into the members.
 SystemChanges take_changes(Json& json) {
   SystemChanges changes;
   each_member(changes, [&](const char* key, auto& member, Key kind) {
@@ -86,7 +86,7 @@ SystemChanges take_changes(Json& json) {
   return changes;
 }
 
-// As LVM makes one name of two for device-mapper.
+// Doubles each dash, as LVM does in names for device-mapper.
 std::string doubled(const std::string& name) {
   std::string text;
   for (const char c : name) text += c == '-' ? "--" : std::string(1, c);
@@ -137,7 +137,7 @@ std::optional<SystemChanges> read_changes(DurableDirectory& directory,
     if (schema == kSchema) {
       const SystemChanges changes = take_changes(json);
       json.erase("schema");
-      // The newer version may rely on it, and this one would not keep it up to date.
+      // A newer version may rely on this key, and this version would not update it.
       if (!json.empty()) throw of_newer_version(path, "the key " + json.begin().key());
       return changes;
     }

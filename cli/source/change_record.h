@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// What a merge of a volume has changed beside the origin's data, so that a run that
-// was killed can be put right by the next: a freeze, a metadata snapshot that is
-// held, an origin that was activated and marked. Kept as JSON beside the journal
-// (JOURNAL.lvm) and written before each change, durably.
+// The record of what a merge of a named source has changed beside the origin's data: a freeze, a
+// held metadata snapshot, an origin that is activated and marked. With it, the next run can put
+// back the changes of a killed run. The record is JSON beside the journal (JOURNAL.lvm), and
+// durable before each change.
 
 #pragma once
 
@@ -15,45 +15,47 @@
 namespace extmerge {
 
 struct SystemChanges {
-  // Whose: LVM's names and uuids; for a plain device-mapper thin only `thin`, its name.
+  // LVM's names and uuids of thin and origin. For a plain device-mapper thin only `thin`, its name.
   std::string vg, thin, thin_uuid, origin, origin_uuid;
 
-  // The freeze, by name; empty if there is none, or none any more.
+  // The name of the freeze; empty if there is none now.
   std::string freeze;
-  // LVM's uuid of it, once that is known: it may be renamed.
+  // LVM's uuid of the freeze, once it is known: a user may rename the freeze.
   std::string freeze_uuid;
-  // The id of the last one, and the pool's transaction in which it was made: ids are used
-  // again, and the journal knows the thin by both.
+  // The thin id of the last freeze, and the pool's transaction in which it was made. The journal
+  // knows the thin by both, because the pool reuses ids.
   std::optional<uint64_t> freeze_id;
   uint64_t freeze_transaction = 0;
-  // The id of the freeze whose merge was done before that one was begun.
+  // The thin id of the freeze before, whose merge is done.
   std::optional<uint64_t> merged_id;
 
-  // The pool that was worked in, as device-mapper knows it; what follows is of that one. A
-  // pool that is not LVM's may have no uuid.
+  // Device-mapper's name and uuid of the pool; the fields below belong to this pool. A pool that is
+  // not LVM's may have no uuid.
   std::string pool, pool_uuid;
 
-  // A metadata snapshot is about to be reserved, or held; what tells it from another, once
-  // that is known (held_identity()).
+  // A metadata snapshot is held or about to be reserved. `held` identifies it (held_identity()),
+  // once that is known.
   bool holding = false;
   std::string held;
 
-  // The origin is, or is about to be, tagged, made to skip activation and active.
+  // The origin is tagged, has its activation skip set and is active, or will be soon.
   bool origin_marked = false;
-  // How it was before.
+  // The origin's state before.
   bool origin_was_active = false;
   bool origin_skipped_activation = false;
-  // The origin was activated, read-only, to be compared: by version 0.1.
+  // Version 0.1 activated the origin, read-only, to compare it.
   bool origin_activated = false;
 
-  // The uuid of the thin that is active for a moment, so that LVM makes the layer below the origin.
+  // The uuid of the thin that is activated for a moment, so that LVM makes the layer below the
+  // origin.
   std::string carrier;
 
   bool pool_was_active = true;
-  // The thin was made to skip activation, which it did not before, and was deactivated.
+  // The merge set the thin's activation skip, which was not set before, and deactivated the thin.
   bool thin_kept_inactive = false;
   bool thin_was_active = false;
-  // boot_id when any of these was changed: after a reboot what is active is somebody's wish.
+  // boot_id of the last change of these: after a reboot, active devices were activated by another
+  // program.
   std::string boot;
 
   // The thin is about to be removed: the merge is done and verified.
@@ -75,16 +77,16 @@ struct SystemChanges {
   std::string origin_name() const { return vg + "/" + origin; }
 };
 
-// Whether device-mapper has the origin, or the layer below it, writable now; nothing if it has
-// neither, or there is no permission to ask.
+// Whether device-mapper has the origin, or the layer below it, writable now. Nothing if both are
+// missing, or this user has no permission to ask.
 std::optional<bool> origin_is_writable(const SystemChanges& changes);
 
 std::string changes_name(const std::string& journal_name);  // JOURNAL.lvm
 
-// Nothing if there is none. Throws kJournalUnsafe, kDamagedJournal.
+// Nothing if there is no record. Throws kJournalUnsafe, kDamagedJournal.
 std::optional<SystemChanges> read_changes(DurableDirectory& directory,
                                           const std::string& journal_name);
-// Replaces what there was; durable when it returns.
+// Replaces the record. The new one is durable on return.
 void write_changes(DurableDirectory& directory, const std::string& journal_name,
                    const SystemChanges& changes);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// What the system says of a device, by path or by number.
+// Device facts, by path or by number.
 
 #pragma once
 
@@ -12,10 +12,10 @@
 
 namespace extmerge {
 
-// What the system says of a device now.
+// Returns the facts of a device as they are now.
 using Look = std::function<DeviceFacts()>;
 Look at_path(const std::string& path);
-// Of a device-mapper device, or any other, by its number.
+// Looks at any device by its number.
 Look at_number(uint64_t device_number);
 
 }  // namespace extmerge

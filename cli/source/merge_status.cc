@@ -21,7 +21,7 @@ MergeStatus status_of(const Journal& journal, const std::string& path, bool runn
   return status;
 }
 
-// Nothing if there is no journal of that name.
+// Nothing if the journal is missing.
 std::optional<MergeStatus> read(DurableDirectory& directory, const std::string& name) {
   const auto journal = Journal::open(directory, name, false, false);
   if (!journal) return {};

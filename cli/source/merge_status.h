@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// What the journals say, read without disturbing the merges that write them.
+// The status of merges, read from their journals without disturbing running merges.
 
 #pragma once
 
@@ -15,7 +15,7 @@ namespace extmerge {
 
 struct MergeStatus {
   std::string journal;  // absolute path
-  // A journal that cannot be read; nothing below is known then.
+  // Set if the journal cannot be read; nothing below is known then.
   std::optional<Error> damage;
 
   JournalState state = JournalState::kIntent;
@@ -24,21 +24,20 @@ struct MergeStatus {
   JournalProgress progress;
 };
 
-// "copying" or "done". One that is in place may have been written from, however little of
-// it is durable.
+// "copying" or "done". A merge whose journal is in place may have written to the origin.
 std::string state_text(JournalState state);
 
-// Throws Error(kNoJournal), and what Journal::open() throws.
+// Throws Error(kNoJournal), and as Journal::open() does.
 MergeStatus read_status(const std::string& path);
 
-// Likewise, with the plan, every page of which is checked: both of one moment.
+// A journal's status together with its plan, whose pages are all checked. Both are of one moment.
 struct WholeJournal {
   MergeStatus status;
   std::unique_ptr<Journal> journal;
 };
 WholeJournal read_whole(const std::string& path);
 
-// All journals in `directory`, by name. One that is damaged is listed as such.
+// All journals in `directory`, by name, including damaged ones.
 std::vector<MergeStatus> read_all(DurableDirectory& directory);
 
 }  // namespace extmerge

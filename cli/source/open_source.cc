@@ -32,7 +32,7 @@ std::unique_ptr<Source> open_path(const Request& request, const std::string& pat
   return std::make_unique<DmSource>(request, facts.device_number);
 }
 
-// The volume by its uuid: it may have been renamed. Or, where it is gone, its freeze.
+// The volume's current name, found by its uuid. If the volume is gone, the name of its freeze.
 std::string present_name(const Request& request, const SystemChanges& changes) {
   const auto volumes = recorded_group(Lvm(request.stop), changes);
   if (const auto* const thin = find_by_uuid(volumes, changes.thin_uuid)) return thin->full_name();
@@ -83,7 +83,7 @@ std::unique_ptr<Source> open_source(const Request& request) {
   try {
     return open_present(request);
   } catch (const Error& error) {
-    // After `merge --finish` the snapshot is gone, and its origin a device like any other.
+    // After `merge --finish` the snapshot is gone, and its origin is an ordinary device.
     if (request.command != Command::kUndo || error.id() != MessageId::kNotFound) throw;
     const auto found = find_recorded(request, request.source);
     if (!found || !found->changes.is_put_back()) throw;

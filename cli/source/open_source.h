@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Which source a command is about.
+// Finds the source of a command.
 
 #pragma once
 
@@ -11,8 +11,8 @@
 
 namespace extmerge {
 
-// The source that the request names, or for resume, undo and abort the one that its journal
-// records. `request` must outlive it.
+// The source that the request names. For resume, undo and abort it may be the one in the journal.
+// `request` must outlive the source.
 std::unique_ptr<Source> open_source(const Request& request);
 
 }  // namespace extmerge

@@ -27,10 +27,10 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// Of a second each.
+// attempts, one per second
 constexpr int kMoreLockAttempts = 10;
 
-// Null if there is no such directory.
+// Opens a directory; null if it is missing.
 std::shared_ptr<DurableDirectory> open_if_there(const std::string& path) {
   try {
     return open_directory(path, false);
@@ -51,8 +51,8 @@ bool is_journal_of(DurableDirectory& directory, const std::string& name,
   }
 }
 
-// The name is made from the origin's identity, or from a shorter one that an earlier version, or a
-// kernel that told less, gave the same file.
+// The name is made from the origin's identity. An earlier version, or a kernel that tells less, may
+// have made it from a shorter identity of the same file.
 std::string journal_name_in(DurableDirectory* directory, const std::string& origin_identity) {
   const std::string name = default_journal_name(origin_identity);
   std::error_code ignored;
@@ -66,7 +66,7 @@ std::string journal_name_in(DurableDirectory* directory, const std::string& orig
   return name;
 }
 
-// Where none of them is one, device-mapper is not asked at all: the kernel may have none.
+// The dm devices among `devices`. Without one, device-mapper is not asked: the kernel may lack it.
 std::vector<uint64_t> dm_devices_of(std::vector<uint64_t> devices) {
   std::erase_if(devices,
                 [](uint64_t number) { return !SysfsBlock(SystemRoot{}, number).has("dm"); });
@@ -137,7 +137,7 @@ JournalPlace place_of(const Request& request, const std::string& origin_identity
 
 JournalPlace undo_log_place(const std::string& path) {
   const JournalPath found = open_journal_path(path);
-  // It is kept in the journal, and compared with what a later run is given.
+  // Resolve links in the folder: the journal keeps this path, and a later run compares it.
   std::error_code error;
   const fs::path given = found.path;
   const fs::path folder = fs::canonical(given.parent_path(), error);
@@ -179,7 +179,7 @@ void lock_place_patiently(JournalPlace& place, const Request& request) {
 }
 
 void remove_journal(const JournalPlace& place) {
-  // Without the record a journal would be taken for one of plain devices.
+  // Remove the journal first: without its record it would look like one of plain devices.
   place.directory->remove(place.name);
   place.directory->remove(changes_name(place.name));
 }

@@ -14,9 +14,9 @@ namespace extmerge {
 
 namespace {
 
-// Which of several records of the same name is meant: that of a volume that exists, of a
-// removal to be completed, of an origin that exists, of a merge under way; in this order.
-// `beside` are the volumes of the group that was named; none where it has another name by now.
+// The rank of a record among several of the same name. In this order: its volume exists, a removal
+// is unfinished, its origin exists, its merge is under way. `beside` are the volumes of the named
+// group; empty if no group has that name now.
 int rank(const Request& request, const SystemChanges& changes,
          const std::vector<LogicalVolume>& beside) {
   bool thin = false, origin = false;
@@ -25,7 +25,7 @@ int rank(const Request& request, const SystemChanges& changes,
       const auto volumes = beside.empty() ? recorded_group(Lvm(request.stop), changes) : beside;
       thin = find_by_uuid(volumes, changes.thin_uuid) != nullptr;
       origin = find_by_uuid(volumes, changes.origin_uuid) != nullptr;
-    } catch (const Error& error) {  // no such group any more
+    } catch (const Error& error) {  // the group is gone
       if (error.id() == MessageId::kStopped) throw;
     }
   }
@@ -33,7 +33,7 @@ int rank(const Request& request, const SystemChanges& changes,
   return (thin ? 8 : 0) + (changes.removing ? 4 : 0) + (origin ? 2 : 0) + (under_way ? 1 : 0);
 }
 
-// Of the group that a volume's name names; none if there is no such group.
+// The volumes of the group in a volume's name; empty if that group is missing.
 std::vector<LogicalVolume> volumes_beside(const Request& request, const std::string& name) {
   const size_t slash = name.find('/');
   if (slash == std::string::npos || is_path(name)) return {};
@@ -45,14 +45,15 @@ std::vector<LogicalVolume> volumes_beside(const Request& request, const std::str
   }
 }
 
-// Whether the record is of the merge of the volume that `name` names; `beside` are all volumes of
-// the group named.
+// Whether the record belongs to the merge of the volume `name`. `beside` are all volumes of the
+// named group.
 bool is_of(const SystemChanges& changes, const std::string& name,
            const std::vector<LogicalVolume>& beside) {
   const std::string lv = name.substr(name.find('/') + 1);
   if (const LogicalVolume* const named = find_volume(beside, lv)) {
     if (changes.thin_uuid == named->uuid) return true;
-    // A name that is a volume's now is not that of another that had it before.
+    // Another volume has the name now. The record still counts, unless its own volume exists under
+    // another name.
     return changes.is_called(name) && !find_by_uuid(beside, changes.thin_uuid);
   }
   // The volume is gone, and its group may have been renamed.
@@ -69,7 +70,7 @@ std::vector<LogicalVolume> recorded_group(const Lvm& lvm, const SystemChanges& c
 const LogicalVolume* find_freeze(const std::vector<LogicalVolume>& volumes,
                                  const SystemChanges& changes) {
   if (changes.freeze.empty()) return nullptr;
-  // Killed just after LVM had made it, a run knew no uuid.
+  // A run that was killed just after LVM made the freeze did not record its uuid.
   return changes.freeze_uuid.empty() ? find_volume(volumes, changes.freeze)
                                      : find_by_uuid(volumes, changes.freeze_uuid);
 }
@@ -89,7 +90,7 @@ std::optional<RecordedChanges> find_recorded(const Request& request, const std::
   }
   if (found.empty()) return {};
   if (found.size() == 1) return found.front();
-  // Names are used again.
+  // Several records match, because names are reused.
   std::vector<int> ranks;
   for (const RecordedChanges& one : found) ranks.push_back(rank(request, one.changes, beside));
   return found[static_cast<size_t>(std::max_element(ranks.begin(), ranks.end()) - ranks.begin())];
@@ -123,7 +124,7 @@ std::vector<RecordedChanges> all_recorded(const Request& request) {
         found.push_back({journal_place(probe.directory, folder + "/" + journal), *changes});
       }
     } catch (const Error& error) {
-      // One that cannot be read is nobody else's trouble.
+      // A damaged record does not stop the others.
       if (error.id() != MessageId::kDamagedJournal) throw;
       spdlog::warn("{}", printable(error.what()));
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The merges that are recorded in the state directory, found by the names of their volumes.
+// Finds the merges recorded in the state directory by the names of their volumes.
 
 #pragma once
 
@@ -15,8 +15,8 @@
 
 namespace extmerge {
 
-// Every volume of the group that the record is of, whatever it is called now; and among them the
-// freeze, null if it is gone.
+// All volumes of the recorded group, even if the group was renamed. find_freeze() returns the
+// freeze among them, null if it is gone.
 std::vector<LogicalVolume> recorded_group(const Lvm& lvm, const SystemChanges& changes);
 const LogicalVolume* find_freeze(const std::vector<LogicalVolume>& volumes,
                                  const SystemChanges& changes);
@@ -25,14 +25,14 @@ struct RecordedChanges {
   JournalPlace place;
   SystemChanges changes;
 };
-// Takes the record's lock and reads the record again: a command that had the lock may have changed
-// it. Throws kJournalLocked, also if it is the record of another merge by now.
+// Locks the record and reads it again: the command before may have changed it. Throws
+// kJournalLocked if the lock is taken, or if another merge has replaced the record.
 void lock_recorded(RecordedChanges& recorded);
-// All in the state directory that can be read.
+// All readable records of the state directory.
 std::vector<RecordedChanges> all_recorded(const Request& request);
-// The record of a merge of that volume ("vg/snap", a path of its device; also one that is
-// gone or was renamed), in --journal or the state directory. With --journal and no name:
-// whatever is recorded beside that.
+// The record of a volume's merge, in --journal or the state directory. `name` is "vg/snap" or a
+// path of its device; the volume may be gone or renamed. With --journal, an empty name accepts any
+// record.
 std::optional<RecordedChanges> find_recorded(const Request& request, const std::string& name);
 
 }  // namespace extmerge

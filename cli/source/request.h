@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// What is asked of a source: the command, how the source is named, and where the journal lies.
+// A request to a source: the command, the source's name, and the journal's place.
 
 #pragma once
 
@@ -17,11 +17,11 @@ enum class Command { kPlan, kMerge, kResume, kVerify, kStatus, kUndo, kAbort };
 
 struct Request {
   Command command = Command::kPlan;
-  // Of the signals that ask for a stop. Set once the command is known.
+  // The signals' stop token, set once the command is known.
   std::stop_token stop;
 
-  // SOURCE by name: VG/SNAP or a thin's path. Also of resume, status, undo and abort, where
-  // it can only be VG/SNAP. Empty where the devices are given.
+  // SOURCE by name: VG/SNAP or a thin's path; only VG/SNAP for resume, status, undo and abort.
+  // Empty if the devices are given.
   std::string source;
   // SOURCE by its devices
   std::string metadata;
@@ -41,12 +41,12 @@ struct Request {
   bool dry_run = false;
   bool finish = false;
 
-  // The options given, by their long names, for what depends on two of them.
+  // Long names of the given options, for rules about pairs of options.
   std::vector<std::string> given;
   bool has(const std::string& name) const;
 };
 
-// Whether SOURCE or a journal is told by its path: not VG/LV, not a bare name.
+// Whether the argument is a path: neither VG/LV nor a bare name.
 bool is_path(const std::string& argument);
 
 }  // namespace extmerge

@@ -15,13 +15,13 @@ namespace extmerge {
 
 namespace {
 
-// Whether a record without a journal tells nothing to anybody.
+// Whether a record is of no use without a journal.
 bool says_nothing(const SystemChanges& changes) {
   return changes.is_put_back() && !changes.is_borrowing() && !changes.removing &&
          !changes.freeze_id && !changes.merged_id;
 }
 
-// The record that was found, without what has been put right since, if it was so.
+// The record as it was found, minus the changes that are put back by now.
 std::optional<SystemChanges> settled(std::optional<SystemChanges> record, bool has_journal) {
   if (!record) return {};
   record->holding = record->origin_activated = false;
@@ -55,7 +55,7 @@ StateTraces::~StateTraces() {
   } catch (const std::exception& error) {
     spdlog::warn("{}", printable(error.what()));
   }
-  // Fails where there is something in it.
+  // rmdir() fails if the folder is not empty.
   while (folder_.size() > existing_.size() && ::rmdir(folder_.c_str()) == 0) {
     folder_ = std::filesystem::path(folder_).parent_path();
   }
@@ -69,7 +69,7 @@ void StateTraces::restore() {
   if (kept && kept != now) write_changes(directory, place_.name, *kept);
   if (!kept && now) directory.remove(changes_name(place_.name));
   if (kept || has_journal) return;
-  // A file that has anything in it is no lock of ours, whatever it is called.
+  // A lock file of extmerge is empty: leave any other file alone.
   const auto lock = directory.open(lock_name(place_.name), false);
   if (lock && lock->size() == Bytes(0)) directory.remove(lock_name(place_.name));
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// plan and verify of a named source change nothing, but have to write: a metadata snapshot that
-// they reserve and a pool that they activate are recorded first, so that the next command can put
-// right what a killed one has left, and the record needs its lock. When such a command ends, the
-// state directory is as it was.
+// plan and verify of a named source change nothing, but must write a record and its lock. They
+// record the metadata snapshot that they reserve and the pool that they activate. So the next
+// command can put back what a killed one has left. When such a command ends, the state directory is
+// as it was.
 
 #pragma once
 
@@ -18,16 +18,16 @@ namespace extmerge {
 
 class StateTraces {
  public:
-  // To be made before `place` is, and to outlive what writes `changes`; both must outlive it. Does
-  // nothing for a command that merges.
+  // Create it before `place` is filled in; it must outlive the writers of `changes`. `place` and
+  // `changes` must outlive it. A command that merges is left alone.
   StateTraces(const Request& request, JournalPlace& place, const SystemChanges& changes);
-  // Removes or restores record, lock file and folders, if nothing is left to be put right.
+  // Removes or restores record, lock file and folders, unless something must still be put back.
   ~StateTraces();
   StateTraces(const StateTraces&) = delete;
   StateTraces& operator=(const StateTraces&) = delete;
 
-  // What the record was when the lock was taken; nothing if there was none.
-  // Not called, it keeps the record, whatever that is.
+  // `record` is the record when the lock was taken; nothing if there was none. Without this call,
+  // the record is kept as it is.
   void begin(const std::optional<SystemChanges>& record) {
     before_ = record;
     has_begun_ = true;
@@ -42,7 +42,7 @@ class StateTraces {
   std::optional<SystemChanges> before_;
   bool has_begun_ = false;
   std::string folder_;    // the state directory, if it was missing
-  std::string existing_;  // the nearest folder above it that was not
+  std::string existing_;  // the nearest folder above it that existed
 };
 
 }  // namespace extmerge

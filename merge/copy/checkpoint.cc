@@ -26,7 +26,7 @@ void Checkpoints::reached(const JournalProgress& progress) {
       progress.position - begun_position_ >= interval_bytes_ || now - begun_time_ >= interval_time_;
   if (!due) return;
   const std::lock_guard guard(lock_);
-  if (wanted_ || failure_) return;  // one at a time: due again when it has ended
+  if (wanted_ || failure_) return;  // one at a time; the next one is due when it has ended
   wanted_ = progress;
   begun_position_ = progress.position;
   begun_time_ = now;
@@ -68,8 +68,8 @@ void Checkpoints::serve(const std::stop_token& stop) {
 }
 
 void Checkpoints::carry_out(const JournalProgress& progress) {
-  // Also if this run has written nothing since: what is equal now may have been
-  // written by a run that was killed before it could flush.
+  // Flush even if this run has written nothing: a killed run may have written the equal bytes
+  // without a flush.
   if (const int error_number = origin_.flush(); error_number != 0) {
     throw Error(MessageId::kFlushFailed,
                 "cannot flush " + origin_.name() + ": " + errno_text(error_number),

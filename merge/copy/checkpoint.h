@@ -1,20 +1,19 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Makes the copy durable and says so, in this order and no other:
+// Makes the copy durable and records that, in this order only:
 //
 //   origin writes complete -> origin flushed, result checked -> record() -> journal synced
 //
-// Method: the stage that commits pieces in plan order tells a thread of its own
-// how far everything is complete; when a checkpoint is due and none is under
-// way, the thread flushes and records exactly that position. Reading and writing
-// go on meanwhile: what completes after the flush began is left to the next one.
+// Method: the commit stage reports the position, in plan order, to a thread of its own. When a
+// checkpoint is due and none is under way, the thread flushes the origin and records exactly that
+// position. Reads and writes continue during the flush; a write that completes after its start
+// belongs to the next checkpoint.
 //
-// A failed flush is final. What the device still holds of all that was written
-// since the last good one is unknown, and a second flush may well succeed
-// without it; so nothing is recorded any more and flush() is not called again.
-// The same goes for a sink that threw.
+// A failed flush is final. Any write since the last good flush may be lost, and a second flush may
+// succeed without it. So nothing more is recorded, and flush() is not called again. A sink that
+// throws is final, too.
 //
-// Threads: reached() and finish() from one at a time.
+// Threads: one at a time calls reached() and finish().
 
 #pragma once
 
@@ -34,7 +33,7 @@ namespace extmerge {
 
 class Checkpoints {
  public:
-  // `on_failure` is called from the thread when a checkpoint has failed.
+  // The thread calls `on_failure` when a checkpoint has failed.
   Checkpoints(const CopyJob& job, const PipelineOptions& options, CheckpointSink& sink,
               Progress& progress, std::function<void()> on_failure);
   // Waits for the checkpoint under way.
@@ -42,10 +41,10 @@ class Checkpoints {
   Checkpoints(const Checkpoints&) = delete;
   Checkpoints& operator=(const Checkpoints&) = delete;
 
-  // Every planned byte below the position is on the origin, complete.
+  // Reports that every write below the position is complete.
   void reached(const JournalProgress& progress);
-  // The last one: returns when it is durable and recorded. Throws
-  // Error(kFlushFailed), or what the sink threw, of this or an earlier checkpoint.
+  // The last checkpoint: returns when it is durable and recorded. Throws Error(kFlushFailed), or
+  // the sink's exception, also of an earlier checkpoint.
   void finish(const JournalProgress& progress);
 
  private:
@@ -61,7 +60,7 @@ class Checkpoints {
   const std::chrono::milliseconds interval_time_;
   const std::function<void()> on_failure_;
 
-  Bytes begun_position_;  // of the latest checkpoint begun, or where the run began
+  Bytes begun_position_;  // of the latest checkpoint begun, or the start of the run
   Clock::time_point begun_time_;
 
   std::mutex lock_;

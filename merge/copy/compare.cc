@@ -10,17 +10,17 @@ namespace {
 
 constexpr Bytes kShortestTrial{32 << 20};
 constexpr uint64_t kBurstsInTrial = 8;
-// In trials.
+// Lengths in trials.
 constexpr uint64_t kFirstHold = 8;
 constexpr uint64_t kLongestHold = 64;
-constexpr uint64_t kLongestHoldOfNothing = 32;  // where the trial before it found nothing equal
+constexpr uint64_t kLongestHoldOfNothing = 32;  // if the trial before found nothing equal
 constexpr uint64_t kWindowInHold = 2;
-// Nothing equal in so much, at the start or at that of a later trial, is enough to give up.
+// Comparing is given up if nothing is equal in so many bytes, at the start or in a later trial.
 constexpr Bytes kFirstWindow{8 << 20};
 constexpr Bytes kTrialWindow{2 << 20};
-// Comparing may cost so much more.
+// Comparing may take this much longer and still win.
 constexpr double kTie = 1.05;
-// A hold is at least so many times as long as what the trial before it lost.
+// A hold lasts at least this many times as long as the loss of the trial before.
 constexpr double kRepaid = 32;
 
 Bytes times(uint64_t factor, Bytes length) { return Bytes(factor * length.value()); }
@@ -42,10 +42,10 @@ void CompareGovernor::committed(const Commit& commit) {
   const bool counts = last_ && last_->compared == commit.compared;
   const Seconds took = counts ? commit.when - last_->when : Seconds(0);
   last_ = commit;
-  if (commit.compared != comparing_) return;  // taken before the change
+  if (commit.compared != comparing_) return;  // the piece was taken before the change
   const bool nothing_equal = commit.compared && finds_nothing_equal(commit);
-  // At the start and in a trial that decides. In a later hold something was equal a moment ago
-  // and may soon be again, so there it only ends the hold: the trial that follows decides.
+  // This decides at the start and in a trial. In a later hold some bytes were equal before and may
+  // be again: there it only ends the hold, and the next trial decides.
   const bool first_hold = held_cost_ == Seconds(0);
   if (nothing_equal && (trying_ || first_hold)) {
     return hold(false, std::min(hold_ + hold_, times(kLongestHoldOfNothing, trial_)));
@@ -71,14 +71,14 @@ bool CompareGovernor::finds_nothing_equal(const Commit& commit) {
 
 void CompareGovernor::judge() {
   const double counted = static_cast<double>(counted_.value());
-  // The time is up when the trial is lost whatever would come.
+  // End the trial as soon as it is certainly lost.
   const Seconds time_of_held = held_cost_ * static_cast<double>(trial_.value());
   if (counted_ < trial_ && time_ <= time_of_held * kTie) return;
   const Seconds cost = time_ / counted;
   const bool wins = comparing_ ? cost <= held_cost_ * kTie : cost * kTie < held_cost_;
   if (wins) return hold(comparing_, Bytes(0));
-  // What the held one would have copied in the time that was lost. No more than the trial's
-  // length, since it may have been a stall.
+  // The bytes that the held mode would have copied in the lost time. At most the trial's length,
+  // since the loss may be a stall.
   double lost = 0;
   if (cost > held_cost_ && held_cost_ > Seconds(0)) lost = time_ / held_cost_ - counted;
   lost = std::min(lost, static_cast<double>(trial_.value()));

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Whether it pays to compare before writing.
+// Decides whether to compare before writing.
 //
-// A write of one sector makes a thin provision a block of 64 KiB to 1 GiB, so
-// most of what is mapped may be what the origin holds already. Comparing costs
-// a read of the origin and saves the writes of what is equal: time on some
-// devices, wear and changed-block tracking on all.
+// A write of one sector makes a thin provision a block of 64 KiB to 1 GiB. So the origin may
+// already hold most mapped bytes. A comparison needs a read of the origin and saves the writes of
+// equal bytes. On some devices this saves time, on all it saves wear and changed-block tracking.
 
 #pragma once
 
@@ -18,49 +17,46 @@
 
 namespace extmerge {
 
-// --compare=auto: does what is faster here, comparing or only copying.
+// --compare=auto: selects the faster mode, comparing or only copying.
 //
-// Problem: which one that is depends on both devices and on how much is equal,
-// and nobody knows it beforehand. A read may cost what a write does, or a tenth.
+// Problem: the faster mode depends on both devices and on the share of equal bytes, which are not
+// known beforehand. A read may cost as much as a write, or a tenth.
 //
-// Method: the time from commit to commit tells the cost of a mode. Comparing is
-// held for 32 MiB. Then the other mode is tried for 32 MiB, or the time that the
-// held one would have taken for them; the faster is held for 256 MiB, and so on.
-// Each time the verdict stays, the hold doubles, up to 2 GiB; it is at least 32 times
-// as long as what the trial lost, or 1 GiB. Within a twentieth comparing wins: it saves wear,
-// changed-block tracking and, where the origin is thin, space.
+// Method: the time between commits tells the cost of a mode. Comparing is held for 32 MiB. Then the
+// other mode is tried for 32 MiB, or for the time that the held one needs for them. The faster mode
+// is held for 256 MiB, and so on. Each time the verdict stays, the hold doubles, up to 2 GiB. A
+// hold lasts at least 32 times as long as the trial's loss, or 1 GiB. Comparing wins if it is at
+// most a twentieth slower: it saves wear, changed-block tracking and, on a thin origin, space.
 //
-// Where nothing is equal, comparing can gain nothing whatever the clock says: a
-// trial is lost after 2 MiB, the first hold after 8. A later hold ends when 64
-// MiB in a row differ, and a trial decides: more that is equal may follow.
+// If nothing is equal, comparing cannot win: a trial is lost after 2 MiB, the first hold after 8. A
+// later hold ends when 64 MiB in a row differ. Then a trial decides, because more equal bytes may
+// follow.
 //
-// Cost, beside the better mode: 6 % of a GiB at most if the other takes 1.6 times as
-// long, 10 % of 2 GiB if four times, of 8 GiB if ten times. Where all differs a
-// hundredth is compared. A plan shorter than two trials is compared unless nothing is
-// equal, however long that takes: it is short.
+// Cost over the better mode: at most 6 % of 1 GiB if the other takes 1.6 times as long, 10 % of 2
+// GiB if four times, 10 % of 8 GiB if ten times. If all bytes differ, a hundredth is compared. A
+// plan shorter than two trials is always compared, unless nothing is equal.
 //
-// A commit after one of the other mode tells the cost of neither. A stall may make
-// a wrong verdict; the next trial corrects it. Outcomes come later than questions,
-// since pieces are in flight; the answers depend on nothing but the sequence of
-// both and the times that are told. Threads: any.
+// A commit after one of the other mode tells the cost of neither. A stall may cause a wrong
+// verdict; the next trial corrects it. Commits come later than questions, since pieces are in
+// flight. The answers depend only on the sequence of both and on the given times. Threads: any.
 class CompareGovernor {
  public:
   using Clock = std::chrono::steady_clock;
 
   struct Commit {
-    bool compared = false;  // what should_compare() had answered
+    bool compared = false;  // the answer of should_compare()
     Bytes planned;
-    Bytes different;  // of a piece that was compared
+    Bytes different;  // of a compared piece
     Clock::time_point when;
   };
 
-  // The length of the plan, and how much of it can be in flight. Commits come in
-  // bursts of that, so a trial is eight of them if that is more than 32 MiB.
+  // `plan` is the plan's length, `in_flight` the most bytes in flight. Commits come in bursts of
+  // that size, so a trial is eight bursts if that exceeds 32 MiB.
   CompareGovernor(Bytes plan, Bytes in_flight);
 
-  // Asked once for each piece in plan order: is it to be compared?
+  // Called once for each piece in plan order. True if the piece must be compared.
   bool should_compare();
-  // Told in plan order of each piece, compared or not.
+  // Called for each piece in plan order, compared or not.
   void committed(const Commit& commit);
 
  private:
@@ -75,15 +71,15 @@ class CompareGovernor {
 
   std::mutex lock_;
   bool comparing_ = true;
-  bool trying_ = false;   // or holding
-  Bytes hold_;            // how long this one, or the last one, is
+  bool trying_ = false;   // else holding
+  Bytes hold_;            // length of this hold, or of the last one
   Seconds held_cost_{0};  // of a byte, in the last hold
   std::optional<Commit> last_;
 
   // Since the trial or the hold began.
   Bytes counted_;
   Seconds time_{0};
-  Bytes window_;  // compared since it was last asked whether anything is equal
+  Bytes window_;  // compared since the last check for equal bytes
   Bytes window_different_;
   Bytes window_length_;
 };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// What is to be copied, how, and who is told of the progress.
+// The copy's input: extents, devices, options, and the receiver of progress.
 
 #pragma once
 
@@ -29,8 +29,8 @@ struct PipelineOptions {
   std::chrono::milliseconds checkpoint_time{5000};
 };
 
-// Told of each position that is durable on the origin, from a thread of the
-// copy's own, one at a time. If it throws, the copy ends with what it threw.
+// Receives each position that is durable on the origin, one at a time, from a thread of the copy's
+// own. An exception of record() ends the copy.
 class CheckpointSink {
  public:
   virtual ~CheckpointSink() = default;
@@ -41,11 +41,11 @@ struct CopyJob {
   BlockDevice& data;
   BlockDevice& origin;
   ExtentSource& extents;
-  JournalProgress start;  // where `extents` begins, and what was counted before
-  // Called about once a second; what it throws ends the work as a failure of it would.
+  JournalProgress start;  // the start of `extents`, and the counts so far
+  // Called about once a second. Its exception ends the work like any failure.
   std::function<void()> watch = {};
-  // What is overwritten is saved there first. Then everything is compared, whatever the options
-  // say, and written in pieces of 4 KiB exactly where it differs.
+  // Overwritten bytes are saved in the undo log first. With an undo log everything is compared,
+  // whatever the options say, and only differing units of 4 KiB are written.
   UndoLog* undo_log = nullptr;
 };
 

@@ -31,8 +31,8 @@ bool Piece::fill(ExtentSource& extents) {
     const std::optional<Extent> extent = extents.next(room);
     if (!extent) break;
     const auto length = static_cast<size_t>(extent->length.value());
-    // Only the plan's last extent can end inside a block. The data device has
-    // the whole of it, and the unit in the buffer has room for it.
+    // Only the plan's last extent can end inside a block. The data device has the whole block, and
+    // the unit in the buffer has room for it.
     on_data_.push_back({extent->data_offset, used, round_up(length, block)});
     on_origin_.push_back({extent->origin_offset, used, length});
     planned_ += extent->length;

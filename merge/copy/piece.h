@@ -1,21 +1,18 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// A piece: the next few extents of the plan, up to one buffer full, and what it
-// takes to bring them from the data device to the origin.
+// A piece is the next few extents of the plan, up to one buffer full. It brings them from the data
+// device to the origin.
 //
-// Problem: in the worst plan, single blocks in random places, the transfers are
-// as many as the blocks, whatever is done; in every other plan neighbours should
-// travel together, and both devices like rising offsets. The plan is in the
-// order of the origin, not of the data.
+// Problem: the worst plan has single blocks in random places and always needs one transfer per
+// block. In every other plan neighbours should share a transfer. Both devices are faster with
+// rising offsets. The plan is in the origin's order, not in the data device's.
 //
-// Method: the buffer holds the extents in plan order. Each pass over it sorts
-// its ranges by offset on the device in question, joins those that continue
-// each other both there and in memory, cuts the result at io_size, and submits
-// the lot at once.
+// Method: the buffer holds the extents in plan order. Each pass sorts the ranges by offset on its
+// device, and joins ranges that continue each other both there and in memory. It cuts the result at
+// io_size and submits all at once.
 //
-// Memory: one buffer, a second one for the origin's side if it is compared, and
-// an asynchronous queue for each device. A piece is used again and again; after
-// the first few rounds it allocates nothing.
+// Memory: one buffer, a second one for the origin's side if it is compared, and an asynchronous
+// queue for each device. A piece is reused, and allocates nothing after the first few rounds.
 //
 // Threads: one at a time.
 
@@ -36,39 +33,37 @@
 
 namespace extmerge {
 
-// What all pieces of one run have in common.
+// The properties that all pieces of one run share.
 struct PieceShape {
   // Extents begin at multiples of this in the buffer: 4 KiB, or the larger
   // logical block size, so that direct I/O can use their memory.
   size_t unit = 4096;
   size_t buffer_size = 1 << 20;  // a multiple of unit
   Bytes most{1 << 20};           // planned bytes, at most buffer_size
-  size_t io_size = 1 << 20;      // likewise a multiple of unit
+  size_t io_size = 1 << 20;      // a multiple of unit
   unsigned io_depth = 64;
 };
 
 class Piece {
  public:
-  // The memories are buffer_size long and stay the caller's; that for the
-  // origin's side may be empty if read(true) is never called. Throws
-  // Error(kAioUnavailable).
+  // Both memories have buffer_size bytes and belong to the caller. The one for the origin's side
+  // may be empty if read(true) is never called. Throws Error(kAioUnavailable).
   Piece(BlockDevice& data, BlockDevice& origin, const PieceShape& shape,
         std::span<std::byte> data_memory, std::span<std::byte> origin_memory);
 
-  // Takes the next extents and forgets what became of those before; false if there
-  // are none left.
+  // Takes the next extents and resets all results. False if no extents are left.
   bool fill(ExtentSource& extents);
   Bytes planned() const { return planned_; }
 
-  // These throw Error(kReadFailed) or kWriteFailed; nothing is in flight then.
+  // The functions below throw Error(kReadFailed) or kWriteFailed. No transfer is in flight then.
 
-  // Reads the data; with `both`, what the origin holds in the same places, too.
+  // Reads the data; with `both`, also the same places of the origin.
   void read(bool both);
   // Writes the data to the origin.
   void write();
-  // After read(true): writes where the origin differs.
+  // After read(true): writes the differing ranges.
   void write_differences();
-  // The same, but saves what is overwritten first, and overwrites nothing that is equal.
+  // The same, but saves the old bytes first, and never overwrites equal bytes.
   void save_and_write_differences(UndoLog& log);
   Bytes bytes_written() const { return bytes_written_; }
 
@@ -77,13 +72,13 @@ class Piece {
   Bytes bytes_different() const { return bytes_different_; }  // in units of 4 KiB, or the tail
   std::optional<Bytes> first_difference() const { return first_difference_; }  // on the origin
 
-  // For the stages that come after the one that knows.
-  bool compare = false;        // it is to be compared
+  // Results for the later stages.
+  bool compare = false;        // must be compared
   Bytes end;                   // the position in the plan after it
-  std::exception_ptr failure;  // what became of it, if it is not complete
+  std::exception_ptr failure;  // the failure, if the piece is not complete
 
  private:
-  // A range of a device and the memory that stands for it.
+  // A range of a device, and its memory.
   struct Place {
     Bytes offset;
     size_t memory = 0;  // index in the buffer
@@ -112,7 +107,8 @@ class Piece {
   std::vector<Overwrite> overwrites_;
   std::vector<IoRequest> data_requests_;
   std::vector<IoRequest> origin_requests_;
-  // Declared last: they wait, at the end, for what is in flight, and tell the requests.
+  // Declared last: their destructors wait for transfers in flight, which still write to the
+  // requests.
   const std::unique_ptr<AsyncQueue> data_queue_;
   const std::unique_ptr<AsyncQueue> origin_queue_;
 };

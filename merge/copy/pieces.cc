@@ -20,7 +20,7 @@ PieceShape shape_for(const CopyJob& job, const PipelineOptions& options) {
   shape.buffer_size = whole_units(options.buffer_size);
   shape.most = Bytes(shape.buffer_size);
   if (options.rate_limit) {
-    // Not bytes one by one where a file is not read directly and any byte is a block.
+    // A buffered file has blocks of one byte: use at least a sector.
     const Bytes smallest = std::max(block, Bytes(kSectorSize));
     shape.most = std::min(shape.most, largest_piece(*options.rate_limit, smallest));
     shape.buffer_size = whole_units(shape.most);
@@ -56,8 +56,8 @@ Pieces::Pieces(const CopyJob& job, const PipelineOptions& options, bool both,
 
 Piece* Pieces::take() {
   const std::stop_token ending = ending_.get_token();
-  // A failure ends it at once. On a stop it is still worth knowing whether the
-  // plan has ended anyway: then all is done, and nothing was stopped.
+  // A failure ends at once. On a stop, check first whether the plan has ended: then all is done,
+  // and nothing was stopped.
   if (ending.stop_requested() && !stop_.stop_requested()) return nullptr;
   Piece* piece = nullptr;
   {

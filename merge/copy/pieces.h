@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The pieces of one run: all its memory, filled in plan order, at the rate that
-// is allowed, until the plan ends, somebody asks to stop or something fails.
+// The pieces of one run own all its memory. They are filled in plan order, at the allowed rate,
+// until the plan ends, a stop is requested or something fails.
 //
-// There are as many as may be in flight, so a free one is always there when the
-// next is to be taken, and memory is bounded whatever the pool's block size is.
-// All buffers are cut from one allocation, which makes them huge pages even if
-// each is smaller than one.
+// There are as many pieces as may be in flight. So take() always finds a free one, and memory is
+// bounded for every block size. All buffers are parts of one allocation, so that they get huge
+// pages even if each is smaller than one.
 
 #pragma once
 
@@ -28,41 +27,42 @@ namespace extmerge {
 
 class Pieces {
  public:
-  // `both`: the origin may be read, too. Throws Error(kNoMemory), kAioUnavailable.
+  // With `both`, pieces have memory for the origin's bytes, too. Throws Error(kNoMemory),
+  // kAioUnavailable.
   Pieces(const CopyJob& job, const PipelineOptions& options, bool both,
          const std::stop_token& stop);
 
   unsigned count() const { return static_cast<unsigned>(pieces_.size()); }
 
-  // The next piece of the plan, nothing when it is over, for whatever reason.
-  // Sleeps as the rate limit demands. One thread at a time; does not throw.
+  // The next piece of the plan; null at the end, after a stop or a failure. Sleeps as the rate
+  // limit demands. One thread at a time; does not throw.
   Piece* take();
   void give_back(Piece& piece);
 
-  // Nothing more is to be taken: something has failed. Any thread, any time.
+  // Ends taking after a failure. Any thread, any time.
   void end() { ending_.request_stop(); }
 
-  // Once take() has returned nothing. What the source of extents or the watch threw.
+  // The exception of the source of extents or of the watch, once take() has returned null.
   std::exception_ptr failure() const { return failure_; }
-  // The plan was cut short because a stop was requested, and not at its end.
+  // Whether a stop cut the plan before its end.
   bool stopped() const { return stopped_; }
 
  private:
   void watch();
 
   ExtentSource& extents_;
-  Bytes taken_;  // of the plan; take's
+  Bytes taken_;  // of the plan; only take() uses it
   const std::function<void()> watch_;
   std::chrono::steady_clock::time_point watched_;
   const std::stop_token stop_;
-  // Ends a sleep of the rate limit, both for a stop from outside and for a failure.
+  // Ends a sleep of the rate limit, after a stop or a failure.
   std::stop_source ending_;
   std::stop_callback<std::function<void()>> when_stopped_;
   std::optional<RateLimit> rate_limit_;
   Buffer memory_;  // declared before the pieces: their queues may still be writing into it
   std::vector<std::unique_ptr<Piece>> pieces_;
   std::mutex lock_;
-  std::vector<Piece*> free_;  // the last one given back is taken first: its memory is in the cache
+  std::vector<Piece*> free_;  // the last returned is taken first: its memory is in the cache
   std::exception_ptr failure_;
   bool stopped_ = false;
 };

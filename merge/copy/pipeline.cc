@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The stages of copying and of comparing, and what carries pieces through them.
+// The stages of copy and comparison, and the pipeline of pieces through them.
 
 #include "merge/copy/pipeline.h"
 
@@ -81,8 +81,8 @@ class Copy {
     }
   }
 
-  // A piece behind a failed one may be complete, but there is no way to record
-  // that, and no need: it will be copied again.
+  // A piece behind a failed one may be complete, but this cannot be recorded. The next run copies
+  // it again.
   void commit(Piece& piece) {
     if (!failure_) failure_ = piece.failure;
     if (!failure_) {
@@ -105,8 +105,8 @@ class Copy {
   Pieces pieces_;
   Checkpoints checkpoints_;
   CompareGovernor governor_;
-  JournalProgress reached_;     // complete in plan order; commit's
-  std::exception_ptr failure_;  // of the first failed piece in plan order; commit's
+  JournalProgress reached_;     // complete in plan order; only commit() uses it
+  std::exception_ptr failure_;  // of the first failed piece in plan order; only commit() uses it
 };
 
 class Comparison {

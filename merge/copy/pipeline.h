@@ -9,9 +9,9 @@
 //            a thread of its own so that the others go on:
 //            origin flushed, result checked -> progress recorded -> journal synced
 //
-// Memory: threads x 2 buffers, whatever the pool. The first failure, or a stop,
-// ends taking; what is in flight is finished, and what is complete in plan
-// order is flushed and recorded before the failure is thrown.
+// Memory: threads x 2 buffers, whatever the pool. The first failure, or a stop, ends taking. Pieces
+// in flight are finished. All bytes that are complete in plan order are flushed and recorded before
+// the failure is thrown.
 
 #pragma once
 
@@ -23,10 +23,9 @@
 
 namespace extmerge {
 
-// Copies everything, then flushes and records the last position. Throws
-// kReadFailed, kWriteFailed, kFlushFailed; kStopped if `stop` was requested
-// before the end. In each case but a failed flush, what was complete is durable
-// and recorded first.
+// Copies everything, then flushes and records the last position. Throws kReadFailed, kWriteFailed,
+// kFlushFailed; kStopped if `stop` was requested before the end. Except after a failed flush,
+// complete bytes are durable and recorded first.
 JournalProgress copy_extents(const CopyJob& job, const PipelineOptions& options,
                              CheckpointSink& checkpoints, Progress& progress, std::stop_token stop);
 

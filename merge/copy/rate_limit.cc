@@ -12,7 +12,7 @@ namespace {
 
 constexpr double kBurstSeconds = 0.1;
 
-// A condition nobody signals: only the clock or the stop ends the wait.
+// Nobody signals the condition: only the clock or a stop ends the wait.
 void sleep_until(RateLimit::Clock::time_point when, const std::stop_token& stop) {
   std::mutex lock;
   std::condition_variable_any never;
@@ -42,7 +42,7 @@ bool RateLimit::wait_for(Bytes amount, const std::stop_token& stop) {
     held_ = std::min(capacity_, held_ + rate_ * std::chrono::duration<double>(now - last_).count());
     last_ = now;
     if (stop.stop_requested()) return false;
-    // Half a byte: what rounding may cost must not make it wait for nothing.
+    // Allow half a byte, so that a rounding error does not cause another wait.
     if (held_ + 0.5 >= wanted) break;
     const std::chrono::duration<double> missing((wanted - held_) / rate_);
     sleep_until_(now + std::chrono::ceil<Clock::duration>(missing), stop);

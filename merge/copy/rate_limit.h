@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// A token bucket: whoever wants to use the disks for something else gives the
-// merge a number of bytes a second. The bucket holds a tenth of a second's, so
-// over any stretch of time no more passes than rate x time + rate / 10.
+// A token bucket that limits the merge to a number of bytes a second. The bucket holds the bytes of
+// a tenth of a second. So in any period at most rate x time + rate / 10 bytes pass.
 //
-// The clock is a parameter, so that a test need not wait.
+// The clock is a parameter, so that tests do not wait.
 
 #pragma once
 
@@ -19,16 +18,16 @@ namespace extmerge {
 class RateLimit {
  public:
   using Clock = std::chrono::steady_clock;
-  // Sleeps until then, or until a stop is requested.
+  // Sleeps until the time, or until a stop is requested.
   using SleepUntil = std::function<void(Clock::time_point, const std::stop_token&)>;
 
-  // The bucket is full at first. `most_at_once` is the largest amount that will
-  // be asked for; a bucket that never held as much would never let it pass.
+  // The bucket starts full. `most_at_once` is the largest amount for wait_for(): a smaller bucket
+  // would never let it pass.
   RateLimit(Bytes bytes_per_second, Bytes most_at_once);
   RateLimit(Bytes bytes_per_second, Bytes most_at_once, std::function<Clock::time_point()> now,
             SleepUntil sleep_until);
 
-  // Returns when `amount` may pass: true; false if a stop was requested first.
+  // Returns true when `amount` may pass, false if a stop was requested first.
   bool wait_for(Bytes amount, const std::stop_token& stop);
 
  private:
@@ -40,7 +39,7 @@ class RateLimit {
   Clock::time_point last_;
 };
 
-// A tenth of a second's bytes, in whole units of 4 KiB; at least one `smallest`.
+// The bytes of a tenth of a second, in whole units of 4 KiB; at least `smallest`.
 Bytes largest_piece(Bytes bytes_per_second, Bytes smallest);
 
 }  // namespace extmerge

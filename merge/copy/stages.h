@@ -2,9 +2,9 @@
 //
 // take, work and commit as the filters of a oneTBB pipeline.
 //
-// Work is done in `threads` places at once. The stages mostly sleep in the
-// kernel, so this has nothing to do with the number of processors, where TBB
-// would stop with no more than a warning; it must be told.
+// `threads` pieces are in work at once. The stages mostly sleep in the kernel, so the number of
+// processors does not matter. TBB would use no more threads than processors, with only a warning,
+// so it gets the number.
 
 #pragma once
 
@@ -30,11 +30,10 @@
 
 namespace extmerge {
 
-// What TBB promises of the order of stages, in words that ThreadSanitizer
-// understands: it cannot see it, since the library is not built for it. All that
-// a thread did before `event` has happened for the thread that comes after it.
-// In other builds this is nothing. What it still misunderstands inside TBB's own
-// headers is in tests/tsan-suppressions.txt.
+// Tells ThreadSanitizer the order of stages that TBB guarantees: it cannot see this order, because
+// TBB is not built for it. Everything that a thread did before `event` has happened for the thread
+// that comes after it. In other builds these functions do nothing. tests/tsan-suppressions.txt has
+// the remaining false reports in TBB's headers.
 inline void comes_before([[maybe_unused]] const void* event) {
 #ifdef EXTMERGE_THREAD_SANITIZER
   __tsan_release(const_cast<void*>(event));
@@ -46,13 +45,12 @@ inline void comes_after([[maybe_unused]] const void* event) {
 #endif
 }
 
-// Events that no object stands for: a stage cannot look at the objects it was
-// given before it comes after their making.
+// An event without an object: a stage may use its objects only after they are made.
 inline constexpr char kStagesMade = 0;
 inline constexpr char kTaken = 0;
 inline constexpr char kCommitted = 0;
 
-// If TBB cannot start a thread, it ends the program or waits for ever. It keeps those that it has
+// If TBB cannot start a thread, it ends the program or hangs. It keeps the threads that it has
 // started.
 inline void check_stage_threads(unsigned threads) {
   static std::atomic<unsigned> started{1};
@@ -61,9 +59,9 @@ inline void check_stage_threads(unsigned threads) {
   started = threads;
 }
 
-// `take` returns the next piece or nullptr at the end, one call at a time;
-// `work` is called for up to `threads` pieces at once, `commit` in the order
-// they were taken in. None of them may throw. Throws Error(kNoThreads).
+// `take` returns the next piece, or nullptr at the end, one call at a time. `work` is called for up
+// to `threads` pieces at once, `commit` in the order of take(). None of them may throw. Throws
+// Error(kNoThreads).
 template <typename Piece, typename Take, typename Work, typename Commit>
 void run_stages(unsigned threads, const Take& take, const Work& work, const Commit& commit) {
   check_stage_threads(threads);

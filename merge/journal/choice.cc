@@ -8,7 +8,7 @@ namespace extmerge {
 
 namespace {
 
-// An id is used again after a deletion; with the creation it names one device.
+// A pool reuses an id after a deletion. Id and creation together identify a thin.
 bool same_device(const MergeRecord& a, const MergeRecord& b) {
   return a.thin_id == b.thin_id && a.creation_time == b.creation_time &&
          a.transaction_id == b.transaction_id;
@@ -18,8 +18,8 @@ bool same_plan(const MergeRecord& a, const MergeRecord& b) {
   return a.digest == b.digest && a.mapping_root == b.mapping_root;
 }
 
-// A repair moves the tree's nodes. Where another root is the same plan by chance, an undo log may
-// have saved what belongs to other contents.
+// A repair moves the tree's nodes. Another root may have the same plan by chance; then an undo log
+// may hold bytes of other contents.
 bool may_go_on_with(const MergeRecord& begun, const MergeRecord& wanted) {
   return same_plan(begun, wanted) || (begun.digest == wanted.digest && begun.undo_log.empty());
 }
@@ -32,7 +32,7 @@ JournalDecision refuse(MessageId id, const std::string& happened, const std::str
   return {false, Error(id, happened, next)};
 }
 
-// Whether the unfinished merge is of the same pool, thin and origin.
+// Refuses unless the unfinished merge has the same pool, thin and origin.
 Refusal refuse_other_devices(const Journal& journal, const MergeRecord& wanted,
                              const JournalWishes& wishes) {
   const MergeRecord& begun = journal.record();
@@ -88,8 +88,7 @@ JournalDecision decide_unfinished(const Journal& journal, const MergeRecord& wan
   }
   if (const Refusal refusal = refuse_other_devices(journal, wanted, wishes))
     return {false, *refusal};
-  // An old plan is finished only where that is what was asked for: `merge` has
-  // just shown the new one.
+  // Finish an old plan only if the user asked for that: `merge` has just shown the new one.
   if (!may_go_on_with(begun, wanted) && !(wishes.must_resume && wishes.allow_stale)) {
     const bool other_limits =
         begun.plan_end != wanted.plan_end || begun.block_size != wanted.block_size;
@@ -127,7 +126,7 @@ bool is_same_source(const MergeRecord& done, const MergeRecord& wanted,
   return same_pool(done, wanted) && (same_device(done, wanted) || done.thin_id == merged_as);
 }
 
-// The pool's time rises with each snapshot, its transaction with each change by LVM.
+// The pool's time rises with each snapshot, its transaction id with each change by LVM.
 bool is_later(const MergeRecord& wanted, const MergeRecord& done) {
   if (wanted.creation_time != done.pool_time) return wanted.creation_time > done.pool_time;
   return done.pool_transaction_id > 0 && wanted.transaction_id >= done.pool_transaction_id;

@@ -4,9 +4,9 @@
 //
 //   header copy, header copy, 8 progress slots, plan pages
 //
-// Each of these parts ends in the CRC-32C of all its bytes before that, and
-// carries the journal's random nonce, so that a part of another journal, old
-// contents of the same disk blocks included, is never taken for one of this.
+// Each of these parts ends in the CRC-32C of all its bytes before, and carries the journal's random
+// nonce. So no part of another journal counts as one of this, even if the disk blocks held that
+// journal before.
 
 #pragma once
 

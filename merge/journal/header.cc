@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// A header is believed if it is intact, if every value in it can be, and if the
-// other copy does not say something else about the same merge.
+// A header counts if it is intact, if all its values are plausible, and if the other copy does not
+// contradict it.
 
 #include "merge/journal/header.h"
 
@@ -13,7 +13,7 @@ namespace extmerge {
 
 namespace {
 
-constexpr uint64_t kLargestSize = uint64_t{1} << 63;  // of a device: what off_t holds
+constexpr uint64_t kLargestSize = uint64_t{1} << 63;  // of a device: the range of off_t
 constexpr uint64_t kBlockSizeUnit = 64 << 10;
 constexpr uint64_t kLargestBlockSize = 1 << 30;
 
@@ -30,7 +30,7 @@ void append_string(std::vector<std::byte>& copy, size_t& at, const std::string& 
   at += sizeof length + text.size();
 }
 
-// False if the string does not fit, or holds a zero byte, which no path can.
+// False if the string does not fit, or holds a zero byte, which is impossible in a path.
 bool take_string(std::span<const std::byte> copy, size_t& at, size_t most, std::string& text) {
   const size_t end = copy.size() - kChecksumSize;
   le16 length;
@@ -170,7 +170,8 @@ std::optional<std::string> find_implausible_plan(const JournalHeader& header) {
   return {};
 }
 
-// The same journal in another state: all else, the nonce too, must be equal, byte for byte.
+// Whether both are the same journal, perhaps in different states: all other bytes, including the
+// nonce, must be equal.
 bool describe_the_same(const JournalHeader& a, JournalHeader b) {
   b.sequence = a.sequence;
   b.state = a.state;

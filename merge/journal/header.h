@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The journal's header: what the merge is and whether it is done. There are two
-// copies, so that one can be rewritten while the other still stands.
+// The journal's header describes the merge and its state. There are two copies, so that one stays
+// intact while the other is rewritten.
 
 #pragma once
 
@@ -23,31 +23,30 @@ struct JournalHeader {
   JournalState state = JournalState::kIntent;
   uint64_t plan_pages = 0;
   uint64_t fingerprint = 0;
-  Bytes undo_log_bytes;  // from DONE on: what must be in the undo log
+  Bytes undo_log_bytes;  // from DONE on: the undo log's least size
   MergeRecord record;
 };
 
-// What cannot be, in words, nothing if all is well. What is written is held to
-// it as what is read is.
+// The reason, in words, why a header is implausible; nothing if it is plausible. Headers are
+// checked before a write and after a read.
 std::optional<std::string> find_implausible(const JournalHeader& header);
 
-// One sealed copy of kHeaderSize. Throws kUsage if a path or identity is too
-// long: half a name would name another device.
+// One sealed copy of kHeaderSize bytes. Throws kUsage if a path or identity is too long: half a
+// name would name another device.
 std::vector<std::byte> encode_header(const JournalHeader& header);
 
-// Nothing for a copy that is torn, damaged or no header at all. Throws
-// kJournalVersion for an intact copy of another version: magic, version, size
-// and checksum have their places in every version.
+// Nothing if the copy is torn, damaged or not a header. Throws kJournalVersion for an intact copy
+// of another version: magic, version, size and checksum have the same places in every version.
 std::optional<JournalHeader> decode_header(std::span<const std::byte> copy,
                                            const std::string& path);
 
 struct ChosenHeader {
   JournalHeader header;
-  size_t copy = 0;  // where it was; the other is the one to write next
+  size_t copy = 0;  // its place; the other copy is written next
 };
 
-// The one that holds of `copies`, which are both as they are in the file. Throws
-// kDamagedJournal if neither is intact or they contradict each other.
+// The valid one of both `copies` of the file. Throws kDamagedJournal if neither is intact or they
+// contradict each other.
 ChosenHeader choose_header(std::span<const std::byte> copies, const std::string& path);
 
 // "EXM-603" for the journal at `path`; `why` ends the sentence.

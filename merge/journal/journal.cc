@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// A journal is believed as a whole or not at all: open() checks every part
-// before it returns, since a wrong position or plan is a wrong byte on the
-// origin and a refusal only costs time. What may be lost without a refusal is
-// one header copy, and progress slots: the newest intact one is never ahead of
-// the origin.
+// A journal is trusted as a whole or not at all: open() checks every part. A wrong position or plan
+// is a wrong byte on the origin; a refusal only costs time. One header copy, or progress slots, may
+// be lost without a refusal: the newest intact slot is never ahead of the origin.
 
 #include "merge/journal/journal.h"
 
@@ -29,7 +27,7 @@ Error misuse(const std::string& happened) {
   return Error(MessageId::kInternal, happened, "please report this");
 }
 
-// The part of the file before the plan, as much of it as there is.
+// The part of the file before the plan, or the whole file if it is shorter.
 std::vector<std::byte> read_front(DurableFile& file) {
   std::vector<std::byte> front(kPlanOffset);
   file.read(Bytes(0), front);
@@ -68,7 +66,7 @@ class Journal::Impl {
   const JournalProgress& progress() const { return progress_.progress; }
   const PlanPages& pages() const;
 
-  // Between begin() and publish(): where the journal is to be put.
+  // The journal's place, set only between begin() and publish().
   DurableDirectory* directory_ = nullptr;
   std::string name_;
   bool progress_is_lost_ = false;  // when it was opened
@@ -88,8 +86,8 @@ class Journal::Impl {
   SequencedProgress progress_;
   Bytes highest_claim_;  // of any slot in the file
   std::optional<PlanPages> pages_;
-  // Set while a record is being written, and for good if that fails: after a
-  // failed sync nobody knows what is durable, and the next may falsely succeed.
+  // Set during the write of a record; stays set if the write fails. After a failed sync the durable
+  // state is unknown, and the next sync may falsely succeed.
   bool in_doubt_ = false;
 };
 
@@ -122,8 +120,8 @@ void Journal::Impl::check_plan(const PlanPageWriter& writer, const PlanDigest& d
               "command again; nothing was written to the origin");
 }
 
-// Both headers and all slots, and the gaps between them, so that every block of
-// the file is allocated from now on.
+// Writes both headers, all slots and the gaps between them, so that every block of the file is
+// allocated.
 void Journal::Impl::write_front() {
   std::vector<std::byte> front(kPlanOffset);
   const auto at = [&front](size_t offset) {
@@ -146,7 +144,7 @@ void Journal::Impl::load(std::span<const std::byte> front, size_t newest_copy) {
   newest_copy_ = newest_copy;
   const Bytes copy_bytes = header_.record.copy_bytes;
   const auto found = find_progress(front.subspan(kSlotsOffset), header_.nonce, copy_bytes, path_);
-  // Without any slot the work begins anew, which is slow and right.
+  // Without an intact slot the copy restarts from the beginning, which is slow but right.
   progress_is_lost_ = !found;
   progress_ = found ? found->newest : SequencedProgress{kSlots - 1, {}};
   highest_claim_ = found ? found->highest : Bytes(0);
@@ -178,7 +176,8 @@ void Journal::Impl::record_progress(const JournalProgress& progress) {
   write_slot(next);
   file_->sync();
   if (highest_claim_ > progress.position) {
-    // It takes back what others claim: should it be damaged one day, they must not count.
+    // This slot takes back the claims of others. Overwrite those, so that they do not count if this
+    // slot is damaged later.
     for (size_t i = 1; i < kSlots; ++i) {
       ++next.sequence;
       write_slot(next);
@@ -196,7 +195,7 @@ void Journal::Impl::write_slot(const SequencedProgress& progress) {
 }
 
 void Journal::Impl::record_state(JournalState state, uint64_t fingerprint) {
-  // An undo that is continued says so again: a kill may have left another state in one copy.
+  // A continued undo writes the state again: a kill may have left another state in one copy.
   const bool is_undoing_again =
       state == JournalState::kUndoing && header_.state == JournalState::kUndoing;
   const bool follows = (state > header_.state || is_undoing_again) &&
@@ -216,7 +215,7 @@ void Journal::Impl::record_state(JournalState state, uint64_t fingerprint) {
   in_doubt_ = false;
 }
 
-// Over the older copy: the newer one holds until this one is durable.
+// Writes over the older copy: the newer one is valid until this one is durable.
 void Journal::Impl::write_next_header(JournalHeader& next) {
   ++next.sequence;
   const size_t copy = 1 - newest_copy_;
@@ -242,8 +241,8 @@ std::unique_ptr<Journal> Journal::open(DurableDirectory& directory, const std::s
   if (!file) return nullptr;
   const std::string path = directory.path() + "/" + name;
   if (writable) {
-    // What is gone on with must be there after a power cut, too: a run that was killed, or whose
-    // sync failed, may have left in the page cache what the disk has not.
+    // The contents must also survive a power cut. A killed run, or a failed sync, may have left
+    // data in the page cache that is not on the disk.
     file->sync();
     file->drop_cache();
     directory.sync();
@@ -267,8 +266,9 @@ std::unique_ptr<Journal> Journal::begin(DurableDirectory& directory, const std::
   header.nonce = nonce ? *nonce : random_nonce();
   header.record = record;
   if (const auto why = find_implausible(header)) throw misuse("no merge can be like that: " + *why);
-  encode_header(header);  // throws before there is a file if a name is too long
-  // In both copies: whichever sector a power cut tears from now on, one copy has the mark.
+  encode_header(header);  // throws for a name that is too long, before a file is made
+  // Write the intent to both copies: whichever sector a power cut tears later, one copy has the
+  // mark.
   std::vector<std::byte> intent = encode_header(header);
   intent.insert(intent.end(), intent.begin(), intent.begin() + kHeaderSize);
   auto impl = std::make_unique<Impl>(
@@ -287,7 +287,7 @@ void Journal::publish(RunSource& runs) {
     impl_->build(runs);
     directory.rename(unpublished, impl_->name_);
   } catch (...) {
-    // It may be large and the disk full.
+    // Remove NAME.new: it may be large, and the disk may be full.
     remove_if_possible(directory, unpublished);
     throw;
   }
@@ -320,7 +320,7 @@ void Journal::discard_unpublished(DurableDirectory& directory, const std::string
 }
 
 void Journal::check_undo_log_is_known() const {
-  // From DONE on the header says it as well.
+  // From DONE on the header has this size, too.
   if (record().undo_log.empty() || !impl_->progress_is_lost_ || state() != JournalState::kCopying)
     return;
   throw Error(MessageId::kDamagedJournal,

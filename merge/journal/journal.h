@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The journal: the plan, and how much of it is done. docs/journal-format.md has
-// the bytes; docs/crash-safety.md the rules. In short:
+// The journal holds the plan and the progress. docs/journal-format.md has the bytes;
+// docs/crash-safety.md the rules. In short:
 //
-//   NAME.new  built aside: intent header, synced; plan pages; header, synced
+//   NAME.new  built first: intent header, synced; plan pages; header, synced
 //   NAME      renamed into place, directory synced, before the first origin
 //             write; its size never changes again
 //   NAME.lock flocked for as long as a merge or resume runs
 //
-// A crash before the rename leaves NAME.new, which means nothing was written
-// and is discarded. Progress is a position in the plan: every planned byte
-// below it is durable on the origin. It is written to one-sector slots in turn,
-// so that a torn slot loses time and never correctness. DONE is written to both
-// headers and stays, so that a finished plan is not merged again by accident.
+// A crash before the rename leaves NAME.new: nothing was written to the origin, and the next run
+// discards the file. Progress is a position in the plan: every planned byte below it is durable on
+// the origin. The position is written to one-sector slots in turn, so that a torn slot loses time
+// but never correctness. DONE is written to both headers and stays, so that a finished plan is not
+// merged again by accident.
 
 #pragma once
 
@@ -31,35 +31,32 @@ namespace extmerge {
 
 class Journal {
  public:
-  // The journal `name`, nothing if there is none. `writable`: to act on what it says; that is
-  // durable then. A left-over NAME.new is no
-  // journal. Throws kDamagedJournal, kJournalVersion, kJournalUnsafe; verifies
-  // every plan page and the digest unless `pages` is false (status); kStopped if `stop`
-  // was requested meanwhile.
+  // Opens the journal `name`; null if it is missing. A caller that acts on the contents passes
+  // `writable`, which makes them durable first. A left-over NAME.new is no journal. open() verifies
+  // every plan page and the digest unless `pages` is false (status). Throws kDamagedJournal,
+  // kJournalVersion, kJournalUnsafe; kStopped if `stop` is requested.
   static std::unique_ptr<Journal> open(DurableDirectory& directory, const std::string& name,
                                        bool writable, bool pages = true,
                                        const std::stop_token& stop = {});
 
-  // Starts a new one aside (NAME.new) with an intent, durable. `record`'s
-  // counts and digest are what the plan must turn out to have. `nonce` ties its parts
-  // together; it is chosen here if it is not given.
+  // Starts a new journal as NAME.new with a durable intent. The plan must have the counts and the
+  // digest of `record`. `nonce` ties the parts together; by default it is random.
   static std::unique_ptr<Journal> begin(DurableDirectory& directory, const std::string& name,
                                         const MergeRecord& record,
                                         std::optional<uint64_t> nonce = {});
-  // Writes the plan and puts the journal in place, replacing an older one.
-  // Throws kStale if `runs` is not the plan of the record. After it returns, a
-  // crash can be resumed.
+  // Writes the plan and puts the journal in place of an older one. Throws kStale if `runs` is not
+  // the plan of the record. From then on, a merge can be resumed after a crash.
   void publish(RunSource& runs);
-  // Whether `name` is empty or has a journal's mark at the start of either copy of
-  // its header, however damaged the rest: what may be replaced. Also if it is missing.
+  // Whether `name` may be replaced: it is missing, empty, or has a journal's mark in a copy of its
+  // header, even if the rest is damaged.
   static bool is_ours(DurableDirectory& directory, const std::string& name);
-  // Throws kNotAJournal where NAME.new is a file that extmerge cannot have left there.
+  // Throws kNotAJournal if extmerge cannot have left NAME.new.
   static void check_unpublished(DurableDirectory& directory, const std::string& name);
-  // Removes NAME.new, if there is one, after that check.
+  // Removes NAME.new after that check. The file may be missing.
   static void discard_unpublished(DurableDirectory& directory, const std::string& name);
 
-  // Throws kDamagedJournal if no progress slot was intact, so that it is not known how much the
-  // undo log, if there is one, must hold: what it misses would be saved once more, as merged.
+  // Throws kDamagedJournal if the merge has an undo log and no progress slot was intact. Then the
+  // undo log's least size is unknown: bytes missing there would be saved again, as merged.
   void check_undo_log_is_known() const;
 
   const std::string& path() const;  // for messages
@@ -68,24 +65,24 @@ class Journal {
   const MergeRecord& record() const;
   const JournalProgress& progress() const;
 
-  // Durable when it returns. The caller has flushed the origin. A position below
-  // the last one takes back what was claimed, from every slot. While copying or undoing.
+  // Durable on return. The caller has flushed the origin. A position below the last one replaces
+  // every higher claim in all slots. Only while copying or undoing.
   void record_progress(const JournalProgress& progress);
-  // Likewise; the last position must be recorded before. `fingerprint` describes
-  // the merged origin (merge/journal/sample.h).
+  // Durable on return. The last position must be recorded before. `fingerprint` describes the
+  // merged origin (merge/journal/sample.h).
   void record_done(uint64_t fingerprint);
   uint64_t fingerprint() const;  // kDone only
-  // From kCopying or kDone to kUndoing, before the first byte is put back, and once more when an
-  // undo is continued; and from there to kUndone, after the last. Durable, in both copies of the
-  // header, when it returns.
+  // record_undoing() goes from kCopying or kDone to kUndoing, before the first byte is put back. A
+  // continued undo calls it again. record_undone() goes to kUndone after the last byte. Both are
+  // durable on return, in both copies of the header.
   void record_undoing();
   void record_undone();
 
-  // The runs from the one on that holds `position`, none at the end; `skip` is how
-  // far into it the position lies. May be read while another thread records
-  // progress; must not outlive the journal.
+  // The runs from the one that holds `position`; none at the end. `skip` is the position's offset
+  // in the first run. Another thread may record progress during the reading. The runs must not
+  // outlive the journal.
   std::unique_ptr<RunSource> runs_from(Bytes position, Bytes& skip);
-  // The rest of the extent that `position` lies in; there is none at the end.
+  // The rest of the extent that holds `position`. Not valid at the end.
   Extent extent_at(Bytes position);
 
   ~Journal();
@@ -96,20 +93,20 @@ class Journal {
   std::unique_ptr<Impl> impl_;
 };
 
-// From the kernel's random numbers. Throws kInternal.
+// A random number from the kernel. Throws kInternal.
 uint64_t random_nonce();
 
-// The names beside the journal itself.
+// Names of the files beside the journal.
 std::string unpublished_name(const std::string& name);  // NAME.new
-// NAME.0123456789abcdef: a file of a few KiB before its first sync. What a power cut leaves
-// of it bears no mark of ours for certain, but nobody else has the name.
+// NAME.0123456789abcdef: a file of a few KiB before its first sync. After a power cut it may lack
+// extmerge's mark, but no other program uses such a name.
 std::string unmarked_name(const std::string& name, uint64_t nonce);
 std::string lock_name(const std::string& name);  // NAME.lock
-// The journal of an origin in the state directory: 16 hexadecimal digits of the
-// XXH3 of its identity, and ".journal".
+// The name of an origin's journal in the state directory: 16 hexadecimal digits of the XXH3 of its
+// identity, and ".journal".
 std::string default_journal_name(const std::string& origin_identity);
 
-// Whether open() failed for what is in the journal: it is damaged, or of another version.
+// Whether open() failed because of the journal's contents: damaged, or of another version.
 bool is_unreadable_journal(const Error& error);
 
 }  // namespace extmerge

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The default name is made from the origin's identity, which may hold any
-// character and be long, hence the hash.
+// The default name is a hash of the origin's identity, which may be long and hold any character.
 
 #include "io/hash.h"
 #include "io/text.h"

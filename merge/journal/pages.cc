@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// A run is three varints: how far it begins after the end of the run before it
-// on the thin device, the same on the data device (zigzag, since data blocks
-// jump both ways), and its blocks. The first run of a page follows an imaginary
-// one that ends at block 0 of both.
+// A run is three varints. The first two are its distance from the end of the run before, on the
+// thin and on the data device; the second is zigzag, since data blocks jump both ways. The third is
+// its number of blocks. The first run of a page follows an imaginary one that ends at block 0 of
+// both.
 
 #include "merge/journal/pages.h"
 
@@ -29,7 +29,7 @@ size_t put_varint(std::byte* to, uint64_t value) {
   return size;
 }
 
-// False if it runs into the end or does not fit into 64 bits.
+// False if the varint runs into the end or does not fit into 64 bits.
 bool take_varint(std::span<const std::byte> from, size_t& at, uint64_t& value) {
   value = 0;
   for (unsigned shift = 0; shift < 64 && at < from.size(); shift += 7) {
@@ -64,7 +64,7 @@ bool take_run(std::span<const std::byte> from, size_t& at, const Run& previous, 
   return true;
 }
 
-// Whether a plan can have `run` where the next may begin at `least`.
+// Whether `run` is valid in a plan if it must not begin before `least`.
 bool is_planned(const Run& run, ThinBlock least, const PlanLimits& limits) {
   const uint64_t thin_blocks = limits.block_size.blocks_holding(limits.end);
   return run.blocks > 0 && run.thin >= least && run.thin.value() < thin_blocks &&
@@ -158,11 +158,10 @@ bool decode_plan_page(std::span<const std::byte> bytes, uint64_t nonce, uint64_t
   return true;
 }
 
-// Reads ahead twice as much each time, so that a single extent costs one page
-// and a whole plan few reads.
+// Doubles its read-ahead each time: a single extent needs one page, a whole plan few reads.
 class PlanPages::Source : public RunSource {
  public:
-  // From the beginning of page `index`, which is to begin at `position`.
+  // Starts at page `index`, which must begin at `position`.
   Source(const PlanPages& pages, uint64_t index, Bytes position)
       : pages_(pages), index_(index), position_(position) {}
 
@@ -171,7 +170,7 @@ class PlanPages::Source : public RunSource {
     run = page_.runs[at_++];
     return true;
   }
-  void put_back() { --at_; }  // the run that next() gave last
+  void put_back() { --at_; }  // returns the last run to the source
 
  private:
   bool next_page() {
@@ -204,7 +203,7 @@ class PlanPages::Source : public RunSource {
   const PlanPages& pages_;
   uint64_t index_;   // of the next page
   Bytes position_;   // where it must begin
-  ThinBlock least_;  // and where its first run may
+  ThinBlock least_;  // the least start of its first run
   size_t read_ahead_ = 1;
   std::vector<std::byte> piece_;
   size_t piece_at_ = 0;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The plan on disk: pages of 4096 bytes that hold runs, a few bytes each. A
-// page says where in the plan it begins and can be decoded by itself, so that a
-// resume finds its place by binary search, and damage has an address.
+// The plan on disk: pages of 4096 bytes that hold runs, a few bytes each. A page tells its position
+// in the plan and can be decoded by itself. So a resume finds its place by binary search, and
+// damage has an address.
 //
 // Memory: a piece of at most 1 MiB of the file, however long the plan.
 
@@ -32,10 +32,9 @@ class PlanPageWriter {
   // `file` must outlive it.
   PlanPageWriter(DurableFile& file, uint64_t nonce, const PlanLimits& limits);
 
-  // Throws kInternal for a run that no plan has there: they rise, do not
-  // overlap and begin before the plan's end.
+  // Throws kInternal for an invalid run: runs rise, do not overlap and begin before the plan's end.
   void add(const Run& run);
-  // Once, after the last run. Nothing is synced.
+  // Call it once, after the last run. Nothing is synced.
   void finish();
 
   uint64_t runs() const { return runs_; }
@@ -51,10 +50,10 @@ class PlanPageWriter {
   const uint64_t nonce_;
   const PlanLimits limits_;
   std::vector<std::byte> piece_;  // pages not yet written, and the one being filled
-  size_t page_at_ = 0;            // the latter's place in it
+  size_t page_at_ = 0;            // the filled page's place in it
   size_t used_ = 0;               // of the page
   uint32_t runs_in_page_ = 0;
-  Run previous_;  // in the page; what the next run is told by
+  Run previous_;  // in the page; the next run is relative to it
   Bytes page_position_;
   ThinBlock least_;  // where the next run may begin
   uint64_t runs_ = 0;
@@ -63,8 +62,8 @@ class PlanPageWriter {
   uint64_t pages_written_ = 0;
 };
 
-// False if the page is damaged, of another journal, not number `index`, or holds
-// runs that no plan with these limits has.
+// False if the page is damaged, of another journal, not number `index`, or holds runs that are
+// invalid with these limits.
 bool decode_plan_page(std::span<const std::byte> bytes, uint64_t nonce, uint64_t index,
                       const PlanLimits& limits, PlanPage& page);
 
@@ -75,20 +74,20 @@ class PlanPages {
   PlanPages(DurableFile& file, std::string path, uint64_t nonce, const PlanLimits& limits,
             uint64_t pages, Bytes copy_bytes);
 
-  // The run that `position` lies in and all after it; `skip` is how far into it.
-  // No run if the position is the end. The source must not outlive this and
-  // throws kDamagedJournal where a page is.
+  // The run that holds `position` and all after it; none at the end. `skip` is the position's
+  // offset in the first run. The source must not outlive this object. It throws kDamagedJournal at
+  // a damaged page.
   std::unique_ptr<RunSource> runs_from(Bytes position, Bytes& skip) const;
 
-  // Reads everything. Throws kDamagedJournal unless this is the plan of that
-  // many runs with that digest, kStopped if `stop` was requested.
+  // Reads the whole plan. Throws kDamagedJournal unless it has that many runs and that digest;
+  // kStopped if `stop` was requested.
   void check_all(uint64_t runs, const PlanDigest& digest, const std::stop_token& stop) const;
 
  private:
   class Source;
   void decode(std::span<const std::byte> bytes, uint64_t index, PlanPage& page) const;
   void read(uint64_t index, std::span<std::byte> bytes) const;
-  // The last page that does not begin after `position`, and where it begins.
+  // The last page that does not begin after `position`. Sets `begin` to the page's position.
   uint64_t find_page(Bytes position, Bytes& begin) const;
 
   DurableFile& file_;

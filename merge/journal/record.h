@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// What a journal says of one merge: which devices, which state of the thin, which plan, and how
-// much of it is done.
+// The journal's record of one merge: devices, state of the thin, plan and progress.
 
 #pragma once
 
@@ -21,36 +20,36 @@ enum class JournalState : uint32_t {
   kUndone = 5
 };
 
-// Whether there is something to go on with: a merge or an undo that has not come to its end.
+// Whether a merge or an undo is unfinished.
 constexpr bool is_under_way(JournalState state) {
   return state == JournalState::kCopying || state == JournalState::kUndoing;
 }
 
-// Where the mappings were read from, so that a resume can look there again.
+// The root of the mappings, so that a resume reads the same one.
 enum class RootChoice : uint32_t { kHeld = 1, kBlock = 2, kLive = 3 };
 
 enum class BeyondOriginChoice : uint32_t { kRefuse = 1, kDrop = 2, kExtend = 3 };
 
 struct JournalDevice {
-  std::string path;      // absolute, as it was at the time; where to look first
-  std::string identity;  // DeviceFacts::identity; what it must still be
+  std::string path;      // absolute, from when the merge began; a resume looks there first
+  std::string identity;  // DeviceFacts::identity, which must not change
 };
 
-// What one merge is: everything a resume needs, and everything that must not
-// have changed since.
+// The description of one merge: everything that a resume needs, and everything that must not
+// change.
 struct MergeRecord {
   JournalDevice metadata;
   JournalDevice data;
   JournalDevice origin;
   ThinId thin_id{};
-  uint32_t creation_time = 0;   // of the device, from its details
-  uint64_t transaction_id = 0;  // likewise
-  // Of the superblock that was read: they tell a thin that was there then from a later one.
+  uint32_t creation_time = 0;   // of the thin, from its details
+  uint64_t transaction_id = 0;  // of the thin, at its creation
+  // From the superblock: pool time and transaction id tell an old thin from a later one.
   uint32_t pool_time = 0;
   uint64_t pool_transaction_id = 0;
   RootChoice root_choice = RootChoice::kHeld;
   MetadataBlock root_block;    // kBlock: the superblock copy to read
-  MetadataBlock mapping_root;  // the device's
+  MetadataBlock mapping_root;  // the thin's
   DataBlockSize block_size;
   Bytes logical_block_size;  // of the origin
   std::optional<Bytes> thin_size;
@@ -77,9 +76,10 @@ struct CopyCounters {
 struct JournalProgress {
   Bytes position;  // every planned byte below it is durable
   CopyCounters counters;
-  // The undo log has saved, durably, at least what was overwritten below the position.
+  // The durable size of the undo log. It has the old bytes of everything overwritten below the
+  // position.
   Bytes undo_log_bytes{};
-  // Of the undo log: every record below it is put back, durably.
+  // The offset in the undo log below which every record is put back, durably.
   Bytes undone_bytes{};
 };
 

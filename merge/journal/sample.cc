@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// All places are known before the first is read, so they are sorted and read at
-// once: on a rotating disk a second's work at most.
+// All places are known before the first read, so they are sorted and read at once. On a rotating
+// disk this takes a second at most.
 
 // The shared library is several times slower than the code inlined.
 #define XXH_INLINE_ALL
@@ -29,16 +29,16 @@ constexpr uint64_t kSamples = 64;
 constexpr uint64_t kSampleLength = 64 << 10;
 constexpr uint64_t kFirstBlocks = 16;
 constexpr unsigned kSampleDepth = 64;
-// Of a picture: 8 MiB of each device in memory.
+// for a picture: 8 MiB of each device in memory
 constexpr size_t kPiecesAtOnce = 128;
 
-// A range of a device, to be read into its own slot of a buffer.
+// A range of a device, which is read into its own slot of a buffer.
 struct Place {
   Bytes offset;
   uint64_t length = 0;
 };
 
-// All places at once, each at the start of a slot of `slot` bytes.
+// Reads all places at once, each to the start of a slot of `slot` bytes.
 Buffer read_places(BlockDevice& device, std::span<const Place> places, uint64_t slot) {
   Buffer memory(std::max<uint64_t>(places.size(), 1) * slot);
   std::vector<IoRequest> requests;
@@ -56,7 +56,7 @@ void sort_and_unique(std::vector<uint64_t>& numbers) {
   numbers.erase(std::unique(numbers.begin(), numbers.end()), numbers.end());
 }
 
-// The first and the last of `count`, and 64 others by chance; fewer if there are no more.
+// The first and the last of `count` numbers, and 64 random ones; fewer if `count` is small.
 std::vector<uint64_t> draw(uint64_t count) {
   std::random_device chance;
   std::uniform_int_distribution<uint64_t> any(0, count - 1);
@@ -66,12 +66,12 @@ std::vector<uint64_t> draw(uint64_t count) {
   return numbers;
 }
 
-// count * i / parts without overflow: the quotient's and the remainder's shares apart.
+// count * i / parts without overflow: the shares of quotient and remainder are computed separately.
 uint64_t share(uint64_t count, uint64_t i, uint64_t parts) {
   return count / parts * i + count % parts * i / parts;
 }
 
-// Appends the last of `count` and 64 spread evenly, the first among them.
+// Appends the last of `count` numbers, and 64 evenly spread ones, including the first.
 void spread(uint64_t count, std::vector<uint64_t>& numbers) {
   if (count == 0) return;
   for (uint64_t i = 0; i < kSamples; ++i) numbers.push_back(share(count, i, kSamples));
@@ -80,14 +80,14 @@ void spread(uint64_t count, std::vector<uint64_t>& numbers) {
 
 uint64_t pieces_of(Bytes length) { return round_up(length.value(), kSampleLength) / kSampleLength; }
 
-// All extents of a plan, cut at the ends of the pieces in `numbers`, and whether each is of one
-// of them.
+// Calls `each` for all extents of a plan, cut at the ends of the pieces in `numbers`. `chosen` says
+// that an extent belongs to such a piece.
 void for_each_extent(ExtentSource& extents, const std::vector<uint64_t>& numbers,
                      const std::function<void(const Extent&, bool chosen)>& each) {
   auto number = numbers.begin();
   Bytes position;
   for (;;) {
-    // Up to where the next chosen piece begins, or of it.
+    // Take bytes up to the start of the next chosen piece, or bytes of that piece.
     const bool any = number != numbers.end();
     const Bytes start(any ? *number * kSampleLength : INT64_MAX);
     const bool chosen = position >= start;
@@ -106,7 +106,7 @@ class SampleComparison {
   SampleComparison(BlockDevice& data, BlockDevice& origin)
       : data_(data), origin_(origin), data_block_(data.logical_block_size().value()) {}
 
-  // At most a piece. What lies past the origin's end is left out.
+  // Adds at most one piece. Bytes past the origin's end are left out.
   void add(const Extent& extent) {
     if (extent.origin_offset >= origin_.size()) return;
     const uint64_t length = std::min(extent.length, origin_.size() - extent.origin_offset).value();
@@ -115,15 +115,15 @@ class SampleComparison {
   }
   size_t size() const { return on_origin_.size(); }
 
-  // Tells of each place, and forgets it. Of what cannot be read nothing is told; the first such
-  // failure is returned.
+  // Calls `each` for each place, and forgets the places. Unreadable places are left out; the first
+  // such failure is returned.
   using Found =
       std::function<void(Bytes offset, uint64_t length, const std::vector<ByteRange>& differences)>;
   std::optional<Error> finish(const Found& each) {
     const std::vector<Place> on_data = std::exchange(on_data_, {});
     const std::vector<Place> on_origin = std::exchange(on_origin_, {});
     if (!compare(on_data, on_origin, each)) return std::nullopt;
-    // Something of it cannot be read: what, one by one will tell.
+    // Some place cannot be read: find it by reading one by one.
     std::optional<Error> failure;
     for (size_t i = 0; i < on_origin.size(); ++i) {
       auto failed =
@@ -134,7 +134,7 @@ class SampleComparison {
   }
 
  private:
-  // All is read before anything is told.
+  // Reads all places before the first call of `each`.
   std::optional<Error> compare(std::span<const Place> on_data, std::span<const Place> on_origin,
                                const Found& each) {
     const uint64_t slot = round_up(kSampleLength, data_block_);
@@ -174,7 +174,7 @@ std::optional<SampleDifference> compare_sample(Journal& journal, BlockDevice& da
     const Bytes start(number * kSampleLength);
     const Extent extent = journal.extent_at(start);
     uint64_t length = std::min({extent.length.value(), kSampleLength, (position - start).value()});
-    // Nothing but a forged position ends inside a block.
+    // Only a forged position ends inside a block.
     length -= length % origin_block;
     on_data.push_back({extent.data_offset, round_up(length, data_block)});
     on_origin.push_back({extent.origin_offset, length});
@@ -206,7 +206,7 @@ double sample_difference(ExtentSource& extents, Bytes all, BlockDevice& data, Bl
         compared += length;
       });
   if (failure) throw *failure;
-  // Past the origin's end, where it is to be extended, all is new.
+  // Nothing was compared: all pieces lie past the origin's end, where everything is new.
   return compared == 0 ? 1 : static_cast<double>(different) / static_cast<double>(compared);
 }
 
@@ -234,7 +234,7 @@ std::optional<Error> draw_plan(ExtentSource& extents, Bytes all, Bytes end, Bloc
     });
     if (!failure) failure = std::move(failed);
   };
-  // Every cell before it has a sample of what is planned there.
+  // Every cell before `sampled` has a sample of its plan.
   Bytes sampled;
   const auto compare = [&](const Extent& piece) {
     comparison->add(piece);
@@ -243,7 +243,7 @@ std::optional<Error> draw_plan(ExtentSource& extents, Bytes all, Bytes end, Bloc
     if (comparison->size() >= kPiecesAtOnce) draw_compared();
   };
   for_each_extent(extents, numbers, [&](const Extent& extent, bool chosen) {
-    // An extension is past the end, too.
+    // An extension also lies past the origin's end.
     const Bytes extent_end = extent.origin_offset + extent.length;
     const Bytes inside =
         std::clamp(origin_end, extent.origin_offset, extent_end) - extent.origin_offset;

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Progress on disk: eight slots of one sector, used in turn, the slot of a
-// sequence number being its remainder. Only the oldest is ever overwritten, so
-// that a write torn by a power cut takes away what was older than the last
-// position anyway.
+// Progress on disk: eight slots of one sector, used in turn. A sequence number's remainder is its
+// slot. A write replaces only the oldest slot, so a torn write never loses the last position.
 
 #pragma once
 
@@ -29,19 +27,19 @@ constexpr size_t slot_of(uint64_t sequence) { return static_cast<size_t>(sequenc
 
 ProgressSlot encode_slot(uint64_t nonce, const SequencedProgress& progress);
 
-// Nothing for a slot that is torn, damaged, another journal's or not number `slot`.
+// Nothing if the slot is torn, damaged, of another journal or not number `slot`.
 std::optional<SequencedProgress> decode_slot(std::span<const std::byte> sector, uint64_t nonce,
                                              size_t slot);
 
 struct FoundProgress {
   SequencedProgress newest;
-  // The most that any slot claims. Higher than the newest if that takes back
-  // what older ones say and the power went before they were overwritten.
+  // The highest position of any slot. Higher than the newest if that takes back older claims and a
+  // power cut prevented overwriting them.
   Bytes highest;
 };
 
-// The newest of all slots in `area`, nothing if none is intact. Throws
-// kDamagedJournal if an intact one claims more than `copy_bytes`.
+// The newest of all slots in `area`; nothing if none is intact. Throws kDamagedJournal if an intact
+// slot claims more than `copy_bytes`.
 std::optional<FoundProgress> find_progress(std::span<const std::byte> area, uint64_t nonce,
                                            Bytes copy_bytes, const std::string& path);
 

@@ -13,7 +13,8 @@ namespace extmerge {
 namespace {
 
 constexpr size_t kChunk = 1 << 20;
-constexpr uint64_t kAlignment = 4096;  // data blocks are multiples of it, so rounding stays inside
+constexpr uint64_t kAlignment =
+    4096;  // data blocks are multiples of it, so rounding stays inside a block
 
 }  // namespace
 
@@ -24,11 +25,11 @@ void BeyondOriginScan::look_at(const Extent& extent, std::stop_token stop) {
     queue_ = data_.make_queue(1);
     buffer_ = Buffer(kChunk);
   }
-  // The extent may begin and end at any sector: read around it, look inside it.
+  // The extent may begin and end at any sector: read aligned, and check only the extent.
   uint64_t at = extent.data_offset.value();
   const uint64_t end = at + extent.length.value();
   while (at < end && !found_data_) {
-    // Not having looked is not having found nothing.
+    // A stop must not count as "found nothing".
     if (stop.stop_requested()) throw stopped_while_planning();
     const uint64_t aligned = at / kAlignment * kAlignment;
     const uint64_t piece_end = std::min(aligned + kChunk, end);

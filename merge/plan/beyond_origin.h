@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Whether what a thin has mapped past the origin's end is worth anything. A
-// file system formatted and trimmed leaves mapped zeroes there, and an origin
-// that ends in the middle of a block always leaves the rest of that block; so
-// the question is decided by content, up to the first byte that is not zero.
+// Finds out whether the data that a thin maps past the origin's end is worth keeping. A formatted
+// and trimmed file system leaves mapped zeroes there. An origin that ends inside a block always
+// leaves the rest of that block. So the content decides: the scan ends at the first byte that is
+// not zero.
 
 #pragma once
 
@@ -21,8 +21,8 @@ class BeyondOriginScan {
   // `data` is the pool's data device and must outlive the scan.
   explicit BeyondOriginScan(BlockDevice& data);
 
-  // Reads the extent's data unless an earlier one had some. Throws kReadFailed, and
-  // kStopped if `stop` was requested.
+  // Reads the extent's data, unless an earlier extent had bytes that are not zero. Throws
+  // kReadFailed, and kStopped if `stop` was requested.
   void look_at(const Extent& extent, std::stop_token stop);
   bool found_data() const { return found_data_; }
 

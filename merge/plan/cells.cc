@@ -28,7 +28,7 @@ void OriginMap::coarsen() {
   cells_.resize(half * 2);
   for (size_t i = 0; i < half; ++i) {
     for (size_t kind = 0; kind < kKinds; ++kind) {
-      // In place: cells 2i and 2i + 1 are read before they are written to.
+      // Work in place: cells 2i and 2i + 1 are read before they are overwritten.
       cells_[i][kind] = cells_[2 * i][kind] + cells_[2 * i + 1][kind];
     }
   }
@@ -47,7 +47,7 @@ PlannedShares shares_of(const OriginMap::Cell& cell) {
   const uint64_t compared = cell[OriginMap::kCompared];
   if (compared == 0) return {{}, {}, Bytes(planned)};
   const uint64_t found = cell[OriginMap::kDifferent];
-  // All compared: exact.
+  // If all bytes are compared, the share is exact.
   const auto different = compared == planned ? found
                                              : static_cast<uint64_t>(static_cast<double>(planned) *
                                                                      static_cast<double>(found) /

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Where on the origin a plan lies, for a picture: the origin in at most 4096
-// cells of equal length, and of each cell how many of its bytes are planned,
-// were compared, differ, are durable, or lie past the origin's end. A cell is a
-// data block at first; whenever something lies past the last cell, each two
-// become one. So no length has to be known beforehand, a plan of any size takes
-// the same memory, and totals stay exact.
+// A map of the plan on the origin, for a picture. It has at most 4096 cells of equal length. Each
+// cell counts its bytes that are planned, compared, different, durable, or past the origin's end. A
+// cell is a data block at first. When a byte lies past the last cell, each two cells become one. So
+// no length must be known beforehand, memory does not depend on the plan's size, and totals stay
+// exact.
 
 #pragma once
 
@@ -24,10 +23,10 @@ class OriginMap {
  public:
   enum Kind : size_t {
     kPlanned,    // to be copied, or copied
-    kCompared,   // of that: read from both devices
-    kDifferent,  // of that: in units of 4 KiB
-    kDurable,    // of what is planned: copied, and safe from a crash
-    kBeyond,     // mapped, and past the origin's end; not planned, but for an extension
+    kCompared,   // of the planned bytes: read from both devices
+    kDifferent,  // of the compared bytes: in units of 4 KiB
+    kDurable,    // of the planned bytes: copied, and safe from a crash
+    kBeyond,     // mapped past the origin's end; planned only for an extension
     kKinds
   };
   // Bytes of each kind.
@@ -38,16 +37,16 @@ class OriginMap {
   explicit OriginMap(DataBlockSize block_size) : cell_length_(block_size.bytes()) {}
 
   void add(Kind kind, Bytes offset, Bytes length);
-  // Each two cells become one.
+  // Joins each two cells into one.
   void coarsen();
-  // What is added up to there changes no cell's length.
+  // Makes the cells long enough for bytes up to `end`.
   void cover(Bytes end);
 
   Bytes cell_length() const { return cell_length_; }
-  // Up to the last that has something; each is `cell_length` from the one before.
+  // The cells up to the last one with bytes; each begins `cell_length` after the one before.
   std::span<const Cell> cells() const { return cells_; }
   Bytes total(Kind kind) const;
-  // Whether all that is planned before the origin's end was compared.
+  // Whether all bytes planned before the origin's end were compared.
   bool is_exact() const { return total(kCompared) == total(kPlanned); }
 
  private:
@@ -55,14 +54,14 @@ class OriginMap {
   std::vector<Cell> cells_;
 };
 
-// What is planned in a cell, by what was found in the sample of it that was compared.
+// A cell's planned bytes, divided by the result of its compared sample.
 struct PlannedShares {
   Bytes equal;
   Bytes different;
-  Bytes unknown;  // nothing of the cell was compared
+  Bytes unknown;  // no byte of the cell was compared
 };
 PlannedShares shares_of(const OriginMap::Cell& cell);
-// Of all cells.
+// The sum of the shares of all cells.
 PlannedShares shares_of(const OriginMap& map);
 
 }  // namespace extmerge

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// XXH3 is compiled into this file: the shared library of the distribution is
-// built for the oldest processors and several times slower.
+// XXH3 is compiled into this file: the distribution's shared library is built for the oldest
+// processors and is several times slower.
 
 #define XXH_INLINE_ALL
 #include "merge/plan/digest.h"

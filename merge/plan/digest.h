@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The digest of a plan while its runs go by; what it covers is said at
-// PlanDigest. It is a sum over the runs, so their order does not matter and parts
-// of a plan can be digested by several threads and added up.
+// Computes a plan's digest run by run; see PlanDigest for its definition. The digest is a sum over
+// the runs, so their order does not matter. Several threads can digest parts of a plan and add them
+// up.
 
 #pragma once
 
@@ -14,7 +14,7 @@ namespace extmerge {
 
 class RunDigest {
  public:
-  // Once for each run, coalesced already.
+  // Called once for each coalesced run.
   void add(const Run& run);
   void add(const RunDigest& other);
   PlanDigest finish(const PlanLimits& limits) const;

@@ -24,7 +24,7 @@ PlannedTree::PlannedTree(const ThinDevice& source, const PlanLimits& limits,
       below_(nr_metadata_blocks) {}
 
 void PlannedTree::set_bits(uint64_t number, uint64_t bits) {
-  // Two leaves may share a word.
+  // Two leaves may share a word, so set the bits atomically.
   std::atomic_ref(word(number)).fetch_or(bits, std::memory_order_relaxed);
 }
 

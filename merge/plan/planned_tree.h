@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The mapping tree of the thin to be merged, as other thins are compared with it. Two questions
-// are asked millions of times: is this thin block planned, and how many planned blocks lie below
-// a node that both trees have.
+// The mapping tree of the source, for comparisons with other thins. It answers two questions
+// millions of times: is this thin block planned, and how many planned blocks lie below a shared
+// node?
 //
 // Method: one bit for each thin block, with a count for every 4096 bits, and one count for each
 // metadata block. The walk that sums up the plan fills both, so the tree is read once.
@@ -32,9 +32,9 @@ class PlannedTree {
   PlannedTree(const ThinDevice& source, const PlanLimits& limits, uint64_t nr_metadata_blocks,
               uint64_t most_blocks = kMostBlocks);
 
-  // The tree's leaves, in any order; several threads may add at once.
+  // Adds a leaf of the tree, in any order; several threads may add at once.
   void add_leaf(MetadataBlock leaf, std::span<const Mapping> mappings);
-  // Completes the counts after the last leaf. `tree` has come to its end.
+  // Completes the counts after the last leaf. `tree` must be at its end.
   void finish(const LeafFinder& tree);
 
   const ThinDevice& source() const { return source_; }
@@ -43,7 +43,7 @@ class PlannedTree {
   // The nodes of the tree.
   const BlockSet& nodes() const { return nodes_; }
 
-  // False if some planned block has no bit. The questions below then have no answer.
+  // False if some planned block has no bit. Then the functions below must not be used.
   bool has_all_bits() const { return planned_past_bits_ == 0; }
   bool contains(uint64_t thin_block) const {
     return thin_block < bits_ && ((word(thin_block / 64) >> (thin_block % 64)) & 1);

@@ -18,7 +18,7 @@ struct Run {
   ThinBlock thin;
   DataBlock data;
   uint64_t blocks = 0;
-  // Whether `next` goes on where this one ends, on both devices; if so it is made part of it.
+  // Appends `next` if it continues this run on both devices. Returns whether it does.
   bool try_append(const Run& next) {
     if (blocks == 0 || next.thin != thin + blocks || next.data != data + blocks) return false;
     blocks += next.blocks;
@@ -36,11 +36,11 @@ struct Extent {
 
 struct PlanLimits {
   DataBlockSize block_size;
-  Bytes end;                      // of what is copied
-  std::optional<Bytes> thin_end;  // not known without --thin-size
+  Bytes end;                      // of the copied bytes
+  std::optional<Bytes> thin_end;  // unknown without --thin-size
 };
 
-// The part of `run` before the end; its length is 0 if it lies past it.
+// The part of `run` before the plan's end; length 0 if the run lies past it.
 inline Extent to_extent(const Run& run, const PlanLimits& limits) {
   const Bytes start = limits.block_size.offset(run.thin);
   const Bytes end = std::min(limits.block_size.offset(run.thin + run.blocks), limits.end);
@@ -48,13 +48,12 @@ inline Extent to_extent(const Run& run, const PlanLimits& limits) {
   return {start, limits.block_size.offset(run.data), length};
 }
 
-// What offsets that end at `end` can be relied on to be multiples of: a power of
-// two, at most 4096.
+// The largest power of two, at most 4096, that divides `end`.
 Bytes alignment_of(Bytes end);
 
-// XXH3, 128 bits, of each run as a little-endian triple (thin, data, blocks) after
-// coalescing; both halves summed up; then of these, the block size and the end. Equal
-// digests: equal plans.
+// XXH3, 128 bits, of each coalesced run as a little-endian triple (thin, data, blocks). Both halves
+// are summed up over all runs. The digest is XXH3 of these sums, the block size and the end. Equal
+// digests mean equal plans.
 struct PlanDigest {
   std::array<uint8_t, 16> bytes{};
   friend bool operator==(const PlanDigest&, const PlanDigest&) = default;

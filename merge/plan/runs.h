@@ -2,12 +2,11 @@
 //
 // The plan: which bytes of the data device go where on the origin.
 //
-// A run is what the metadata says, in blocks: neighbours that continue both on
-// the thin and on the data device. An extent is what the copy does, in bytes:
-// the run, cut at the plan's end. The end is the lower of the thin's end and
-// the origin's; nothing at or past it is ever read from the origin or written.
-// A position in the plan is a number of planned bytes: the extents laid end to
-// end in plan order (today: the order of the origin). Progress is one position.
+// A run is a part of the metadata, in blocks: neighbours both on the thin and on the data device.
+// An extent is a part of the copy, in bytes: a run, cut at the plan's end. The plan's end is the
+// lower of the thin's end and the origin's. No byte at or past it is ever read from the origin or
+// written. A position in the plan is a number of planned bytes: the extents laid end to end in plan
+// order (today: the origin's order). Progress is one position.
 //
 // Everything streams: a plan of 256 million runs is never in memory as a whole.
 
@@ -33,22 +32,21 @@ class RunSource {
   virtual bool next(Run& run) = 0;
 };
 
-// The runs of one device as the metadata has them, clipped, counted and
-// digested on the way.
+// The runs of one device from the metadata, clipped, counted and digested on the way.
 class PlannedRuns : public RunSource {
  public:
   PlannedRuns(MetadataReader& reader, const ThinDevice& device, DataBlock end_of_data,
               const PlanLimits& limits, std::stop_token stop = {}, BeyondOrigin beyond = {});
 
-  // Throws kStopped if `stop` was requested, and as MappingWalk::next() does; at the end also
-  // kMetadataDamaged if the number of mappings is not the one in the device's details.
+  // Throws kStopped if `stop` was requested, and as MappingWalk::next() does. At the end it also
+  // throws kMetadataDamaged if the device's details have another number of mappings.
   bool next(Run& run) override;
 
   // Complete once next() has returned false.
   const PlanSummary& summary() const { return summary_; }
 
  private:
-  // The next run as the metadata has it, not yet cut at the plan's end.
+  // The next run in the metadata, before it is cut at the plan's end.
   bool next_unclipped(Run& run);
 
   MappingWalk walk_;
@@ -59,13 +57,13 @@ class PlannedRuns : public RunSource {
   PlanSummary summary_;
 };
 
-// A RunSource as extents, from a position on.
+// Turns a RunSource into extents, from a position on.
 class ExtentSource {
  public:
-  // `skip` planned bytes of the source are passed over, and at most `length` follow.
+  // Skips `skip` planned bytes of the source, then returns at most `length`.
   ExtentSource(RunSource& runs, const PlanLimits& limits, Bytes skip = Bytes(0),
                Bytes length = Bytes(UINT64_MAX));
-  // At most `most` bytes, nothing at the end.
+  // The next extent, at most `most` bytes; nothing at the end.
   std::optional<Extent> next(Bytes most);
 
  private:

@@ -16,7 +16,7 @@ namespace extmerge {
 
 namespace {
 
-// A node and one of the trees that have it. A metadata device has fewer than 2^23 blocks.
+// A node to read, and a tree that has it. A metadata device has fewer than 2^23 blocks.
 struct PendingNode {
   uint32_t block = 0;
   uint32_t tree = 0;
@@ -26,12 +26,12 @@ struct PendingNode {
 
 struct Tree {
   uint64_t planned_blocks = 0;
-  unsigned leaf_depth = 0;     // 0: no leaf met yet
-  unsigned deepest_inner = 0;  // inner node that was met
+  unsigned leaf_depth = 0;     // 0: no leaf found yet
+  unsigned deepest_inner = 0;  // of the inner nodes found so far
   bool damaged = false;
 };
 
-// What a visit found out about a place. The trees are changed after it, by one thread.
+// The result of a visit. One thread applies it to the trees afterwards.
 struct Finding {
   enum class Kind : uint8_t { kDamaged, kLeaf, kInner, kPutOff };
   Kind kind = Kind::kDamaged;
@@ -76,14 +76,14 @@ class SiblingSweep {
   std::atomic<size_t> children_{0};  // found by the visit under way
 };
 
-// Whether a node's keys are those that the place asks for.
+// Whether a node's keys fit its place.
 bool keys_fit(const Node& node, const PendingNode& place) {
   return node.size() == 0 ||
          (node.key(0) >= place.first_key && node.key(node.size() - 1) < place.end_key);
 }
 
-// The places in order of blocks. Those put off are visited once the children of the others have
-// been, so that no list of places becomes long.
+// Visits `places`, which are in order of blocks. Places put off are visited after the children of
+// the others, so that no list of places becomes long.
 void SiblingSweep::descend(std::vector<PendingNode> places, unsigned depth) {
   if (depth > kMaxTreeDepth) {
     for (const PendingNode& place : places) trees_[place.tree].damaged = true;
@@ -146,7 +146,7 @@ std::vector<PendingNode> SiblingSweep::visit(std::span<const PendingNode> places
   return children;
 }
 
-// `places` are all of one block.
+// All `places` are of one block.
 uint64_t SiblingSweep::look_at(const NodeExpectation& expected, std::span<const std::byte> block,
                                std::span<const PendingNode> places, std::span<Finding> findings,
                                std::vector<PendingNode>& children) {
@@ -155,7 +155,7 @@ uint64_t SiblingSweep::look_at(const NodeExpectation& expected, std::span<const 
     node = check_node(block, expected);
   } catch (const Error& error) {
     if (error.id() != MessageId::kMetadataDamaged) throw;
-    return 0;  // each finding says so from the start
+    return 0;  // findings start as damaged
   }
   std::optional<uint64_t> planned;
   if (node->is_leaf()) planned = count_leaf(*node);
@@ -185,7 +185,7 @@ Finding SiblingSweep::look_at_inner(const Node& node, const PendingNode& place,
     const bool is_outside = child.value() == 0 || child.value() >= reader_.nr_blocks();
     const uint64_t planned = is_outside ? 0 : planned_.count(first_key, end_key);
     const bool is_shared = !is_outside && planned_.nodes().contains(child);
-    // A shared node has no more planned blocks than there are where it belongs.
+    // A shared node has at most as many planned blocks as its key range.
     if (is_outside || (is_shared && planned_.count_below(child) > planned)) {
       children.resize(before);
       return {};
@@ -199,7 +199,7 @@ Finding SiblingSweep::look_at_inner(const Node& node, const PendingNode& place,
   return finding;
 }
 
-// Nothing if it is damaged.
+// Nothing if the leaf is damaged.
 std::optional<uint64_t> SiblingSweep::count_leaf(const Node& node) const {
   uint64_t planned = 0;
   for (uint32_t i = 0; i < node.size(); ++i) {

@@ -8,7 +8,7 @@ namespace extmerge {
 
 namespace {
 
-// One tree's mappings one at a time, in order, as the other side of a join.
+// One tree's mappings, one at a time, in order, as one side of a join.
 class KeyStream {
  public:
   KeyStream(MetadataReader& reader, MetadataBlock root, const MappingWalkOptions& options)
@@ -26,8 +26,8 @@ class KeyStream {
   std::span<const Mapping> batch_;
 };
 
-// Planned blocks that `sibling` maps. Subtrees that both trees have are found first, from the
-// sibling's inner nodes alone, and then left out of both walks. The rest is joined in key order.
+// The planned blocks that `sibling` maps. First the sibling's inner nodes show the shared subtrees,
+// which both walks then leave out. The rest is joined in key order.
 TreeOverlap overlap_of(MetadataReader& reader, const PlannedTree& planned, MetadataBlock root,
                        DataBlock end_of_data, const std::stop_token& stop) {
   BlockSet shared(reader.nr_blocks());

@@ -17,12 +17,12 @@ namespace extmerge {
 
 namespace {
 
-// No Linux device reaches past this, so a mapping that does is damage, and
-// below it no offset overflows.
+// No Linux device reaches past this byte. So a mapping past it is damage, and below it no offset
+// overflows.
 constexpr uint64_t kLastByte = INT64_MAX;
 
-// Of a leaf the runs at its ends, which may go on in the leaves beside it. No blocks: there
-// is none, or (`last`) it is the first one.
+// The runs at the ends of a leaf, which may continue in the leaves beside it. A run without blocks
+// is missing, or (`last`) equals `first`.
 struct LeafEnds {
   Run first;
   Run last;
@@ -35,7 +35,7 @@ LeafEnds count_leaf(std::span<const Mapping> mappings, PlanCounter& counter) {
     const Run one{mapping.thin, mapping.data, 1};
     if (run.try_append(one)) continue;
     if (ends.first.blocks == 0) {
-      ends.first = run;  // of no blocks before the first mapping
+      ends.first = run;  // without blocks before the first mapping
     } else {
       counter.count(run);
     }
@@ -81,7 +81,8 @@ void PlanCounter::count_past_end(const Run& run) {
   const Bytes run_end = limits_.block_size.offset(run.thin + run.blocks);
   const Bytes run_start = limits_.block_size.offset(run.thin);
   const Bytes start = std::max(run_start, limits_.end);
-  // What the thin still shows is the origin's missing end; the rest nobody sees.
+  // Before the thin's end, these bytes are past the origin's end. Past the thin's end, they are not
+  // visible.
   const Bytes thin_end = limits_.thin_end.value_or(Bytes(kLastByte));
   const Bytes visible_end = std::clamp(thin_end, start, run_end);
   sums_.beyond_thin_bytes += run_end - visible_end;
@@ -133,7 +134,7 @@ PlanSummary summarize(MetadataReader& reader, const ThinDevice& device, DataBloc
 
   LeafScan scan(reader, device.mapping_root, end_of_data);
   PlanCounter& total = counters.front();
-  Run open;  // goes on, perhaps, in the next leaf
+  Run open;  // may continue in the next leaf
   const auto visit = [&](unsigned worker, size_t leaf, std::span<const Mapping> mappings) {
     if (stop.stop_requested()) throw stopped_while_planning();
     ends[leaf] = count_leaf(mappings, counters[worker]);

@@ -21,7 +21,7 @@ namespace extmerge {
 
 namespace {
 
-// What is overwritten in one go, so that a record holds several.
+// The longest range, so that a record holds several.
 constexpr size_t kMostOfARange = 1 << 20;
 constexpr Bytes kFirstRecord{kUndoHeaderSize};
 
@@ -64,7 +64,7 @@ uint64_t to_next_page(uint64_t offset) {
   return (offset + kUndoRecordAlignment - 1) / kUndoRecordAlignment * kUndoRecordAlignment;
 }
 
-// Nothing if it is no intact header of a version that is known.
+// The header, perhaps of another version; nothing if it is not intact.
 std::optional<DiskUndoHeader> read_header(DurableFile& file) {
   std::vector<std::byte> header(kUndoHeaderSize);
   if (file.read(Bytes(0), header) != header.size() || !part_is_intact(header)) return {};
@@ -90,7 +90,7 @@ WriteDigest digest_of(std::span<const std::byte> bytes) {
 }
 
 Bytes undo_log_size(Bytes changed, uint64_t pieces) {
-  // At worst each range is of 4 KiB.
+  // At worst each range has 4 KiB.
   const uint64_t ranges = (changed.value() + 4095) / 4096;
   const uint64_t records = std::min(ranges, pieces + changed.value() / (kMostSavedBytes / 2));
   return Bytes(kUndoHeaderSize + changed.value() + ranges * sizeof(DiskSavedRange) +
@@ -109,7 +109,7 @@ uint64_t undo_log_owner(const std::string& origin_identity) { return hash_of(ori
 
 void UndoLog::check_free(DurableDirectory& directory, const std::string& name, uint64_t owner) {
   const auto file = directory.open(name, false);
-  // Made beforehand by mktemp(1), for example.
+  // An empty file may come from mktemp(1), for example.
   if (!file || file->size() == Bytes(0)) return;
   const auto header = read_header(*file);
   if (file->size() == kFirstRecord && header && header->owner.get() == owner) return;
@@ -132,8 +132,8 @@ std::unique_ptr<UndoLog> UndoLog::open(DurableDirectory& directory, const std::s
                                        const std::stop_token& stop) {
   std::unique_ptr<UndoLog> log(
       new UndoLog(open_undo_log(directory, name, true), path_in(directory, name), nonce));
-  // What an earlier run wrote and failed to sync is not believed because the page cache has it.
-  // Nor is it written once more: that might tear what was synced, and is needed.
+  // An earlier run may have failed to sync: read its records from the disk, not from the page
+  // cache. Do not write them again: this might tear synced records that are needed.
   log->file_->sync();
   log->file_->drop_cache();
   UndoLogReader reader(*log->file_, log->path_, nonce, durable);
@@ -239,7 +239,7 @@ void UndoLog::append(Bytes position, std::span<const Overwrite> overwrites) {
   disk.saved_checksum.set(checksum_of(std::span(record).subspan(head)));
   record.resize(to_next_page(record.size()));
 
-  // Written in the order of their places, so that a sync covers all before them.
+  // Write records in the order of their places, so that a sync covers all earlier ones.
   const std::lock_guard guard(lock_);
   if (failure_) std::rethrow_exception(failure_);
   disk.sequence.set(sequence_);
@@ -311,8 +311,8 @@ UndoLogReader::UndoLogReader(DurableFile& file, std::string path, uint64_t nonce
   previous_ = checksum_at_end(encode_header(nonce_, header->owner.get()));
 }
 
-// What is not there was not needed yet, unless progress, or a later record, says that it was
-// durable.
+// The end of the log. A missing record was not needed yet, unless progress or a later record says
+// that it was durable.
 bool UndoLogReader::end(const std::string& why) const {
   if (at_ < durable_)
     throw damaged_log(path_, why + " at byte " + std::to_string(at_.value()) + " of " +
@@ -323,8 +323,8 @@ bool UndoLogReader::end(const std::string& why) const {
   return false;
 }
 
-// Records that were appended together may survive a power cut that tears the first of them; one
-// that was appended after a sync of this place may not.
+// Whether a later record says that this place was synced. A power cut may tear a record and leave
+// later ones of the same sync. But a record appended after a sync of this place proves damage.
 bool UndoLogReader::goes_on_later() const {
   std::vector<std::byte> head;
   for (Bytes at = at_ + Bytes(kUndoRecordAlignment); at < size_;

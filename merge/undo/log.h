@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The undo log: what the origin held where a merge has overwritten it, so that
-// the merge can be taken back. docs/journal-format.md has the bytes.
+// The undo log holds the old bytes that a merge has overwritten on the origin, so that the merge
+// can be undone. docs/journal-format.md has the format.
 //
 //   copy   compare, and of what differs: old bytes appended, log synced, origin written
 //   undo   every record checked and put back; the order does not matter
 //
-// Only bytes that change are saved, and each of them once: what an interrupted
-// run had saved is not saved again by the one that goes on, since the origin may
-// hold merged or torn bytes there by now. So no two records overlap, and what
-// is saved is what the origin held before the merge began.
+// Only changed bytes are saved, each of them once. A resumed merge does not save the same ranges
+// again, since the origin may hold merged or torn bytes there. So no two records overlap, and the
+// saved bytes are those from before the merge.
 //
-// Records are appended in one order and synced in that order. A power cut
-// leaves the synced ones and perhaps some after them; those were not needed yet.
+// Records are appended and synced in the same order. A power cut leaves the synced records, and
+// perhaps some later ones, which were not needed yet.
 
 #pragma once
 
@@ -34,14 +33,14 @@
 
 namespace extmerge {
 
-// What is about to be overwritten, and with what.
+// Old and new bytes of a planned write.
 struct Overwrite {
   Bytes offset;  // on the origin
   std::span<const std::byte> old_bytes;
   std::span<const std::byte> new_bytes;
 };
 
-// XXH3, 128 bits, of what the merge wrote.
+// XXH3, 128 bits, of the bytes that the merge wrote.
 using WriteDigest = std::array<uint8_t, 16>;
 
 struct SavedRange {
@@ -52,32 +51,32 @@ struct SavedRange {
 };
 
 struct UndoRecord {
-  Bytes position;  // of the plan: the range was durably overwritten if progress has reached it
+  Bytes position;  // of the plan: if progress has reached it, the ranges are durably overwritten
   std::vector<SavedRange> ranges;
-  std::vector<std::byte> bytes;  // the old ones, of all ranges that are not zero
+  std::vector<std::byte> bytes;  // the old bytes of all ranges that are not zero
 };
 
 class UndoLog {
  public:
-  // Makes `name`. Throws kUndoLogInTheWay if there is something of that name but a log in
-  // which nothing was saved, of the same `owner`, who has the origin's lock. `nonce` is the
-  // journal's.
+  // Makes `name`, or replaces an empty file, or an undo log of the same `owner` without records.
+  // Throws kUndoLogInTheWay for any other file. `owner` is undo_log_owner() of the origin, whose
+  // lock the caller holds. `nonce` is the journal's.
   static std::unique_ptr<UndoLog> create(DurableDirectory& directory, const std::string& name,
                                          uint64_t nonce, uint64_t owner = 0);
-  // To go on: `durable` bytes of it were synced when progress was recorded at `position`. What the
-  // disk has after them is kept, and what was saved past `position` is known from now on.
-  // Throws kNoUndoLog, kDamagedUndoLog, kStopped.
+  // Opens the undo log of a resumed merge: `durable` bytes were synced when progress was recorded
+  // at `position`. Later records on the disk are kept. The log remembers the ranges saved past
+  // `position`. Throws kNoUndoLog, kDamagedUndoLog, kStopped.
   static std::unique_ptr<UndoLog> open(DurableDirectory& directory, const std::string& name,
                                        uint64_t nonce, Bytes durable, Bytes position,
                                        const std::stop_token& stop);
   // Throws kUndoLogInTheWay as create() does.
   static void check_free(DurableDirectory& directory, const std::string& name, uint64_t owner = 0);
 
-  // Durable when it returns. Any thread; those that wait at once share one sync. After a
-  // failure it throws for ever: what is durable is in doubt.
+  // Durable on return. Any thread; threads that wait at once share one sync. After a failure every
+  // call throws, because the durable state is unknown.
   void save(Bytes position, std::span<const Overwrite> overwrites);
 
-  // Of what is synced.
+  // The size of the synced part.
   Bytes durable_bytes() const;
   const std::string& path() const { return path_; }
 
@@ -91,7 +90,7 @@ class UndoLog {
   const std::unique_ptr<DurableFile> file_;
   const std::string path_;
   const uint64_t nonce_;
-  // Of the run before: begin and end on the origin, neighbours joined.
+  // Ranges saved by the runs before: begin and end on the origin, neighbours joined.
   std::map<uint64_t, uint64_t> saved_;
 
   mutable std::mutex lock_;
@@ -104,19 +103,19 @@ class UndoLog {
   std::exception_ptr failure_;  // the first one
 };
 
-// The records of one log, from the first on.
+// Reads the records of one log, from the first on.
 class UndoLogReader {
  public:
-  // Throws kNoUndoLog if it is missing or was begun by another merge; kDamagedUndoLog.
-  // `durable`: a record that ends before that must be there, else kDamagedUndoLog.
-  // `file` must outlive it, `path` is for messages.
+  // Throws kNoUndoLog if the log belongs to another merge; kDamagedUndoLog. Records in the first
+  // `durable` bytes must be intact, else kDamagedUndoLog. `file` must outlive the reader, `path` is
+  // for messages.
   UndoLogReader(DurableFile& file, std::string path, uint64_t nonce, Bytes durable);
 
   enum class What { kAll, kRanges };
-  // The old bytes are skipped, and not checked, with kRanges. False at the end.
+  // Reads the next record. kRanges skips the old bytes without a check. False at the end.
   bool next(UndoRecord& record, What what);
 
-  // After the last record that next() gave.
+  // The end of the last record from next().
   Bytes offset() const { return at_; }
   uint64_t records() const { return sequence_; }
   uint32_t checksum() const { return previous_; }
@@ -137,16 +136,16 @@ class UndoLogReader {
   uint32_t previous_ = 0;
 };
 
-// Opens `name` to be read. Throws kNoUndoLog if there is none.
+// Opens `name`. Throws kNoUndoLog if it is missing.
 std::unique_ptr<DurableFile> open_undo_log(DurableDirectory& directory, const std::string& name,
                                            bool writable);
 
 WriteDigest digest_of(std::span<const std::byte> bytes);
 
-// Of a log: the origin with that identity.
+// The owner in a log's header: a hash of the origin's identity.
 uint64_t undo_log_owner(const std::string& origin_identity);
 
-// What a log takes, at most, for that many bytes that change in as many pieces.
+// The most bytes that a log needs for `changed` bytes in `pieces` pieces.
 Bytes undo_log_size(Bytes changed, uint64_t pieces);
 
 }  // namespace extmerge

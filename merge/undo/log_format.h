@@ -4,10 +4,10 @@
 //
 //   header, record, record, ...
 //
-// Everything carries the journal's nonce, and each record the checksum of the
-// one before, so that records of another log, or of another end of this one, are
-// not taken for the next. Each begins in a page of its own: appending never
-// writes to a sector that was synced, which a power cut might tear.
+// Header and records carry the journal's nonce, and each record has the checksum of the one before.
+// So a record of another log, or of another end of this log, is not taken for the next. Each record
+// begins in a page of its own. So appending never writes to a synced sector, which a power cut
+// might tear.
 
 #pragma once
 
@@ -24,29 +24,29 @@ inline constexpr uint32_t kUndoFormatVersion = 1;
 
 inline constexpr size_t kUndoHeaderSize = 4096;
 inline constexpr uint64_t kUndoRecordAlignment = 4096;
-// Of one record, so that a reader needs no more memory than that.
+// limits of one record, which also limit a reader's memory
 inline constexpr uint64_t kMostSavedBytes = 4 << 20;
 inline constexpr uint32_t kMostSavedRanges = kMostSavedBytes / 512;
 
-// Zeroes up to the checksum at its end.
+// Followed by zeroes up to the checksum at the header's end.
 struct DiskUndoHeader {
   char magic[8];
   le32 version;
   le32 reserved;
   le64 nonce;
-  le64 owner;  // whose: XXH3 of the origin's identity
+  le64 owner;  // XXH3 of the origin's identity
 };
 static_assert(sizeof(DiskUndoHeader) == 32);
 
-// Followed by the ranges, a checksum of all that, the old bytes, and zeroes up to
-// the next page.
+// Followed by the ranges, a checksum of header and ranges, the old bytes, and zeroes up to the next
+// page.
 struct DiskUndoRecord {
   char magic[8];
   le64 nonce;
   le64 sequence;     // 0 for the first
-  le64 position;     // of the plan, after the last byte that this belongs to
-  le64 saved_bytes;  // that follow
-  le64 durable;      // how much of the log was synced when this was appended
+  le64 position;     // of the plan, after the last byte of this record
+  le64 saved_bytes;  // that follow the ranges
+  le64 durable;      // the log's synced size when this record was appended
   le32 ranges;
   le32 previous;  // checksum of the record before, of the header for the first
   le32 saved_checksum;

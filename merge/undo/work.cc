@@ -130,7 +130,7 @@ void UndoWork::check(bool accept_changes) {
   for (UndoRecord record; reader.next(record, What::kAll); end_record(record)) {
     if (stop_.stop_requested()) throw stopped("nothing was put back");
     const bool is_put_back = reader.offset() <= reached.undone_bytes;
-    // A crash may have left anything there: of the merge, or of an undo that had begun.
+    // A crash of the merge, or of an earlier undo, may have left any bytes there.
     const bool may_be_torn = begun ? !is_put_back : record.position > reached.position;
     if (accept_changes || may_be_torn) continue;
     check_record(record, is_put_back);
@@ -141,7 +141,7 @@ void UndoWork::check_record(const UndoRecord& record, bool is_put_back) {
   lay_out(record, is_put_back ? journal_.record().origin_size_before : origin_.size());
   transfer_places(Direction::kRead);
   for (const Place& place : places_) {
-    // What was cut off by an undo is not to be compared.
+    // A range that an undo has cut off cannot be compared.
     const bool is_whole = Bytes(place.memory.size()) == place.range->length;
     const bool is_as_left =
         is_put_back ? is_old(place) : !is_whole || digest_of(place.memory) == place.range->digest;

@@ -1,18 +1,16 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Puts back what an undo log has saved: three passes over its records, in the
-// order they were saved in, which does not matter since no two overlap.
+// Puts back the bytes in an undo log, in three passes over its records. The order does not matter,
+// since no two records overlap.
 //
 //   check     every record intact, and the origin as the merge left it
 //   put back  old bytes written; now and then flushed, and recorded how far
 //   verify    read back and compared
 //
-// Nothing is written unless the first pass finds all well. Where progress of the
-// merge had not been recorded, a crash may have left old, new or torn bytes; the
-// first pass takes them as they are.
+// Nothing is written unless the first pass succeeds. Past the recorded progress of the merge, a
+// crash may have left old, new or torn bytes; the first pass accepts any bytes there.
 //
-// Memory: a record of at most 4 MiB, its counterpart on the origin, and what the
-// log's ranges take.
+// Memory: a record of at most 4 MiB, its counterpart on the origin, and the record's ranges.
 
 #pragma once
 
@@ -32,34 +30,36 @@
 
 namespace extmerge {
 
-// What there is to put back. Throws as UndoLogReader does; kStopped.
+// The size of an undo. size_of_undo() throws as UndoLogReader does; kStopped.
 struct UndoSize {
   uint64_t ranges = 0;
   Bytes saved_bytes;
-  bool has_start = false;  // the origin's first byte is among them
-  Bytes end;               // behind the last of them on the origin
+  bool has_start = false;  // the origin's first byte is saved
+  Bytes end;               // the end of the last range on the origin
 };
 UndoSize size_of_undo(DurableFile& log, const std::string& path, const Journal& journal,
                       const std::stop_token& stop);
 
 class UndoWork {
  public:
-  // All must outlive it. `check_origin` is called about once a second and before progress is
-  // recorded; it may be empty.
+  // All references must outlive the object. `check_origin` is called about once a second and before
+  // progress is recorded; it may be empty.
   UndoWork(DurableFile& log, std::string path, Journal& journal, BlockDevice& origin,
            std::function<void()> check_origin, Progress& progress, std::stop_token stop);
 
-  // Throws kOriginChanged unless `accept_changes`; kDamagedUndoLog, kReadFailed, kStopped.
+  // The first pass. Throws kOriginChanged unless `accept_changes`; kDamagedUndoLog, kReadFailed,
+  // kStopped.
   void check(bool accept_changes);
-  // The journal must be undoing. Cuts off what the merge has added to the origin's end. Throws
-  // kWriteFailed, kFlushFailed, kStopped.
-  // With `accept_changes` all of it, also what an interrupted undo had put back.
+  // The second pass; the journal must be undoing. Cuts off an extension of the origin. With
+  // `accept_changes` it also repeats what an interrupted undo has put back. Throws kWriteFailed,
+  // kFlushFailed, kStopped.
   void put_back(bool accept_changes);
-  // Throws kDiffers, after taking back what is recorded as put back.
+  // The third pass. On a difference it resets the recorded progress of the undo and throws
+  // kDiffers.
   void verify();
 
  private:
-  // Part of a range, and where it is in memory.
+  // A part of a range, and its memory.
   struct Place {
     const SavedRange* range = nullptr;
     std::span<std::byte> memory;
@@ -68,7 +68,7 @@ class UndoWork {
 
   void begin_phase(Phase phase);
   void end_record(const UndoRecord& record);
-  // What of the record lies before `end` on the origin.
+  // Fills in `places_` with the parts of the record before `end` on the origin.
   void lay_out(const UndoRecord& record, Bytes end);
   void transfer_places(Direction direction);
   bool is_old(const Place& place) const;
@@ -87,7 +87,7 @@ class UndoWork {
   std::vector<Place> places_;
   std::vector<IoRequest> requests_;
   Buffer memory_;
-  // Declared last: it waits, at the end, for transfers into the memory.
+  // Declared last: its destructor waits for transfers into the memory.
   const std::unique_ptr<AsyncQueue> queue_;
 };
 

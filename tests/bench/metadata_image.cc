@@ -3,12 +3,11 @@
 // metadata_image: pool metadata for benchmarks, in files.
 //
 //   metadata_image make MAPPINGS ordered|shuffled FILE   one thin (id 1), single blocks
-//   metadata_image thins COUNT FILE                      so many thins (ids from 1) of one leaf
-//   each metadata_image shuffle FILE FILE                     the same trees, their leaves in
-//   random places
+//   metadata_image thins COUNT FILE      that many thins (ids from 1) of one leaf each
+//   metadata_image shuffle FILE FILE     the same trees, with their leaves in random places
 //
-// What `make` and `thins` write has no space maps: extmerge can read it, thin_ls cannot. `shuffle`
-// takes what thin_restore wrote and keeps all but the leaves of the thins where they are.
+// Images by `make` and `thins` have no space maps: extmerge can read them, thin_ls cannot.
+// `shuffle` takes an image by thin_restore and moves only the leaves of the thins.
 
 #include <algorithm>
 #include <cstdio>
@@ -84,7 +83,7 @@ void make_thins(uint64_t count, const std::string& path) {
   if (!file.flush()) throw std::runtime_error("cannot write " + path);
 }
 
-// Changes the pointers in one node to where the leaves have moved.
+// Changes the pointers in one node to the new places of the leaves.
 void follow(Blocks& image, uint64_t number, const std::vector<uint64_t>& moved_to) {
   std::byte* const node = block(image, number);
   const auto& header = *reinterpret_cast<const DiskNodeHeader*>(node);
@@ -97,7 +96,7 @@ void follow(Blocks& image, uint64_t number, const std::vector<uint64_t>& moved_t
   reseal(node, number);
 }
 
-// Every leaf moves to where another leaf was; the nodes above them follow.
+// Moves every leaf to the place of another one, and changes the nodes above.
 void shuffle(const std::string& from, const std::string& to) {
   const auto device = FileDevice::open(inspect(from), OpenMode::kReadOnly, Bytes(4096));
   MetadataReader reader(*device);
@@ -109,7 +108,7 @@ void shuffle(const std::string& from, const std::string& to) {
   if (!file) throw std::runtime_error("cannot read " + from);
   const Blocks original = result;
 
-  // Thins may share nodes; what lies above the leaves has the pointers.
+  // Thins may share nodes. The nodes above the leaves have the pointers.
   BlockSet known(reader.nr_blocks());
   std::vector<uint64_t> leaves;
   std::vector<uint64_t> above;

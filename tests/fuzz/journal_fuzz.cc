@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Journals: whatever a file holds, it is refused with status 6, or everything it claims is
-// within its own plan.
+// Fuzzes journals: any file is refused with status 6, or all its claims are within its own plan.
 //
-// Input: a byte, a header, all progress slots, plan pages; without the zeroes between them. If
-// the byte is odd, the checksums are made right and the nonces those of the header.
+// Input: a byte, a header, all progress slots, plan pages; without the zeroes between them. If the
+// byte is odd, the checksums are corrected, and the nonces become those of the header.
 
 #include <cstdio>
 #include <cstdlib>
@@ -18,7 +17,7 @@
 namespace extmerge {
 namespace {
 
-constexpr size_t kHeaderUsed = 600;  // fields and six short strings
+constexpr size_t kHeaderUsed = 600;  // fields and seven short strings
 constexpr size_t kMaxPages = 4;
 
 [[noreturn]] void complain(const char* what) {
@@ -29,7 +28,7 @@ constexpr size_t kMaxPages = 4;
 class Input {
  public:
   Input(const uint8_t* data, size_t size) : rest_(reinterpret_cast<const std::byte*>(data), size) {}
-  // The next bytes, as many as there are.
+  // Takes the next bytes of the input, as many as it has.
   void fill(std::span<std::byte> part) {
     const size_t length = std::min(part.size(), rest_.size());
     std::memcpy(part.data(), rest_.data(), length);

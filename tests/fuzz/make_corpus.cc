@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Writes the inputs that fuzzing begins with: make_corpus FOLDER. What is kept in corpus/ was
-// made by it; make it anew when a format changes.
+// Writes the first inputs for fuzzing: make_corpus FOLDER. It made the files in corpus/; make them
+// again when a format changes.
 
 #include <fstream>
 #include <iterator>
@@ -27,7 +27,7 @@ void append(Input& input, std::span<const std::byte> part) {
   input.insert(input.end(), part.begin(), part.end());
 }
 
-// Even: as it is. Odd: checksums made right.
+// An even flag keeps checksums, an odd one corrects them.
 Input begin_with(int flag) { return {std::byte(flag)}; }
 
 void metadata(const std::string& folder) {

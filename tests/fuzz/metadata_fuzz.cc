@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Pool metadata: whatever it holds, it is refused, or the two ways to a plan's summary (in key
-// order, and in the order the leaves lie in) agree.
+// Fuzzes pool metadata: any input is refused, or both ways to a plan's summary agree (in key order,
+// and in the order of places).
 //
-// Input: a byte, then metadata blocks. The checksums of the superblocks are made right (a wrong
-// one is waited for, it could be torn), and if the byte is odd those of all others, as nodes,
-// so that what lies behind the checksums is reached.
+// Input: a byte, then metadata blocks. The superblocks get right checksums, because the reader
+// waits for a wrong one, which could be torn. If the byte is odd, all other blocks get right
+// checksums as nodes, so that the fuzzer reaches the code behind them.
 
 #include <cstdio>
 #include <cstdlib>
@@ -40,7 +40,7 @@ void seal(std::vector<std::byte>& image, bool nodes) {
   }
 }
 
-// The refusal, or no words.
+// The refusal's text; empty if there is none.
 template <typename Read>
 std::string refused(Read read) {
   try {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// What other programs and the kernel say: lvs's JSON, external origins as lvs lists them, a
-// pool's status line, device numbers, sizes. Input: a byte that chooses, then the text.
+// Fuzzes texts of other programs and the kernel: lvs's JSON, external origins, a pool's status
+// line, device numbers, sizes. Input: a byte that selects the parser, then the text.
 
 #include <cstdio>
 #include <cstdlib>

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Undo logs: whatever a file holds, it is refused with status 6, or ends where a record is not
-// the next one; and a record that is given holds the bytes that its ranges say.
+// Fuzzes undo logs: any file is refused with status 6, or ends before the first record that is not
+// the next one. A returned record holds the bytes of its ranges.
 //
-// Input: two bytes, then the records; the header before them is a good one. If the first byte is
-// odd, each record's magic, nonce, sequence and checksums are made right. The second says how
-// much is to be durable.
+// Input: two bytes, then the records; the header before them is valid. If the first byte is odd,
+// each record's magic, nonce, sequence and checksums are corrected. The second byte sets the
+// durable size.
 
 #include <algorithm>
 #include <cstdio>
@@ -86,7 +86,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (data[0] % 2 == 1) make_right(log);
   directory.put_file("log", log);
   try {
-    // That much of it is said to be durable.
+    // The journal says that this much of the log is durable.
     const auto file = directory.open("log", false);
     read_all(*file, Bytes(log.size() * data[1] / 255));
     UndoLog::open(directory, "log", kNonce, Bytes(0), Bytes(0), {});

@@ -19,19 +19,19 @@
 namespace extmerge {
 namespace {
 
-// A kernel that does as the test says: what it takes is done, first in first
-// out, when it is asked for events.
+// A fake kernel, controlled by the test. It carries out the requests in order when it is asked for
+// events.
 struct FakeKernel {
-  unsigned most_events = 1000;         // io_setup() beyond that: EAGAIN
+  unsigned most_events = 1000;         // io_setup() fails beyond that with EAGAIN
   int setup_error = 0;                 // always, if not 0
   std::deque<int> submit_answers;      // negative: the answer; positive: takes at most so many
-  std::deque<int> get_events_answers;  // likewise
+  std::deque<int> get_events_answers;  // as for submit_answers
   std::vector<int> setups;
   std::vector<size_t> in_flight_before_submit;
   std::deque<iocb*> in_flight;
   size_t most_in_flight = 0;
   int get_events_error = 0;
-  std::vector<int> kept;  // of how many events each
+  std::vector<int> kept;  // the number of events of each kept context
   size_t in_flight_when_kept = 0;
   bool destroyed = false;
 };
@@ -255,7 +255,7 @@ TEST(AioQueue, ReadsWhatIsInTheFileWithFewerSlotsThanRequests) {
   EXPECT_TRUE(std::ranges::equal(buffer.span(), pattern(64 * 512)));
 }
 
-// Linux takes a misaligned request and says EINVAL only when it is collected.
+// Linux takes a misaligned request and returns EINVAL only in its event.
 TEST(AioQueue, HandsOnTheErrorOfOneRequestAsItsResult) {
   const ScratchDirectory scratch;
   const std::string path = scratch.make_file("image", 65536);

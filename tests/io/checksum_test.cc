@@ -18,7 +18,7 @@ std::span<const std::byte> bytes_of(std::string_view text) {
   return std::as_bytes(std::span(text.data(), text.size()));
 }
 
-// As the standards print it: inverted at the end.
+// The form in the standards, inverted at the end.
 uint32_t standard_crc32c(const std::vector<std::byte>& bytes) { return ~crc32c(bytes); }
 
 // One bit at a time, from the definition.
@@ -70,8 +70,8 @@ TEST(Checksum, CanBeTakenInParts) {
   EXPECT_EQ(crc32c(text.subspan(11), crc32c(text.first(11))), crc32c(text));
 }
 
-// The library's length is an int, and ours is not. The memory is 16 MiB, mapped
-// over and over.
+// The library takes the length as an int, crc32c() does not. The memory is 16 MiB, mapped many
+// times.
 TEST(Checksum, OfMoreThanAnIntCanCountIsThatOfItsParts) {
   constexpr size_t kTile = size_t{16} << 20;
   constexpr size_t kTiles = 129;

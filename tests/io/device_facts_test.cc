@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Facts about files, and about device stacks that only exist on paper. Those
-// about real loop devices are in loop_device_test.cc.
+// Facts about files, and about fake device stacks. loop_device_test.cc has the tests with real loop
+// devices.
 
 #include "io/device_facts.h"
 
@@ -180,7 +180,7 @@ TEST(DeviceFacts, NeedTheListOfDisksWhichLoopDevicesAreIn) {
   EXPECT_EQ(thrown_by([&] { inspect(path, system.root()); }), MessageId::kCannotLook);
 }
 
-// A folder in the place of a file: EISDIR.
+// A folder in place of a file gives EISDIR.
 TEST(DeviceFacts, ThatCannotBeReadAreNotTakenForMissing) {
   FakeSystem system;
   const uint64_t loop = system.add_device("loop7", 7, 7, {{"loop/backing_file", "/image"}});
@@ -262,8 +262,8 @@ TEST(DeviceIdentity, OfALoopIsThatOfItsFileAndTheOffset) {
 
 // --- stacks ----------------------------------------------------------------------
 
-// A disk with two partitions; volumes a and b side by side on the first, c over
-// a. The majors are those for local use, which no file system here can be on.
+// A disk with two partitions. Volumes a and b lie side by side on the first, c lies over a. The
+// majors are those for local use, so no real file system lies on them.
 class Stack : public testing::Test {
  protected:
   Stack() {
@@ -343,7 +343,7 @@ TEST_F(Stack, AnImageLiesOnItsFileSystemsDevices) {
   ASSERT_EQ(::stat(path.c_str(), &status), 0);
   const unsigned major = gnu_dev_major(status.st_dev), minor = gnu_dev_minor(status.st_dev);
   if (major == 0) GTEST_SKIP() << scratch.path() << " is not on a device";
-  // Pretend that the file system is on a volume over b.
+  // Pretend that the file system lies on a volume over b.
   const uint64_t volume = system_.add_device("dm-9", major, minor);
   system_.stack("dm-9", "dm-1");
   const DeviceFacts image = inspect(path, system_.root());

@@ -27,7 +27,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr Bytes kAnyBlock(4096);  // ends that suit every file
+constexpr Bytes kAnyBlock(4096);  // ends that fit every file
 
 class ImageFile : public testing::Test {
  protected:
@@ -129,7 +129,7 @@ TEST_F(ImageFile, IsClaimedWhenAShortLockOfSomebodyElseIsOver) {
   prober.join();
 }
 
-// QEMU's way: shared locks on single bytes around the hundredth.
+// QEMU takes shared locks on single bytes around the hundredth.
 TEST_F(ImageFile, ThatAVirtualMachineHasLockedIsInUse) {
   for (const short type : {short{F_RDLCK}, short{F_WRLCK}}) {
     const FileDescriptor machine(::open(path_.c_str(), O_RDWR | O_CLOEXEC));
@@ -222,7 +222,7 @@ TEST_F(ImageFile, LeavesTheCacheWhenTold) {
   };
   EXPECT_TRUE(is_cached());
   device->drop_cache();
-  // tmpfs keeps its pages, and takes O_DIRECT all the same since Linux 6.6.
+  // tmpfs keeps its pages, but takes O_DIRECT since Linux 6.6.
   EXPECT_EQ(is_cached(), is_in_memory(path_));
   ::munmap(mapping, 4096);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Images of which a copy has the same inode and birth time, on real file systems. Each test is
-// skipped where the machine has no loop devices, not that file system, or not its tools.
+// Images whose copies have the same inode and birth time, on real file systems. A test is skipped
+// if the machine lacks loop devices, the file system or its tools.
 
 #include <gtest/gtest.h>
 #include <sys/mount.h>
@@ -22,7 +22,7 @@ bool does(const std::string& command) {
   return std::system((command + " > /dev/null 2>&1").c_str()) == 0;
 }
 
-// A file system in a sparse file, which is mounted and unmounted as the test wants.
+// A file system in a sparse file, which the test mounts and unmounts.
 class FileSystemImage {
  public:
   FileSystemImage(const ScratchDirectory& scratch, const std::string& name)
@@ -60,7 +60,7 @@ class FileSystemImage {
 
 std::string identity_at(const std::string& path) { return inspect(path).identity; }
 
-// What all versions went by.
+// The identity that all versions know.
 std::string old_identity_at(const std::string& path) {
   struct statx status {};
   EXPECT_EQ(::statx(AT_FDCWD, path.c_str(), 0, kFileIdentityMask, &status), 0) << path;
@@ -69,8 +69,8 @@ std::string old_identity_at(const std::string& path) {
 
 class FileIdentity : public testing::Test {
  protected:
-  // The same image in a file system and in a copy of that: told apart, each known again after it
-  // was mounted elsewhere.
+  // An image in a file system and in a copy of that file system have different identities. Each
+  // keeps its identity at another mount point.
   void expect_copies_to_differ(const std::string& mkfs, const std::string& size,
                                const std::string& options) {
     FileSystemImage first(scratch_, "first"), second(scratch_, "second");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Real block devices: loop devices over files. Each test is skipped where the
-// machine has none to give (containers, no root).
+// Real block devices: loop devices over files. A test is skipped if the machine has none
+// (containers, no root).
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -52,7 +52,7 @@ TEST_F(LoopDeviceTest, IsFoundByItsNumberWhereItsNameLeadsNowhereOrElsewhere) {
     EXPECT_EQ(facts.device_number, loop.number()) << target;
     EXPECT_EQ(facts.path, link);
     EXPECT_EQ(facts.node, loop.path());
-    // The link may go, or lead elsewhere, before it is opened.
+    // The link may disappear, or lead elsewhere, before it is opened.
     fs::remove(link);
     fs::create_symlink(other.path(), link);
     EXPECT_TRUE(FileDevice::open(facts, OpenMode::kClaim, Bytes(4096))) << target;
@@ -121,7 +121,7 @@ TEST_F(LoopDeviceTest, ClaimedOnceIsInUseForAllOthers) {
 TEST_F(LoopDeviceTest, SharedIsStillLockedAgainstTheNextOne) {
   const ScratchLoopDevice loop(image_);
   SKIP_UNLESS(loop);
-  // As a dm table would: exclusive, without the lock.
+  // Open as a dm table does: exclusive, without the lock.
   const FileDescriptor holder(::open(loop.path().c_str(), O_RDONLY | O_EXCL | O_CLOEXEC));
   ASSERT_TRUE(holder);
   const auto shared = open_at(loop.path(), OpenMode::kShare);
@@ -167,7 +167,7 @@ TEST_F(LoopDeviceTest, ThatWasMadeReadOnlyWithBlkrosetIsSeenAsThat) {
   EXPECT_EQ(opening(loop.path(), OpenMode::kClaim), kNothingThrown);
 }
 
-// Linux takes the part that fits and calls it a success.
+// Linux writes the part that fits and reports success.
 TEST_F(LoopDeviceTest, EndsInAFailureThatSaysWhere) {
   const ScratchLoopDevice loop(image_);
   SKIP_UNLESS(loop);
@@ -268,7 +268,7 @@ TEST_F(LoopDeviceTest, IsKnownByItsFile) {
   EXPECT_TRUE(overlaps(image, facts));
 }
 
-// Its name in sysfs ends in "(deleted)" then; the kernel still knows the inode.
+// The name in sysfs then ends in "(deleted)"; the kernel still knows the inode.
 TEST_F(LoopDeviceTest, IsKnownByItsFileEvenIfThatHasNoNameAnyMore) {
   const std::string twin = scratch_ / "twin";
   fs::create_hard_link(image_, twin);
@@ -313,8 +313,7 @@ TEST_F(LoopDeviceTest, OverAWholeFileIsTheSameAsTheFileAndOverAPartOfItIsNot) {
   }
 }
 
-// Tells the kernel of a partition, without a partition table: not every kernel
-// here knows how to read one.
+// Adds a partition to the kernel without a partition table: some test kernels cannot read one.
 bool add_partition(const std::string& disk, int number, long long start, long long length) {
   blkpg_partition partition{};
   partition.pno = number;
@@ -370,7 +369,7 @@ TEST_F(LoopDeviceTest, OfLargeSectorsMakesAnImageOnItBufferedUnlessItsEndsAreLar
   EXPECT_TRUE(overlaps(inspect(image_), inspect(path)));
 }
 
-// A file with no room under its file system: the kernel cuts the write short.
+// The file's file system is full: the kernel cuts the write short.
 TEST_F(LoopDeviceTest, ThatIsFullFailsTheWriteOfAnImageOnIt) {
   const ScratchLoopDevice loop(image_);
   SKIP_UNLESS(loop);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Who else uses what a loop device stands on, with real loop devices: seen
-// beforehand, and kept out. Each test is skipped where the machine has none to give.
+// Other users of a loop device's backing file, with real loop devices: the facts show them, and a
+// claim excludes them. A test is skipped if the machine has no loop devices.
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -72,7 +72,7 @@ std::vector<int> flags_of(const std::string& path) {
   return flags;
 }
 
-// NFS takes an exclusive lock on nothing else: EBADF.
+// NFS refuses an exclusive lock on a file that is not open for writing: EBADF.
 TEST_F(LoopUsers, LocksItsFileByAnOpeningForWriting) {
   const ScratchLoopDevice loop(image_);
   SKIP_UNLESS(loop);
@@ -93,7 +93,7 @@ TEST_F(LoopUsers, ThatIsClaimedKeepsItsFileFromBeingClaimed) {
   SKIP_UNLESS(loop);
   auto claim = open_at(loop.path(), OpenMode::kShare);
   EXPECT_EQ(opening(image_, OpenMode::kClaim), MessageId::kLocked);
-  const auto queue = claim->make_queue(1);  // keeps what is in flight covered
+  const auto queue = claim->make_queue(1);  // keeps the claim while requests are in flight
   claim.reset();
   EXPECT_EQ(opening(image_, OpenMode::kClaim), MessageId::kLocked);
 }

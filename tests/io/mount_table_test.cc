@@ -60,7 +60,7 @@ TEST(MountTable, ThatCannotBeOpenedIsAFailureAndNotEmpty) {
   EXPECT_THROW(swap_paths(SystemRoot{}), Error);
 }
 
-// Of a file in /proc or a folder in /sys: what leaves nothing to be seen there.
+// Makes a file in /proc or a folder in /sys unreadable.
 void make_unreadable(const fs::path& path) {
   fs::remove_all(path);
   fs::create_directory(path);  // EISDIR
@@ -102,7 +102,7 @@ TEST(MountTable, OfSwapMayBeMissingWhereTheKernelHasNone) {
   EXPECT_TRUE(swap().empty());
 }
 
-// A folder that a system was copied to has such files, too.
+// A folder with a copy of a system has such files, too.
 TEST(MountTable, InAFolderThatIsNoProcfsIsNotBelieved) {
   FakeSystem system;
   system.set_mounts("30 1 240:2 / / rw - ext4 /dev/sda2 rw\n");

@@ -133,7 +133,7 @@ TEST_F(PosixDirectory, ReplacesAFileOfTheSameNameByANewOne) {
   EXPECT_EQ(contents_of(*old), "old");
 }
 
-// Or else a prepared link would let us truncate any file of root's.
+// Otherwise a prepared link would make extmerge truncate any file of root.
 TEST_F(PosixDirectory, ReplacesALinkAndNotWhatItPointsTo) {
   put_file("precious", "precious");
   fs::create_symlink(at("precious"), at("journal"));
@@ -274,7 +274,7 @@ int times_open(const std::string& name) {
 TEST_F(PosixDirectory, ALockFileThatItsHolderRemovesIsMadeAnew) {
   auto lock = directory_->try_lock("origin.lock");
   std::unique_ptr<FileLock> next;
-  // It waits with the file open that is removed meanwhile.
+  // The thread waits with the lock file open, which is then removed.
   std::thread waiting([&] { next = directory_->try_lock("origin.lock"); });
   while (times_open("origin.lock") < 2) std::this_thread::yield();
   directory_->remove("origin.lock");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Programs every Debian has, run as LVM is: what reaches them, and what comes back.
+// Runs programs of every Debian in the same way as LVM, and checks their input and output.
 
 #include "io/run_command.h"
 
@@ -31,7 +31,7 @@ namespace {
 
 CommandResult shell(const std::string& script) { return run_command({"/bin/sh", "-c", script}); }
 
-// A variable of ours, as it was again afterwards.
+// Sets an environment variable and restores it afterwards.
 class Variable {
  public:
   Variable(const char* name, const char* value) : name_(name) {
@@ -93,7 +93,7 @@ TEST(RunCommand, TheEnvironmentIsCleanButForWhatConcernsLvm) {
 }
 
 TEST(RunCommand, BothPipesAreEmptiedHoweverMuchComes) {
-  // More than a pipe holds, first on one and then on the other, and signals meanwhile.
+  // More bytes than a pipe holds, first on one pipe and then on the other, while signals arrive.
   struct sigaction handler = {}, before = {};
   handler.sa_handler = [](int) {};
   ASSERT_EQ(sigaction(SIGALRM, &handler, &before), 0);
@@ -180,7 +180,7 @@ TEST(RunCommand, SignalsThatWeBlockOrIgnoreAreAsEverForIt) {
   EXPECT_EQ(std::stoull(ignores, nullptr, 16) & 0x7fffffff, 0u) << ignores;
 }
 
-// What `deed` returns, in a process of its own: what it does to itself is nobody else's trouble.
+// The result of `deed` in a process of its own, so that its changes do not affect the test.
 int in_another_process(const std::function<int()>& deed) {
   const pid_t child = ::fork();
   if (child == 0) {
@@ -227,12 +227,12 @@ TEST(RunCommand, AFailureIsOneAlsoWhereTheSignalOfAChildIsBlocked) {
 }
 
 TEST(RunCommand, AnExitStatusThatSomebodyElseHasTakenIsNoSuccess) {
-  // As a thread of a library might do.
+  // A thread of a library might do this.
   EXPECT_EQ(in_another_process([] {
               struct sigaction reap = {};
               reap.sa_handler = [](int) { ::waitpid(-1, nullptr, 0); };
               sigaction(SIGCHLD, &reap, nullptr);
-              // Which of the two comes first is chance.
+              // The order of the two is random.
               for (int i = 0; i < 200; ++i) {
                 int status = 5;
                 const auto id = thrown_by([&] { status = shell("exit 5").exit_status; });
@@ -249,7 +249,7 @@ TEST(RunCommand, AProgramThatWasStoppedAndContinuedIsWaitedFor) {
 }
 
 TEST(RunCommand, ClosedStandardDescriptorsDoNotMixItsOutputUp) {
-  // Any of them: a pipe would then be opened in its place.
+  // Close each subset of the standard descriptors: a pipe would then get such a number.
   for (int closed = 1; closed < 8; ++closed) {
     EXPECT_EQ(in_another_process([closed] {
                 for (const int fd : {0, 1, 2}) {
@@ -283,7 +283,7 @@ TEST(RunCommand, WithoutAProcessToBeHadItSaysSo) {
 
 TEST(RunCommand, WithoutDescriptorsItSaysSo) {
   EXPECT_EQ(in_another_process([] {
-              // A sanitizer needs a descriptor to look at an object of a type it has not met yet.
+              // A sanitizer needs a descriptor to inspect an object of a new type.
               errno_text(EMFILE);
               rlimit before{};
               ::getrlimit(RLIMIT_NOFILE, &before);
@@ -321,7 +321,7 @@ TEST(AwaitedLock, IsTheOneTheProcessIsListedUnderAndItsHolderTheOneAbove) {
   }
 }
 
-// A file that this process has locked, and what a program that wants the lock comes to.
+// A file that this process has locked, and programs that wait for the lock.
 class LockedFile : public testing::Test {
  protected:
   LockedFile() : file_(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)) {
@@ -375,7 +375,7 @@ TEST(RunCommand, AProgramThatWaitsForNoLockIsNotStopped) {
   stopper = std::thread([&] {
     std::ofstream begun(fifo);  // opened when the program has opened its end
     stop.request_stop();
-    // Long enough for several looks at what it waits for.
+    // Long enough for several calls of look().
     const timespec pause = {0, 300000000};
     ::nanosleep(&pause, nullptr);
   });

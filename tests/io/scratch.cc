@@ -89,7 +89,7 @@ FakeSystem::FakeSystem() {
   }
   set_mounts("1 0 0:1 / /proc rw - proc proc rw\n");
   set_swaps("");
-  // The device under the images of tests, which are this machine's own files.
+  // The device under the tests' images, which are real files of this machine.
   struct stat status;
   if (::stat(scratch_.path().c_str(), &status) != 0) throw std::runtime_error("no scratch");
   if (gnu_dev_major(status.st_dev) != 0) {

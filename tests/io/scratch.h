@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// What the tests of io/ are played on: a directory that vanishes, loop devices
-// that go away with their test, and a made-up sysfs and /proc.
+// Helpers for the tests of io/: a temporary directory, temporary loop devices, and a fake sysfs and
+// /proc.
 
 #pragma once
 
@@ -43,8 +43,8 @@ class ScratchDirectory {
 // The bytes make_file() writes.
 std::vector<std::byte> pattern(size_t size, unsigned char seed = 0);
 
-// A loop device over `file`, made with losetup. Detached by the destructor, and
-// nothing but it: other programs have loop devices of their own.
+// A loop device over `file`, made with losetup. The destructor detaches only this device: other
+// programs have loop devices of their own.
 class ScratchLoopDevice {
  public:
   // `options` go to losetup: "-r", "-b 4096", "-P".
@@ -53,7 +53,7 @@ class ScratchLoopDevice {
   ScratchLoopDevice(const ScratchLoopDevice&) = delete;
   ScratchLoopDevice& operator=(const ScratchLoopDevice&) = delete;
 
-  // False where this machine has none to give.
+  // False if this machine has no loop devices.
   bool works() const { return !path_.empty(); }
   const std::string& path() const { return path_; }
   uint64_t number() const;
@@ -65,7 +65,7 @@ class ScratchLoopDevice {
 #define SKIP_UNLESS(loop) \
   if (!(loop).works()) GTEST_SKIP() << "losetup cannot make a loop device here"
 
-// An ext4 file system on a loop device, mounted for as long as this lives.
+// An ext4 file system on a loop device, mounted for the lifetime of the object.
 class Mounted {
  public:
   Mounted(const std::string& device, const std::string& where);
@@ -117,8 +117,7 @@ MessageId thrown_by(Call call) {
   return kNothingThrown;
 }
 
-// A device opened as its user would, knowing nothing of it but its path; whole blocks of
-// 4096 bytes suit every file and device.
+// Opens a device by its path alone. Whole blocks of 4096 bytes fit every file and device.
 inline std::unique_ptr<FileDevice> open_at(const std::string& path, OpenMode mode,
                                            Bytes ends_multiple_of = Bytes(4096)) {
   return FileDevice::open(inspect(path), mode, ends_multiple_of);
@@ -127,7 +126,7 @@ inline MessageId opening(const std::string& path, OpenMode mode) {
   return thrown_by([&] { open_at(path, mode); });
 }
 
-// As long as it lives, no further file can be opened.
+// No further file can be opened during its lifetime.
 class NoMoreFiles {
  public:
   NoMoreFiles() {
@@ -149,7 +148,7 @@ class NoMoreFiles {
 #endif
 #endif
 
-// What the loop devices of the tests are made over.
+// The size of the images under the tests' loop devices.
 inline constexpr size_t kImageSize = size_t{8} << 20;
 
 }  // namespace extmerge

@@ -13,7 +13,7 @@
 namespace extmerge {
 namespace {
 
-// A device of which only the block size and the results of requests matter.
+// A device with only a block size and scripted results.
 class ScriptedDevice : public BlockDevice {
  public:
   explicit ScriptedDevice(uint64_t block_size = 512) : block_size_(block_size) {}
@@ -30,7 +30,7 @@ class ScriptedDevice : public BlockDevice {
   uint64_t block_size_;
 };
 
-// Answers request by request with what `answer` says, and remembers them.
+// Answers each request by `answer`, and remembers the requests.
 class ScriptedQueue : public AsyncQueue {
  public:
   using Answer = std::function<int64_t(const IoRequest&)>;

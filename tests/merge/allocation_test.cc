@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Every allocation of the program failing, once and for ever, while it plans, merges, resumes
-// and undoes on simulated disks: it must end in an error or with the right bytes; run again with
-// memory, it must come to its end.
+// Each allocation of the program fails, once or for ever, while it plans, merges, resumes and
+// undoes on simulated disks. The program must end in an error or with the right bytes. Run again
+// with memory, it must finish.
 //
-// A program of its own, since it replaces operator new. The simulated disks' own
-// allocations fail as well, as those of a library below would.
+// This test is a program of its own, since it replaces operator new. The simulated disks'
+// allocations fail as well, like those of a library.
 
 #include <gtest/gtest.h>
 

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Which bytes are a container of a disk and which are a disk, and what a merge
-// does about an origin or a data device that is one. Files that real programs
-// wrote are in tests/cli/container_test.py.
+// Tells containers of a disk from disks, and tests merges with an origin or a data device that is a
+// container. tests/cli/container_test.py has files of real programs.
 
 #include "merge/container.h"
 
@@ -114,7 +113,7 @@ TEST(Container, TheMarkElsewhereIsNone) {
   }
 }
 
-// What a disk begins with: boot sectors and partition tables, file systems, LUKS, LVM, md, swap.
+// The starts of disks: boot sectors and partition tables, file systems, LUKS, LVM, md, swap.
 TEST(Container, WhatADiskHoldsIsNone) {
   const std::vector<Piece> boot = {{0, "\xeb\x63\x90"sv}, {510, "\x55\xaa"sv}};
   auto with = [](std::vector<Piece> pieces, const Piece& more) {
@@ -239,8 +238,8 @@ TEST_F(ContainerMerge, AnUnreadableStartIsAFailureAndNoPermission) {
   EXPECT_TRUE(directory->names().empty());
 }
 
-// A guest may write a tape archive, or an image of another disk, to its own disk. Thin block 0
-// is data block 4.
+// A guest may write a tape archive, or an image of another disk, to its own disk. Thin block 0 has
+// data block 4.
 TEST_F(ContainerMerge, WhatTheThinItselfHoldsAtItsStartIsMergedResumedAndMergedAgain) {
   overwrite(scene->data(), 4 * kBlock);
   merge_in_part();
@@ -283,7 +282,7 @@ TEST_F(ContainerMerge, AnOriginThatBecameOneWhereADoneMergeHadWrittenIsNotUndone
   const auto before = scene->origin().contents();
   const auto undo = [&] { merger().undo([](const UndoReport&) { return true; }); };
   EXPECT_EQ(failure(undo), MessageId::kOriginChanged);
-  // An override is for one reason.
+  // An override lifts one refusal only.
   options.overrides.allow_stale = true;
   EXPECT_EQ(failure(undo), MessageId::kContainer);
   expect_untouched(before);

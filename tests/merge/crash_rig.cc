@@ -11,7 +11,7 @@ namespace extmerge {
 
 namespace {
 
-// Pieces of few transfers each, so that there is much that can be cut.
+// Pieces with few transfers each, so that there are many operations to cut.
 MergeOptions quick_options() {
   MergeOptions options;
   options.pipeline.buffer_size = Bytes(64 << 10);
@@ -21,8 +21,8 @@ MergeOptions quick_options() {
   return options;
 }
 
-// What comes and goes with every run is not given back to the kernel in between, and no page is
-// zeroed of which one in a hundred is used. Runs take half the time then.
+// Keeps memory between runs instead of returning it to the kernel, which would zero pages that are
+// hardly used. This halves the time of a run.
 const bool kMemoryIsKept = mallopt(M_MMAP_THRESHOLD, 16 << 20) && mallopt(M_ARENA_MAX, 1) &&
                            mallopt(M_TRIM_THRESHOLD, 256 << 20) &&
                            prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) == 0;
@@ -221,7 +221,7 @@ void CrashRig::expect_done(const std::string& where) {
 
 void CrashRig::finish(const std::string& where) {
   const Attempt again = run();
-  // Only a merge that had already recorded DONE may refuse to go on.
+  // Only a merge that has recorded DONE may refuse to resume.
   const bool is_done = again.done || (scenario_.tried == Scenario::Tried::kMerge &&
                                       again.failed_with == MessageId::kAlreadyDone);
   EXPECT_TRUE(is_done) << where << ": " << again.words;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The whole program on simulated disks, for tests that cut its power or fail its I/O: merges
-// of several shapes, and undoing them.
+// The whole program on simulated disks, for tests that cut its power or fail its I/O. It has merges
+// of several shapes, and their undo.
 
 #pragma once
 
@@ -20,11 +20,11 @@ struct Scenario {
   SceneShape shape;
   BeyondOriginChoice beyond = BeyondOriginChoice::kRefuse;
   CompareMode compare = CompareMode::kAuto;
-  uint64_t grown_to = 0;  // the origin's size afterwards, if it grows
+  uint64_t grown_to = 0;  // the origin's final size, if it grows
   VerifyChoice verify = VerifyChoice::kSample;
   bool undo_log = false;
-  // What is tried, where there is an undo log: the merge, which is undone when it is done; or
-  // undoing one that was done, or that was cut off at half of its operations.
+  // With an undo log, the tested command: the merge, which is undone afterwards; the undo of a
+  // finished merge; or the undo of one cut off at half of its operations.
   enum class Tried { kMerge, kUndo, kUndoOfHalf } tried = Tried::kMerge;
 };
 
@@ -45,7 +45,7 @@ Scenario undone_of_4096();
 // The scenario's name as GoogleTest takes it: letters, digits and underscores.
 std::string test_name(const testing::TestParamInfo<Scenario (*)()>& info);
 
-// What one run of the program came to.
+// The result of one run of the program.
 struct Attempt {
   bool done = false;
   MessageId failed_with{};
@@ -59,14 +59,13 @@ class CrashRig {
   Attempt plan();
   Attempt merge();
   Attempt undo();
-  // Whichever is tried.
+  // Runs the tested command.
   Attempt run();
 
   void expect_unharmed(const std::string& where);
-  // What must hold once run() says that it is done.
+  // Checks the conditions for a run that says it is done.
   void expect_done(const std::string& where);
-  // Runs again, after a cut, until it is done, and says what it came to; and undoes it,
-  // where there is an undo log.
+  // Runs again after a cut until done, and checks the result. With an undo log, undoes the merge.
   void finish(const std::string& where);
 
  private:

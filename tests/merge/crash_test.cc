@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The whole program on simulated disks, and the power cut at every single
-// operation of it: reads and writes, flushes, renames, the journal's and the undo
-// log's too. Of what was not flushed then, sixteen outcomes. After each the snapshot's
-// view must be what it was; run again, the merge must end with the right bytes, and
-// an undo with those from before; and when it says that it is done, a power cut must
-// not take that back. The same with the second run cut off as well.
+// Cuts the power of the whole program on simulated disks at every single operation: reads, writes,
+// flushes, renames, including those of journal and undo log. Each cut has sixteen outcomes for the
+// unflushed writes. After each, the snapshot's view must be unchanged. Run again, the merge must
+// end with the right bytes, and an undo with the old bytes. A power cut must not take back a
+// reported "done". All this is tested with a cut in the second run, too.
 //
-// A run that was cut off is tried with all outcomes before the next: what the
-// disks held is kept and put back.
+// All outcomes of a cut are tried before the next run: the disks' contents are saved and restored.
 
 #include <gtest/gtest.h>
 
@@ -39,12 +37,12 @@ std::string describe(const Outcome& outcome) {
 
 class Crash : public testing::TestWithParam<Scenario (*)()> {
  protected:
-  // Runs with the power cut at `index`; false if it came to its end before that.
+  // Runs with the power cut at `index`; false if the run ends before.
   bool run_and_cut(uint64_t index, const std::string& where) {
     rig.world.cut_power_at(index);
     const Attempt attempt = rig.run();
     if (rig.world.power_is_cut()) {
-      // Said to be done, it must be so whatever survives.
+      // A run that says done must be done, whatever survives.
       said_done = attempt.done;
       return true;
     }
@@ -52,7 +50,7 @@ class Crash : public testing::TestWithParam<Scenario (*)()> {
     return false;
   }
 
-  // Each outcome of the cut that has just been made, and what running again makes of it.
+  // Tries each outcome of the last cut, and runs again after it.
   uint64_t try_outcomes(uint64_t index, const std::string& where) {
     const SimulatedWorld::Saved cut_off = rig.world.save();
     uint64_t tried = 0;
@@ -111,7 +109,7 @@ TEST_P(Crash, DuringAResumeIsMendedTheSameWay) {
     rig.expect_unharmed(where);
     const uint64_t second = random_below(random, operations);
     where += ", then at " + std::to_string(second);
-    // A resume has fewer operations than a merge: it may have come to its end.
+    // A resume has fewer operations than a merge, so it may end before the cut.
     rig.world.cut_power_at(second);
     const Attempt attempt = rig.run();
     said_done = attempt.done;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Half a merge and a journal with a byte wrong in it: the next run ends with the
-// right bytes on the origin, or refuses and leaves the origin as it found it.
+// Half a merge, and a journal with a wrong byte. The next run ends with the right bytes on the
+// origin, or refuses and leaves the origin unchanged.
 
 #include <gtest/gtest.h>
 
@@ -20,7 +20,7 @@ class ADamagedResume : public MergerTest {
     shape.mappings = {{0, 2}, {2, 0}, {4, 1}};
     set_up(shape);
     begin_and_lose_power();
-    // Two blocks of three, recorded on the way in all slots.
+    // Two of three blocks are copied, with progress in all slots.
     const std::vector<std::byte> expected = scene->expected_origin();
     const auto journal = Journal::open(*directory, "journal", true);
     for (const uint64_t block : {uint64_t{0}, uint64_t{2}}) {
@@ -35,7 +35,7 @@ class ADamagedResume : public MergerTest {
     ASSERT_NE(first_difference(half_merged_, expected), "");
   }
 
-  // The journal is in place, and nothing on the origin.
+  // Stops when the journal is in place and the origin is unchanged.
   void begin_and_lose_power() {
     world.on_operation([&](const Operation& operation) {
       if (operation.kind == OperationKind::kWrite) world.cut_power_at(world.operations());
@@ -46,7 +46,7 @@ class ADamagedResume : public MergerTest {
     world.restart(Survivors::kNone, 1);
   }
 
-  // Runs the merge from where it was cut off, with these bytes of its journal flipped.
+  // Resumes the merge with these bytes of its journal flipped.
   void merge_with_flipped(const std::vector<size_t>& places) {
     std::vector<std::byte> bytes = journal_;
     for (const size_t at : places) bytes[at] ^= kMasks[at % std::size(kMasks)];
@@ -66,7 +66,7 @@ class ADamagedResume : public MergerTest {
     ASSERT_EQ(scene->damage(), "") << places[0];
   }
 
-  // What of a part is not zero, or may be: its first `used` bytes and its checksum.
+  // The bytes of a part that may be other than zero: its first `used` bytes and its checksum.
   static std::vector<size_t> used_bytes(size_t part, size_t size, size_t used) {
     std::vector<size_t> places;
     for (size_t at = 0; at < used; at += kShortStride) places.push_back(part + at);
@@ -94,7 +94,7 @@ TEST_F(ADamagedResume, IsRightWhateverByteOfAHeaderCopyIsFlipped) {
       ASSERT_NO_FATAL_FAILURE(merge_with_flipped({at}));
     }
   }
-  // The other copy has it all, so nobody need be turned away.
+  // The other copy is intact, so no run is refused.
   EXPECT_EQ(refused_, 0u);
 }
 

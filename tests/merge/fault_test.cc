@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The whole program on simulated disks, and every single operation of it failing, in every way
-// an operation can fail, once and for ever: it must end in an error or with the right bytes, and
-// never with a false "done"; run again, once the fault is gone, it must come to its end.
+// Every single operation of the whole program on simulated disks fails, in every possible way, once
+// or for ever. The program must end in an error or with the right bytes, and never with a false
+// "done". Run again without the fault, it must finish.
 
 #include <gtest/gtest.h>
 
@@ -19,7 +19,7 @@ struct Kind {
   Fault::Kind kind;
   int error_number;
 };
-// A flush fails with any of them; requests are told of EAGAIN and EINTR as they are of EIO.
+// A flush fails with any of these. Requests get EAGAIN and EINTR in the same way as EIO.
 constexpr Kind kKinds[] = {
     {"EIO", Fault::Kind::kError, EIO},       {"ENOSPC", Fault::Kind::kError, ENOSPC},
     {"short", Fault::Kind::kShort, EIO},     {"EPERM", Fault::Kind::kError, EPERM},

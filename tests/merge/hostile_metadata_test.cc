@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Twenty thousand damaged images of pool metadata: each block of pools that a real kernel
-// wrote, damaged in thirteen ways. A plan of any of them must fail with exit status 9, or say what
-// thin_dump says, which nobody here wrote; within two seconds, and under the sanitizers.
+// Twenty thousand damaged images of pool metadata: each block of pools by a real kernel is damaged
+// in thirteen ways. Each plan must fail with exit status 9, or agree with thin_dump, an independent
+// program. It must take at most two seconds, also under the sanitizers.
 //
-// Most damage that is not refused lies where the thin is not: then the plan is that of the
-// undamaged image, and thin_dump need not be asked.
+// Most damage that is not refused lies outside the thin. Then the plan is that of the undamaged
+// image, and thin_dump is not needed.
 
 #include <gtest/gtest.h>
 
@@ -70,7 +70,7 @@ Planned plan(MemoryDevice& metadata, DataBlock end_of_data) {
   return planned;
 }
 
-// Nothing if thin_dump fails.
+// The mappings that thin_dump prints; nothing if it fails.
 std::optional<ThinAndData> dumped(const Image& image, const fs::path& path) {
   std::ofstream(path, std::ios::binary)
       .write(reinterpret_cast<const char*>(image.data()),
@@ -98,7 +98,7 @@ std::optional<ThinAndData> dumped(const Image& image, const fs::path& path) {
   return mappings;
 }
 
-// One block of an image, as what it may be.
+// One block of an image, read as a superblock or a node.
 class Block {
  public:
   Block(Image& image, uint64_t number)
@@ -109,7 +109,7 @@ class Block {
   }
   std::span<std::byte> bytes() { return bytes_; }
   DiskNodeHeader& header() { return *reinterpret_cast<DiskNodeHeader*>(bytes_.data()); }
-  // Of nodes whose values are 8 bytes long: keys, then values.
+  // A word of a node with values of 8 bytes: keys, then values.
   le64& word(uint64_t index) {
     return *reinterpret_cast<le64*>(bytes_.data() + sizeof(DiskNodeHeader) +
                                     index % 500 * sizeof(le64));
@@ -129,7 +129,7 @@ void flip_bit(Block& block, Random& random) {
   block.bytes()[random() % kMetadataBlockSize] ^= std::byte(1u << random() % 8);
 }
 
-// Thirteen of them, each of which changes the block at `number`.
+// A kind of damage to the block `number`; there are thirteen.
 using Damage = void (*)(Image&, uint64_t number, Random&);
 constexpr std::pair<const char*, Damage> kDamages[] = {
     {"bit flip",
@@ -262,7 +262,7 @@ TEST_P(HostileMetadata, IsRefusedOrReadAsThinDumpReadsIt) {
           continue;
         }
         if (planned.exit_status == 0 && planned.mappings == sound.mappings) continue;
-        // Intact all the same, and says something else: then thin_dump must say so, too.
+        // The damaged image is accepted with another plan: thin_dump must agree.
         ++asked;
         const auto truth = dumped(image, folder / "image");
         if (planned.exit_status == 0) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// In place of mmap() and munmap() (the linker's --wrap): buffers that come and go with every one of
-// a hundred thousand runs keep their pages, which would else be half of the time. What a
-// buffer held before is still in it.
+// Replaces mmap() and munmap() (the linker's --wrap), so that the buffers of a hundred thousand
+// runs keep their pages. Otherwise these calls take half of the time. A buffer keeps its old
+// contents.
 
 #include <sys/mman.h>
 
@@ -19,7 +19,7 @@ struct Kept {
 };
 
 Kept& kept() {
-  static Kept* const all = new Kept;  // outlives whatever unmaps last
+  static Kept* const all = new Kept;  // outlives the last unmap
   return *all;
 }
 

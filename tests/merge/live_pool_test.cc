@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The main path on a pool whose metadata has a live tree beside the metadata
-// snapshot: one that has moved on, or does so meanwhile, or is damaged.
+// The main path on a pool with a live tree beside the metadata snapshot. The live tree has changed,
+// changes during the merge, or is damaged.
 
 #include <gtest/gtest.h>
 
@@ -76,7 +76,7 @@ TEST_F(LivePool, MetadataThatIsLostDuringTheMergeIsNotCalledDone) {
   EXPECT_EQ(Journal::open(*directory, "journal", false)->state(), JournalState::kCopying);
 }
 
-// As after a repair: the same mappings below another root.
+// After a repair, the same mappings are below another root.
 TEST_F(LivePool, AMovedTreeWithTheSameMappingsIsGoneOnWith) {
   use_metadata([](MetadataBuilder&) {});
   merge_in_part();

@@ -42,7 +42,7 @@ class MergerTest : public testing::Test {
   MergeReport merge() {
     return merger().merge([](const PlanReport&) { return true; });
   }
-  // Runs it and says what it failed with.
+  // Runs `deed` and returns the id of its failure.
   MessageId failure(const std::function<void()>& deed) {
     try {
       deed();
@@ -57,8 +57,8 @@ class MergerTest : public testing::Test {
   MessageId merge_failure() {
     return failure([&] { merge(); });
   }
-  // A merge whose power is cut when it flushes the origin for the second time: the
-  // position of the first checkpoint is recorded.
+  // Cuts the power of a merge at its second flush of the origin, with the position of the first
+  // checkpoint recorded.
   void merge_in_part() {
     uint64_t flushes = 0;
     world.on_operation([&](const Operation& op) {
@@ -88,8 +88,8 @@ class MergerTest : public testing::Test {
   std::string words;
 };
 
-// Metadata with a held superblock, and a live tree in which thin 1 has another
-// root, or the pool another flaw.
+// Metadata with a held superblock, and a live tree in which thin 1 has another root or the pool has
+// a fault.
 class LivePool : public MergerTest {
  protected:
   void use_metadata(const std::function<void(MetadataBuilder&)>& change,
@@ -114,7 +114,7 @@ class LivePool : public MergerTest {
   }
   // Other thins of the pool.
   virtual void add_devices(MetadataBuilder&) {}
-  // The live tree of trees is shared with the held one: give it a copy in which
+  // The held and the live superblock share the tree of roots: give the live one a copy in which
   // thin 1 has another root.
   static void move_live_root(MetadataBuilder& pool, uint64_t root) {
     const uint64_t copy = pool.add_inner_node({{1, root}});

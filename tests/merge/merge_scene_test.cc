@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// A scene must notice what a wrong merge would do, or the tests on it are worth
-// nothing.
+// A scene must detect a wrong merge, or the tests that use it prove nothing.
 
 #include "tests/support/merge_scene.h"
 
@@ -13,8 +12,8 @@
 namespace extmerge {
 namespace {
 
-// Four and a half blocks of origin under a thin of five and a quarter; of block
-// 4 half lies past the origin's end, of block 5 three quarters past the thin's.
+// The origin has four and a half blocks, the thin five and a quarter. Half of block 4 lies past the
+// origin's end, three quarters of block 5 past the thin's.
 SceneShape ragged() {
   SceneShape shape;
   shape.thin_size = 5 * kBlock + kBlock / 4;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The main path on simulated disks: what it refuses, what it goes on with, and
-// what it says.
+// The main path on simulated disks: refusals, resumes and messages.
 
 #include "merge/merge.h"
 
@@ -152,8 +151,7 @@ TEST_F(MergerTest, AFileThatIsNoJournalIsNeverReplacedOrRemoved) {
   EXPECT_EQ(directory->file("journal.new"), letter);
 }
 
-// Somebody comes to use the origin between the question and the claim, or
-// while it is copied.
+// A new user of the origin appears between the question and the claim, or during the copy.
 TEST_F(MergerTest, UsersThatComeLateAreNoticed) {
   struct Late {
     const char* name;
@@ -267,7 +265,7 @@ TEST_F(MergerTest, AStopWhilePlanningWritesNothing) {
 }
 
 TEST_F(MergerTest, AFullVerifyFindsAWriteThatTheDeviceLost) {
-  // Somebody else's write to the origin, after ours and before the end.
+  // Another program writes to the origin after the copy and before the end.
   options.verify = VerifyChoice::kFull;
   bool spoilt = false;
   const std::vector<std::byte> junk(512, std::byte{0x77});
@@ -279,7 +277,7 @@ TEST_F(MergerTest, AFullVerifyFindsAWriteThatTheDeviceLost) {
   });
   EXPECT_EQ(merge_failure(), MessageId::kDiffers);
   EXPECT_TRUE(spoilt);
-  // The next run starts over and mends it.
+  // The next run restarts from the beginning and repairs the origin.
   world.on_operation({});
   const MergeReport report = merge();
   EXPECT_EQ(report.resumed_from, Bytes(0));
@@ -297,7 +295,7 @@ TEST_F(MergerTest, VerifyTellsEqualFromDifferent) {
   const VerifyReport different = merger().verify();
   EXPECT_EQ(different.result.first_difference, Bytes(6 * kBlock + 4096));
   EXPECT_EQ(different.result.bytes_different, Bytes(4096));
-  // What the plan does not name is not compared: it is the origin's own.
+  // Bytes outside the plan are not compared: they are the origin's own.
   const auto expected = scene->expected_origin();
   scene->origin().overwrite(Bytes(6 * kBlock + 4096),
                             std::span(expected).subspan(6 * kBlock + 4096, 512));
@@ -344,7 +342,7 @@ TEST_F(MergerTest, OneByteOfDataPastTheEndIsEnoughToRefuse) {
 
 TEST_F(MergerTest, ANewRoundIsRefusedIfTheOriginWasWrittenSinceTheLastOne) {
   merge();
-  // The snapshot was written since: another plan.
+  // The snapshot was written since, so the plan is another one.
   job = scene->job(directory);
   job->thin_size = Bytes(15 * kBlock);
   const std::vector<std::byte> junk(512, std::byte{0x77});

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// What a source of LVM adds to a merge (merge/job.h): siblings that are known, a
-// thin that is frozen first, a metadata snapshot that goes when the mappings have
-// been read, an origin that can be taken back.
+// The additions of an LVM source to a merge (merge/job.h): known siblings, a freeze, a metadata
+// snapshot that is released once the mappings are read, an origin that LVM can take back.
 
 #include <gtest/gtest.h>
 
@@ -33,7 +32,7 @@ class NamedSource : public LivePool {
   void add_devices(MetadataBuilder& pool) override {
     pool.add_device(value(kOther), pool.add_tree(other_mappings));
   }
-  // Users of the origin, as LVM would list them.
+  // Sets the users of the origin, as LVM lists them.
   void users(const std::vector<OriginUser>& list) { job->origin_users = list; }
   void expect_done() { EXPECT_EQ(merge().state, JournalState::kDone) << words; }
   JournalState journal_state() { return Journal::open(*directory, "journal", false)->state(); }
@@ -168,7 +167,7 @@ TEST_F(NamedSource, AUserThatGoesDuringTheMergeIsNoObstacle) {
 
 class DiscardingSibling : public NamedSource {
  protected:
-  // When it is looked at again, thin 2 maps no more than those blocks.
+  // At the next look, thin 2 maps only those blocks.
   void later(const std::vector<uint64_t>& blocks) {
     use_other(blocks);
     std::vector<std::byte> image = builder->image();
@@ -225,7 +224,7 @@ TEST_F(NamedSource, AThinThatWillBeFrozenIsNotCalledStaleByAPlan) {
   users({});
   ASSERT_EQ(merger().plan().refusals.size(), 1u);
   job->will_be_frozen = true;
-  custody_of(*job).on_reserve = [] {};  // that metadata snapshot is of this moment
+  custody_of(*job).on_reserve = [] {};  // that metadata snapshot is new
   const PlanReport plan = merger().plan();
   EXPECT_TRUE(plan.refusals.empty());
   const auto said = std::count_if(
@@ -238,7 +237,7 @@ TEST_F(NamedSource, AThinThatWillBeFrozenIsNotCalledStaleByAPlan) {
 
 class ClosedOrigin : public NamedSource {
  protected:
-  // `probe` is what asking the kernel for the origin exclusively comes to.
+  // `probe` is called for an exclusive open of the origin.
   void use_origin(const std::function<void()>& probe) {
     use_other(kAll);
     users({});
@@ -296,7 +295,7 @@ TEST_F(NamedSource, MappingsAreGivenUpOnceBetweenTheJournalAndTheCopy) {
     EXPECT_TRUE(directory->has_file("journal"));
     EXPECT_EQ(journal_state(), JournalState::kCopying) << "published";
     reads_then = metadata_reads;
-    // As the pool is when it has been released.
+    // The pool after the release.
     MetadataBuilder later = *builder;
     later.superblock().held_root.set(0);
     later.fix_checksum(0);
@@ -357,8 +356,9 @@ TEST_F(NamedSource, AThinThatMovesOnAfterTheMappingsWereReadIsNoticed) {
   users({});
   custody_of(*job).on_reserve = [&] {
     MetadataBuilder later = *builder;
-    const uint64_t roots = later.mapping_roots().root();  // the live tree and the held one share it
-    later.value(roots, 0).set(other_root);                // thin 1
+    const uint64_t roots =
+        later.mapping_roots().root();       // the live and the held superblock share it
+    later.value(roots, 0).set(other_root);  // thin 1
     later.fix_checksum(roots);
     metadata->overwrite(Bytes(0), later.image());
   };
@@ -443,13 +443,13 @@ TEST_F(NamedSource, AFreezeThatIsGoneIsRememberedByItsId) {
   use_other(kAll);
   users({});
   merge();
-  // The same state by the id of what was frozen.
+  // The same state by the id of the frozen volume.
   use_metadata([](MetadataBuilder&) {});
   users({});
   EXPECT_EQ(merge_failure(), MessageId::kAlreadyDone);
 }
 
-// Thin 2 has the mappings of thin 1, which was frozen of it at time 3 and is merged.
+// Thin 2 has the mappings of its freeze, thin 1, which was made at time 3 and is merged.
 class Snapped : public NamedSource {
  protected:
   void add_devices(MetadataBuilder& pool) override {
@@ -457,7 +457,7 @@ class Snapped : public NamedSource {
     pool.add_mapping_root(value(kOther), kRootOfThin1);
     pool.add_details(value(kOther), 6, 9, 2);
   }
-  // As a plan of thin 2 finds it when one of its mappings was made at `time`.
+  // The plan of thin 2, with one mapping made at `time`.
   PlanReport plan_with_mapping_of(uint32_t time, ThinId merged_as = MergeScene::kThinId) {
     use_metadata([&](MetadataBuilder& pool) {
       pool.value(1, 3).set(pool.value(1, 3).get() | time);
@@ -484,7 +484,7 @@ TEST_F(Snapped, HasNothingNewIfAllItsMappingsAreOlderThanTheFreeze) {
   EXPECT_EQ(plan.refusals[0].id(), MessageId::kAlreadyDone);
 }
 
-// Blocks and roots are used again: the same plan is not the same data.
+// The pool reuses blocks and roots: the same plan may have other data.
 TEST_F(Snapped, MayHaveSomethingNewUnderTheSameMappingsIfOneIsYounger) {
   for (const uint32_t time : {3u, 4u}) {
     const PlanReport plan = plan_with_mapping_of(time);
@@ -509,7 +509,7 @@ TEST_F(Snapped, WithAnotherReasonToRefuseHasMoreThanNothingToMerge) {
   EXPECT_FALSE(plan.has_nothing_to_merge());
 }
 
-// The thin itself was merged, without a freeze: it may have been written in place since.
+// The thin itself was merged without a freeze, so it may be written in place since.
 TEST_F(Snapped, MergedByItselfIsDoneAlreadyButNotCertainToBeUnwritten) {
   const PlanReport plan = merger().plan();
   EXPECT_FALSE(plan.nothing_new);

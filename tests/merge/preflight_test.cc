@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Each reason to refuse, with its id and exit status, from facts alone; and
-// that the same facts without that one flaw are let pass.
+// Tests each refusal, with its id and exit status, from facts alone. The same facts without that
+// fault must pass.
 
 #include "merge/preflight.h"
 
@@ -196,8 +196,8 @@ TEST(Preflight, AJournalOnTheOriginOrInThePoolIsRefused) {
   expect_only(devices_refused(job), MessageId::kJournalOnOrigin, 6);
 }
 
-// A thin of the pool, as the file system under a journal: its number, the pool's, metadata and
-// data.
+// A job whose journal lies on a thin of the pool: on the numbers of the thin, the pool, its
+// metadata and data.
 Job with_journal_on(const ThinBelow& thin) {
   Job job = fit_target();
   job.journal.file_system = {40, 41, 1, 2};
@@ -223,7 +223,8 @@ TEST(Preflight, AJournalOnTheThinThatIsMergedOrOnWhatItWasFrozenFromIsRefused) {
 }
 
 TEST(Preflight, AJournalOnAThinOfAnotherPoolThatLiesOnThisOneIsRefused) {
-  // Metadata 99 is of another pool: the two numbers of this one are under it for another reason.
+  // Metadata 99 belongs to another pool, so the two numbers of this pool are there for another
+  // reason.
   expect_only(devices_refused(with_journal_on({"other", ThinId{1}, 99})),
               MessageId::kJournalOnOrigin, 6);
 }
@@ -254,7 +255,7 @@ TEST(Preflight, AJournalBesideAnImageIsFineButNotTheImageItself) {
   job.journal.file_system = {9};
   job.journal.files = {{9, 8}};
   EXPECT_TRUE(devices_refused(job).empty());
-  // As NAME, NAME.new or NAME.lock.
+  // These may be NAME, NAME.new or NAME.lock.
   job.journal.files = {{9, 8}, {9, 7}};
   expect_only(devices_refused(job), MessageId::kJournalOnOrigin, 6);
   job.data = image("/a/data.img", 5);

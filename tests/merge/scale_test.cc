@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// A pool of 16 TiB in blocks of 64 KiB has 256 million mappings. However many
-// there are and wherever they lie, planning them and writing the plan to a
-// journal takes no more than 128 MiB of memory. The kernel knows the most that
-// a process ever had, so this is a program of its own, and ctest gives each
-// test of it a process.
+// A pool of 16 TiB in blocks of 64 KiB has 256 million mappings. Planning them and writing the plan
+// to a journal takes at most 128 MiB of memory, whatever their number and places. The kernel knows
+// a process's peak memory. So this is a program of its own, and ctest runs each test in a process
+// of its own.
 
 #include <gtest/gtest.h>
 
@@ -45,7 +44,7 @@ struct HugePool {
         limits{reader.live_superblock().data_block_size, kOriginSize, std::nullopt} {}
 
   PlanSummary summary() {
-    // As if there were siblings to be compared with it.
+    // Fill the tree as if there were siblings to compare.
     PlannedTree planned(thin, limits, reader.nr_blocks());
     return summarize(reader, thin, end_of_data, limits, {}, {}, {}, &planned);
   }
@@ -101,7 +100,7 @@ TEST_P(Scale, APlanOf20MillionRunsIsPublishedIn128MiB) {
   PlannedRuns runs(pool.reader, pool.thin, pool.end_of_data, pool.limits);
   journal->publish(runs);
   EXPECT_EQ(journal->state(), JournalState::kCopying);
-  // Every page of it read back and checked, as a resume does.
+  // Read back and check every page, as a resume does.
   EXPECT_EQ(Journal::open(*directory, "journal", false)->record().runs, kMappings);
   EXPECT_LE(most_memory_so_far(), kMostMemory);
 }

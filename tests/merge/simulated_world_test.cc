@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The crash tests are worth what the simulated disks are worth: here their
-// promises, above all the unkind ones.
+// The crash tests depend on the simulated disks. These tests check the disks' promises, above all
+// the bad outcomes.
 
 #include <gtest/gtest.h>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Looking at a pool while it is used, and being stopped while looking: what could not be
-// found out is never taken for good news.
+// Reads a pool in use, and stops during the reading: an unknown fact must never count as a good
+// one.
 
 #include "merge/state.h"
 
@@ -15,8 +15,8 @@
 namespace extmerge {
 namespace {
 
-// The live superblock changes every time it is read, as that of a pool that commits all
-// the time, for as long as `commits` lasts; then the thin has another root, or not.
+// The live superblock changes at every read for `commits` reads, as in a pool that commits all the
+// time. Afterwards the thin may have another root.
 class BusyPool : public LivePool {
  protected:
   void use_busy_metadata(int commits, bool thin_has_changed) {
@@ -40,7 +40,7 @@ class BusyPool : public LivePool {
     };
   }
   void make_busy() { left_ = INT_MAX; }
-  // As of a named source. `change` is made to the pool when a new metadata snapshot is reserved.
+  // Reserves metadata snapshots like a named source. Each new one applies `change` to the pool.
   void use_own_snapshot(const std::function<void()>& change) {
     custody_of(*job).on_release = [this] { ++released_; };
     custody_of(*job).on_reserve = [this, change] {
@@ -48,7 +48,7 @@ class BusyPool : public LivePool {
       change();
     };
   }
-  // The held superblock has the thin as the live one has it.
+  // Makes the held superblock show the thin as in the live one.
   void hold_the_live_tree() {
     const uint64_t held = builder->held_root();
     builder->superblock(held).data_mapping_root.set(builder->superblock().data_mapping_root.get());
@@ -88,7 +88,7 @@ TEST_F(BusyPool, ThatHoldsStillInTheEndIsJudgedByThat) {
 
 TEST_F(BusyPool, ThatBecomesBusyDuringTheMergeIsNotSaidToBeDone) {
   use_busy_metadata(0, false);
-  // As soon as the origin is written to.
+  // At the first write to the origin.
   world.on_operation([this](const Operation& op) {
     if (op.kind == OperationKind::kFlush) make_busy();
   });

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// One thin merged after another into the same origin. A thin shows the origin where it maps
-// nothing; so what was merged from the first may have changed the second.
+// One thin is merged after another into the same origin. A thin shows the origin where it maps
+// nothing, so the first merge may have changed the second thin.
 
 #include "tests/merge/merge_fixture.h"
 
@@ -10,7 +10,7 @@ namespace {
 
 class Succession : public LivePool {
  protected:
-  // Thin 2 maps all that thin 1 maps and block 9 beside; thin 3 lacks blocks 0 and 1.
+  // Thin 2 maps the blocks of thin 1 and block 9; thin 3 lacks blocks 0 and 1.
   void add_devices(MetadataBuilder& pool) override {
     pool.add_device(2, pool.add_tree({{0, 4}, {1, 5}, {4, 0}, {6, 2}, {7, 1}, {9, 2}, {11, 3}}));
     pool.add_device(3, pool.add_tree({{4, 0}, {6, 2}, {7, 1}, {11, 3}}));
@@ -53,7 +53,7 @@ TEST_F(Succession, OfOneThatWasChangedIsMergedWhereThatIsAccepted) {
   merge_thin(3);
 }
 
-// The builder's thins are of time 3 and transaction 7.
+// The builder's thins have time 3 and transaction 7.
 TEST_F(Succession, OfOneThatWasMadeAfterTheMergeNeedsNoOverride) {
   const auto set_superblocks = [&](uint32_t time, uint64_t transaction) {
     for (const uint64_t block : {uint64_t{0}, builder->held_root()}) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Random pools written by thin_restore, planned here and dumped by thin_dump:
-// two programs nobody here wrote must agree with the plan on every mapping.
+// Random pools written by thin_restore, planned here and dumped by thin_dump. Both independent
+// programs must agree with the plan on every mapping.
 
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
@@ -81,7 +81,7 @@ RandomPool random_pool() {
   for (const auto dev_id :
        *rc::gen::container<std::set<uint64_t>>(3, rc::gen::inRange<uint64_t>(0, kMaxThinId + 1))) {
     pool.dev_ids.push_back(dev_id);
-    // From nothing to several leaves, in single blocks and in runs, with gaps on either side.
+    // From no mapping to several leaves, in single blocks and in runs, with gaps on either side.
     std::ostringstream mappings;
     uint64_t thin = 0, mapped = 0;
     const auto count = *rc::gen::inRange<uint64_t>(0, 900);
@@ -156,8 +156,8 @@ class ThinRestore : public testing::Test {
 };
 
 TEST_F(ThinRestore, AndThinDumpAgreeWithThePlanOnTwoHundredRandomPools) {
-  // A hundred times two: every run of a check begins with the same seed, so a second one
-  // would get the same pools again.
+  // A hundred tests of two pools each: a second check would begin with the same seed and get the
+  // same pools.
   EXPECT_TRUE(rc::check([this] {
     compare(random_pool());
     compare(random_pool());

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Devices known by names that a copy, or after a reboot another disk, may have as well: a position
-// in the journal is believed only when all that it claims has been compared.
+// Devices with identities that a copy, or another disk after a reboot, may also have. A position in
+// the journal then counts only after a comparison of all bytes below it.
 
 #include "tests/merge/merge_fixture.h"
 
 namespace extmerge {
 namespace {
 
-constexpr uint64_t kBlocks = 400;  // of which a sample reads 66 at most
+constexpr uint64_t kBlocks = 400;  // a sample reads at most 66 of them
 constexpr uint64_t kClaimed = 350;
 
 class UncertainIdentity : public MergerTest {
@@ -25,7 +25,7 @@ class UncertainIdentity : public MergerTest {
     job->origin.identity = origin;
     if (!data.empty()) job->data.identity = data;
   }
-  // One sector differs, at a time, in as many places.
+  // Damages one sector at a time, in that many places, and counts the detected ones.
   int places_noticed(int places) {
     int noticed = 0;
     for (int i = 0; i < places; ++i) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// A merge taken back, on simulated disks. Power cuts and faults during it are in
-// crash_test.cc and fault_test.cc.
+// The undo of a merge, on simulated disks. crash_test.cc and fault_test.cc test power cuts and
+// faults during an undo.
 
 #include <gtest/gtest.h>
 
@@ -29,7 +29,7 @@ class UndoTest : public MergerTest {
   MessageId undo_failure() {
     return failure([&] { undo(); });
   }
-  // Stopped at its third write.
+  // Stops the undo at its third write.
   void undo_in_part() {
     std::stop_source stop;
     uint64_t writes = 0;
@@ -138,7 +138,7 @@ TEST_F(UndoTest, TheNextMergeSaysThatItIsTheEndOfThat) {
   EXPECT_FALSE(says_so(merger().plan()));
 }
 
-// The journal's nonce and all checksums are right: nothing but the plan tells.
+// The journal's nonce and all checksums are right: only the plan shows the fault.
 TEST_F(UndoTest, WritesNothingPastThePlansEnd) {
   SceneShape shape = plain_shape();
   shape.thin_size = 12 * kBlock;
@@ -179,11 +179,12 @@ TEST_F(UndoTest, LeavesAloneWhatWasWrittenOutsideThePlan) {
 
 TEST_F(UndoTest, OldNewAndTornBytesAreAcceptedPastWhatWasRecorded) {
   merge_in_part();
-  // What the first checkpoint recorded is the first blocks of the plan.
+  // The first checkpoint has recorded the first blocks of the plan.
   overwrite_origin(11 * kBlock, std::byte{7});
   undo();
   auto expected = scene->first_origin();
-  // Was it saved, it is restored; if the merge never came to it, it is nobody's business.
+  // A saved block is restored. A block that the merge never reached keeps the other program's
+  // bytes.
   if (scene->origin().contents() != expected)
     std::fill_n(expected.begin() + 11 * kBlock, 512, std::byte{7});
   expect_untouched(expected);
@@ -241,7 +242,7 @@ TEST_F(UndoTest, NeedsTheUndoLogOfThisMerge) {
   expect_undone();
 }
 
-// The journal's progress says how much there must be in the log; from DONE on its header too.
+// The journal's progress has the log's least size; from DONE on its header has it, too.
 TEST_F(UndoTest, ALogThatWasCutIsNeverBelievedThoughTheProgressIsLost) {
   const auto lose_progress_and_cut_log = [&] {
     auto journal = directory->file("journal");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Many blocks at once: each visited once, failures and their order, how few requests it takes.
+// Sweeps many blocks at once: each is visited once, with few requests; failures are in order.
 
 #include "persistent-data/block_sweep.h"
 
@@ -75,7 +75,7 @@ TEST(ASweep, JoinsNeighboursWhateverTheOrderTheyAreAskedForIn) {
 }
 
 TEST(ASweep, OfManyBlocksThatLieApartStillVisitsEach) {
-  // Enough for queues of their own.
+  // Enough blocks for queues of their own.
   constexpr uint64_t kCount = 9000;
   MemoryDevice device(numbered(2 * kCount));
   std::vector<MetadataBlock> blocks;

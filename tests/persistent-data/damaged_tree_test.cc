@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Trees in which one thing is wrong, and that with a right checksum: what a
-// hostile or broken writer leaves behind. The walk must refuse each, name the
-// block and end.
+// Trees with one fault and right checksums, as from a hostile or broken writer. The walk must
+// refuse each, name the block and end.
 
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
@@ -118,8 +117,8 @@ TEST_F(ADamagedTree, WithALeafBelowTheOthersIsRefused) {
 }
 
 TEST_F(ADamagedTree, WithItsFirstLeafAboveAnInnerNodeThatWasLeftEmptyIsRefused) {
-  // All children of the first inner node are left out, so that it is the leaf
-  // beside it that tells the depth, and wrongly.
+  // All children of the first inner node are skipped, so that the leaf beside it shows a wrong
+  // depth.
   set_child(root_, 1, pool_.add_leaf({{60, 1}, {63, 2}}));
   BlockSet skip(1024);
   for (size_t i = 0; i < 4; ++i) skip.insert(MetadataBlock(leaves_[i]));

@@ -11,7 +11,7 @@
 namespace extmerge {
 namespace {
 
-// What reading a pool's devices gives, through a reader of its own.
+// The devices of a pool, read by a new reader.
 std::vector<ThinDevice> devices_of(const MetadataBuilder& pool) {
   MemoryDevice device(pool.image());
   MetadataReader reader(device);
@@ -173,7 +173,7 @@ TEST(Devices, InADamagedNodeAreNotRead) {
   const std::string expected = damage_in(leaf, "the node's values have 8 bytes");
   EXPECT_EQ(failure_of([&] { devices_of(pool); }), expected);
   EXPECT_EQ(failure_of([&] { device_of(pool, 600); }), expected);
-  EXPECT_TRUE(device_of(pool, 3));  // on another way down
+  EXPECT_TRUE(device_of(pool, 3));  // on another path from the root
 }
 
 TEST(FindDevice, EndsInATreeThatGoesInCircles) {
@@ -181,7 +181,7 @@ TEST(FindDevice, EndsInATreeThatGoesInCircles) {
   pool.add_device(3, pool.add_tree({{0, 0}}));
   pool.shape_device_trees({.min_levels = 2});
   pool.finish();
-  // Its only child is itself, so that all keys are in range.
+  // The root's only child is itself, so that all keys are in range.
   const uint64_t root = pool.mapping_roots().root();
   pool.value(root, 0).set(root);
   pool.fix_checksum(root);

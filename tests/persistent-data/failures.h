@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// What a deed failed with, so that a test can say in one line which failure it
-// expects and where.
+// The failure of a deed as text, so that a test expects a failure and its place in one line.
 
 #pragma once
 

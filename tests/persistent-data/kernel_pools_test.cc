@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Metadata that a kernel wrote: every device and mapping must be what thin_dump
-// found in the same metadata snapshot.
+// Metadata by a real kernel: all devices and mappings must equal those of thin_dump in the same
+// metadata snapshot.
 
 #include <gtest/gtest.h>
 
@@ -34,7 +34,7 @@ std::string text_of(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-// The attributes of one XML element, name="value", that are numbers.
+// The numeric attributes of one XML element, name="value".
 std::map<std::string, uint64_t> numbers_in(const std::string& element) {
   std::map<std::string, uint64_t> numbers;
   std::istringstream words(element);
@@ -113,7 +113,7 @@ TEST_P(AKernelsPool, FindsEachOfItsDevicesByItself) {
   EXPECT_FALSE(find_device(reader_, held, ThinId(77)));
 }
 
-// Thin 0 was written on after the metadata snapshot was reserved, thin 1 was not.
+// Thin 0 was written after the metadata snapshot was reserved, thin 1 was not.
 TEST_P(AKernelsPool, HasMovedOnSinceItsMetadataSnapshotInThin0Only) {
   const Superblock live = reader_.live_superblock();
   const Superblock held = reader_.held_superblock(live.held_root);

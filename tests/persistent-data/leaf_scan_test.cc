@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The same mappings as MappingWalk's, whatever the tree's shape and wherever its leaves lie;
-// the same refusals; windows.
+// LeafScan finds the same mappings and refusals as MappingWalk, for all shapes of trees and places
+// of leaves. Windows are tested, too.
 
 #include "persistent-data/leaf_scan.h"
 
@@ -80,7 +80,7 @@ TEST(ALeafScan, GoesOnFromWindowToWindow) {
   const auto thin = find_device(reader, reader.live_superblock(), ThinId(SyntheticTree::kThinId));
   LeafScan scan(reader, thin->mapping_root, DataBlock(kMappings));
   EXPECT_EQ(scan.next_window(), LeafScan::kWindow);
-  // Not visited: reading half a million leaves takes a while.
+  // Do not visit the window: reading half a million leaves takes long.
   EXPECT_EQ(scan.next_window(), 1000u);
   std::atomic<uint64_t> wrong = 0, delivered = 0;
   scan.visit_window([&](unsigned, size_t leaf, std::span<const Mapping> mappings) {

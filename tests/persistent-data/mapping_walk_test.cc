@@ -151,7 +151,7 @@ TEST_F(ASnapshotAndItsOrigin, DifferOnlyInSubtreesThatAreNotShared) {
   EXPECT_FALSE(skipped.contains(MetadataBlock(changed_)));
   EXPECT_FALSE(skipped.contains(MetadataBlock(snapshot_)));
 
-  // What was left out there is what the two have in common here too.
+  // The blocks skipped there are the shared blocks here, too.
   EXPECT_EQ(walk_tree(reader_, root_, {.skip = &skipped}), (ThinAndData{{5, 15}, {6, 16}}));
 }
 

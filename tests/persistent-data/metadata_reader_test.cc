@@ -20,7 +20,7 @@ MemoryDevice pool_device(bool hold = true) {
   return MemoryDevice(pool.image());
 }
 
-// Changes what the next reads find, as a commit under way would.
+// Changes the block for the next reads, like a commit under way.
 void tear(MemoryDevice& device, uint64_t how) {
   device.contents()[100] = static_cast<std::byte>(how);
 }
@@ -77,7 +77,7 @@ TEST(LiveSuperblock, TornByACommitIsReadAgainUntilItIsWhole) {
   MetadataReader reader(device);
   tear(device, 1);
   device.on_request([&](IoRequest&) {
-    if (device.reads() == 3) tear(device, 0);  // as it was: the commit is through
+    if (device.reads() == 3) tear(device, 0);  // restored: the commit is complete
   });
   EXPECT_EQ(reader.live_superblock().transaction_id, 13u);
   EXPECT_EQ(device.reads(), 3u);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// One field of a sound node is damaged at a time; check_node() must find just that.
+// Damages one field of a sound node at a time; check_node() must find exactly this fault.
 
 #include "persistent-data/node.h"
 
@@ -32,7 +32,7 @@ class ANode : public testing::Test {
   std::string failure(uint64_t block, const NodeExpectation& expected) {
     return failure_of([&] { check_node(bytes(block), expected); });
   }
-  // As if the damage had been written by a program, checksum and all.
+  // Corrects the checksum, as if a program had written the damage.
   std::string failure_behind_checksum(uint64_t block) {
     pool_.fix_checksum(block);
     return failure(block);
@@ -116,7 +116,7 @@ TEST_F(ANode, WithValuesOfAnotherSizeIsRefused) {
   pool_.header(leaf_).max_entries.set(126);
   EXPECT_EQ(failure_behind_checksum(leaf_), damage_in(leaf_, "the node's values have 16 bytes"));
 
-  // Internal nodes hold block numbers, whatever the leaves hold.
+  // Internal nodes hold block numbers, whatever the type of the leaves' values.
   pool_.header(inner_).value_size.set(24);
   pool_.header(inner_).max_entries.set(126);
   pool_.fix_checksum(inner_);

@@ -28,7 +28,7 @@ class ASuperblock : public testing::Test {
  protected:
   MetadataBuilder pool_ = finished_pool();
 
-  // The failure once `damage` was written by a program, checksum and all.
+  // The failure after `damage` with a right checksum.
   template <typename Damage>
   std::string failure_after(Damage damage, uint64_t location = 0) {
     damage(pool_.superblock(location));
@@ -101,7 +101,7 @@ TEST_F(ASuperblock, OfAnotherPlaceIsRefused) {
             damage_in(0, "the superblock says that it is block 5"));
   EXPECT_FALSE(superblock_is_whole({pool_.block(0), kMetadataBlockSize}, MetadataBlock(0)));
 
-  // The live one taken for a held one.
+  // Use the live superblock as a held one.
   const uint64_t held = pool_.held_root();
   EXPECT_EQ(failure_after([](DiskSuperblock& disk) { disk.blocknr.set(0); }, held),
             damage_in(held, "the superblock says that it is block 0"));

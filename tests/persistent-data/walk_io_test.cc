@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// How a walk reads: batches, neighbours joined, nothing left in flight, memory
-// that does not grow with the tree.
+// Reads of a walk: batches with joined neighbours, no request left in flight, memory that does not
+// grow with the tree.
 
 #include <gtest/gtest.h>
 
@@ -124,7 +124,7 @@ TEST(AWalk, FinishesReadsThatCameBackShort) {
   MemoryDevice device(pool.image());
   device.on_request([&](IoRequest& request) {
     if (request.memory.size() <= 8 * kMetadataBlockSize) return;
-    // Half of it, as a signal would leave it.
+    // Transfer only half, as after a signal.
     const size_t half = request.memory.size() / 2 / kMetadataBlockSize * kMetadataBlockSize;
     std::copy_n(device.contents().begin() + static_cast<int64_t>(request.offset.value()), half,
                 request.memory.begin());

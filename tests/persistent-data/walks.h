@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Whole walks in one line, for tests.
+// Helpers that do a whole walk in one line.
 
 #pragma once
 
@@ -29,7 +29,7 @@ inline ThinAndData walk_tree(MetadataReader& reader, uint64_t root,
   return all_of(walk);
 }
 
-// Mappings first, first + step, ... to data blocks in falling order.
+// Maps the thin blocks first, first + step, ... to data blocks in falling order.
 inline std::vector<BuiltMapping> some_mappings(uint64_t count, uint64_t first = 0,
                                                uint64_t step = 3) {
   std::vector<BuiltMapping> mappings;

@@ -64,7 +64,7 @@ void MemoryDevice::carry_out(IoRequest& request) {
     request.result = is_read ? 0 : -ENOSPC;
     return;
   }
-  // Across the end the kernel transfers what there is, in both directions.
+  // Across the end the kernel transfers only the part inside, in both directions.
   const size_t length = std::min(request.memory.size(), contents_.size() - offset);
   if (is_read) {
     std::memcpy(request.memory.data(), contents_.data() + offset, length);

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The plainest BlockDevice: bytes in memory, with a callback before each
-// request that can fail it, cut it short or change the bytes. Requests are
-// carried out by wait(), not by submit(), so that whoever looks at a buffer too
-// early or frees it too early is found out. For power cuts see
-// simulated_world.h.
+// The simplest BlockDevice: bytes in memory. A callback before each request can fail it, cut it
+// short or change the bytes. wait() carries out the requests, not submit(), so that tests detect
+// code that reads or frees a buffer too early. For power cuts see simulated_world.h.
 //
 // Threads: requests may come from several, each with a queue of its own.
 
@@ -28,8 +26,8 @@ class MemoryDevice : public BlockDevice {
 
   std::vector<std::byte>& contents() { return contents_; }
 
-  // Called before each request is carried out, which then happens only if it
-  // leaves `result` at 0; anything else is the outcome.
+  // Called before each request. If it leaves `result` at 0, the request is carried out; otherwise
+  // `result` is the outcome.
   using OnRequest = std::function<void(IoRequest&)>;
   void on_request(OnRequest callback) { on_request_ = std::move(callback); }
 
@@ -38,7 +36,7 @@ class MemoryDevice : public BlockDevice {
   uint64_t writes() const { return writes_; }
   uint64_t bytes_read() const { return bytes_read_; }
   uint64_t flushes() const { return flushes_; }
-  // Submitted and not waited for.
+  // Requests that are submitted and not waited for.
   uint64_t in_flight() const { return in_flight_; }
   uint64_t queues_made() const { return queues_made_; }
 

@@ -217,7 +217,7 @@ std::string MergeScene::damage() const {
   if (is_equal) return {};
   const Contents origin = origin_->contents();
   Contents expected = first_origin_;
-  // Whatever a mapped block hides may be anything.
+  // Bytes under a mapped block may be anything.
   if (origin.size() > expected.size()) expected.resize(origin.size());
   const uint64_t end = std::min<uint64_t>(thin_end(), origin.size());
   for (const auto& [thin, data] : shape_.mappings) {
@@ -238,7 +238,7 @@ std::string MergeScene::damage() const {
 }
 
 std::string first_difference(const Contents& now, const Contents& expected) {
-  // Nearly always equal: ask the fast way first.
+  // Nearly always equal: compare the fast way first.
   if (now.size() == expected.size() && std::memcmp(now.data(), expected.data(), now.size()) == 0)
     return {};
   const auto [a, b] = std::mismatch(now.begin(), now.end(), expected.begin(), expected.end());

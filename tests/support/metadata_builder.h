@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Writes pool metadata into memory: valid to begin with, of any shape, and with
-// every block known by its role, so that a test can damage one field and
-// nothing else. Only what extmerge reads is there: no space maps.
+// Writes valid pool metadata of any shape into memory. The role of every block is known, so that a
+// test can damage a single field. There are no space maps, because extmerge does not read them.
 //
 //   MetadataBuilder pool;
 //   const auto tree = pool.add_tree({{0, 10}, {1, 11}}, {.leaf_fill = 1});
@@ -31,9 +30,9 @@ struct BuiltMapping {
 
 struct TreeShape {
   uint32_t leaf_fill = 252;   // entries of a leaf, the last perhaps fewer
-  uint32_t inner_fill = 252;  // children of an inner node, likewise
-  // Levels to have at least; inner nodes of one child are put on top,
-  // but not over an empty leaf.
+  uint32_t inner_fill = 252;  // children of an inner node, the last perhaps fewer
+  // The least number of levels. Inner nodes with one child are added on top, but not over an empty
+  // leaf.
   unsigned min_levels = 1;
 };
 
@@ -52,20 +51,19 @@ class MetadataBuilder {
   // An image of `blocks` metadata blocks; `data_block_sectors` is the pool's block size.
   explicit MetadataBuilder(uint64_t blocks = 1024, uint32_t data_block_sectors = 128);
 
-  // Where the following nodes go: in rising order from `block` on (the default,
-  // from block 1), or from `block` downwards, so that neighbouring leaves lie in
-  // falling order.
+  // Sets the places of the following nodes: rising from `block` (by default from block 1), or
+  // falling from `block`, so that neighbouring leaves lie in falling order.
   void place_upwards_from(uint64_t block);
   void place_downwards_from(uint64_t block);
 
-  // A mapping tree, in order of thin block; of no mappings: an empty leaf.
+  // Adds a mapping tree, in order of thin block. Without mappings it is an empty leaf.
   BuiltTree add_tree(const std::vector<BuiltMapping>& mappings, const TreeShape& shape = {});
 
   // Single nodes, to build trees from parts of others. Keys as given.
   uint64_t add_leaf(const std::vector<BuiltMapping>& mappings);
   uint64_t add_inner_node(const std::vector<std::pair<uint64_t, uint64_t>>& key_and_child);
 
-  // A device; of the two trees of devices either entry can be left out.
+  // Adds a device. Its entry in either of the two trees of devices can be left out.
   void add_device(uint32_t id, const BuiltTree& tree);
   void add_mapping_root(uint64_t id, uint64_t root);
   void add_details(uint64_t id, uint64_t mapped_blocks, uint64_t transaction_id = 7,
@@ -81,8 +79,8 @@ class MetadataBuilder {
   const BuiltTree& details() const { return details_; }
   uint64_t held_root() const { return held_root_; }
 
-  // Fields of any block, to be damaged. After a change fix_checksum() makes the
-  // block's checksum right again, by what the block is.
+  // Fields of any block, for tests that damage them. After a change, fix_checksum() corrects the
+  // block's checksum according to its role.
   std::byte* block(uint64_t number);
   DiskSuperblock& superblock(uint64_t number = 0);
   DiskNodeHeader& header(uint64_t number);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// A custody of simulated disks. What a test sets is called instead of doing nothing.
+// A custody of simulated disks. Its calls do nothing unless a test sets a function for them.
 
 #pragma once
 
@@ -18,7 +18,7 @@ class SceneCustody final : public Custody {
   std::function<std::shared_ptr<BlockDevice>(const DeviceFacts&, OpenMode, Bytes)> on_open;
   std::function<JournalPlace(const std::string& path)> on_undo_log_at;
   std::function<void(Job&)> on_look_again;
-  // Either makes the mappings this command's own.
+  // Setting either function makes the mappings this command's own.
   std::function<void()> on_release;
   std::function<void()> on_reserve;
   std::function<void()> on_check;
@@ -42,7 +42,7 @@ class SceneCustody final : public Custody {
   }
 };
 
-// Of a job of a MergeScene.
+// The custody of a MergeScene's job.
 inline SceneCustody& custody_of(const Job& job) { return static_cast<SceneCustody&>(*job.custody); }
 
 }  // namespace extmerge

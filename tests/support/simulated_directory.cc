@@ -16,8 +16,8 @@ struct Inode {
 };
 using Names = std::map<std::string, std::shared_ptr<Inode>>;
 
-// A change of names: `inode` created as `to`, or `from` renamed to `to`, or,
-// with `to` empty, removed.
+// A change of names: `inode` is created as `to`, `from` is renamed to `to`, or removed if `to` is
+// empty.
 struct NameChange {
   std::string from;
   std::string to;
@@ -42,7 +42,7 @@ struct SimulatedDirectory::State : SimulatedPart {
   std::string path;
   Names visible;
   Names durable;
-  std::vector<NameChange> pending;  // durable in this order, as a journaling file system does it
+  std::vector<NameChange> pending;  // durable in this order, as in a journaling file system
   std::set<std::string> locked;
 
   std::string full(const std::string& name) const { return path + "/" + name; }
@@ -59,7 +59,7 @@ struct SimulatedDirectory::State : SimulatedPart {
     locked.clear();
   }
 
-  // Files have several names in time; each is copied once.
+  // Files have several names over time; each is copied once.
   struct Contents {
     Names visible, durable;
     std::vector<NameChange> pending;
@@ -97,8 +97,8 @@ struct SimulatedDirectory::State : SimulatedPart {
     if (!outcome.done()) fail(deed, name, outcome.error_number);
   }
 
-  // A rename or removal and the sync of the directory. What the power cuts off
-  // is in doubt; what fails may have failed before or after the change was seen.
+  // A rename or removal, and the sync of the directory. After a power cut the change is in doubt. A
+  // failed call may have failed before or after the change was visible.
   void change_names(const std::string& deed, const NameChange& change) {
     const SimulatedOutcome outcome = world->begin({OperationKind::kDirectory, change.from, {}, {}});
     if (outcome.kind == SimulatedOutcome::Kind::kPowerGoes) pending.push_back(change);

@@ -32,7 +32,7 @@ struct SimulatedDisk::State : SimulatedPart {
            reinterpret_cast<uintptr_t>(request.memory.data()) % unit == 0;
   }
 
-  // The result as the kernel would report it; `write` is set if one was begun.
+  // The result as the kernel reports it. Sets `write` if a write was begun.
   int64_t carry_out(IoRequest& request, std::optional<SimulatedMedium::WriteId>& write) {
     const bool is_write = request.direction == Direction::kWrite;
     const SimulatedOutcome outcome =
@@ -67,8 +67,8 @@ struct SimulatedDisk::State : SimulatedPart {
   }
 };
 
-// Each request is carried out as it is submitted, but counts as in flight until
-// wait(): its result is not told before, and no flush covers it.
+// submit() carries out each request, but the request counts as in flight until wait(): before that,
+// its result is not set and no flush covers it.
 class SimulatedDisk::Queue : public AsyncQueue {
  public:
   explicit Queue(std::shared_ptr<State> disk) : disk_(std::move(disk)) {}
@@ -82,7 +82,7 @@ class SimulatedDisk::Queue : public AsyncQueue {
         in_flight_.back().result = disk_->carry_out(request, in_flight_.back().write);
         request.result = -EINPROGRESS;
       } catch (const std::bad_alloc&) {
-        // As the kernel would, the queue says that it could not be started.
+        // As in the kernel, the result says that the request could not be started.
         if (!in_flight_.empty() && in_flight_.back().request == &request) in_flight_.pop_back();
         request.result = -ENOMEM;
       }

@@ -39,7 +39,7 @@ void SimulatedMedium::complete(WriteId id) {
   const auto found =
       std::lower_bound(pending_.begin(), pending_.end(), id,
                        [](const Change& c, WriteId wanted) { return c.id < wanted; });
-  // It may be gone: a failed flush or a restart lost it.
+  // The write may be gone: a failed flush or a restart has lost it.
   if (found != pending_.end() && found->id == id) found->complete = true;
 }
 
@@ -111,7 +111,7 @@ void SimulatedMedium::apply_torn(const Change& change, bool garbage, SimulatedRa
   for (const Change& part : parts) apply(durable_, part);
   if (!garbage || parts.empty()) return;
   Change& sector = parts[random_below(random, parts.size())];
-  // All of it, also what the write left as it was.
+  // The whole sector, including bytes that the write did not change.
   const uint64_t begin = sector.offset.value() / kSectorSize * kSectorSize;
   const uint64_t end = std::min<uint64_t>(begin + kSectorSize, durable_.size());
   sector.offset = Bytes(begin);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// What a disk or a file holds: the image that a power cut leaves, and in order
-// the writes that are not flushed yet. Shared by the disks and the files of the
-// simulated world. Two images in memory; no lock of its own.
+// The contents of a disk or a file: the image that a power cut leaves, and in order the writes that
+// are not flushed yet. Disks and files of the simulated world use it. Two images in memory; no lock
+// of its own.
 
 #pragma once
 
@@ -40,34 +40,34 @@ class SimulatedMedium {
   explicit SimulatedMedium(Contents contents = {});
 
   const Contents& visible() const { return visible_; }
-  // Another one after each change of anything it holds; no two media share one.
+  // A number that changes with each change of the contents; no two media share one.
   uint64_t version() const { return version_; }
   const Contents& durable() const { return durable_; }
   bool dirty() const { return !pending_.empty(); }
 
-  // Seen at once, and growing the medium where it passes its end. Flushed by
-  // flush() only once complete() was called with its id.
+  // The write is visible at once and may grow the medium. flush() covers it only once complete()
+  // was called with its id.
   WriteId begin_write(Bytes offset, std::span<const std::byte> bytes);
   void complete(WriteId id);
-  // Begun and complete.
+  // A write that is begun and complete.
   void write(Bytes offset, std::span<const std::byte> bytes);
-  // What a failed write may leave: any of its sectors.
+  // A failed write: any of its sectors may be written.
   void write_torn(Bytes offset, std::span<const std::byte> bytes, SimulatedRandom& random);
-  // Somebody else's write, durable at once.
+  // A write by another program, durable at once.
   void overwrite(Bytes offset, std::span<const std::byte> bytes);
 
   // Durable at once.
   void resize(Bytes size);
-  // The power went meanwhile: survives like an unflushed write.
+  // The power is cut during the resize: it survives like an unflushed write.
   void resize_in_doubt(Bytes size);
 
-  // Makes durable what is complete.
+  // Makes complete writes durable.
   void flush();
-  // A failed flush: some of the unflushed writes, at least one, will never be
-  // durable, and no later flush tells. `in_sight`: the page cache shows them all
-  // the same, until it is dropped or the next restart.
+  // A failed flush: at least one of the unflushed writes will never be durable, and no later flush
+  // reports that. With `in_sight` the page cache still shows it, until the cache is dropped or the
+  // next restart.
   void lose_some(SimulatedRandom& random, bool in_sight);
-  // Drops what the page cache shows of them.
+  // Drops the page cache of such lost writes.
   void forget_deception();
 
   void restart(Survivors survivors, SimulatedRandom& random);
@@ -82,7 +82,7 @@ class SimulatedMedium {
   };
 
   static void apply(Contents& image, const Change& change);
-  // The change cut at multiples of a sector, each part kept by chance.
+  // Cuts the change at multiples of a sector and keeps each part by chance.
   static std::vector<Change> tear(const Change& change, SimulatedRandom& random);
   void apply_torn(const Change& change, bool garbage, SimulatedRandom& random);
 
@@ -90,7 +90,7 @@ class SimulatedMedium {
 
   Contents durable_;
   Contents visible_;
-  bool is_deceptive_ = false;  // what is seen is neither durable nor pending
+  bool is_deceptive_ = false;  // the visible image is neither durable nor pending
   uint64_t version_ = 0;
   std::vector<Change> pending_;  // in order of id
   WriteId next_id_ = 0;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// What the parts of a simulated world share: the lock, the count of operations
-// and the decision what becomes of each. Private to tests/support/simulated_*.
+// The state that the parts of a simulated world share: the lock, the count of operations and the
+// decision about each outcome. Private to tests/support/simulated_*.
 
 #pragma once
 
@@ -20,7 +20,7 @@ class SimulatedPart {
  public:
   virtual ~SimulatedPart() = default;
   virtual void restart(Survivors survivors, SimulatedRandom& random) = 0;
-  // What it holds, durable or not; a function that makes it so again.
+  // Saves the contents, durable or not; returns a function that restores them.
   virtual std::function<void()> save() = 0;
 };
 

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Disks and a directory in memory that can lose power and fail any single
-// operation. Every operation of every part is counted in one sequence, so that
-// a test can run a merge once to learn how many there are and then cut or fail
-// at each in turn.
+// Disks and a directory in memory that can lose power and fail any single operation. All operations
+// are counted in one sequence. So a test can run a merge once to learn their number, and then cut
+// or fail each in turn.
 //
-// What was written and not yet flushed (or synced) is kept apart, in order. A
-// running program sees it; whether it is still there after restart() is the
-// test's choice. Writes are torn at sectors of 512 bytes only.
+// Writes that are not yet flushed (or synced) are kept apart, in order. A running program sees
+// them; the test chooses which survive restart(). Writes are torn at sectors of 512 bytes only.
 //
 // Threads: everything may be called from several threads; one lock.
 
@@ -28,14 +26,14 @@ namespace extmerge {
 
 enum class OperationKind {
   kRead,    // one IoRequest of a disk
-  kWrite,   // likewise
+  kWrite,   // one IoRequest of a disk
   kFlush,   // a disk
   kResize,  // a disk; the new size is in `offset`
   kFileRead,
   kFileWrite,
   kFileSync,
   kDirectory,  // create, rename (named by its source), remove
-  kOpen        // open, names, try_lock, remove of what is not there: nothing to be lost
+  kOpen        // open, names, try_lock, remove of a missing file: nothing can be lost
 };
 
 struct Operation {
@@ -45,16 +43,15 @@ struct Operation {
   Bytes length;
 };
 
-// What happens to the operation with a given index.
+// The outcome of the operation with a given index.
 //
-// kError: it fails with `error_number`. A write may still have landed in any of
-// its sectors. A flush or sync loses some of what was not flushed for good, and
-// the next one succeeds all the same, as real devices and page caches do. A
-// rename or removal may have been seen, but is not durable.
+// kError: the operation fails with `error_number`. A write may still have landed in any of its
+// sectors. A flush or sync loses some unflushed writes, but the next one succeeds, as on real
+// devices and page caches. A rename or removal may be visible, but is not durable.
 //
-// kShort: half of it happens, in whole sectors of at least the logical block
-// size. A disk reports that as a short result; a file read returns less, a file
-// write throws `error_number` after it. Anything without a length fails as with kError.
+// kShort: half of the operation happens, in whole sectors of at least the logical block size. A
+// disk reports a short result, a file read returns less, and a file write then throws
+// `error_number`. An operation without a length fails as with kError.
 struct Fault {
   enum class Kind { kError, kShort } kind = Kind::kError;
   int error_number = 5;   // EIO
@@ -73,28 +70,27 @@ class SimulatedWorld {
   // Operations begun since the world was made or restarted. Those that found
   // the power cut are not among them.
   uint64_t operations() const;
-  // All of them, in the order they were carried out in.
+  // All operations, in the order of their execution.
   std::vector<Operation> history() const;
 
-  // From operation `index` on (counted from 0 since the last restart) nothing
-  // happens any more: it and all later ones fail with EIO. Only that one, if it
-  // is a rename, a removal or an extension, may turn out to have happened.
+  // Operation `index` (counted from 0 since the last restart) and all later ones fail with EIO and
+  // have no effect. Only operation `index` itself may still take effect, if it is a rename, a
+  // removal or an extension.
   void cut_power_at(uint64_t index);
   // True once an operation has met the cut.
   bool power_is_cut() const;
   void fail_at(uint64_t index, const Fault& fault);
-  // Called before each operation, whose index is then operations(), with all
-  // other threads kept waiting. May look at the disks and files and cut the
-  // power or set faults from here on, but not begin operations. Stays across restarts.
+  // `observer` is called before each operation, whose index is then operations(); all other threads
+  // wait. It may read disks and files, cut the power or set faults, but not begin operations. It
+  // stays across restarts.
   void on_operation(std::function<void(const Operation&)> observer);
 
-  // The program is gone (its files and locks are dead) and the power is
-  // back on: applies the survivors of what was not flushed, forgets faults and
-  // the cut, counts from 0. No operation may be under way.
+  // The power is back, and the program's files and locks are dead. Applies the surviving unflushed
+  // writes, forgets faults and the cut, and counts from 0. No operation may be under way.
   void restart(Survivors survivors, uint64_t seed);
 
-  // What all parts hold and what was not flushed, to be put back as often as wanted, each
-  // time followed by a restart(). No operation may be under way; the parts must still be there.
+  // Saves the contents and unflushed writes of all parts. They can be restored any number of times,
+  // each time followed by a restart(). No operation may be under way; the parts must still exist.
   using Saved = std::vector<std::function<void()>>;
   Saved save() const;
   void put_back(const Saved& saved);
@@ -105,30 +101,30 @@ class SimulatedWorld {
   std::shared_ptr<SimulatedState> state_;
 };
 
-// A write counts as flushed if its wait() had returned before flush() was
-// called. Writes in flight at once must not overlap.
+// A write counts as flushed if its wait() has returned before flush() is called. Writes in flight
+// must not overlap.
 class SimulatedDisk : public BlockDevice {
  public:
   SimulatedDisk(SimulatedWorld& world, std::string name, std::vector<std::byte> contents,
                 Bytes logical_block_size = Bytes(512));
   ~SimulatedDisk() override;
 
-  // What a reader would see now.
+  // The contents that a reader sees now.
   std::vector<std::byte> contents() const;
-  // The same, not copied; with all operations kept waiting.
+  // The same without a copy; all operations wait.
   void look(const std::function<void(std::span<const std::byte>)>& at) const;
-  // What a power cut would leave for certain.
+  // The contents that survive a power cut for certain.
   std::vector<std::byte> durable_contents() const;
   // True if any write was not flushed yet.
   bool dirty() const;
-  // Somebody else's write: no operation, durable at once.
+  // A write by another program: no operation, durable at once.
   void overwrite(Bytes offset, std::span<const std::byte> bytes);
 
   const std::string& name() const override;
   Bytes size() const override;
   Bytes logical_block_size() const override;
-  // Misaligned requests fail with -EINVAL in the result, a write across the end
-  // is a short success, one at the end -ENOSPC, a read across the end short.
+  // Misaligned requests fail with -EINVAL in the result. A write across the end is a short success,
+  // one at the end gives -ENOSPC, a read across the end is short.
   std::unique_ptr<AsyncQueue> make_queue(unsigned depth) override;
   int flush() override;
   void resize(Bytes size) override;
@@ -140,15 +136,15 @@ class SimulatedDisk : public BlockDevice {
   std::shared_ptr<State> state_;
 };
 
-// The name of a created file survives a power cut by chance, also after a
-// sync() of the file, until a rename() or remove() has synced the directory.
-// All three happen in order. A removed or replaced file is gone for new readers only.
+// A created file's name is durable only after a rename() or remove(), which sync the directory.
+// Before, it survives a power cut by chance, even after a sync() of the file. All three become
+// durable in order. A removed or replaced file is gone only for new readers.
 class SimulatedDirectory : public DurableDirectory {
  public:
   explicit SimulatedDirectory(SimulatedWorld& world, std::string path = "/state");
   ~SimulatedDirectory() override;
 
-  // For tests that damage a file: its bytes as a reader sees them, nothing missing.
+  // For tests that damage a file: its whole contents, as a reader sees them.
   std::vector<std::byte> file(const std::string& name) const;
   void put_file(const std::string& name, std::vector<std::byte> contents);
   bool has_file(const std::string& name) const;

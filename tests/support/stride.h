@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// How many of the places there are a test tries: power cuts, faults, damaged bytes. All of them;
-// only every so many under a sanitizer, which makes each ten times slower, and for tests/mutants,
-// which runs the tests some fifty times over.
+// The stride between the places that a test tries: power cuts, faults, damaged bytes. Normally it
+// tries all. A sanitizer is ten times slower, and tests/mutants runs the tests some fifty times, so
+// they skip places.
 
 #pragma once
 
@@ -11,7 +11,7 @@
 namespace extmerge {
 
 inline constexpr uint64_t kStride = EXTMERGE_STRIDE;
-// Where there are not so many.
+// For tests with fewer places.
 inline constexpr uint64_t kShortStride = (kStride + 7) / 8;
 
 }  // namespace extmerge

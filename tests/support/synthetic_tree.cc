@@ -143,7 +143,7 @@ void SyntheticTree::make_device_tree(uint64_t number, std::byte* memory) const {
              is_details ? sizeof(DiskDeviceDetails) : sizeof(le64));
   le64* keys = reinterpret_cast<le64*>(memory + sizeof(DiskNodeHeader));
   keys[0].set(kThinId);
-  // Both values begin with the number that matters.
+  // Both kinds of values begin with this number.
   keys[room].set(is_details ? mappings_ : kTreeBlock);
   end_node(memory);
 }

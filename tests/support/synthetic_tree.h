@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Pool metadata too large to keep: one thin device (id 1) with hundreds of
-// millions of mappings, each node made up, checksum and all, at the moment it is
-// read. For tests of how much memory and time a walk takes.
+// Pool metadata too large to store: one thin device (id 1) with hundreds of millions of mappings.
+// Each node, with its checksum, is computed when it is read. Tests measure the memory and time of a
+// walk with it.
 //
 // Thin block i is mapped to data block mappings - 1 - i, so that no two
 // neighbours form a run. Layout: superblock in block 0, the two trees of

@@ -29,7 +29,7 @@ namespace {
 
 using Task = std::unique_ptr<dm_task, decltype(&dm_task_destroy)>;
 
-// libdevmapper talks to standard error by itself unless it is told where to.
+// libdevmapper writes to standard error unless it gets a log function.
 [[gnu::format(printf, 5, 6)]] void log_library(int, const char*, int, int, const char* format,
                                                ...) {
   std::array<char, 512> text{};
@@ -40,7 +40,7 @@ using Task = std::unique_ptr<dm_task, decltype(&dm_task_destroy)>;
   spdlog::trace("device-mapper: {}", text.data());
 }
 
-// libdevmapper's own exit handler logs, too, and runs when the logger is gone already.
+// libdevmapper's exit handler also logs, and runs when the logger is already destroyed.
 void release_library() {
   dm_lib_release();
   dm_log_with_errno_init(nullptr);
@@ -63,10 +63,10 @@ Task make_task(int type, uint64_t device_number) {
 
 bool run(const Task& task) { return task && dm_task_run(task.get()); }
 
-// Runs a task that only asks. False if no such device exists.
+// Runs a query task. False if no such device exists.
 bool ask(const Task& task) {
   if (run(task)) return true;
-  // 0 where the library did not get as far as to the kernel.
+  // The errno is 0 if the library failed before it asked the kernel.
   const int error_number = task ? dm_task_get_errno(task.get()) : ENOMEM;
   if (error_number == ENXIO || !has_block_driver("device-mapper")) return false;
   const std::string control = std::string(dm_dir()) + "/control";
@@ -153,7 +153,8 @@ uint64_t length_of(const DmTable& table) {
   return table.targets.empty() ? 0 : table.targets.back().start + table.targets.back().length;
 }
 
-// A task that removes it by name, as libdevmapper needs one to remove the node where udev does not.
+// A task that removes the device by name: without udev, libdevmapper needs the name to remove the
+// node.
 Task removal_of(uint64_t device_number) {
   Task task = make_task(DM_DEVICE_REMOVE);
   if (task && !dm_task_set_name(task.get(), table_of(device_number).name.c_str())) task.reset();
@@ -221,7 +222,7 @@ std::vector<uint64_t> all_dm_devices() {
   if (!ask(task)) return numbers;
   const dm_names* names = dm_task_get_names(task.get());
   if (!names || names->dev == 0) return numbers;
-  // One record after the other, each telling how far away the next one is.
+  // Each record holds the distance to the next one.
   for (const auto* at = reinterpret_cast<const char*>(names);;) {
     const auto* const name = reinterpret_cast<const dm_names*>(at);
     numbers.push_back(name->dev);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Device-mapper through libdevmapper: tables, a thin pool's status and messages, nodes made,
-// reloaded and removed in step with udev. Devices are addressed by number or, to find them, by
-// uuid; names may change while one works.
+// Device-mapper through libdevmapper: tables, a thin pool's status and messages. Nodes are made,
+// reloaded and removed in step with udev. Devices are found by uuid and addressed by number,
+// because names may change at any time.
 
 #pragma once
 
@@ -34,44 +34,42 @@ struct DmTable {
   int open_count = 0;
 };
 
-// Nothing if there is no such dm device. A kernel without device-mapper has none; where
-// device-mapper does not answer (no control node, no permission), these three throw kCannotLook.
+// Nothing if there is no such dm device, as in a kernel without device-mapper. These three
+// functions throw kCannotLook if device-mapper does not answer (no control node, no permission).
 std::optional<DmTable> read_dm_table(uint64_t device_number);
 // The number of the dm device with that uuid.
 std::optional<uint64_t> find_dm_device(const std::string& uuid);
-// Every dm device there is, by number.
+// The numbers of all dm devices.
 std::vector<uint64_t> all_dm_devices();
-// "/dev/mapper/NAME" of a table: what messages call it. It is opened by its number
-// (inspect_device).
+// "/dev/mapper/NAME", for messages. The device is opened by its number (inspect_device).
 std::string dm_path(const DmTable& table);
-// The same of the device with that number; "/dev/NAME" if it is no dm device.
+// The same for the device with that number; "/dev/NAME" if it is not a dm device.
 std::string path_of_device(uint64_t device_number);
-// "253:1027", as in tables, as a device number.
+// Turns "253:1027", as in tables, into a device number.
 std::optional<uint64_t> parse_device_number(const std::string& text);
 
 // --- changes: each throws kLvmRefused, kPermission --------------------------
 
-// Loads the table that is active once more, read-only or read-write, and resumes
-// the device with it. Nothing else changes.
+// Loads the active table again, read-only or read-write, and resumes the device with it.
 void reload_dm_table(uint64_t device_number, bool read_only, const UdevStep& udev, UdevRules rules);
-// Drops a table that was loaded and not resumed.
+// Drops a table that is loaded but not resumed.
 void clear_inactive_table(uint64_t device_number);
-// Gives the device a table of which every read and write fails, read-only. Its names stay.
+// Loads a read-only table whose reads and writes all fail. The device's names stay.
 void load_error_table(uint64_t device_number, const UdevStep& udev);
-// Makes a hidden node over all of the device `below`, and returns its number.
+// Makes a hidden node over the whole device `below` and returns its number.
 uint64_t make_node_over(uint64_t below, const std::string& name, const std::string& uuid,
                         bool read_only, const UdevStep& udev);
-// False if it is open.
+// False if the device is open.
 bool remove_dm_device(uint64_t device_number, const UdevStep& udev);
-// The kernel removes the device as soon as nobody has it open, whatever becomes of this process.
+// The kernel removes the device at its last close, even if this process is killed.
 void remove_when_closed(uint64_t device_number, const UdevStep& udev);
 
 // --- waiting ----------------------------------------------------------------
 
-// udev opens a device for a moment whenever it was closed or resumed. Waits, two seconds at most,
-// until the device is open no more than `own` times. False if it stays open more often.
+// udev opens a device for a moment after each close or resume. Waits up to two seconds until the
+// device is open at most `own` times. False if it stays open more often.
 bool closes_soon(uint64_t device_number, int own = 0);
-// Likewise, until there is no device with that uuid.
+// Waits up to two seconds until no device has that uuid. False if one still has.
 bool goes_soon(const std::string& uuid);
 
 // A thin pool's status line (Documentation/admin-guide/device-mapper/thin-provisioning):
@@ -89,8 +87,7 @@ struct PoolStatus {
 };
 std::optional<PoolStatus> parse_pool_status(const std::string& text);
 
-// Asked without making the pool commit. Throws kUnfitPool if it says nothing that
-// is understood.
+// Asks without making the pool commit. Throws kUnfitPool if the answer cannot be parsed.
 PoolStatus pool_status(uint64_t device_number);
 // Returns 0 or the errno.
 int send_pool_message(uint64_t device_number, const std::string& message);

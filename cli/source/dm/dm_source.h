@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// A device-mapper thin by its path, /dev/mapper/THIN: pool, metadata, data and external
-// origin are in its table and its pool's. Nobody can freeze it for us here, so it must be
-// still: suspended, or read-only with no other device open on the same thin id.
+// A device-mapper thin by its path, /dev/mapper/THIN. The tables of the thin and its pool tell
+// pool, metadata, data and external origin. extmerge cannot freeze such a thin, so it must be
+// suspended or read-only. Another active device must not use the same thin id.
 
 #pragma once
 
@@ -22,25 +22,25 @@ class DmSource final : public NamedSource {
 
   std::string thin_name() const override { return dm_path(thin_); }
   std::string origin_name() const override { return origin_; }
-  // One that was begun cannot be resumed: nobody kept the thin still since, and no root tells what
-  // was written in place.
+  // A merge that was begun cannot be resumed: the thin may have changed since, and no root shows
+  // writes in place.
   bool must_begin_anew() const override;
   Job plan_job() override { return job(); }
   Job verify_job() override { return job(); }
   void complete_plan(PlanReport& report) const override;
   Job merge_job() override;
   Job resume_job() override;
-  // What its data is meanwhile does not matter.
+  // An undo needs only the origin, so the thin may change.
   Job undo_job() override { return job(); }
   void undone() override { hold_.reset(); }
-  // Refuses a thin that is not still any more, once it is being merged.
+  // During a merge, refuses a thin that can be written to.
   void look_again(Job& job) override;
   void abort() override { remove_journal(place_); }
 
  private:
   Job job();
   void check_still() const;
-  // Whether the journal is of a merge of this thin into this origin.
+  // Whether the journal belongs to a merge of this thin into this origin.
   bool is_ours(const Journal& journal) const;
 
   const uint64_t device_number_;

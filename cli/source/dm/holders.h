@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Which of the devices over the origin are thins, and of which pool. sysfs
-// names the holders; what each of them is only its device-mapper table says:
+// Finds the thins among the devices over the origin, and their pools. sysfs names the holders; only
+// a holder's device-mapper table tells its kind:
 //
 //   thin:       POOL DEV_ID [ORIGIN]
 //   thin-pool:  METADATA DATA BLOCK_SIZE ...
 //
-// all devices as major:minor. A holder that is anything but one thin target
-// over this origin is left out: preflight then knows nothing good of it.
+// all devices as major:minor. A holder that is not a single thin target over this origin is left
+// out, and preflight refuses it.
 //
-// The table of a thin may name a device under the origin: LVM's vg-origin is a
-// linear device over vg-origin-real, and that is what its thins read. Such a
-// thin holds the origin as much as one that names it. All else that lies over
-// the devices under the origin is their own business.
+// The table of a thin may name a device under the origin: LVM's thins read vg-origin-real, the
+// device under the linear vg-origin. Such a thin counts as a holder of the origin. Other devices
+// over those under the origin do not count.
 
 #pragma once
 
@@ -31,9 +30,9 @@ namespace extmerge {
 // read_dm_table(), or a test's own.
 using ReadDmTable = std::function<std::optional<DmTable>(uint64_t device_number)>;
 
-// `metadata` tells this pool from others: the device in the pool's table is
-// that one or lies under it. Without device-mapper there are no thins. Those
-// among the origin's neighbours become holders of it.
+// `metadata` identifies this pool: the device in the pool's table is `metadata` or lies under it.
+// Without device-mapper there are no thins. Thins among the origin's neighbours are added to its
+// holders.
 std::vector<ThinHolder> find_origin_thins(DeviceFacts& origin, const DeviceFacts& metadata,
                                           const ReadDmTable& read_table = read_dm_table);
 

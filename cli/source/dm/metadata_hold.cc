@@ -36,7 +36,7 @@ std::unique_ptr<FileDevice> open_metadata(const ThinPool& pool) {
   return FileDevice::open(at_number(pool.metadata)(), OpenMode::kReadOnly, Bytes(4096));
 }
 
-// What tells one metadata snapshot from another: block numbers are used again.
+// Identifies a metadata snapshot: a block number alone does not, because the pool reuses blocks.
 std::string held_identity(const ThinPool& pool, MetadataBlock root) {
   const auto device = open_metadata(pool);
   MetadataReader reader(*device);
@@ -72,7 +72,7 @@ void forget_hold(SystemChanges& changes, const MetadataHold::Note& note) {
   note();
 }
 
-// Whether the held root knows a thin of that id: a freeze that only we can have made.
+// Whether the held root knows the thin with that id, a freeze that only extmerge can have made.
 bool knows_thin(const ThinPool& pool, MetadataBlock held_root, ThinId id) {
   const auto device = open_metadata(pool);
   MetadataReader reader(*device);
@@ -145,14 +145,14 @@ MetadataHold::MetadataHold(ThinPool pool, SystemChanges& changes, Note note)
     }
     note_();
   } catch (...) {
-    // Nobody but us knows yet that it is ours.
+    // Release the snapshot now: no record says yet that extmerge reserved it.
     if (send_pool_message(pool_.device_number, "release_metadata_snap") == 0) forget();
     throw;
   }
   held_ = true;
 }
 
-// After a failure that may be one to note anything at all.
+// Notes the release, if that is possible: the failure before may be one of the note itself.
 void MetadataHold::forget() {
   changes_.holding = false;
   changes_.held.clear();
@@ -173,7 +173,7 @@ MetadataHold::~MetadataHold() {
 void MetadataHold::release() {
   if (!held_) return;
   held_ = false;
-  // Another may be held by now, if somebody released ours.
+  // Another program may have released this metadata snapshot, and another one may be held now.
   const auto root = pool_status(pool_.device_number).held_root;
   const bool is_ours = root && held_identity(pool_, *root) == changes_.held;
   const int failure = is_ours ? send_pool_message(pool_.device_number, "release_metadata_snap") : 0;

@@ -21,10 +21,10 @@ using Clock = std::chrono::steady_clock;
 
 constexpr uint32_t kCookieMagic = 0x0D4D0000;
 constexpr std::chrono::milliseconds kPause{5};
-// udevd ends a worker that has taken three minutes for one event.
+// udevd ends a worker that takes three minutes for one event.
 constexpr std::chrono::seconds kLongestEvent{200};
 
-// FNV-1a, folded to the 16 bits that a cookie has room for.
+// FNV-1a, folded to the 16 bits of a cookie.
 uint32_t folded_hash(const std::string& text) {
   uint32_t hash = 2166136261u;
   for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619u;
@@ -46,7 +46,7 @@ uint16_t flags_of(UdevRules rules) {
          DM_UDEV_DISABLE_OTHER_RULES_FLAG;
 }
 
-// What semctl(2) takes, which no header defines.
+// The argument of semctl(2), which no header defines.
 union SemaphoreArgument {
   int value;
 };
@@ -76,7 +76,8 @@ bool UdevStep::run(dm_task* task, UdevRules rules) const {
   return is_done;
 }
 
-// One that another program has by chance is gone in a moment; what stays was left by a killed run.
+// A semaphore that another program uses by chance disappears soon. One that stays is from a killed
+// run.
 void UdevStep::create() const {
   const auto deadline = Clock::now() + std::chrono::seconds(2);
   int semaphore = -1;
@@ -87,7 +88,7 @@ void UdevStep::create() const {
     if (Clock::now() >= deadline) discard();
     std::this_thread::sleep_for(kPause);
   }
-  // The value 1 is this program's own part; the task adds the one that udev takes away.
+  // The value 1 is this program's share. The task adds another 1, which udev takes away.
   if (::semctl(semaphore, 0, SETVAL, SemaphoreArgument{1}) != 0) {
     const int error_number = errno;
     discard();

@@ -23,8 +23,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// All that lvm.conf may say about what a report looks like, as it is by default. Settings
-// that are not named here stay the owner's.
+// The defaults of all settings that change a report's form. Other settings stay as in lvm.conf.
 constexpr const char* kReports =
     "report { output_format=\"json\" compact_output=0 compact_output_cols=\"\" buffered=1 "
     "headings=1 prefixes=0 quoted=1 columns_as_rows=0 list_item_separator=\",\" "
@@ -38,15 +37,15 @@ constexpr const char* kLogAsJson =
 constexpr const char* kLogAsLines =
     "log { verbose=0 silent=0 prefix=\"\" command_names=0 indent=0 report_command_log=0 }";
 
-// With a command log, LVM 2.03.16 crashes where the volumes to be changed are selected (-S).
-// lvmconfig and tags do not print JSON.
+// LVM 2.03.16 crashes with a command log if -S selects the volumes to change. lvmconfig and tags do
+// not print JSON.
 bool takes_command_log(const std::vector<std::string>& words) {
   if (words[0] == "lvs" || words[0] == "vgs") return true;
   if (words[0] == "lvmconfig" || words[0] == "tags") return false;
   return std::find(words.begin(), words.end(), "-S") == words.end();
 }
 
-// Whether it came to print what it found.
+// Whether LVM has printed a report.
 bool has_report(const CommandResult& result) {
   return result.output.find("\"report\"") != std::string::npos;
 }
@@ -65,20 +64,19 @@ void say_that_it_waits(const std::string& command, pid_t holder) {
   std::ifstream file("/proc/" + std::to_string(holder) + "/comm");
   std::string name;
   std::getline(file, name);
-  // The process that took the lock may have ended: its child has the file open still.
+  // The process that took the lock may have ended: its child still has the file open.
   const std::string whose =
       name.empty() ? "another command" : "process " + std::to_string(holder) + " (" + name + ")";
   spdlog::info("waiting for LVM ({}): {} holds the lock", command, printable(whose));
 }
 
-// LVM fails in many ways where it only lacks permission.
+// Without permission LVM fails in many different ways.
 void check_root(const std::string& happened) {
   if (::geteuid() == 0) return;
   throw Error(MessageId::kPermission, happened, "run extmerge as root");
 }
 
-// LVM writes a file beside the one it is asked for and renames it, so it needs a
-// folder of its own.
+// A folder for one file of LVM, which writes a temporary file beside it and renames that.
 class PrivateFolder {
  public:
   PrivateFolder() {
@@ -103,7 +101,7 @@ class PrivateFolder {
 }  // namespace
 
 Lvm::Lvm(std::stop_token stop) : stop_(std::move(stop)) {
-  // Without these LVM finds nothing, and does not say why.
+  // Without these facts LVM finds nothing and does not say why.
   check_facts_are_told();
   all_dm_devices();
   for (const char* candidate : {"/usr/sbin/lvm", "/sbin/lvm"}) {
@@ -142,7 +140,7 @@ void Lvm::fail_to_list(const std::string& vg, const CommandResult& result) const
   check_root(happened);
   const CommandResult listed = call({"vgs", "--nolocking", "--foreign", "--shared",
                                      "--reportformat", "json", "-o", vgs_fields()});
-  // It ends with a failure where any group is sick, and lists the others all the same.
+  // LVM fails if any group is sick, but still lists the others.
   const bool is_whole = listed.exit_status == 0;
   std::vector<VolumeGroup> all;
   if (is_whole || has_report(listed)) all = parse_vgs(listed.output);
@@ -201,7 +199,7 @@ std::string Lvm::group_of(const std::string& lv_uuid) const {
 }
 
 std::map<std::string, std::string> Lvm::external_origins(const std::string& vg) const {
-  // Several commands look before anything is changed; none of them waits for LVM after a stop.
+  // After a stop, no command waits for LVM: nothing is changed yet.
   if (stop_.stop_requested())
     throw Error(MessageId::kStopped, "stopped as requested", "run the same command again");
   const PrivateFolder folder;
@@ -218,8 +216,8 @@ std::map<std::string, std::string> Lvm::external_origins(const std::string& vg) 
 }
 
 std::optional<std::string> Lvm::setting(const std::string& key) const {
-  // It prints each setting that there is, and fails if one of them is not set. One that is always
-  // set tells that lvm.conf was read.
+  // lvmconfig prints each setting that is set, and fails if one is not. A setting that is always
+  // set shows that LVM has read lvm.conf.
   const CommandResult result = call({"lvmconfig", "--mergedconfig", key, "log/report_command_log"});
   if (result.output.find("report_command_log=") == std::string::npos) {
     throw cannot_look("lvm.conf", reason_of(result), "see what lvmconfig says");
@@ -244,7 +242,7 @@ std::string Lvm::activation_hindrance(const LogicalVolume& volume) const {
   if (const auto list = setting("activation/volume_list")) {
     return is_in_volume_list(parse_setting(*list), volume, tags) ? "" : *list;
   }
-  // Without the list, a host that has tags activates what has one of them.
+  // Without the list, a host with tags activates only volumes that have one of its tags.
   if (tags.empty() || has_any_tag(volume, tags)) return {};
   return "tags (this host has the tag " + tags.front() +
          ", and the volume has no tag of this host)";

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// LVM as a program that is run: an argument vector, an absolute path, LC_ALL=C,
-// no shell. Never with transfers in flight (io/run_command.h).
+// Runs LVM as a program: an argument vector, an absolute path, LC_ALL=C, no shell. Never call it
+// with transfers in flight (io/run_command.h).
 //
-// What it prints must not depend on lvm.conf, so each call overrides the settings of
-// its output by the same --config, and of no more than that: what is locked, scanned
-// or activated is the owner's affair. Why a command failed is told by the command log,
-// a part of the JSON on standard output: standard error may be full of other things
-// (log/verbose), which are there before --config is read. Whether it failed is told by
-// the exit status and by fields, never by words.
+// LVM's output must not depend on lvm.conf, so each call overrides the output settings by the same
+// --config. The owner's settings for locking, scanning and activation stay. The command log, a part
+// of the JSON on standard output, tells why a command failed. Standard error may be full of other
+// lines (log/verbose), written before LVM reads --config. Only exit status and fields tell whether
+// a command failed, never words.
 
 #pragma once
 
@@ -25,34 +24,33 @@ namespace extmerge {
 
 class Lvm {
  public:
-  // A stop that is asked for while LVM waits for a lock ends that wait, with Error(kStopped).
-  // Throws Error(kCommandFailed) if LVM is not installed.
+  // A stop while LVM waits for a lock ends the wait with Error(kStopped). Throws
+  // Error(kCommandFailed) if LVM is not installed.
   explicit Lvm(std::stop_token stop);
 
-  // Every volume of the group, hidden ones too.
-  // Throws kGroupAbsent if there is no such group now, kUnfitGroup, kPermission, kLvmRefused.
+  // Every volume of the group, including hidden ones. Throws kGroupAbsent if there is no such
+  // group, kUnfitGroup, kPermission, kLvmRefused.
   std::vector<LogicalVolume> volumes(const std::string& vg) const;
-  // The same without waiting for a lock: another command may be changing the group.
+  // The same without a lock: another command may be changing the group.
   std::vector<LogicalVolume> volumes_unlocked(const std::string& vg) const;
-  // The name of the group that has the volume with that uuid, whatever it was called before.
-  // No group is locked, so that one which is sick or busy is nobody else's trouble. Empty if
-  // there is none.
+  // The current name of the group that has the volume with that uuid; empty if there is none. No
+  // group is locked, so a sick or busy group does not disturb others.
   std::string group_of(const std::string& lv_uuid) const;
   // Thin volume -> external origin, by name.
   std::map<std::string, std::string> external_origins(const std::string& vg) const;
-  // Which setting keeps the volume from being activated here, or from being activated
-  // read-write, as lvm.conf would have it in one line; empty if none does.
+  // The setting that forbids activating the volume here, or activating it read-write, as a line of
+  // lvm.conf. Empty if none does.
   std::string activation_hindrance(const LogicalVolume& volume) const;
   std::string writing_hindrance(const std::vector<LogicalVolume>& volumes) const;
 
-  // `lvm WORDS`. Throws kLvmRefused with what LVM said, and `next`.
+  // Runs `lvm WORDS`. Throws kLvmRefused with LVM's reason and `next`.
   void run(const std::vector<std::string>& words, const std::string& next) const;
-  // Likewise, past udev: LVM makes and removes the names of nodes itself. udev's links by UUID and
-  // label come and go all the same.
+  // The same without udev: LVM makes and removes the names of nodes itself. udev still makes and
+  // removes its links by UUID and label.
   void run_unannounced(const std::vector<std::string>& words, const std::string& next) const;
 
  private:
-  // `KEY=VALUE`; nothing if it is not set.
+  // The setting as `KEY=VALUE`; nothing if it is not set.
   std::optional<std::string> setting(const std::string& key) const;
   std::vector<std::string> host_tags() const;
   CommandResult call(const std::vector<std::string>& words,
@@ -65,8 +63,7 @@ class Lvm {
   std::stop_token stop_;
 };
 
-// Throws kUnfitGroup for one in which nothing can be merged, kGroupAbsent for one that misses
-// disks.
+// Throws kUnfitGroup if nothing can be merged in the group, kGroupAbsent if disks are missing.
 void check_group(const VolumeGroup& group, bool is_partial);
 
 }  // namespace extmerge

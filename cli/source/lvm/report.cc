@@ -19,7 +19,7 @@ Error not_understood(const std::string& what) {
                "report it with the output of lvs -a --reportformat json and the version of LVM");
 }
 
-// lvs prints numbers as strings; a later version may not.
+// lvs prints numbers as strings; a later version may print numbers.
 std::string text_of(const nlohmann::json& row, const char* field) {
   const auto found = row.find(field);
   if (found == row.end()) throw not_understood(std::string("there is no ") + field);
@@ -40,7 +40,7 @@ std::optional<uint64_t> number_of(const nlohmann::json& row, const char* field) 
   return number;
 }
 
-// Hidden volumes are shown in brackets.
+// lvs shows hidden volumes in brackets.
 std::string name_of(const nlohmann::json& row, const char* field) {
   const std::string text = text_of(row, field);
   if (text.starts_with('[') && text.ends_with(']')) return text.substr(1, text.size() - 2);
@@ -88,7 +88,7 @@ bool contains(const std::vector<std::string>& strings, std::string_view string) 
   return std::find(strings.begin(), strings.end(), string) != strings.end();
 }
 
-// LVM says some things twice.
+// Adds each part once: LVM repeats some messages.
 void add_part(std::string& text, const std::string& part) {
   if (text == part || text.ends_with("; " + part)) return;
   text += (text.empty() ? "" : "; ") + part;
@@ -194,7 +194,7 @@ std::string reason_in_log(const std::string& json) {
   return failures.empty() ? warnings : failures;
 }
 
-// LVM warns of other things as well, and the reason comes last.
+// The reason comes last, after LVM's other warnings.
 std::string reason_in_lines(const std::string& errors) {
   constexpr size_t kMost = 4;
   std::vector<std::string> lines;
@@ -240,9 +240,9 @@ bool is_in_volume_list(const std::vector<std::string>& list, const LogicalVolume
   });
 }
 
-// The text is sections in braces and `key = value` lines; a `#` begins a comment
-// outside of strings, and a value may be a list over several lines. Depth 3 is
-// vg { logical_volumes { NAME { segment1 {, whose keys are what is looked for.
+// The text has sections in braces and `key = value` lines. Outside of strings, `#` begins a
+// comment. A value may be a list over several lines. The keys are in vg { logical_volumes { NAME {
+// segment1 {.
 std::map<std::string, std::string> parse_external_origins(std::string_view text) {
   std::map<std::string, std::string> origins;
   std::vector<std::string> sections;

@@ -18,8 +18,8 @@ void check_group(const std::vector<LogicalVolume>& volumes) {
 
 namespace {
 
-// The kind of its segments first: `lvs` shows the hidden volume below a cache, or the parent of a
-// thin, as an origin, too.
+// Check the kind of its segments first: `lvs` also shows the hidden volume below a cache, or the
+// parent of a thin, as an origin.
 void check_origin_kind(const std::vector<LogicalVolume>& volumes, const LogicalVolume& origin) {
   const auto refuse = [&](const std::string& what) {
     throw Error(MessageId::kUnfitOrigin,
@@ -41,7 +41,7 @@ void check_origin_kind(const std::vector<LogicalVolume>& volumes, const LogicalV
   }
 }
 
-// What LVM takes for the name of a group or volume, and not for an option or a tag.
+// Whether LVM takes `name` as a name of a group or volume, not as an option or a tag.
 bool is_name(std::string_view name) {
   constexpr std::string_view kAllowed =
       "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+_.-";
@@ -113,7 +113,7 @@ ThinVolume find_thin_volume(const Lvm& lvm, std::vector<LogicalVolume> volumes,
   const auto origins = lvm.external_origins(vg);
   const auto origin = origins.find(snap);
   if (origin == origins.end()) {
-    // LVM makes that of `lvcreate -s --thinpool POOL` of a thin of this very pool.
+    // `lvcreate -s --thinpool POOL` of a thin of the same pool makes an internal snapshot.
     const bool is_internal = !found.snap.origin.empty();
     throw Error(MessageId::kNotAThin,
                 name + " has no external origin" +

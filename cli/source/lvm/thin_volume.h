@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// VG/SNAP as LVM knows it: the thin volume, its pool with both component volumes,
-// its external origin, and who else reads that. Every reason why such a volume
-// cannot be merged at all is found here, before anything is changed.
+// VG/SNAP as LVM knows it: the thin volume, its pool, its external origin and the other readers of
+// that. find_thin_volume() refuses a volume that can never be merged, before anything is changed.
 
 #pragma once
 
@@ -15,53 +14,53 @@
 
 namespace extmerge {
 
-// The tags by which volumes of ours are known, also to administrators.
+// extmerge's tags on volumes, also for administrators.
 inline constexpr const char* kFreezeTag = "extmerge.freeze";
 inline constexpr const char* kHalfMergedTag = "extmerge.half-merged";
 
 struct ThinVolume {
   LogicalVolume snap, pool, origin;
-  // All other thin volumes that read the origin. Every freeze is one of them.
+  // All other thin volumes that read the origin, including every freeze.
   std::vector<OriginUser> origin_users;
-  // Volumes that LVM removes with the thin volume: it is their external origin, or they are
-  // old-style snapshots of it.
+  // Volumes that LVM removes together with the thin volume: it is their external origin, or they
+  // are its old-style snapshots.
   std::vector<std::string> dependents;
   std::vector<LogicalVolume> volumes;  // of the whole group
 };
 
-// Whether the group of these volumes, all of it, can be worked in. Throws kUnfitGroup, or
-// kGroupAbsent where disks are missing: the metadata may be an old one then, in which volumes
-// are missing, too.
+// Refuses a group in which nothing can be merged; `volumes` are all of the group. Throws
+// kUnfitGroup, or kGroupAbsent if disks are missing: then the metadata may be old and volumes may
+// be missing.
 void check_group(const std::vector<LogicalVolume>& volumes);
 
 // `name` is "vg/snap". Throws kGroupAbsent, kNotFound, kNotAThin, kUnfitOrigin, kUnfitGroup.
 ThinVolume find_thin_volume(const Lvm& lvm, const std::string& name);
-// Likewise, of the volume `snap` in `volumes`, all of its group.
+// The same for the volume `snap`; `volumes` are all of its group.
 ThinVolume find_thin_volume(const Lvm& lvm, std::vector<LogicalVolume> volumes,
                             const std::string& snap);
 
-// kActivationForbidden: `setting` is what Lvm::activation_hindrance() says.
+// kActivationForbidden; `setting` is the result of Lvm::activation_hindrance().
 Error activation_forbidden(const LogicalVolume& volume, const std::string& setting);
 
-// The volume that a node of device-mapper is, as "vg/name"; throws kNotFound. Only its own group
-// is asked.
+// The volume of a device-mapper node, as "vg/name". Throws kNotFound. LVM is asked about this group
+// only.
 std::string volume_of_dm(const Lvm& lvm, const DmTable& node);
 
-// Every volume of the group that has one of these: it may have another name than `vg` by now,
-// and another group may have that. Throws kNotFound if there is neither such a volume nor such a
-// group.
+// Every volume of the group that has one of these volumes. The group may be renamed, and another
+// group may have the name `vg` now. Throws kGroupAbsent if there is neither such a volume nor such
+// a group.
 std::vector<LogicalVolume> group_with(const Lvm& lvm, const std::string& vg,
                                       const std::vector<std::string>& lv_uuids);
-// The name that an active volume has just now, as "vg/name"; of an inactive one the one it had.
+// The current name of an active volume, as "vg/name"; the last known name of an inactive one.
 std::string present_name(const LogicalVolume& volume);
 
-// The thin volumes among `volumes` whose external origin is `origin`; `origins` is
-// Lvm::external_origins(), `pool` the one that is not another.
+// The thin volumes among `volumes` whose external origin is `origin`. `origins` is
+// Lvm::external_origins(); `pool` is the pool of this merge.
 std::vector<OriginUser> users_of_origin(const std::vector<LogicalVolume>& volumes,
                                         const std::map<std::string, std::string>& origins,
                                         const std::string& origin, const std::string& pool);
 
-// By name, by LVM's uuid, or a pool by that of its device; null if there is none.
+// Finds a volume by name or by LVM's uuid, or a pool by its dm uuid; null if there is none.
 const LogicalVolume* find_volume(const std::vector<LogicalVolume>& volumes,
                                  const std::string& name);
 const LogicalVolume* find_by_uuid(const std::vector<LogicalVolume>& volumes,

@@ -36,11 +36,11 @@ void make_read_only(const std::optional<uint64_t>& device_number, const UdevStep
   const auto table = table_of(device_number);
   if (!table) return;
   if (!table->read_only) return reload_dm_table(*device_number, true, udev, rules);
-  // A kill between loading and resuming leaves one that the next resume would take.
+  // A kill between load and resume leaves an inactive table, which the next resume would activate.
   if (table->has_inactive) clear_inactive_table(*device_number);
 }
 
-// Writes through one node leave alone what another node over the same sectors has cached.
+// Drops a node's page cache: writes through another node over the same sectors do not update it.
 void drop_cache(const std::optional<uint64_t>& device_number) {
   const auto table = table_of(device_number);
   if (!table) return;
@@ -49,13 +49,13 @@ void drop_cache(const std::optional<uint64_t>& device_number) {
   if (device) ::ioctl(device.get(), BLKFLSBUF, 0);
 }
 
-// LVM removes the layer with the last thin over it, but not while our node holds it.
+// LVM removes the layer with the last thin over it, but not while extmerge's node holds it.
 void remove_unused_layer(const std::optional<uint64_t>& layer, const UdevStep& udev) {
   if (!layer || !SysfsBlock(SystemRoot{}, *layer).holders().empty()) return;
   if (closes_soon(*layer) && read_dm_table(*layer)) remove_dm_device(*layer, udev);
 }
 
-// Removes our node if it is closed.
+// Removes extmerge's node if it is closed.
 bool is_node_gone(const LogicalVolume& origin, const UdevStep& udev) {
   if (goes_soon(origin.dm_uuid(kNode))) return true;
   const auto node = find_dm_device(origin.dm_uuid(kNode));
@@ -85,7 +85,7 @@ OriginNode::OriginNode(const LogicalVolume& origin, Use use, const Carrier& carr
 
 OriginNode::~OriginNode() { put_back(); }
 
-// Nobody else can mount it from here on.
+// From here on nobody else can mount the origin.
 void OriginNode::claim_origin() {
   const auto top = find_dm_device(origin_.dm_uuid());
   const auto table = table_of(top);
@@ -116,7 +116,7 @@ void OriginNode::find_layer(const Carrier& carrier) {
   }
   layer_ = *layer;
   layer_table_ = *table;
-  // Our node holds the layer, and the thin can go.
+  // extmerge's node now holds the layer, so the thin can be deactivated.
   if (use_ == Use::kWrite) reload_dm_table(layer_, false, udev_, UdevRules::kHidden);
   make_node();
   if (is_carried) carrier.deactivate();
@@ -178,7 +178,7 @@ void OriginNode::put_back() {
 void OriginNode::check() const {
   const auto top = find_dm_device(origin_.dm_uuid());
   const auto top_table = table_of(top);
-  // Somebody has activated the origin, or refreshed it; pvmove activates it unasked.
+  // A user has activated or refreshed the origin. pvmove also activates it.
   const bool is_shown = top_table && top_table->targets.size() == 1 &&
                         top_table->targets.front().type == "linear" && !top_table->suspended &&
                         !top_table->has_inactive;
@@ -195,7 +195,7 @@ void OriginNode::check() const {
   if (top_ != 0 && (!top || is_shown)) {
     throw taken_back(origin_, "it was refreshed or renamed (lvchange --refresh, lvrename)");
   }
-  // LVM is about to resume the layer with another table: the next look finds what came of it.
+  // With an inactive table, LVM is about to resume the layer: the next check sees the result.
   if (!layer->read_only || layer->has_inactive) return;
   spdlog::warn("LVM has made a layer of {} read-only during the merge; making it writable again",
                printable(origin_.full_name()));
@@ -218,7 +218,7 @@ void clear_origin_nodes(const LogicalVolume& origin) {
     spdlog::warn("{} is open in another program, so its device node stays",
                  printable(origin.full_name()));
   }
-  // The origin's own node is never loaded writable by us. If it is writable, LVM made it so.
+  // extmerge never makes the origin's own node writable. If it is writable, LVM made it so.
   const auto top = find_dm_device(origin.dm_uuid());
   if (const auto table = table_of(top); table && table->read_only && table->has_inactive) {
     clear_inactive_table(*top);
@@ -232,7 +232,7 @@ void clear_origin_nodes(const LogicalVolume& origin) {
 void show_origin(const Lvm& lvm, const LogicalVolume& origin, bool was_active) {
   clear_origin_nodes(origin);
   const auto top = find_dm_device(origin.dm_uuid());
-  // A writable origin is an ordinary volume by now, and in use perhaps.
+  // A writable origin is an ordinary volume again, and may be in use.
   if (!top || ((was_active || origin.is_writable()) && !is_hidden(*top))) return;
   try {
     lvm.run({"lvchange", was_active ? "--refresh" : "-an", origin.full_name()}, "");

@@ -1,23 +1,24 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// An external origin of LVM, written to by nobody else and offered to nobody. LVM keeps a layer of
-// its own (VG-ORIGIN-real) below the origin as long as a thin over it is active; everything that
-// reads the origin reads that layer. The merge loads the layer read-write and writes through a node
-// of its own:
+// An external origin of LVM that only extmerge writes, and that no other program finds. While a
+// thin over the origin is active, LVM keeps a layer (VG-ORIGIN-real) below it. All readers of the
+// origin read that layer. The merge loads the layer read-write and writes through a node of its
+// own:
 //
-//   VG-SNAP  VG-ORIGIN (read-only, while merged: an error table)    VG-ORIGIN-extmerge (ours, held
-//   with O_EXCL)
-//         \          |                                             /
+//   VG-SNAP   VG-ORIGIN (*)   VG-ORIGIN-extmerge (held with O_EXCL)
+//         \       |          /
 //          VG-ORIGIN-real (read-write during the merge, in no list of file systems)
 //
-// libblkid and udev pass over the layer and our node, since their uuids have a suffix as those of
-// all hidden layers have. So no half-merged file system is found by its uuid or label. The origin's
-// own node keeps its names, and while the origin is half merged, reading it fails. The kernel
-// removes our node when it is closed, whatever becomes of this process.
+//   (*) read-only; an error table during the merge
 //
-// If no thin over the origin is active, one is activated for a moment ("carrier"), so that LVM
-// makes the layer. LVM may load the layer read-only under us at any time (lvchange --refresh,
-// lvcreate -s): see check().
+// libblkid and udev skip the layer and extmerge's node, because their uuids have the suffix of
+// hidden layers. So a half-merged file system cannot be found by its uuid or label. The origin's
+// own node keeps its names, but reading it fails while the origin is half merged. The kernel
+// removes extmerge's node at its last close, even if this process is killed.
+//
+// If no thin over the origin is active, extmerge activates one for a moment ("carrier"), so that
+// LVM makes the layer. LVM may load the layer read-only at any time (lvchange --refresh, lvcreate
+// -s): see check().
 
 #pragma once
 
@@ -43,20 +44,20 @@ class OriginNode {
   // kWrite claims the origin first, if it is active, and hides its contents. Throws kInUse, kLocked
   // if it cannot be claimed, kLvmRefused.
   OriginNode(const LogicalVolume& origin, Use use, const Carrier& carrier);
-  // The node is gone and the layer is read-only again, and gone if nobody else uses it. The
-  // origin's own node, if it was hidden, stays so: see show_origin().
+  // Removes the node and makes the layer read-only again; removes an unused layer. A hidden origin
+  // stays hidden: see show_origin().
   ~OriginNode();
   OriginNode(const OriginNode&) = delete;
   OriginNode& operator=(const OriginNode&) = delete;
 
   uint64_t device_number() const { return node_; }
-  // Of the node, as facts of the origin: its identity and path, and what else uses it.
+  // The facts of the node, with the origin's identity and path, and with the origin's own users.
   DeviceFacts facts() const;
-  // To write through, under the claim, or for reading only.
+  // Opens the node: for writing under the claim, or for reading only.
   std::shared_ptr<FileDevice> open(OpenMode mode, Bytes ends_multiple_of) const;
 
-  // A layer that was made read-only is made writable again, and an origin that was activated is
-  // hidden. Throws kOriginTakenBack if LVM has changed more than that.
+  // Makes the layer writable again, and hides an activated origin. Throws kOriginTakenBack if LVM
+  // has changed more than that.
   void check() const;
 
  private:
@@ -77,15 +78,15 @@ class OriginNode {
   FileDescriptor origin_claim_, claim_;
 };
 
-// What a run that was killed has left: our node is removed, all others are read-only, and a layer
-// that nobody uses is removed.
+// Clears what a killed run has left: removes its node, makes the other nodes read-only, removes an
+// unused layer.
 void clear_origin_nodes(const LogicalVolume& origin);
 // Throws kInUse if an extmerge with another state directory has the origin open.
 void refuse_other_merge(const LogicalVolume& origin);
-// An origin that OriginNode has hidden is readable again if it `was_active`, otherwise inactive.
-// Throws if it stays hidden, or if LVM was stopped.
+// Makes a hidden origin readable again if it `was_active`, otherwise inactive. Throws if it stays
+// hidden, or if LVM was stopped.
 void show_origin(const Lvm& lvm, const LogicalVolume& origin, bool was_active);
-// Whether the device has the table of a hidden origin.
+// Whether the device has the error table of a hidden origin.
 bool is_hidden(uint64_t device_number);
 
 }  // namespace extmerge

@@ -15,7 +15,7 @@ using std::chrono::milliseconds;
 
 constexpr uint64_t kMiB = 1 << 20;
 
-// 60 of 100 MiB done, 20 of them before; 40 MiB in 4 s.
+// 60 of 100 MiB are done, 20 of them by an earlier run; 40 MiB took 4 s.
 ProgressView resumed() {
   return {.phase = Phase::kCopying,
           .mappings_read = 0,
@@ -127,7 +127,7 @@ TEST(ProgressBar, WhereItGetsNarrowNumbersGoBeforeTheBar) {
   EXPECT_EQ(progress_bar(resumed(), {}, 4), "");
 }
 
-// "1021" of "1021.3 KiB/s" would be read as something else.
+// "1021" of "1021.3 KiB/s" would be a wrong number.
 TEST(ProgressBar, NoNumberIsCutInTwo) {
   const std::string line = progress_line(resumed(), {});
   for (unsigned width = 0; width < 200; ++width) {

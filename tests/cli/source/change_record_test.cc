@@ -178,7 +178,7 @@ TEST_F(Changes, WithAMemberOfAnotherKindAreDamaged) {
   }
 }
 
-// As version 0.1 wrote it in the middle of a merge, byte by byte.
+// A record that version 0.1 wrote during a merge, byte by byte.
 constexpr const char* kOfVersion01 = R"({
  "boot": "5c1c4f2e-8f0e-4c53-9f57-8a2b1f0d6a11\n",
  "freeze": "extmerge_0badcafe",

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Which journal in the state directory is an origin's: its own, or one that was begun when less was
-// known of the same file.
+// Finds an origin's journal in the state directory: its own, or one that was begun with a shorter
+// identity of the same file.
 
 #include "cli/source/places.h"
 
@@ -63,7 +63,7 @@ TEST_F(PlaceOfJournal, IsNamedByTheOriginsIdentity) {
 TEST_F(PlaceOfJournal, IsThatOfAnEarlierVersionWhereThereIsOne) {
   begin(default_journal_name(kOld), kOld);
   EXPECT_EQ(name_for(kNew), default_journal_name(kOld));
-  // Begun since, it comes first.
+  // The newer journal comes first.
   begin(default_journal_name(kNew), kNew);
   EXPECT_EQ(name_for(kNew), default_journal_name(kNew));
 }
@@ -75,7 +75,7 @@ TEST_F(PlaceOfJournal, IsThatOfAKernelThatToldLess) {
   EXPECT_EQ(name_for(kOld), default_journal_name(kOld));
 }
 
-// The next merge of the one writes its whole identity into it.
+// The next merge into this origin writes its whole identity into the journal.
 TEST_F(PlaceOfJournal, OfAnEarlierVersionIsNotTheCopysOnceItIsKnownWhoseItIs) {
   begin(default_journal_name(kOld), kNew);
   EXPECT_EQ(name_for(kNew), default_journal_name(kOld));

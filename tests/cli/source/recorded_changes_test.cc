@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// A record is found and read first, and its lock is taken afterwards: another command may have
-// changed it in between.
+// A command finds and reads a record first, then takes its lock. Another command may change the
+// record in between.
 
 #include <gtest/gtest.h>
 
@@ -67,7 +67,7 @@ TEST_F(RecordedChange, ThatIsGoneByThenIsNotMadeAgain) {
   EXPECT_FALSE(read_changes(*directory_, kJournalName));
 }
 
-// With the journal an undo may be lost, which is for the caller to look into.
+// Removing the journal may lose an undo; the caller must check that.
 TEST_F(RecordedChange, StaysWithItsJournalWhenAllIsPutBack) {
   RecordedChanges recorded = found();
   std::ofstream(scratch_ / "state/" + kJournalName) << "a journal";

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// What a command that only looks leaves in the state directory.
+// Traces that a read-only command leaves in the state directory.
 
 #include "cli/source/state_traces.h"
 
@@ -26,7 +26,7 @@ class Traces : public testing::Test {
     recorded_.origin_marked = true;
     recorded_.freeze = "extmerge_0123abcd";
   }
-  // As a source's constructor does; what it does then is `work`.
+  // Acts like a source's constructor, which then does `work`.
   template <typename Work>
   void look(const Work& work) {
     JournalPlace place;

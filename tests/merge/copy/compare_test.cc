@@ -14,7 +14,7 @@ namespace {
 
 constexpr uint64_t kMiB = 1 << 20;
 
-// What a MiB costs, in microseconds.
+// The costs of a MiB, in microseconds.
 struct Devices {
   unsigned read_data = 1000;
   unsigned read_origin = 1000;
@@ -25,7 +25,7 @@ struct Devices {
     if (!compared) return read_data + write;
     return read_data + read_origin + write * (100 - percent_equal) / 100;
   }
-  // Of the better of always and never.
+  // The cost of the better mode: always or never.
   uint64_t least() const { return std::min(cost(true), cost(false)); }
 };
 
@@ -34,7 +34,7 @@ class Plan {
  public:
   explicit Plan(uint64_t mib) : governor_(Bytes(mib * kMiB), Bytes(kInFlight * kMiB)) {}
 
-  // Takes the next `mib` of it; returns how many of them were compared.
+  // Takes the next `mib` MiB of the plan and returns how many were compared.
   uint64_t run(uint64_t mib, const Devices& devices) {
     uint64_t compared = 0;
     for (uint64_t i = 0; i < mib; ++i) {
@@ -65,8 +65,7 @@ constexpr Devices kSlowReads{.read_origin = 2000};
 constexpr Devices kSlowWrites{.write = 5000};
 constexpr Devices kNothingEqual{.percent_equal = 0};
 
-// Both modes, every relation of the three costs up to 1 to 10, and everything between
-// nothing and all equal.
+// All relations of the three costs up to 1 to 10, and all shares of equal bytes.
 TEST(CompareGovernor, IsWithinATenthOfTheBetterModeWhateverTheDevicesAre) {
   constexpr unsigned kCosts[] = {100, 200, 500, 1000};
   for (const unsigned read_data : kCosts) {
@@ -187,7 +186,7 @@ TEST(CompareGovernor, AStallIsCorrectedByTheNextTrial) {
   }
 }
 
-// Tells of `count` pieces of 1 MiB, each of them `each` after the one before.
+// Commits `count` pieces of 1 MiB, each of them `each` after the one before.
 void tell(CompareGovernor& governor, bool compared, int count, std::chrono::milliseconds each,
           CompareGovernor::Clock::time_point& now) {
   for (int i = 0; i < count; ++i) {
@@ -202,7 +201,7 @@ TEST(CompareGovernor, NeitherModeIsChargedForAChangeNorForPiecesFromBeforeIt) {
   CompareGovernor::Clock::time_point now;
   tell(governor, true, 33, milliseconds(10), now);
   EXPECT_FALSE(governor.should_compare());
-  // Were in flight, and are very slow; so is the change.
+  // These pieces were in flight and are very slow; so is the change.
   tell(governor, true, 3, milliseconds(1000), now);
   tell(governor, false, 1, milliseconds(1000), now);
   tell(governor, false, 31, milliseconds(5), now);

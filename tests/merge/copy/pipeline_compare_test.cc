@@ -73,7 +73,7 @@ TEST(CompareExtents, EachExtentBeginsAtAPageOfMemoryAlsoBehindOneOfOddLength) {
   data.on_request(check);
   origin.on_request(check);
   ListedRuns runs({make_run(0, 5, 1), make_run(2, 3, 1)});
-  // As after a limited copy that was stopped behind its first sector.
+  // The state after a rate-limited copy that was stopped behind its first sector.
   const PlanLimits limits{DataBlockSize(Bytes(kTestBlock)), Bytes(contents.size()), {}};
   ExtentSource extents(runs, limits, Bytes(512));
   Progress progress;

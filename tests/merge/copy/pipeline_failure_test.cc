@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The copy when things go wrong: each operation in turn fails, is cut short or
-// loses power. What must always hold: the right error; the position recorded is
-// the truth, also after all that was not flushed is lost; and a copy that
-// begins there ends in the right origin.
+// The copy with faults: each operation in turn fails, is cut short or loses power. The error must
+// be right. The recorded position must be true, even if all unflushed writes are lost. A copy that
+// resumes there must end with the right origin.
 
 #include <gtest/gtest.h>
 
@@ -33,8 +32,8 @@ PipelineOptions options_for(CompareMode mode) {
   return options;
 }
 
-// The program is gone and the power is back: is what was recorded true, and
-// does a copy from there end well?
+// After a power cut, checks that the recorded position is true and that a copy from there ends with
+// the right origin.
 void expect_truth_and_a_good_end(CopyScene& scene, Survivors survivors, uint64_t seed,
                                  const PipelineOptions& options) {
   scene.world().restart(survivors, seed);
@@ -52,7 +51,7 @@ uint64_t operations_of_one_copy(CompareMode mode) {
   return scene.world().operations();
 }
 
-// Which error an operation becomes when it fails for good.
+// The error of an operation that fails permanently.
 MessageId id_for(const Operation& operation) {
   switch (operation.kind) {
     case Kind::kRead:
@@ -66,7 +65,7 @@ MessageId id_for(const Operation& operation) {
   }
 }
 
-// After a flush that failed: no other, and nothing recorded.
+// After a failed flush there must be no other flush and no record.
 void expect_silence_after_a_failed_flush(CopyScene& scene, uint64_t index) {
   const std::vector<Operation> history = scene.world().history();
   if (index >= history.size() || history[index].kind != Kind::kFlush) return;
@@ -87,7 +86,7 @@ void fail_each_operation(CompareMode mode, const Fault& fault) {
     scene.world().fail_at(i, fault);
     const std::optional<MessageId> id = scene.try_copy(options);
     const std::vector<Operation> history = scene.world().history();
-    // The number of flushes and records depends on the threads' luck.
+    // The number of flushes and records depends on the threads' timing.
     if (i < history.size()) {
       EXPECT_EQ(id, id_for(history[i]));
     } else {
@@ -167,7 +166,7 @@ TEST(PipelineFailure, ThePowerCanGoAtEveryOperation) {
 }
 
 TEST(PipelineFailure, PiecesBeforeTheFailedOneAreRecordedAndThoseBehindItAreNot) {
-  // One block a piece; whichever thread is where, piece 5 is the one that fails.
+  // One block a piece; piece 5 fails, whatever the threads do.
   CopyShape shape;
   shape.runs = {make_run(0, 0, 12)};
   shape.origin_size = 12 * 65536;
@@ -186,7 +185,7 @@ TEST(PipelineFailure, PiecesBeforeTheFailedOneAreRecordedAndThoseBehindItAreNot)
       EXPECT_EQ(scene.recorded(), 5u * 65536);
       EXPECT_EQ(scene.progress().done_bytes, 5u * 65536);
       EXPECT_EQ(scene.progress().durable_bytes, 5u * 65536);
-      // Taking ends with the failure: what is in flight then is all that follows.
+      // The failure ends taking: only the pieces in flight follow.
       for (const Operation& o : scene.world().history()) {
         if (o.object == "data") {
           EXPECT_LE(o.offset.value(), (5 + threads) * 65536);

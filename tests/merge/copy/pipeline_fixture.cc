@@ -40,7 +40,7 @@ CopyShape scattered_shape(size_t runs, uint64_t seed, bool tail) {
     thin += blocks + random() % 3;
     data += blocks + random() % 2;
   }
-  // Places on the data disk: the same stretches, dealt out in another order.
+  // The runs' places on the data disk, in another order.
   std::vector<size_t> order(runs);
   for (size_t i = 0; i < runs; ++i) order[i] = i;
   if (random() % 2) std::shuffle(order.begin(), order.end(), random);
@@ -132,7 +132,7 @@ VerifyResult CopyScene::compare(const PipelineOptions& options, std::stop_token 
 void CopyScene::record(const JournalProgress& progress) {
   records_.push_back(progress);
   if (on_record_) on_record_(progress);
-  // The position, and a mark that says there is one.
+  // The position, and a mark that it exists.
   const le64 words[] = {le64(progress.position.value()), le64(1)};
   const auto file = directory_.open(kFile, true);
   file->write(Bytes(0), std::as_bytes(std::span(words)));
@@ -151,7 +151,7 @@ std::string CopyScene::untruth(const FileBytes& origin, uint64_t position) const
   const FileBytes done = expected_up_to(position);
   const FileBytes all = expected();
   if (origin.size() != done.size()) return "the origin's size has changed";
-  std::vector<bool> open_sectors(origin.size() / 512 + 1);  // planned, and not claimed
+  std::vector<bool> open_sectors(origin.size() / 512 + 1);  // planned, at or past the position
   for (const PlannedRange& range : ranges_) {
     const uint64_t claimed =
         std::clamp(position, range.position, range.position + range.length) - range.position;

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// A data disk, an origin and a plan between them; what a copy should make of
-// it, byte by byte; and a file beside them for the positions it records, so that
-// the order of writes, flushes and records is one sequence of operations.
+// A data disk, an origin, a plan, and the expected result of a copy, byte by byte. A file takes the
+// recorded positions, so that writes, flushes and records are one sequence of operations.
 
 #pragma once
 
@@ -27,12 +26,12 @@ struct CopyShape {
   Runs runs;
   uint64_t data_logical_block = 512;
   uint64_t origin_logical_block = 512;
-  unsigned percent_equal = 0;  // of the units of 4 KiB in what is planned
+  unsigned percent_equal = 0;  // of the planned units of 4 KiB
   uint64_t seed = 1;
 };
 
-// Single blocks and longer runs with gaps between them, in places of the data
-// disk that no other run has; the origin ends inside the last block if `tail`.
+// Single blocks and longer runs with gaps between them, in different places of the data disk. The
+// origin ends inside the last block if `tail`.
 CopyShape scattered_shape(size_t runs, uint64_t seed, bool tail = true);
 
 struct PlannedRange {
@@ -56,14 +55,14 @@ class CopyScene : private CheckpointSink {
   FileBytes expected() const { return expected_up_to(planned_); }
   FileBytes expected_up_to(uint64_t position) const;
 
-  // Instead of the disks themselves, e.g. one that waits now and then.
+  // Replaces the disks, for example by one that waits now and then.
   void put_before(BlockDevice* data, BlockDevice* origin);
   // Called with each record before it is written; may throw.
   void on_record(std::function<void(const JournalProgress&)> callback) { on_record_ = callback; }
 
   JournalProgress copy(const PipelineOptions& options, JournalProgress start = {},
                        std::stop_token stop = {});
-  // The id it fails with, nothing if it does not.
+  // The id of the failure; nothing if the copy succeeds.
   std::optional<MessageId> try_copy(const PipelineOptions& options, JournalProgress start = {},
                                     std::stop_token stop = {});
   VerifyResult compare(const PipelineOptions& options, std::stop_token stop = {});
@@ -74,12 +73,12 @@ class CopyScene : private CheckpointSink {
   // All positions recorded since the scene was made.
   const std::vector<JournalProgress>& records() const { return records_; }
 
-  // Complains, in words, if the origin is not what a copy up to `position` at
-  // least and the whole plan at most can have made of it.
+  // A complaint, in words, unless the origin is a possible result of a copy up to at least
+  // `position`.
   std::string untruth(const FileBytes& origin, uint64_t position) const;
 
-  // From here on, each record that is begun is held against what is durable on
-  // the origin at that moment. Complaints, in words.
+  // From now on, compares each new record with the durable contents of the origin. complaints() has
+  // the faults in words.
   void watch_records();
   const std::string& complaints() const { return complaints_; }
 
@@ -114,8 +113,8 @@ class LastRecord : public CheckpointSink {
 // Small pieces, so that small plans have many.
 PipelineOptions small_pieces(CompareMode compare = CompareMode::kNever, unsigned threads = 4);
 
-// A device in front of another, with callbacks at the moments when a caller
-// may sleep. They are called from many threads at once.
+// A device in front of another, with callbacks before calls that may sleep. Many threads call them
+// at once.
 class DeviceInFront : public BlockDevice {
  public:
   explicit DeviceInFront(BlockDevice& behind) : behind_(behind) {}

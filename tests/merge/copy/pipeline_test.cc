@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// What the copy does when nothing goes wrong, against a model of bytes.
+// The copy without faults, compared with a model of bytes.
 
 #include "merge/copy/pipeline.h"
 
@@ -27,7 +27,7 @@ uint64_t count(const CopyScene& scene, Kind kind, const std::string& object) {
                     [&](const Operation& o) { return o.kind == kind && o.object == object; }));
 }
 
-// Offset and end of every write to the origin, rising, touching ones as one.
+// Offset and end of every write to the origin, in rising order, with neighbours joined.
 std::vector<std::pair<uint64_t, uint64_t>> written_ranges(CopyScene& scene) {
   std::map<uint64_t, uint64_t> writes;
   for (const Operation& o : scene.world().history()) {
@@ -123,7 +123,7 @@ TEST(Pipeline, ResumingFromAnyPieceEndsInTheSameOriginAndCountsOn) {
   whole.copy(small_pieces());
   for (uint64_t position = 0; position <= whole.planned(); position += 96 << 10) {
     CopyScene scene(shape);
-    // What the earlier run has done.
+    // The result of the earlier run.
     scene.origin().overwrite(Bytes(0), scene.expected_up_to(position));
     const JournalProgress start{Bytes(position), {Bytes(position), Bytes(7), Bytes(9)}};
     const JournalProgress end = scene.copy(small_pieces(), start);
@@ -218,7 +218,7 @@ TEST(Pipeline, TheEndIsNotRecordedTwice) {
 TEST(Pipeline, CheckpointsComeByBytesAndByTime) {
   const CopyShape shape = scattered_shape(40, 3);
   CopyScene by_bytes(shape);
-  // Slow enough for checkpoints to end before the copy does.
+  // The disk is so slow that checkpoints end before the copy.
   DeviceInFront slow(by_bytes.origin());
   slow.before_wait = [] { std::this_thread::sleep_for(std::chrono::milliseconds(2)); };
   by_bytes.put_before(nullptr, &slow);
@@ -243,8 +243,8 @@ TEST(Pipeline, CheckpointsComeByBytesAndByTime) {
   EXPECT_GT(by_time.records().size(), 1u);
 }
 
-// The units that differ, and the gaps of at most 4 KiB between them, in each
-// stretch of the plan without a gap on the origin: worked out sector by sector.
+// The differing units with gaps of at most 4 KiB, in each contiguous part of the plan on the
+// origin. Computed sector by sector.
 std::vector<std::pair<uint64_t, uint64_t>> differing_ranges(const CopyScene& scene) {
   const FileBytes wanted = scene.expected();
   const FileBytes& held = scene.first_origin();

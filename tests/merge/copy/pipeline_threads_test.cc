@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Pieces that overtake each other, stops, the rate limit, and blocks larger
-// than all memory that the copy may use.
+// Pieces that overtake each other, stops, the rate limit, and blocks larger than the copy's memory.
 
 #include <gtest/gtest.h>
 
@@ -90,8 +89,8 @@ TEST(PipelineThreads, PiecesThatOvertakeEachOtherAreCommittedInOrder) {
 TEST(PipelineThreads, TheCopyGoesOnWhileTheOriginIsFlushed) {
   CopyScene scene(scattered_shape(60, 2));
   DeviceInFront origin(scene.origin());
-  // The eighth write does not end before the first flush has begun, and the
-  // flush not before eight more have begun than can be in flight.
+  // The eighth write does not end before the first flush has begun. The flush does not end before
+  // eight more writes have begun than can be in flight.
   std::atomic<unsigned> writes = 0;
   std::atomic<bool> flushing = false;
   std::atomic<bool> went_on = false;
@@ -130,7 +129,7 @@ TEST(PipelineThreads, AFailedCheckpointEndsTheCopyAtOnceAndNotAtItsEnd) {
     if (++writes < 8) return;
     const auto give_up = Clock::now() + 10s;
     while (!failing && Clock::now() < give_up) std::this_thread::sleep_for(1ms);
-    std::this_thread::sleep_for(20ms);  // time for the failure to get around
+    std::this_thread::sleep_for(20ms);  // time for the failure to spread
   };
   scene.put_before(nullptr, &origin);
   EXPECT_EQ(scene.try_copy(small_pieces(CompareMode::kNever, 2)), MessageId::kFlushFailed);
@@ -183,7 +182,7 @@ TEST(PipelineThreads, AStopBeforeTheStartCopiesNothingAndSaysHowFarItCame) {
 TEST(PipelineThreads, AStopAfterTheLastPieceWasTakenIsNoFailure) {
   CopyScene scene(scattered_shape(20, 6));
   std::stop_source stop;
-  // The one piece is in flight: nothing is left to be stopped.
+  // The only piece is in flight, so a stop has no effect.
   scene.world().on_operation([&](const Operation& o) {
     if (o.kind == Kind::kWrite) stop.request_stop();
   });
@@ -195,7 +194,7 @@ TEST(PipelineThreads, AStopAfterTheLastPieceWasTakenIsNoFailure) {
 
 TEST(PipelineThreads, AStopWakesTheRateLimit) {
   CopyShape shape = scattered_shape(20, 6);
-  // A file that is not read directly: a piece is a sector all the same, not a byte.
+  // A piece of a buffered file is at least a sector, not a byte.
   shape.data_logical_block = shape.origin_logical_block = 1;
   CopyScene scene(shape);
   PipelineOptions options = small_pieces();
@@ -252,8 +251,8 @@ TEST(PipelineThreads, ALimitedCopyNeverPassesMoreThanATenthOfASecondAtOnce) {
   EXPECT_EQ(first_difference(scene.origin().durable_contents(), scene.expected()), "");
 }
 
-// Two disks of any size in no memory: the data disk is made of the numbers of
-// its 8-byte words, and the origin checks what it is given.
+// Disks of any size without memory. The data disk holds the numbers of its 8-byte words, and the
+// origin checks each write.
 class EndlessDisk : public BlockDevice {
  public:
   EndlessDisk(Bytes size, Bytes shift) : size_(size), shift_(shift) {}

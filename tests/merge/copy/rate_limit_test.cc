@@ -15,7 +15,7 @@ namespace {
 using namespace std::chrono_literals;
 using Clock = RateLimit::Clock;
 
-// Time that passes only when somebody sleeps or works.
+// A clock that advances only by sleep and work.
 class ToyClock {
  public:
   RateLimit limit(uint64_t rate, uint64_t most) {

@@ -130,7 +130,7 @@ TEST_F(JournalChoice, AnotherPlanIsStaleUnlessAllowed) {
   EXPECT_TRUE(choose(other, {.must_resume = true, .allow_stale = true}).go_on);
 }
 
-// thin_repair and thin_restore write the same mappings to other blocks.
+// thin_repair and thin_restore write the same mappings to other metadata blocks.
 TEST_F(JournalChoice, TheSamePlanFromAnotherRootIsGoneOnWith) {
   begin(false);
   MergeRecord moved = wanted_record();
@@ -204,7 +204,7 @@ TEST_F(JournalChoice, ANewRoundNeedsAnOriginAsTheLastOneLeftIt) {
 
 TEST_F(JournalChoice, AStateMergedUnderTheIdOfAFreezeIsDoneAlready) {
   begin(true);
-  MergeRecord snap = wanted_record();  // the same state, by the id of what was frozen
+  MergeRecord snap = wanted_record();  // the same state, by the id of the frozen volume
   snap.thin_id = ThinId{7};
   snap.transaction_id = 9;
   JournalWishes wishes;

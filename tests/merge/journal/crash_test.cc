@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The power goes, or an operation fails, at each operation in turn; whatever
-// of the unsynced writes is left, there is no journal yet, or the whole one at
-// a position that was recorded or was just being recorded.
+// The power is cut, or an operation fails, at each operation in turn. Whichever unsynced writes
+// survive, there is no journal, or a whole one. Its position was recorded before, or was being
+// recorded.
 
 #include <gtest/gtest.h>
 
@@ -15,7 +15,7 @@ namespace {
 constexpr Survivors kSurvivors[] = {Survivors::kNone, Survivors::kAll, Survivors::kPrefix,
                                     Survivors::kRandom};
 
-// One merge's use of its journal, and how far it is known to have come.
+// The journal operations of one merge, and the progress that is certain.
 class JournalledMerge {
  public:
   explicit JournalledMerge(bool replaces_older) {
@@ -28,7 +28,7 @@ class JournalledMerge {
     world_.restart(Survivors::kAll, 0);
   }
 
-  // Until the first failure.
+  // Runs until the first failure.
   void run() {
     try {
       auto journal = Journal::begin(directory_, kTestName, record_);

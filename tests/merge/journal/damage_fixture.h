@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Two good journals of the same merge, to be damaged and opened.
+// Two valid journals of the same merge, which tests damage and open.
 
 #pragma once
 
@@ -25,14 +25,14 @@ class DamagedJournalTest : public testing::Test {
   }
 
   std::unique_ptr<Journal> open(FileBytes bytes, bool pages = true) {
-    // A world of its own, since one remembers all its operations.
+    // Use a new world: a world keeps the history of its operations.
     world_ = std::make_unique<SimulatedWorld>();
     files_ = std::make_unique<SimulatedDirectory>(*world_);
     files_->put_file(kTestName, std::move(bytes));
     return Journal::open(*files_, kTestName, true, pages);
   }
 
-  // Nothing if it is refused as damaged.
+  // Null if the journal is refused as damaged.
   std::unique_ptr<Journal> open_unless_damaged(const FileBytes& bytes) {
     std::unique_ptr<Journal> journal;
     const auto id = refusal([&] { journal = open(bytes); });
@@ -49,7 +49,7 @@ class DamagedJournalTest : public testing::Test {
   std::span<std::byte> page(FileBytes& bytes, size_t index) const {
     return std::span(bytes).subspan(kPlanOffset + index * kPlanPageSize, kPlanPageSize);
   }
-  // `header` in both copies, as a forger would who knows the checksum.
+  // Changes both header copies like a forger who corrects the checksums.
   FileBytes with_headers(const FileBytes& bytes,
                          const std::function<void(DiskJournalHeader&)>& change) const {
     FileBytes changed = bytes;

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Whatever becomes of a byte of the journal, it is refused, or it says what it
-// said before, or an older position: never a later one, another plan, or less
-// than DONE.
+// Damages each byte of a journal. The journal is then refused, unchanged, or at an older position:
+// never at a later one, with another plan, or less than DONE.
 //
-// Hundreds of thousands of journals are opened here, by one thread: `./run tests`
-// runs the suites called Journal under the thread sanitizer, and this is none.
+// One thread opens hundreds of thousands of journals here. The suite is not called Journal, because
+// `./run tests` runs suites of that name under the thread sanitizer.
 
 #include <gtest/gtest.h>
 
@@ -185,7 +184,7 @@ TEST_F(DamagedJournalTest, DoneIsRecordedOverADamagedCopyFirst) {
   }
 }
 
-// A kill between the two copies leaves one that says copying or done.
+// A kill between the two copies leaves one in the state copying or done.
 TEST_F(DamagedJournalTest, AnUndoThatIsContinuedIsRecordedInBothCopies) {
   SimulatedWorld world;
   SimulatedDirectory directory(world);

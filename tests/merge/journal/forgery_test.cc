@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Parts with a right checksum that cannot be: of another journal, another
-// version, in another place, or with values that no merge has.
+// Impossible parts with a right checksum: of another journal, of another version, in another place,
+// or with values that no merge has.
 
 #include <gtest/gtest.h>
 
@@ -24,7 +24,7 @@ TEST_F(JournalForgeryTest, ProgressThatCannotBeIsRefused) {
   const Bytes past_the_end = record_.copy_bytes + Bytes(1);
   EXPECT_EQ(open_unless_damaged(with_slot(3, 19, past_the_end)), nullptr);
   EXPECT_EQ(open_unless_damaged(with_slot(3, 11, past_the_end)), nullptr);
-  // A slot that lies in another's place is none.
+  // A slot in another slot's place does not count.
   EXPECT_EQ(position_of(*open(with_slot(3, 20, record_.copy_bytes))), Bytes(11000));
 }
 
@@ -67,7 +67,7 @@ TEST_F(JournalForgeryTest, SealedPagesThatDoNotFollowOneAnotherAreRefused) {
   seal_part(page(misplaced, 1));
   EXPECT_EQ(open_unless_damaged(misplaced), nullptr);
 
-  // The first run of the second page begins at 0: in a page by itself no mistake.
+  // The first run of the second page begins at 0, which is valid in a page by itself.
   FileBytes overlapping = good;
   page(overlapping, 1)[sizeof(DiskPlanPage)] = std::byte{0x80};
   page(overlapping, 1)[sizeof(DiskPlanPage) + 1] = std::byte{0};
@@ -112,7 +112,7 @@ TEST_F(JournalForgeryTest, SealedHeadersThatCannotBeAreRefused) {
 }
 
 TEST_F(JournalForgeryTest, SealedNamesThatAreTooLongOrHoldAZeroAreRefused) {
-  // The path of the metadata device, and five empty names.
+  // The path of the metadata device, and six empty strings.
   const auto with_path = [&](size_t length, char letter) {
     FileBytes bytes = copying_;
     for (size_t copy = 0; copy < kHeaderCopies; ++copy) {
@@ -177,7 +177,7 @@ TEST_F(JournalForgeryTest, AnotherVersionIsRefusedAsThatAndAnotherByteOrderAsDam
   FileBytes newer = with_headers(copying_, to_version_2);
   std::ranges::copy(header_copy(newer, 1), header_copy(one_copy, 1).begin());
   EXPECT_EQ(refusal([&] { open(one_copy); }), MessageId::kJournalVersion);
-  // Whatever a later version does to the rest of the file.
+  // A later version may change the rest of the file.
   newer.resize(kSlotsOffset);
   EXPECT_EQ(refusal([&] { open(newer); }), MessageId::kJournalVersion);
 

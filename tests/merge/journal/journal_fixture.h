@@ -61,7 +61,7 @@ inline Runs scattered_runs(size_t count, uint64_t seed = 1) {
   return runs;
 }
 
-// A record of just this plan. The last block is copied in part.
+// A record of this plan. The last block is copied in part.
 inline MergeRecord record_for(const Runs& runs) {
   MergeRecord record;
   record.metadata = {"/dev/vg/pool_tmeta", "dm:LVM-metadata"};
@@ -99,7 +99,7 @@ inline std::unique_ptr<Journal> publish_journal(DurableDirectory& directory, con
   return journal;
 }
 
-// Equal bytes on disk: equal in every field.
+// The record's bytes on disk; equal bytes mean equal fields.
 inline FileBytes on_disk(const MergeRecord& record) {
   JournalHeader header;
   header.record = record;
@@ -121,7 +121,7 @@ inline Bytes highest_claim(const FileBytes& file) {
       .highest;
 }
 
-// The id of the Error that `action` throws, nothing if it does not.
+// The id of the Error that `action` throws; nothing if it does not throw.
 template <typename Action>
 std::optional<MessageId> refusal(const Action& action) {
   try {

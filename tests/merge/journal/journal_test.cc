@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The journal's life when nothing goes wrong but the caller.
+// The journal without faults, except those of the caller.
 
 #include <gtest/gtest.h>
 
@@ -117,7 +117,7 @@ TEST_F(JournalTest, WhatWasOnlyBegunIsNoJournalAndCanBeDiscarded) {
   Journal::discard_unpublished(directory_, kTestName);
 }
 
-// A power cut may leave neither old nor new in the sector that was being written.
+// A power cut may leave neither old nor new bytes in the written sector.
 TEST_F(JournalTest, WhatWasBegunIsKnownForOursWhicheverSectorIsTorn) {
   Journal::begin(directory_, kTestName, record_);
   const std::string name = unpublished_name(kTestName);
@@ -145,8 +145,7 @@ TEST_F(JournalTest, WhatIsCutOffBeforeItHasAMarkIsInNobodysWay) {
   }
 }
 
-// A run whose sync failed, or that was killed before it, leaves in the page cache what the disk has
-// not.
+// After a kill before the sync, or a failed sync, the page cache has data that is not on the disk.
 TEST_F(JournalTest, WhatIsOpenedToBeActedOnIsDurable) {
   auto journal = publish_journal(directory_, runs_);
   journal->record_progress({record_.copy_bytes, {}});
@@ -168,7 +167,7 @@ TEST_F(JournalTest, ItsNameIsDurableOnceItIsOpenedToBeActedOn) {
     world_.on_operation([&](const Operation& operation) {
       if (operation.kind == OperationKind::kDirectory && operation.object.ends_with(".new"))
         world_.fail_at(world_.operations(),
-                       {.error_number = EIO});  // seen perhaps, and not durable
+                       {.error_number = EIO});  // perhaps visible, but not durable
     });
     ListedRuns source(runs_);
     EXPECT_EQ(refusal([&] { journal->publish(source); }), MessageId::kJournalIo);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The plan as pages: whatever the runs, they come back, from any position.
+// The plan as pages: all runs can be read back, from any position.
 
 #define XXH_INLINE_ALL
 #include <gtest/gtest.h>
@@ -166,7 +166,7 @@ TEST(PlanPages, SealedNonsenseIsRefusedAndReadsNothingOutOfBounds) {
       bytes[*rc::gen::inRange<size_t>(16, 600)] = std::byte(*rc::gen::arbitrary<uint8_t>());
     seal_part(bytes);
     if (!decode_plan_page(bytes, kNonce, 0, limits, page)) return;
-    // What is accepted could be a plan's.
+    // Accepted runs must be valid in a plan.
     ThinBlock least;
     Bytes length;
     for (const extmerge::Run& run : page.runs) {
@@ -202,7 +202,7 @@ TEST(PlanPages, ANumberThatDoesNotFitOrDoesNotEndIsRefused) {
   EXPECT_TRUE(is_page({0x02, 0x00, 0x01}));
   EXPECT_EQ(page.runs, Runs{make_run(2, 0, 1)});
   EXPECT_TRUE(is_page({0x82, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x00, 0x00, 0x01}));
-  // 2^64 + 2, which must not pass for 2, nor more than ten bytes for any number.
+  // 2^64 + 2 must not count as 2, and more than ten bytes are no number.
   EXPECT_FALSE(is_page({0x82, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x02, 0x00, 0x01}));
   EXPECT_FALSE(
       is_page({0x82, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x00, 0x00, 0x01}));
@@ -222,8 +222,8 @@ TEST(PlanPages, TheWorkedExampleOfTheDocumentationIsTrue) {
 }
 
 TEST(PlanPages, AMillionRunsTakeFewBytesEachAndLittleTime) {
-  // A volume written at random, whose data blocks were allocated in turn: nearly
-  // every block is a run of its own.
+  // A volume written at random, with data blocks allocated in turn: nearly every block is a run of
+  // its own.
   std::mt19937_64 random(1);
   Runs runs;
   uint64_t thin = 0;

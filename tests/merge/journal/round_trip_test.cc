@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Whatever a merge can be, the journal says it as it was: any header and any
-// progress comes back from its bytes unchanged, member by member. Comparing the
-// bytes of a second encoding would not do, since a member that is never written
-// is equal in both.
+// Any header and any progress must come back from its bytes unchanged, member by member. Comparing
+// the bytes of a second encoding is not enough: a member that is never written is equal in both.
 
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
@@ -16,11 +14,11 @@
 namespace extmerge {
 namespace {
 
-// Below `end`, of any magnitude.
+// A number below `end`, of any magnitude.
 uint64_t any_below(uint64_t end) {
   const auto bits = *rc::gen::inRange<unsigned>(0, 65);
   const uint64_t most = bits == 64 ? UINT64_MAX : (uint64_t{1} << bits) - 1;
-  // Not inRange(), which goes by a size that begins at 0.
+  // inRange() does not fit: it depends on a size that begins at 0.
   const uint64_t number = *rc::gen::resize(rc::kNominalSize, rc::gen::arbitrary<uint64_t>()) & most;
   return end == 0 ? number : number % end;
 }
@@ -32,7 +30,7 @@ Enum any_choice(uint32_t choices = 3) {
   return Enum{*rc::gen::inRange<uint32_t>(1, choices + 1)};  // all enumerations of the header
 }
 
-// Bytes of any value but zero, now and then as many as there is room for.
+// Bytes of any value except zero, now and then of the largest length.
 std::string any_text(size_t most) {
   const size_t length = *rc::gen::inRange(0, 4) == 0 ? most : any_up_to(std::min<size_t>(most, 60));
   const auto first = *rc::gen::inRange<unsigned>(0, 255);
@@ -94,7 +92,7 @@ JournalHeader any_header() {
   return header;
 }
 
-// Every member: a new one does not compile before it is compared here.
+// All members: with a new one this does not compile until it is added here.
 auto members_of(const JournalDevice& device) {
   const auto& [path, identity] = device;
   return std::tuple(path, identity);
@@ -139,7 +137,7 @@ TEST(JournalRoundTrip, AnyHeaderComesBackUnchanged) {
     RC_ASSERT(copy.size() == kHeaderSize);
     const auto read = decode_header(copy, kTestName);
     RC_ASSERT(read.has_value());
-    const bool same = members_of(*read) == members_of(header);  // too long to be printed
+    const bool same = members_of(*read) == members_of(header);  // too long to print
     RC_ASSERT(same);
   }));
 }

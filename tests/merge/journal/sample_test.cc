@@ -14,7 +14,7 @@ namespace {
 
 constexpr uint64_t kPiece = 64 << 10;
 
-// A published plan and two disks on which it has been carried out.
+// A published plan and two disks with its result.
 class SampleScene {
  public:
   explicit SampleScene(Runs runs, uint64_t logical_block = 512)
@@ -49,7 +49,7 @@ class SampleScene {
   uint64_t origin_size() const { return record_.plan_end.value(); }
   SimulatedWorld& world() { return world_; }
 
-  // What was read of the origin since the last call: offset and length.
+  // The reads of the origin since the last call: offset and length.
   std::set<std::pair<uint64_t, uint64_t>> read_of_origin() {
     std::set<std::pair<uint64_t, uint64_t>> reads;
     const auto history = world_.history();
@@ -124,7 +124,7 @@ TEST(Sample, TheFirstAndTheLastPieceAreAlwaysCompared) {
 }
 
 TEST(Sample, ADifferenceInASmallPlanIsAlwaysFoundAndInALargeOneSooner) {
-  // Of three pieces, the one in the middle is missed once in 10^19 tries.
+  // The middle one of three pieces is missed once in 10^19 tries.
   SampleScene small({make_run(2, 7, 3)});
   small.flip(3 * kPiece + 77);
   EXPECT_EQ(small.sample(), 3 * kPiece + 77);
@@ -186,7 +186,7 @@ TEST(Fingerprint, LooksAtTheStartTheEndAndThePlan) {
   for (uint64_t i = 0; i < 16; ++i) EXPECT_TRUE(reads.contains({i * 4096, 4096})) << i;
   const uint64_t last = (scene.origin_size() - 1) / 4096 * 4096;
   EXPECT_TRUE(reads.contains({last, scene.origin_size() - last})) << "3,584 bytes";
-  // The plan's first, and enough of the others: those of blocks 20, 22, 24, ...
+  // The plan's first block, and enough of the others: blocks 20, 22, 24, ...
   EXPECT_TRUE(reads.contains({20 * kPiece, 4096}));
   size_t in_plan = 0;
   for (const auto& [offset, length] : reads)

@@ -137,8 +137,8 @@ TEST_F(MapOfAJournal, OnceAnUndoHasBegunNothingIsDurable) {
   EXPECT_EQ(map().total(Map::kPlanned), journal->record().copy_bytes);
 }
 
-// Two disks and a plan of blocks 0 to `count`, whose halves lie in the other order on the data
-// device; every `step`th differs in 4 KiB, and no two blocks are alike.
+// Two disks and a plan of `count` blocks, whose halves lie in reverse order on the data device.
+// Every `step`th block differs in 4 KiB, and all blocks are different from each other.
 struct Drawing {
   Drawing(uint64_t count, uint64_t step)
       : blocks(count),
@@ -186,7 +186,7 @@ TEST(DrawPlan, ASmallPlanIsComparedAsAWhole) {
   EXPECT_EQ(shares_of(map).different, Bytes(100 * 4096));
 }
 
-// 600 blocks in cells of two: 30 pieces spread over it, and one of each cell that has none.
+// 600 blocks in cells of two: 30 pieces spread over the plan, and one in each cell without a piece.
 TEST(DrawPlan, OfALargeOneASampleIsSpreadAndNoCellIsLeftOut) {
   Drawing drawing(600, 4);
   drawing.end = 2 * Map::kMostCells * kTestBlock;
@@ -200,7 +200,7 @@ TEST(DrawPlan, OfALargeOneASampleIsSpreadAndNoCellIsLeftOut) {
   EXPECT_LE(map.total(Map::kCompared), Bytes((300 + 30) * kTestBlock));
   EXPECT_EQ(map.total(Map::kPlanned), Bytes(600 * kTestBlock));
   EXPECT_EQ(shares_of(map).unknown, Bytes(0));
-  // Every other cell differs, in the half that is looked at if not both are.
+  // Every other cell differs, in the compared half or in both.
   EXPECT_NEAR(static_cast<double>(shares_of(map).different.value()), 150 * 8192, 30 * 4096);
 }
 
@@ -248,7 +248,7 @@ TEST(DrawPlan, AStopEndsIt) {
   }
 }
 
-// What the plan of a merge draws, end to end.
+// The map in the plan of a merge, end to end.
 class PlanMap : public MergerTest {};
 
 TEST_F(PlanMap, IsThereOnlyIfItWasAskedFor) {

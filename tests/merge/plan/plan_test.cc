@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Runs, clipping and counts, against a model that knows one block, and one
-// byte, at a time.
+// Runs, clipping and counts, compared with a model that works block by block and byte by byte.
 
 #include "merge/plan/runs.h"
 
@@ -44,7 +43,7 @@ Planned plan(const std::vector<BuiltMapping>& mappings, const PlanLimits& within
   MemoryDevice device(pool.image());
   MetadataReader reader(device);
   const auto thin = find_device(reader, reader.live_superblock(), ThinId{1});
-  // Read in the order the metadata lies in it must come to the same, refusals too.
+  // Reading in the order of places must give the same summary, or the same refusal.
   Planned scanned;
   PlannedTree scanned_tree(*thin, within, reader.nr_blocks());
   uint64_t read = 0;
@@ -194,7 +193,7 @@ void compare_with_model() {
   const auto thin_blocks = *rc::gen::container<std::set<uint64_t>>(rc::gen::inRange(0, 40));
   std::vector<BuiltMapping> mappings;
   for (const uint64_t thin : thin_blocks) {
-    // Often the successor of the one before, so that runs arise.
+    // Often use the next data block, so that runs arise.
     uint64_t data = mappings.empty() ? 0 : mappings.back().data + 1;
     if (*rc::gen::inRange(0, 3) == 0) data += 5;
     mappings.push_back({thin, data});
@@ -207,7 +206,7 @@ void compare_with_model() {
   const auto fill = *rc::gen::inRange<uint32_t>(1, 6);
   const Planned p = plan(mappings, within, {.leaf_fill = fill});
 
-  // The model: every sector of every mapped block by itself.
+  // The model handles every sector of every mapped block by itself.
   std::map<uint64_t, uint64_t> copied, expected;
   uint64_t beyond_origin = 0, beyond_thin = 0;
   for (const BuiltMapping& m : mappings) {

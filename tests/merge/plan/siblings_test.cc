@@ -33,7 +33,7 @@ struct Pool {
     std::vector<Sibling> siblings = compare(*source, within, PlannedTree::kMostBlocks);
     reads_of_siblings = device.reads() - reads_before;
     bytes_of_siblings = device.bytes_read() - bytes_before;
-    // One by one, for want of bits, must come to the same.
+    // Without bits, one by one, the result must be the same.
     const std::vector<Sibling> again = compare(*source, within, 0);
     EXPECT_EQ(again.size(), siblings.size());
     for (size_t i = 0; i < siblings.size(); ++i) {
@@ -159,8 +159,8 @@ TEST(Siblings, EqualsSetDifferenceForAnyTwoTreesThatShareLeaves) {
   }));
 }
 
-// The trees of one pool, put together from common parts: a tree has a variant of each of some
-// ranges of keys, a variant two leaves, and each leaf is one of a few.
+// The trees of one pool, made of common parts. A tree has a variant for each of some key ranges. A
+// variant has two leaves, each one of a few.
 class Patchwork {
  public:
   static constexpr uint64_t kRange = 60;
@@ -240,7 +240,7 @@ TEST(Siblings, EqualSetDifferencesForManyTreesThatShareNodesWithTheSourceAndEach
       roots.push_back(opened.devices[i].mapping_root);
       mapped.push_back(planned - harmed);
     }
-    // In ever so small parts it is the same.
+    // In the smallest parts the result is the same.
     PlannedTree tree(opened.devices[0], limits(end), opened.reader.nr_blocks());
     summarize(opened.reader, opened.devices[0], DataBlock(1 << 20), limits(end), {}, {}, {}, &tree);
     const auto overlaps =
@@ -278,7 +278,7 @@ TEST(Siblings, TreesThatSeveralHaveAreReadOnce) {
   const uint64_t nodes = other.levels[0].size() + other.levels[1].size() + other.levels[2].size();
   pool.add_device(1, source);
   for (uint32_t id = 2; id < 100; ++id) pool.add_device(id, other);
-  // These have a root of their own over the same nodes.
+  // These thins have roots of their own over the same nodes.
   std::vector<std::pair<uint64_t, uint64_t>> children;
   for (size_t i = 0; i < other.levels[1].size(); ++i)
     children.emplace_back(i * 250, other.levels[1][i]);
@@ -325,7 +325,7 @@ TEST(Siblings, AStopEndsTheSweep) {
   }
 }
 
-// What damage makes of the second of two devices.
+// The sibling entry of the second of two devices after damage.
 Sibling damaged_sibling(const std::function<void(MetadataBuilder&, const BuiltTree&)>& damage) {
   MetadataBuilder pool;
   pool.add_device(1, pool.add_tree(mappings({3, 5, 8, 15, 30})));

@@ -15,7 +15,7 @@ namespace {
 
 constexpr uint64_t kLogNonce = 0x1234567890abcdef;
 constexpr const char* kName = "undo";
-// Of a record with one range.
+// The head's size in a record with one range.
 constexpr size_t kHeadSize = sizeof(DiskUndoRecord) + sizeof(DiskSavedRange) + 4;
 using Contents = std::vector<std::byte>;
 
@@ -29,7 +29,7 @@ struct Saved {
 
 class UndoLogTest : public testing::Test {
  protected:
-  // Old bytes of that value, new ones of the next.
+  // Saves old bytes of that value, with new ones of the next value.
   void save(UndoLog& log, uint64_t position, uint64_t offset, size_t size, int value) {
     const Contents before = repeated(size, value), after = repeated(size, value + 1);
     const Overwrite overwrite{Bytes(offset), before, after};
@@ -65,7 +65,7 @@ class UndoLogTest : public testing::Test {
     directory.put_file(kName, bytes);
   }
 
-  // Forges: changed, and sealed again.
+  // Changes a part and corrects its checksum, as a forger does.
   void change_part(size_t at, size_t size,
                    const std::function<void(std::span<std::byte>)>& change) {
     Contents bytes = directory.file(kName);
@@ -148,8 +148,8 @@ TEST_F(UndoLogTest, GoneOnWithItSavesNothingTwice) {
     save(*log, 196608, 98304, 4096, 3);
   }
   const auto log = open(Bytes(0), Bytes(65536));
-  // What lies below the position is durable on the origin and comes no more; above it, the parts
-  // that were saved are left out.
+  // Bytes below the position are durable on the origin and are not saved again. Above it, saved
+  // parts are left out.
   save(*log, 196608, 65536, 65536, 9);
   const std::vector<Saved> all = read();
   ASSERT_EQ(all.size(), 5u);
@@ -201,10 +201,10 @@ TEST_F(UndoLogTest, DamageBelowWhatIsDurableIsRefusedAndAboveItIsTheEnd) {
   save(*log, 8192, 4096, 4096, 2);
   const size_t size = directory.file(kName).size();
   for (size_t at = kUndoHeaderSize; at < second + kHeadSize + 4096; at += 7) {
-    if (at >= first_end && at < second) continue;  // zeroes up to the next page, nobody reads them
+    if (at >= first_end && at < second) continue;  // zeroes up to the next page are never read
     flip(at);
     EXPECT_EQ(refusal([&] { read(Bytes(size)); }), MessageId::kDamagedUndoLog) << at;
-    // The second was appended when the first had been synced: that cannot be a torn end.
+    // The second record was appended after a sync of the first, so this is not a torn end.
     const auto claims_less = [&] { return read(Bytes(kUndoHeaderSize)).size(); };
     if (at < first_end) {
       EXPECT_EQ(refusal(claims_less), MessageId::kDamagedUndoLog) << at;
@@ -293,7 +293,7 @@ TEST_F(UndoLogTest, OfAnotherOriginIsNotTakenOverThoughNothingWasSavedYet) {
 TEST_F(UndoLogTest, IsNotMadeOverAnythingThatHoldsSomething) {
   directory.put_file(kName, {});
   { UndoLog::create(directory, kName, kLogNonce); }
-  // Nothing was saved in it.
+  // A log without records.
   {
     const auto log = UndoLog::create(directory, kName, kLogNonce + 1);
     save(*log, 4096, 0, 4096, 1);
@@ -312,7 +312,7 @@ TEST_F(UndoLogTest, AfterAFailureNothingIsSavedAnyMore) {
   EXPECT_EQ(refusal([&] { save(*log, 8192, 4096, 4096, 1); }), MessageId::kJournalIo);
 }
 
-// A sync that failed leaves pages that look written and are not.
+// A failed sync leaves pages that look written but are not.
 TEST_F(UndoLogTest, WhatAFailedSyncLostIsSavedAgainByTheNextRun) {
   {
     const auto log = UndoLog::create(directory, kName, kLogNonce);
@@ -328,7 +328,7 @@ TEST_F(UndoLogTest, WhatAFailedSyncLostIsSavedAgainByTheNextRun) {
   EXPECT_EQ(read(), (std::vector<Saved>{{0, repeated(4096, 1)}}));
 }
 
-// What was synced may be needed: a power cut in the middle of writing must not tear it.
+// Synced records may be needed: a power cut during a write must not tear them.
 TEST_F(UndoLogTest, GoneOnWithItWritesNothingWhereSomethingIsSaved) {
   { save(*UndoLog::create(directory, kName, kLogNonce), 4096, 0, 5000, 1); }
   const uint64_t size = directory.file(kName).size();

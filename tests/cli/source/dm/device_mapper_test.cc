@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// What device-mapper says, taken apart: status lines of real pools (6.1), as
-// dmsetup status shows them behind the target's name.
+// Parses answers of device-mapper: status lines of real pools (Linux 6.1), as dmsetup status shows
+// them behind the target's name.
 
 #include "cli/source/dm/device_mapper.h"
 
@@ -103,7 +103,7 @@ TEST(DeviceNumber, OfAnythingElseIsNothing) {
   }
 }
 
-// Another kernel's answer, or none at all, is kCannotLook: tests/kernel/lvm_cannot_look.sh.
+// tests/kernel/lvm_cannot_look.sh tests kCannotLook, for a wrong answer or none.
 TEST(DeviceMapper, HasNoDevicesInAKernelWithoutIt) {
   if (has_block_driver("device-mapper")) GTEST_SKIP() << "this kernel has device-mapper";
   EXPECT_FALSE(read_dm_table(makedev(253, 0)));

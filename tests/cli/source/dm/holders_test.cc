@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// A made-up device-mapper: what the tables of the devices over an origin say.
+// A fake device-mapper with tables of devices over an origin.
 
 #include "cli/source/dm/holders.h"
 
@@ -14,7 +14,7 @@ namespace {
 
 uint64_t dm(unsigned minor_number) { return makedev(253, minor_number); }
 
-// Of one target.
+// A table with one target.
 DmTable table(const std::string& name, const std::string& type,
               const std::vector<std::string>& arguments) {
   DmTable table;
@@ -23,8 +23,8 @@ DmTable table(const std::string& name, const std::string& type,
   return table;
 }
 
-// As LVM has it: the origin 253:2 is linear over its -real layer 253:1, which is
-// a piece of the disk 8:0. The pool 253:10 has its metadata on 253:11.
+// As in LVM, the origin 253:2 is linear over its -real layer 253:1, which is a piece of the disk
+// 8:0. The pool 253:10 has its metadata on 253:11.
 class OriginThins : public testing::Test {
  protected:
   OriginThins() {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The semaphore on which a device-mapper task waits for udev. That udev answers is tested where
-// udev is (tests/kernel/lvm_never_offered.sh).
+// The semaphore on which a device-mapper task waits for udev. tests/kernel/lvm_never_offered.sh
+// tests udev's answers.
 
 #include "cli/source/dm/udev_step.h"
 
@@ -33,7 +33,7 @@ TEST(UdevStep, DiscardsWhatAKilledRunHasLeftAndNothingElse) {
   EXPECT_TRUE(has_semaphore(other.cookie()));
   other.discard();
   EXPECT_FALSE(has_semaphore(other.cookie()));
-  other.discard();  // nothing is there any more
+  other.discard();  // the semaphore is gone
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Real reports of LVM (tests/cli/source/lvm/reports), and what may become of them: other types,
-// fields that are missing, text that is cut short.
+// Real reports of LVM (tests/cli/source/lvm/reports), also with other types, missing fields and
+// truncated text.
 
 #include "cli/source/lvm/report.h"
 
@@ -281,7 +281,7 @@ TEST(ExternalOrigins, OfTextThatDoesNotHoldTogetherAreNotKnown) {
   }
 }
 
-// What LVM 2.03.31 prints of a group that is exported, by `lvs --reportformat json`.
+// The output of `lvs --reportformat json` in LVM 2.03.31 for an exported group.
 constexpr const char* kExported = R"({
     "report": [
         {
