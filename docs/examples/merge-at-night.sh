@@ -3,14 +3,13 @@
 #
 # merge-at-night.sh VG/SNAP
 #
-# Brings a mounted snapshot of LVM home with a downtime of seconds: what has piled up is merged while it is in use; then
-# it is unmounted, what was written meanwhile is merged, the snapshot is removed, and the origin, an ordinary volume
-# now, is mounted in its place. If that merge fails, the snapshot is mounted again. After a power cut run it again: the
-# merge goes on where it was; what was unmounted then is for you to mount. Its exit status is that of the extmerge
-# that failed, else 0, or 5 where something could not be unmounted, started or mounted.
+# Merges a mounted snapshot of LVM with a downtime of seconds. The first merge runs while the snapshot is in use. Then the
+# script unmounts the snapshot, merges the writes since, removes the snapshot, and mounts the origin, now an ordinary volume, in
+# its place. If the last merge fails, the script mounts the snapshot again. After a power cut run the script again: it resumes the
+# merge. A file system that was unmounted by then stays unmounted: mount it yourself. The exit status is that of the extmerge that
+# failed, else 0, or 5 if a file system or a service could not be unmounted, started or mounted.
 #
-# What has to be stopped and started around it: the two functions. fstab is not looked at: where it names the snapshot,
-# name the origin instead.
+# The two functions stop and start your services. The script does not read fstab: if fstab names the snapshot, name the origin there.
 set -uo pipefail
 export LC_ALL=C.UTF-8
 
