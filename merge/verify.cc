@@ -109,10 +109,19 @@ void Merger::refuse_new_users(const PlanReport& plan) {
 
 void Merger::refuse_changed_pool(State& state, Journal& journal, const MergeRecord& merged,
                                  const PlanReport& plan) {
-  if (!job_.custody->owns_mappings()) return refuse_changed_source(state, merged, plan);
+  if (!job_.custody->owns_mappings()) {
+    if (!options_.overrides.allow_stale) state.check_still_held();
+    return refuse_changed_source(state, merged, plan);
+  }
   const std::vector<Sibling> siblings = siblings_to_ask_again(plan);
   if (options_.overrides.allow_stale && siblings.empty()) return;
-  job_.custody->reserve_mappings();
+  try {
+    job_.custody->reserve_mappings();
+  } catch (const Error& error) {
+    // Another program has reserved one since. The live tree tells of the thin, not of its siblings.
+    if (error.id() != MessageId::kMetadataSnapshotHeld || !siblings.empty()) throw;
+    return refuse_changed_source(state, merged, plan);
+  }
   const std::unique_ptr<State> now = state_again(merged);
   for (const Sibling& sibling : siblings) refuse_newly_harmed(sibling, *now, journal);
   now->check_still_held();
@@ -166,11 +175,10 @@ void Merger::refuse_newly_harmed(const Sibling& sibling, State& now, Journal& jo
               "remove it, or accept that it changed with --allow-shared-origin");
 }
 
-// If the user holds the metadata snapshot, only the live tree shows changes.
+// Asks the live tree, which a busy pool changes all the time.
 void Merger::refuse_changed_source(State& state, const MergeRecord& record,
                                    const PlanReport& plan) const {
   if (options_.overrides.allow_stale) return;
-  state.check_still_held();
   const State::Freshness freshness = state.compare_with_live(record.mapping_root);
   if (freshness == State::Freshness::kSame) return;
   if (freshness == State::Freshness::kBusy) throw state.busy();

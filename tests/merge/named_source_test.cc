@@ -366,6 +366,41 @@ TEST_F(NamedSource, AThinThatMovesOnAfterTheMappingsWereReadIsNoticed) {
   EXPECT_EQ(journal_state(), JournalState::kCopying);
 }
 
+TEST_F(NamedSource, AMetadataSnapshotOfAnotherProgramAtTheEndIsNoObstacleWithoutSiblings) {
+  for (const bool has_sibling : {false, true}) {
+    set_up(plain_shape());
+    use_other(kAll);
+    if (has_sibling)
+      users({{kOther, "vg/other"}});
+    else
+      users({});
+    custody_of(*job).on_reserve = [] {
+      throw Error(MessageId::kMetadataSnapshotHeld, "one is held", "wait");
+    };
+    if (has_sibling) {
+      EXPECT_EQ(merge_failure(), MessageId::kMetadataSnapshotHeld);
+      EXPECT_EQ(journal_state(), JournalState::kCopying);
+    } else {
+      expect_done();
+      expect_merged();
+    }
+  }
+}
+
+TEST_F(NamedSource, WithoutAMetadataSnapshotAtTheEndTheLiveTreeTellsOfTheThin) {
+  use_other(kAll);
+  users({});
+  custody_of(*job).on_reserve = [this] {
+    MetadataBuilder later = *builder;
+    const uint64_t roots = later.mapping_roots().root();
+    later.value(roots, 0).set(other_root);
+    later.fix_checksum(roots);
+    metadata->overwrite(Bytes(0), later.image());
+    throw Error(MessageId::kMetadataSnapshotHeld, "one is held", "wait");
+  };
+  EXPECT_EQ(merge_failure(), MessageId::kStale);
+}
+
 // --- an origin that is taken back ---------------------------------------------
 
 TEST_F(NamedSource, AnOriginThatIsTakenBackStopsTheMergeAndNothingIsRecorded) {
