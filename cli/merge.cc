@@ -28,8 +28,7 @@ DeviceNames names_after(const Options& options, const Source& source) {
             {},
             {}};
   }
-  DeviceNames names{{}, {}, {}, source.thin_name(), {}};
-  if (source.is_named()) names.origin_name = source.origin_name();
+  DeviceNames names = names_of(source, {});
   const JournalPlace& place = source.place();
   if (const auto journal = Journal::open(*place.directory, place.name, false, false)) {
     names.metadata = journal->record().metadata.path;
@@ -189,12 +188,8 @@ MergeReport merge_while_shown(const Options& options, std::unique_ptr<Source>& s
 }  // namespace
 
 DeviceNames names_of(const Source& source, const Job& job) {
-  DeviceNames names{job.metadata_path, job.data_path, job.origin_path, {}, {}};
-  if (source.is_named()) {
-    names.thin_name = source.thin_name();
-    names.origin_name = source.origin_name();
-  }
-  return names;
+  return {job.metadata_path, job.data_path, job.origin_path, source.thin_name(),
+          source.is_named() ? source.origin_name() : ""};
 }
 
 DeviceNames names_before(const Source& source) {

@@ -8,17 +8,19 @@ namespace extmerge {
 
 namespace {
 
+bool is_one_target(const DmTable& table, const char* type) {
+  return table.targets.size() == 1 && table.targets[0].type == type;
+}
+
 // The arguments of a table that is one target of that type; none of another table.
 std::vector<std::string> arguments_of(const DmTable& table, const char* type) {
-  if (table.targets.size() != 1 || table.targets[0].type != type) return {};
+  if (!is_one_target(table, type)) return {};
   return table.targets[0].arguments;
 }
 
 }  // namespace
 
-bool is_thin(const DmTable& table) {
-  return table.targets.size() == 1 && table.targets[0].type == "thin";
-}
+bool is_thin(const DmTable& table) { return is_one_target(table, "thin"); }
 
 std::optional<ThinTable> thin_table(const DmTable& table) {
   const std::vector<std::string> arguments = arguments_of(table, "thin");
