@@ -21,6 +21,11 @@ Error changed_source(const MergeRecord& record) {
                "keep the thin still, reserve the metadata snapshot again and merge with --restart");
 }
 
+bool is_refusal_to_reserve(MessageId id) {
+  return id == MessageId::kMetadataSnapshotHeld || id == MessageId::kUnfitPool ||
+         id == MessageId::kNeedsCheck || id == MessageId::kPoolFull;
+}
+
 }  // namespace
 
 VerifyReport Merger::verify() {
@@ -118,8 +123,9 @@ void Merger::refuse_changed_pool(State& state, Journal& journal, const MergeReco
   try {
     job_.custody->reserve_mappings();
   } catch (const Error& error) {
-    // Another program has reserved one since. The live tree tells of the thin, not of its siblings.
-    if (error.id() != MessageId::kMetadataSnapshotHeld || !siblings.empty()) throw;
+    // Another program has reserved one since, or the pool takes none any more. The live tree tells
+    // of the thin, not of its siblings.
+    if (!is_refusal_to_reserve(error.id()) || !siblings.empty()) throw;
     return refuse_changed_source(state, merged, plan);
   }
   const std::unique_ptr<State> now = state_again(merged);

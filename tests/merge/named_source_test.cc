@@ -366,23 +366,24 @@ TEST_F(NamedSource, AThinThatMovesOnAfterTheMappingsWereReadIsNoticed) {
   EXPECT_EQ(journal_state(), JournalState::kCopying);
 }
 
-TEST_F(NamedSource, AMetadataSnapshotOfAnotherProgramAtTheEndIsNoObstacleWithoutSiblings) {
-  for (const bool has_sibling : {false, true}) {
-    set_up(plain_shape());
-    use_other(kAll);
-    if (has_sibling)
-      users({{kOther, "vg/other"}});
-    else
-      users({});
-    custody_of(*job).on_reserve = [] {
-      throw Error(MessageId::kMetadataSnapshotHeld, "one is held", "wait");
-    };
-    if (has_sibling) {
-      EXPECT_EQ(merge_failure(), MessageId::kMetadataSnapshotHeld);
-      EXPECT_EQ(journal_state(), JournalState::kCopying);
-    } else {
-      expect_done();
-      expect_merged();
+TEST_F(NamedSource, APoolThatGivesNoMetadataSnapshotAtTheEndIsNoObstacleWithoutSiblings) {
+  for (const MessageId id : {MessageId::kMetadataSnapshotHeld, MessageId::kUnfitPool,
+                             MessageId::kNeedsCheck, MessageId::kPoolFull}) {
+    for (const bool has_sibling : {false, true}) {
+      set_up(plain_shape());
+      use_other(kAll);
+      if (has_sibling)
+        users({{kOther, "vg/other"}});
+      else
+        users({});
+      custody_of(*job).on_reserve = [id] { throw Error(id, "there is none", "wait"); };
+      if (has_sibling) {
+        EXPECT_EQ(merge_failure(), id);
+        EXPECT_EQ(journal_state(), JournalState::kCopying);
+      } else {
+        expect_done();
+        expect_merged();
+      }
     }
   }
 }
