@@ -30,7 +30,7 @@ class NamedSource : public Source {
 
   bool uses_held_snapshot() const { return request_.has("metadata-snap"); }
   // Makes the record durable.
-  virtual void note() const;
+  void note() const;
 
   const Request& request_;
   JournalPlace place_;

@@ -34,9 +34,9 @@ std::unique_ptr<Source> open_path(const Request& request, const std::string& pat
 
 // The volume's current name, found by its uuid. If the volume is gone, the name of its freeze.
 std::string present_name(const Request& request, const SystemChanges& changes) {
-  const auto volumes = recorded_group(Lvm(request.stop), changes);
-  if (const auto* const thin = find_by_uuid(volumes, changes.thin_uuid)) return thin->full_name();
-  const LogicalVolume* const freeze = find_freeze(volumes, changes);
+  const Group group = recorded_group(Lvm(request.stop), changes);
+  if (const auto* const thin = group.find_by_uuid(changes.thin_uuid)) return thin->full_name();
+  const LogicalVolume* const freeze = find_freeze(group, changes);
   return freeze ? freeze->full_name() : changes.thin_name();
 }
 

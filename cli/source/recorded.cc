@@ -6,7 +6,6 @@
 
 #include <algorithm>
 
-#include "cli/source/lvm/thin_volume.h"
 #include "cli/source/places.h"
 #include "io/text.h"
 
@@ -15,16 +14,16 @@ namespace extmerge {
 namespace {
 
 // The rank of a record among several of the same name. In this order: its volume exists, a removal
-// is unfinished, its origin exists, its merge is under way. `beside` are the volumes of the named
-// group; empty if no group has that name now.
-int rank(const Request& request, const SystemChanges& changes,
-         const std::vector<LogicalVolume>& beside) {
+// is unfinished, its origin exists, its merge is under way. `beside` is the named group; without
+// volumes if no group has that name now.
+int rank(const Request& request, const SystemChanges& changes, const Group& beside) {
   bool thin = false, origin = false;
   if (changes.is_of_lvm()) {
     try {
-      const auto volumes = beside.empty() ? recorded_group(Lvm(request.stop), changes) : beside;
-      thin = find_by_uuid(volumes, changes.thin_uuid) != nullptr;
-      origin = find_by_uuid(volumes, changes.origin_uuid) != nullptr;
+      const Group group =
+          beside.volumes().empty() ? recorded_group(Lvm(request.stop), changes) : beside;
+      thin = group.find_by_uuid(changes.thin_uuid) != nullptr;
+      origin = group.find_by_uuid(changes.origin_uuid) != nullptr;
     } catch (const Error& error) {  // the group is gone
       if (error.id() == MessageId::kStopped) throw;
     }
@@ -33,46 +32,43 @@ int rank(const Request& request, const SystemChanges& changes,
   return (thin ? 8 : 0) + (changes.removing ? 4 : 0) + (origin ? 2 : 0) + (under_way ? 1 : 0);
 }
 
-// The volumes of the group in a volume's name; empty if that group is missing.
-std::vector<LogicalVolume> volumes_beside(const Request& request, const std::string& name) {
+// The group in a volume's name; without volumes if that group is missing.
+Group group_beside(const Request& request, const std::string& name) {
   const size_t slash = name.find('/');
   if (slash == std::string::npos || is_path(name)) return {};
   try {
-    return Lvm(request.stop).volumes(name.substr(0, slash));
+    return Group(Lvm(request.stop), name.substr(0, slash));
   } catch (const Error& error) {
     if (error.id() == MessageId::kStopped) throw;
     return {};
   }
 }
 
-// Whether the record belongs to the merge of the volume `name`. `beside` are all volumes of the
-// named group.
-bool is_of(const SystemChanges& changes, const std::string& name,
-           const std::vector<LogicalVolume>& beside) {
+// Whether the record belongs to the merge of the volume `name`. `beside` is the named group.
+bool is_of(const SystemChanges& changes, const std::string& name, const Group& beside) {
   const std::string lv = name.substr(name.find('/') + 1);
-  if (const LogicalVolume* const named = find_volume(beside, lv)) {
+  if (const LogicalVolume* const named = beside.find(lv)) {
     if (changes.thin_uuid == named->uuid) return true;
     // Another volume has the name now. The record still counts, unless its own volume exists under
     // another name.
-    return changes.is_called(name) && !find_by_uuid(beside, changes.thin_uuid);
+    return changes.is_called(name) && !beside.find_by_uuid(changes.thin_uuid);
   }
   // The volume is gone, and its group may have been renamed.
-  const bool is_beside = find_by_uuid(beside, changes.origin_uuid) != nullptr;
+  const bool is_beside = beside.find_by_uuid(changes.origin_uuid) != nullptr;
   return changes.is_called(name) || (is_beside && lv == changes.thin);
 }
 
 }  // namespace
 
-std::vector<LogicalVolume> recorded_group(const Lvm& lvm, const SystemChanges& changes) {
-  return group_with(lvm, changes.vg, {changes.origin_uuid, changes.thin_uuid});
+Group recorded_group(const Lvm& lvm, const SystemChanges& changes) {
+  return Group::with(lvm, changes.vg, {changes.origin_uuid, changes.thin_uuid});
 }
 
-const LogicalVolume* find_freeze(const std::vector<LogicalVolume>& volumes,
-                                 const SystemChanges& changes) {
+const LogicalVolume* find_freeze(const Group& group, const SystemChanges& changes) {
   if (changes.freeze.empty()) return nullptr;
   // A run that was killed just after LVM made the freeze did not record its uuid.
-  return changes.freeze_uuid.empty() ? find_volume(volumes, changes.freeze)
-                                     : find_by_uuid(volumes, changes.freeze_uuid);
+  return changes.freeze_uuid.empty() ? group.find(changes.freeze)
+                                     : group.find_by_uuid(changes.freeze_uuid);
 }
 
 std::optional<RecordedChanges> find_recorded(const Request& request, const std::string& name) {
@@ -80,10 +76,10 @@ std::optional<RecordedChanges> find_recorded(const Request& request, const std::
     const JournalPath path = open_journal_path(*request.journal);
     const auto changes = path.directory ? read_changes(*path.directory, path.name) : std::nullopt;
     if (!changes) return {};
-    if (!name.empty() && !is_of(*changes, name, volumes_beside(request, name))) return {};
+    if (!name.empty() && !is_of(*changes, name, group_beside(request, name))) return {};
     return RecordedChanges{journal_place(path.directory, path.path), *changes};
   }
-  const std::vector<LogicalVolume> beside = volumes_beside(request, name);
+  const Group beside = group_beside(request, name);
   std::vector<RecordedChanges> found;
   for (RecordedChanges& one : all_recorded(request)) {
     if (is_of(one.changes, name, beside)) found.push_back(std::move(one));

@@ -9,17 +9,16 @@
 #include <vector>
 
 #include "cli/source/change_record.h"
-#include "cli/source/lvm/lvm.h"
+#include "cli/source/lvm/group.h"
 #include "cli/source/request.h"
 #include "merge/job.h"
 
 namespace extmerge {
 
-// All volumes of the recorded group, even if the group was renamed. find_freeze() returns the
-// freeze among them, null if it is gone.
-std::vector<LogicalVolume> recorded_group(const Lvm& lvm, const SystemChanges& changes);
-const LogicalVolume* find_freeze(const std::vector<LogicalVolume>& volumes,
-                                 const SystemChanges& changes);
+// The recorded group, even if it was renamed. find_freeze() returns the freeze in it, null if that
+// is gone.
+Group recorded_group(const Lvm& lvm, const SystemChanges& changes);
+const LogicalVolume* find_freeze(const Group& group, const SystemChanges& changes);
 
 struct RecordedChanges {
   JournalPlace place;

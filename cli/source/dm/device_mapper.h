@@ -6,6 +6,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -84,6 +85,9 @@ struct PoolStatus {
 
   // Whether a thin can be made or removed, and a metadata snapshot reserved or released.
   bool takes_changes() const { return mode == "rw" || mode == "out_of_data_space"; }
+  uint64_t free_data() const { return total_data - std::min(used_data, total_data); }
+  // Less than a fiftieth is free: too little to begin a merge with, and a freeze is given up.
+  bool is_nearly_full() const { return free_data() * 50 < total_data; }
 };
 std::optional<PoolStatus> parse_pool_status(const std::string& text);
 

@@ -5,10 +5,9 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <cstdio>
 
 #include "cli/source/devices.h"
-#include "cli/source/dm/dm_source.h"
-#include "cli/source/dm/tables.h"
 #include "cli/source/places.h"
 #include "cli/source/source.h"
 #include "io/text.h"
@@ -19,31 +18,20 @@ namespace {
 
 std::string identity_of(const LogicalVolume& volume) { return "dm:" + volume.dm_uuid(); }
 
-uint64_t free_blocks(const PoolStatus& status) {
-  return status.total_data - std::min(status.used_data, status.total_data);
-}
-
-// Less than a fiftieth is free: too little to begin with, and a freeze is given up.
-bool is_nearly_full(const PoolStatus& status) {
-  return free_blocks(status) * 50 < status.total_data;
-}
-
-// LVM has no way to grow it as long as it is an external origin.
-Error beyond_origin(const Error& error, const ThinVolume& volume) {
-  const std::string name = volume.snap.full_name();
-  return Error(error.id(), error.what(),
-               "LVM cannot grow an external origin. Unmount the snapshot and copy it whole "
-               "instead: lvcreate -L " +
-                   std::to_string(volume.snap.size.value()) + "b -n NEW " + volume.snap.vg +
-                   " && dd if=/dev/" + name + " of=/dev/" + volume.snap.vg +
-                   "/NEW bs=4M oflag=direct conv=fsync; or give that data up with "
-                   "--beyond-origin=drop");
+// After the journal that is to be begun: the first half of its nonce.
+std::string freeze_name(uint64_t nonce) {
+  char text[32];
+  std::snprintf(text, sizeof text, "extmerge_%08x", static_cast<unsigned>(nonce >> 32));
+  return text;
 }
 
 }  // namespace
 
 VolumeSource::VolumeSource(const Request& request, const std::string& name)
-    : NamedSource(request), lvm_(request.stop), volume_(find_thin_volume(lvm_, name)) {
+    : NamedSource(request),
+      lvm_(request.stop),
+      volume_(find_thin_volume(lvm_, name)),
+      intents_(request, lvm_, volume_, place_, changes_) {
   place_ = place_of(request_, identity_of(volume_.origin), StateDirectory::kCreate);
   lock_place_patiently(place_, request_);
   look_at_volumes();  // another command may have changed them while it had the lock
@@ -57,7 +45,7 @@ VolumeSource::VolumeSource(const Request& request, const std::string& name)
                     changes_.origin_name() + ", not into " + origin_name(),
                 "name another file with --journal");
   }
-  leave_out_freeze(volume_.origin_users, volume_.volumes);
+  leave_out_freeze(volume_.origin_users, volume_.group);
   // The lock is ours, and another state directory's merge has its node: what is writable was left
   // so by a run that was killed.
   if (changes_.origin_marked) {
@@ -72,10 +60,9 @@ VolumeSource::VolumeSource(const Request& request, const std::string& name)
   }
   try {
     settle_other_pool();
-    settle_carrier();
-    settle_activation();
-    activate_pool();
-    has_reclaimed_ |= reclaim_metadata_snapshot(changes_, [this] { note(); });
+    intents_.put_back({Intent::kCarrier, Intent::kOrigin});
+    open_pool();
+    has_reclaimed_ |= reclaim_metadata_snapshot(changes_, [this] { intents_.note(); });
   } catch (const Error& error) {
     if (request_.command != Command::kAbort || error.id() == MessageId::kStopped) {
       put_back_activation();
@@ -95,25 +82,15 @@ VolumeSource::~VolumeSource() {
 }
 
 void VolumeSource::look_at_volumes() {
-  list_again();
-  check_group(volume_.volumes);
-  if (!find_by_uuid(volume_.volumes, volume_.snap.uuid)) {
+  volume_.list_again(lvm_);
+  volume_.group.check();
+  if (!volume_.group.find_by_uuid(volume_.snap.uuid)) {
     throw Error(MessageId::kNotFound, thin_name() + " was removed",
                 "see lvs -a " + volume_.snap.vg + " and extmerge status");
   }
   const std::string name = volume_.snap.name;
-  volume_ = find_thin_volume(lvm_, std::move(volume_.volumes), name);
-  leave_out_freeze(volume_.origin_users, volume_.volumes);
-}
-
-void VolumeSource::list_again() {
-  volume_.volumes = group_with(lvm_, volume_.snap.vg, {volume_.origin.uuid, volume_.snap.uuid});
-  for (LogicalVolume* const one : {&volume_.snap, &volume_.pool, &volume_.origin}) {
-    const LogicalVolume* const now = find_by_uuid(volume_.volumes, one->uuid);
-    if (!now) continue;
-    one->vg = now->vg;
-    one->name = now->name;
-  }
+  volume_ = find_thin_volume(lvm_, std::move(volume_.group), name);
+  leave_out_freeze(volume_.origin_users, volume_.group);
 }
 
 void VolumeSource::name_record(SystemChanges& changes) const {
@@ -124,41 +101,19 @@ void VolumeSource::name_record(SystemChanges& changes) const {
   changes.origin_uuid = volume_.origin.uuid;
 }
 
-void VolumeSource::note() const {
-  if (!is_forgotten_) NamedSource::note();
-}
-
-std::optional<VolumeSource::Begun> VolumeSource::journal_state(bool to_act_on_it) const {
-  try {
-    const auto journal = Journal::open(*place_.directory, place_.name, to_act_on_it, false);
-    if (!journal) return {};
-    const MergeRecord& record = journal->record();
-    return Begun{journal->state(), {record.thin_id, record.transaction_id}};
-  } catch (const Error& error) {
-    // --restart replaces a journal that cannot be read. Until then the merge in it counts as
-    // unfinished, and as that of another thin.
-    const bool is_replaced = is_unreadable_journal(error) && request_.merge.restart &&
-                             Journal::is_ours(*place_.directory, place_.name);
-    if (!is_replaced) throw;
-    return Begun{JournalState::kCopying, {static_cast<ThinId>(UINT32_MAX), 0}};
-  }
-}
-
 bool VolumeSource::is_ours() const {
   return changes_.thin_uuid == volume_.snap.uuid || is_freeze();
 }
 
-std::optional<VolumeSource::ThinName> VolumeSource::merged_thin() const {
-  if (changes_.freeze_id) {
-    return ThinName{static_cast<ThinId>(*changes_.freeze_id), changes_.freeze_transaction};
-  }
+std::optional<ThinName> VolumeSource::merged_thin() const {
+  if (const auto frozen = intents_.frozen_thin()) return frozen;
   if (!changes_.freeze.empty()) return {};  // killed before LVM had made it, or just after
   return ThinName{static_cast<ThinId>(*volume_.snap.thin_id),
                   volume_.snap.transaction_id.value_or(0)};
 }
 
 std::optional<uint64_t> VolumeSource::merged_id() const {
-  const auto begun = journal_state();
+  const auto begun = intents_.journal();
   const bool is_merged = changes_.freeze_id && begun && begun->state == JournalState::kDone &&
                          begun->thin == merged_thin();
   return is_merged ? changes_.freeze_id : changes_.merged_id;
@@ -168,12 +123,12 @@ bool VolumeSource::is_unfinished() const {
   // Without a freeze, writes to SNAP in place since then leave no trace.
   if (!is_ours() || !changes_.origin_marked || !changes_.freeze_id) return false;
   if (!frozen()) return false;
-  const auto begun = journal_state();
+  const auto begun = intents_.journal();
   return begun && begun->state == JournalState::kCopying && begun->thin == merged_thin();
 }
 
 bool VolumeSource::must_begin_anew() const {
-  const auto begun = journal_state();
+  const auto begun = intents_.journal();
   return is_ours() && begun && begun->state == JournalState::kCopying && !is_unfinished();
 }
 
@@ -218,55 +173,6 @@ Job VolumeSource::base_job(ThinId id, const Look& origin) {
   return job;
 }
 
-Job VolumeSource::plan_job() {
-  reserve_mappings();
-  const bool goes_on = is_unfinished() && !request_.merge.restart;
-  const ThinId id = goes_on ? merged_thin()->id : static_cast<ThinId>(*volume_.snap.thin_id);
-  Job job = base_job(id, [this] { return origin_facts(); });
-  if (job.origin_is_inactive()) {
-    job.origin_thins.clear();
-    if (const auto layer = find_dm_device(volume_.origin.dm_uuid("-real"))) {
-      job.origin_below = at_number(*layer)();
-    }
-  }
-  job.origin_made_writable = true;
-  job.will_be_frozen = !goes_on && is_in_use() && !uses_held_snapshot();
-
-  check_activation();
-  check_layer();
-  return job;
-}
-
-// A merge activates a thin over the origin for a moment, and LVM calls it a success where a setting
-// forbids that.
-void VolumeSource::check_activation() const {
-  if (find_dm_device(volume_.origin.dm_uuid("-real"))) return;
-  const std::string setting = lvm_.activation_hindrance(volume_.snap);
-  if (!setting.empty()) throw activation_forbidden(volume_.snap, setting);
-}
-
-// Refuses if another device than the origin and the thins that LVM knows lies over the layer: it
-// belongs to somebody else's stack.
-void VolumeSource::check_layer() const {
-  const auto layer = find_dm_device(volume_.origin.dm_uuid("-real"));
-  if (!layer) return;
-  const std::string group = volume_.origin.dm_uuid().substr(0, 4 + 32);  // "LVM-", the group's
-  for (const Holder& holder : at_number (*layer)().holders) {
-    const auto table = read_dm_table(holder.device_number);
-    const bool over_thin = table && is_thin(*table);
-    if (table && table->uuid.starts_with(volume_.origin.dm_uuid())) continue;
-    if (over_thin &&
-        (table->uuid.starts_with(group) || request_.merge.overrides.allow_shared_origin))
-      continue;
-    throw Error(over_thin ? MessageId::kSharedOrigin : MessageId::kHeld,
-                "the origin " + origin_name() + " is in use by " + holder.name,
-                over_thin
-                    ? "LVM does not know that thin: take it down, or accept that it may change "
-                      "with --allow-shared-origin"
-                    : "take that device down first (lsblk shows the stack)");
-  }
-}
-
 std::shared_ptr<BlockDevice> VolumeSource::open(const DeviceFacts& facts, OpenMode mode,
                                                 Bytes ends_multiple_of) {
   if (node_ && facts.device_number == node_->device_number())
@@ -274,88 +180,13 @@ std::shared_ptr<BlockDevice> VolumeSource::open(const DeviceFacts& facts, OpenMo
   return Source::open(facts, mode, ends_multiple_of);
 }
 
-Job VolumeSource::verify_job() {
-  node_ = std::make_unique<OriginNode>(volume_.origin, OriginNode::Use::kRead, carrier());
-  reserve_mappings();
-  Job job = base_job(static_cast<ThinId>(*volume_.snap.thin_id), [this] { return node_->facts(); });
-  job.journal = {};
-  return job;
-}
-
-// The freezes of all merges in the state directory, and of this one.
-std::set<std::string> VolumeSource::recorded_freezes() const {
-  std::set<std::string> freezes = {changes_.freeze, changes_.freeze_uuid};
-  for (const RecordedChanges& recorded : all_recorded(request_)) {
-    freezes.insert(recorded.changes.freeze);
-    freezes.insert(recorded.changes.freeze_uuid);
-  }
-  return freezes;
-}
-
 // The recorded freeze needs no protection while its snapshot exists: that has all its data. A
 // freeze that is not in the record may be the only copy of its data, whatever its tags say.
-void VolumeSource::leave_out_freeze(std::vector<OriginUser>& users,
-                                    const std::vector<LogicalVolume>& volumes) const {
-  const LogicalVolume* const freeze = find_freeze(volumes, changes_);
-  if (!freeze || !find_by_uuid(volumes, changes_.thin_uuid)) return;
+void VolumeSource::leave_out_freeze(std::vector<OriginUser>& users, const Group& group) const {
+  const LogicalVolume* const freeze = find_freeze(group, changes_);
+  if (!freeze || !group.find_by_uuid(changes_.thin_uuid)) return;
   if (changes_.freeze_id && freeze->thin_id != changes_.freeze_id) return;
   std::erase_if(users, [&](const OriginUser& user) { return user.name == freeze->full_name(); });
-}
-
-void VolumeSource::complete_plan(PlanReport& report) const {
-  const std::set<std::string> known = recorded_freezes();
-  for (const LogicalVolume& volume : volume_.volumes) {
-    const bool is_known = known.contains(volume.name) || known.contains(volume.uuid);
-    if (!volume.has_tag(kFreezeTag) || is_known) continue;
-    report.notes.push_back(volume.full_name() + " is the freeze of a merge that is not known in " +
-                           place_.directory->path() +
-                           ". Remove it (lvremove) only if its snapshot still exists: otherwise it "
-                           "is the only copy of its data");
-  }
-  for (Error& refusal : report.refusals) {
-    if (refusal.id() == MessageId::kBeyondOrigin || refusal.id() == MessageId::kCannotExtend) {
-      refusal = beyond_origin(refusal, volume_);
-    }
-  }
-  if (volume_.origin.has_tag(kHalfMergedTag) && !changes_.origin_marked &&
-      !request_.merge.restart) {
-    // First, since it explains the rest: the freeze of that merge is a thin like any other here.
-    report.refusals.insert(
-        report.refusals.begin(),
-        Error(MessageId::kHalfMerged,
-              origin_name() + " is tagged as half merged, by a merge that is not known in " +
-                  place_.directory->path(),
-              "resume that merge (--state-dir or --journal, where it was begun); if its journal is "
-              "lost, restart from the beginning with --restart (and remove its freeze, see lvs -o "
-              "+tags)"));
-  }
-  if (!is_in_use() || is_unfinished() || report.nothing_new) return;
-  if (uses_held_snapshot()) {
-    report.refusals.push_back(
-        Error(MessageId::kThinNotStill,
-              thin_name() +
-                  " is active, and the metadata snapshot that is held does not contain a freeze",
-              "deactivate " + thin_name() + " (lvchange -an), or leave out --metadata-snap"));
-    return;
-  }
-  // At worst every block is written again during the merge, and moves. Long before the pool is
-  // full, check_origin() gives the freeze up.
-  const PoolStatus status = pool_status(pool_.device_number);
-  const uint64_t free = free_blocks(status);
-  const uint64_t worst = report.summary.mapped_blocks;
-  const std::string room = "freezing " + thin_name() + " can cost up to " + std::to_string(worst) +
-                           " blocks of its pool while it is written to; " + std::to_string(free) +
-                           " are free";
-  if (!is_nearly_full(status)) {
-    report.notes.push_back(worst <= free ? room
-                                         : room +
-                                               "; if the pool fills up, the freeze is given up and "
-                                               "the same command restarts from the beginning");
-    return;
-  }
-  report.refusals.push_back(
-      Error(MessageId::kPoolFull, room,
-            "deactivate " + thin_name() + " (lvchange -an) and run it again, or extend the pool"));
 }
 
 // Asked at every checkpoint, with transfers in flight: no command is run.
@@ -372,10 +203,10 @@ void VolumeSource::check_origin() {
   }
   const PoolStatus status = pool_status(pool_.device_number);
   // A pool that has failed or turned read-only is no reason to remove anything.
-  if (!status.takes_changes() || !is_nearly_full(status)) return;
+  if (!status.takes_changes() || !status.is_nearly_full()) return;
   throw Error(MessageId::kPoolFull,
               "the pool " + volume_.pool.full_name() + " is filling up (" +
-                  std::to_string(free_blocks(status)) +
+                  std::to_string(status.free_data()) +
                   " free blocks): the freeze is given up to save blocks",
               "extend the pool, or deactivate " + thin_name() + ", and run the same command again");
 }
@@ -398,14 +229,12 @@ void VolumeSource::look_again(Job& job) {
                 "deactivate it, and run the same command again");
   }
   // LVM lets anyone make a new snapshot of the origin at any time; and SNAP may be gone.
-  const std::vector<LogicalVolume> volumes =
-      group_with(lvm_, volume_.snap.vg, {volume_.origin.uuid});
-  if (const LogicalVolume* const origin = find_by_uuid(volumes, volume_.origin.uuid)) {
-    job.origin_users = users_of_origin(volumes, lvm_.external_origins(origin->vg), origin->name,
-                                       volume_.pool.name);
-    leave_out_freeze(*job.origin_users, volumes);
+  Group group = Group::with(lvm_, volume_.snap.vg, {volume_.origin.uuid});
+  if (const LogicalVolume* const origin = group.find_by_uuid(volume_.origin.uuid)) {
+    job.origin_users = group.users_of(lvm_, origin->name, volume_.pool.name);
+    leave_out_freeze(*job.origin_users, group);
   }
-  const bool is_undone_under = !must_be_still && !find_by_uuid(volumes, volume_.snap.uuid);
+  const bool is_undone_under = !must_be_still && !group.find_by_uuid(volume_.snap.uuid);
   if (is_undone_under && !request_.merge.overrides.allow_removed_snapshot) {
     throw Error(
         MessageId::kSnapshotGone,
@@ -420,25 +249,50 @@ void VolumeSource::drop_node() {
   node_.reset();
 }
 
+void VolumeSource::begin_record() {
+  if (!is_ours()) intents_.put_back({Intent::kThin});
+  SystemChanges next;
+  name_record(next);
+  next.pool = changes_.pool;
+  next.pool_uuid = changes_.pool_uuid;
+  next.pool_was_active = changes_.pool_was_active;
+  next.boot = changes_.boot;
+  next.origin_marked = changes_.origin_marked;
+  next.origin_was_active = changes_.origin_was_active;
+  next.origin_skipped_activation = changes_.origin_skipped_activation;
+  next.thin_kept_inactive = changes_.thin_kept_inactive;
+  next.thin_was_active = changes_.thin_was_active;
+  if (is_ours()) next.merged_id = merged_id();
+  if (!uses_held_snapshot()) {
+    place_.nonce = random_nonce();
+    next.freeze = freeze_name(*place_.nonce);
+  }
+  changes_ = next;
+  intents_.record_origin();
+  intents_.note();
+}
+
 Job VolumeSource::merge_job() {
   hold_.reset();
   const bool has_frozen = is_freeze();
   refuse_other_merge(volume_.origin);
-  list_again();  // planning and asking took time
+  volume_.list_again(lvm_);  // planning and asking took time
   if (!has_frozen) {
-    drop_freeze();  // of a merge that restarts from the beginning
+    intents_.put_back({Intent::kFreeze});  // of a merge that restarts from the beginning
     begin_record();
   }
   try {
     if (has_frozen) {
       changes_.freeze_id = volume_.snap.thin_id;
       changes_.freeze_transaction = volume_.snap.transaction_id.value_or(0);
-      if (!changes_.origin_marked) note_origin(changes_);
-      note();
+      intents_.record_origin();
+      intents_.note();
+    } else if (changes_.freeze.empty()) {
+      intents_.keep_thin_inactive();
     } else {
-      freeze();
+      intents_.make_freeze();
     }
-    mark_origin();
+    intents_.mark_origin();
     return prepare(merged_thin()->id);
   } catch (const Error& error) {
     throw failed(error);
@@ -460,16 +314,15 @@ Job VolumeSource::resume_job() {
 void VolumeSource::done() {
   hold_.reset();
   drop_node();
-  if (changes_.freeze.empty()) list_again();
-  drop_freeze();
-  unmark_origin();
-  if (!finishing_) release_thin();
+  std::set<Intent> merged = {Intent::kMark, Intent::kFreeze};
+  if (!finishing_) merged.insert(Intent::kThin);
+  intents_.put_back(merged);
 }
 
 Error VolumeSource::failed(const Error& error) {
   hold_.reset();
   // An older journal may still be unfinished if this merge was to restart from the beginning.
-  const auto begun = journal_state();
+  const auto begun = intents_.journal();
   const bool unfinished = begun && is_under_way(begun->state);
   const bool ours = unfinished && begun->thin == merged_thin();
   Error result = error;
@@ -485,18 +338,16 @@ Error VolumeSource::failed(const Error& error) {
     }
   }
   drop_node();
-  const auto attempt = [&](const std::function<void()>& deed) {
-    try {
-      deed();
-    } catch (const Error& second) {
-      if (std::string(second.what()) != error.what()) spdlog::error("{}", printable(second.what()));
-    }
-  };
-  if (!is_put_back()) attempt([this] { list_again(); });
-  const bool is_of_use = ours && error.id() != MessageId::kPoolFull;
-  if (!is_of_use && !is_freeze()) attempt([this] { drop_freeze(); });
-  if (!unfinished) attempt([this] { unmark_origin(); });
-  if (!unfinished) attempt([this] { release_thin(); });
+  // A freeze that is named itself is kept: what it was frozen from is gone.
+  std::set<Intent> of_no_use;
+  if (!unfinished) of_no_use = {Intent::kMark, Intent::kThin};
+  const bool freeze_is_of_use = ours && error.id() != MessageId::kPoolFull;
+  if (!freeze_is_of_use && !is_freeze()) of_no_use.insert(Intent::kFreeze);
+  try {
+    intents_.put_back(of_no_use);
+  } catch (const Error& second) {
+    if (std::string(second.what()) != error.what()) spdlog::error("{}", printable(second.what()));
+  }
   return result;
 }
 

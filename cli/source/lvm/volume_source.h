@@ -10,7 +10,7 @@
 //   merge                 freeze named; lvcreate; origin marked: activation-skip and tag; a node
 //                         to write through (cli/source/lvm/writable_origin.h); then as for plan,
 //                         and copied
-//   done                  that node gone; freeze removed; mark removed
+//   done                  that node gone; mark removed; freeze removed
 //   undo                  origin marked and writable, as for a merge; then the same
 //
 // A killed run leaves any prefix of that. The next one, of whatever command, first puts
@@ -23,10 +23,9 @@
 #include <set>
 #include <string>
 
-#include "cli/source/lvm/thin_volume.h"
+#include "cli/source/lvm/intents.h"
 #include "cli/source/lvm/writable_origin.h"
 #include "cli/source/named_source.h"
-#include "cli/source/recorded.h"
 
 namespace extmerge {
 
@@ -70,60 +69,32 @@ class VolumeSource final : public NamedSource {
   void check_origin() override;
 
  private:
-  // A thin of the pool: its id, and the transaction it was made in, since ids are used again.
-  struct ThinName {
-    ThinId id{};
-    uint64_t transaction = 0;
-    friend bool operator==(const ThinName&, const ThinName&) = default;
-  };
-  // The journal, as far as it says how far it is and of which thin.
-  struct Begun {
-    JournalState state = JournalState::kIntent;
-    ThinName thin;
-  };
-  std::optional<Begun> journal_state(bool to_act_on_it = false) const;
   // Whether the record is of a merge of this volume.
   bool is_ours() const;
   // The thin that the record says is being merged; nothing if that is not known.
   std::optional<ThinName> merged_thin() const;
   // The thin id of the last freeze whose merge is done.
   std::optional<uint64_t> merged_id() const;
-  void note() const override;
   // The volume, its pool and its origin as they are now; it may have been renamed.
   void look_at_volumes();
-  // All volumes of the group as they are now. The three of ours, where they are there, get the
-  // names that they have now, and nothing else of them changes.
-  void list_again();
-  const LogicalVolume* frozen() const { return find_freeze(volume_.volumes, changes_); }
-  // Clears the leftovers of a killed run that do not need the pool.
+  const LogicalVolume* frozen() const { return intents_.freeze(); }
   void settle_other_pool();
-  void settle_activation();
-  void activate_pool();
+  void open_pool();
   void check_transaction(const PoolStatus& status) const;
-  void check_pool_can_be_cleared(const LogicalVolume* freeze) const;
   void put_back_activation();
   // A thin over the origin, active for a moment.
   Carrier carrier();
-  void settle_carrier();
-  enum class Udev { kTold, kUntold };
-  void deactivate(const LogicalVolume& volume, Udev udev = Udev::kTold) const;
   Job base_job(ThinId id, const Look& origin);
   DeviceFacts origin_facts() const;
   bool is_in_use() const { return volume_.snap.is_active(); }
   // SNAP was removed, and what is named is what was frozen of it.
   bool is_freeze() const { return frozen() && frozen()->uuid == volume_.snap.uuid; }
   void check_activation() const;
-  void check_pool_stays_writable() const;
   void check_layer() const;
   std::set<std::string> recorded_freezes() const;
-  void leave_out_freeze(std::vector<OriginUser>& users,
-                        const std::vector<LogicalVolume>& volumes) const;
+  void leave_out_freeze(std::vector<OriginUser>& users, const Group& group) const;
   void name_record(SystemChanges& changes) const;
   void begin_record();
-  void freeze();
-  void forget_freeze();
-  void keep_inactive();
-  void release_thin();
   // The mappings of SNAP or of the freeze. A write to SNAP after the freeze gives SNAP another
   // root.
   struct Mappings {
@@ -133,12 +104,7 @@ class VolumeSource final : public NamedSource {
   };
   // As the pool has them now; nothing for a thin that it does not have.
   std::vector<std::optional<Mappings>> mappings_of(const std::vector<uint64_t>& thin_ids);
-  void check_not_only_copy(const LogicalVolume& freeze) const;
-  void note_origin(SystemChanges& changes) const;
-  void mark_origin();
-  void drop_freeze();
-  void unmark_origin();
-  void put_back();
+  void put_back_merge();
   enum class ThinUse { kStill, kAny };
   // The origin is not written any more.
   void drop_node();
@@ -146,13 +112,13 @@ class VolumeSource final : public NamedSource {
 
   Lvm lvm_;
   ThinVolume volume_;
+  Intents intents_;
   std::unique_ptr<OriginNode> node_;
   std::optional<ThinUse> writing_;  // while the origin is written through the node
   std::mutex checking_;             // check_origin() is called from two threads
   bool is_gone_ = false;            // what was named was a freeze, and is merged and removed
   bool finishing_ = false;          // SNAP is kept inactive until it is removed
   std::optional<Mappings> merged_mappings_;  // of SNAP when it was found to be as merged
-  bool is_forgotten_ = false;  // given up: the record is removed, and not written again
   // abort: why the pool could not be worked with.
   std::optional<Error> pool_failure_;
 };
@@ -168,8 +134,5 @@ std::optional<CompletedRemoval> complete_removal(const Request& request, const s
 // there any more. Takes its lock. Throws kNothingToResume where all is merged and only --finish is
 // not complete.
 void put_back_recorded(const Request& request, RecordedChanges& recorded);
-
-// The id of this boot. An activation of another boot is not ours.
-std::string boot_id();
 
 }  // namespace extmerge

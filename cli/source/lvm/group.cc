@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+#include "cli/source/lvm/group.h"
+
+#include <algorithm>
+
+#include "io/error.h"
+
+namespace extmerge {
+
+namespace {
+
+template <typename Predicate>
+const LogicalVolume* find_where(const std::vector<LogicalVolume>& volumes,
+                                const Predicate& predicate) {
+  const auto found = std::find_if(volumes.begin(), volumes.end(), predicate);
+  return found == volumes.end() ? nullptr : &*found;
+}
+
+}  // namespace
+
+Group Group::with(const Lvm& lvm, const std::string& vg, const std::vector<std::string>& lv_uuids) {
+  Group group;
+  std::optional<Error> failure;
+  try {
+    if (!vg.empty()) group = Group(lvm, vg);
+  } catch (const Error& error) {
+    if (error.id() != MessageId::kGroupAbsent) throw;
+    failure = error;
+  }
+  for (const std::string& uuid : lv_uuids) {
+    if (group.find_by_uuid(uuid)) return group;
+  }
+  for (const std::string& uuid : lv_uuids) {
+    const std::string now = uuid.empty() ? "" : lvm.group_of(uuid);
+    if (!now.empty()) return Group(lvm, now);
+  }
+  if (failure) throw *failure;
+  return group;
+}
+
+const LogicalVolume* Group::find(const std::string& name) const {
+  return find_where(volumes_, [&](const LogicalVolume& volume) { return volume.name == name; });
+}
+
+const LogicalVolume* Group::find_by_uuid(const std::string& uuid) const {
+  return find_where(volumes_, [&](const LogicalVolume& volume) { return volume.uuid == uuid; });
+}
+
+const LogicalVolume* Group::find_pool(const std::string& dm_uuid) const {
+  return find_where(
+      volumes_, [&](const LogicalVolume& volume) { return volume.dm_uuid("-tpool") == dm_uuid; });
+}
+
+const std::map<std::string, std::string>& Group::external_origins(const Lvm& lvm) {
+  if (!origins_) {
+    origins_.emplace();
+    if (!volumes_.empty()) origins_ = lvm.external_origins(volumes_.front().vg);
+  }
+  return *origins_;
+}
+
+std::vector<OriginUser> Group::users_of(const Lvm& lvm, const std::string& origin,
+                                        const std::string& pool) {
+  const auto& origins = external_origins(lvm);
+  std::vector<OriginUser> users;
+  for (const LogicalVolume& volume : volumes_) {
+    const auto found = origins.find(volume.name);
+    if (found == origins.end() || found->second != origin || !volume.thin_id) continue;
+    users.push_back(
+        {static_cast<ThinId>(*volume.thin_id), volume.full_name(), volume.pool == pool});
+  }
+  return users;
+}
+
+void Group::check() const {
+  if (volumes_.empty()) return;
+  const LogicalVolume& volume = volumes_.front();
+  check_group({volume.vg, volume.vg_uuid, volume.vg_shared, volume.vg_exported}, volume.vg_partial);
+}
+
+std::string present_name(const LogicalVolume& volume) {
+  for (const char* layer : {"", "-tpool", "-real"}) {
+    const auto device = find_dm_device(volume.dm_uuid(layer));
+    const auto table = device ? read_dm_table(*device) : std::nullopt;
+    const std::string name = table ? volume_of_node(table->name) : "";
+    if (!name.empty()) return name;
+  }
+  return volume.full_name();
+}
+
+std::string volume_of_dm(const Lvm& lvm, const DmTable& node) {
+  const std::string uuid = lv_uuid_of_node(node.uuid), name = volume_of_node(node.name);
+  if (!uuid.empty()) {
+    const Group group = Group::with(lvm, name.substr(0, name.find('/')), {uuid});
+    const LogicalVolume* const volume = group.find_by_uuid(uuid);
+    if (volume && volume->dm_uuid() == node.uuid) return volume->full_name();
+  }
+  throw Error(MessageId::kNotFound, "LVM knows no volume with the uuid " + node.uuid,
+              "name the volume as VG/LV (lvs)");
+}
+
+}  // namespace extmerge

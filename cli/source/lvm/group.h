@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// A volume group as LVM listed it at one moment: one `lvs` for a listing, and one `vgcfgbackup` if
+// its external origins are asked for.
+
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/source/dm/device_mapper.h"
+#include "cli/source/lvm/lvm.h"
+#include "merge/job.h"
+
+namespace extmerge {
+
+class Group {
+ public:
+  Group() = default;  // without volumes
+  explicit Group(std::vector<LogicalVolume> volumes) : volumes_(std::move(volumes)) {}
+  // The group called `vg`. Throws as Lvm::volumes().
+  Group(const Lvm& lvm, const std::string& vg) : Group(lvm.volumes(vg)) {}
+
+  // The group that has one of these volumes. The group may be renamed, and another group may have
+  // the name `vg` now. Throws kGroupAbsent if there is neither such a volume nor such a group.
+  static Group with(const Lvm& lvm, const std::string& vg,
+                    const std::vector<std::string>& lv_uuids);
+
+  // All of them, also the hidden ones.
+  const std::vector<LogicalVolume>& volumes() const { return volumes_; }
+  // Null if there is none. find_pool() takes the uuid of a pool's device.
+  const LogicalVolume* find(const std::string& name) const;
+  const LogicalVolume* find_by_uuid(const std::string& uuid) const;
+  const LogicalVolume* find_pool(const std::string& dm_uuid) const;
+
+  // Thin volume -> its external origin, by name.
+  const std::map<std::string, std::string>& external_origins(const Lvm& lvm);
+  // The thin volumes whose external origin is `origin`; `pool` is the pool of this merge.
+  std::vector<OriginUser> users_of(const Lvm& lvm, const std::string& origin,
+                                   const std::string& pool);
+
+  // Refuses a group in which nothing can be merged. Throws kUnfitGroup, or kGroupAbsent if disks
+  // are missing: then the metadata may be old and volumes may be missing.
+  void check() const;
+
+ private:
+  std::vector<LogicalVolume> volumes_;
+  std::optional<std::map<std::string, std::string>> origins_;
+};
+
+// The current name of an active volume, as "vg/name"; the last known name of an inactive one.
+std::string present_name(const LogicalVolume& volume);
+
+// The volume of a device-mapper node, as "vg/name". Throws kNotFound. LVM is asked about this group
+// only.
+std::string volume_of_dm(const Lvm& lvm, const DmTable& node);
+
+}  // namespace extmerge

@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+#include "cli/source/lvm/intents.h"
+
+#include <spdlog/spdlog.h>
+
+#include "cli/source/lvm/writable_origin.h"
+#include "cli/source/places.h"
+#include "io/sysfs.h"
+#include "io/text.h"
+
+namespace extmerge {
+
+std::string boot_id() { return required_text(SystemRoot{}, "/proc/sys/kernel/random/boot_id"); }
+
+ThinVolume recorded_volume(const Lvm& lvm, const SystemChanges& record) {
+  ThinVolume volume;
+  volume.group = recorded_group(lvm, record);
+  volume.snap.vg = record.vg;
+  volume.snap.uuid = record.thin_uuid;
+  volume.origin.uuid = record.origin_uuid;
+  if (const auto* const found = volume.group.find_pool(record.pool_uuid)) volume.pool = *found;
+  return volume;
+}
+
+void Intents::note() const {
+  if (!is_forgotten_) write_changes(*place_.directory, place_.name, record_);
+}
+
+void Intents::remove_journal() {
+  extmerge::remove_journal(place_);
+  is_forgotten_ = true;
+}
+
+std::optional<Begun> Intents::journal(bool to_act_on_it) const {
+  try {
+    const auto journal = Journal::open(*place_.directory, place_.name, to_act_on_it, false);
+    if (!journal) return {};
+    const MergeRecord& record = journal->record();
+    return Begun{journal->state(), {record.thin_id, record.transaction_id}};
+  } catch (const Error& error) {
+    // --restart replaces a journal that cannot be read. Until then the merge in it counts as
+    // unfinished, and as that of another thin.
+    const bool is_replaced = is_unreadable_journal(error) && request_.merge.restart &&
+                             Journal::is_ours(*place_.directory, place_.name);
+    if (!is_replaced) throw;
+    return Begun{JournalState::kCopying, {static_cast<ThinId>(UINT32_MAX), 0}};
+  }
+}
+
+std::optional<ThinName> Intents::frozen_thin() const {
+  if (!record_.freeze_id) return {};
+  return ThinName{static_cast<ThinId>(*record_.freeze_id), record_.freeze_transaction};
+}
+
+void Intents::record_origin() {
+  const LogicalVolume& origin = volume_.origin;
+  if (!record_.origin_marked) {
+    record_.origin_was_active = origin.is_active();
+    record_.origin_skipped_activation = origin.skips_activation && !origin.has_tag(kHalfMergedTag);
+  }
+  record_.origin_marked = true;
+}
+
+void Intents::mark_origin() {
+  lvm_.run({"lvchange", "-ky", "--addtag", kHalfMergedTag, volume_.origin.full_name()},
+           "see lvs -a; nothing was written to the origin");
+}
+
+void Intents::keep_thin_inactive() {
+  if (volume_.snap.skips_activation) return;
+  record_.thin_kept_inactive = true;
+  note();
+  lvm_.run({"lvchange", "-ky", volume_.snap.full_name()}, "see lvs -a");
+}
+
+void Intents::deactivate_thin() {
+  record_.thin_was_active = true;
+  record_.boot = boot_id();
+  note();
+  lvm_.run({"lvchange", "-an", volume_.snap.full_name()}, "find out who uses it (fuser, lsblk)");
+}
+
+void Intents::make_freeze() {
+  const std::string thin = volume_.snap.full_name();
+  try {
+    lvm_.run({"lvcreate", "-s", "-ky", "-pr", "-n", record_.freeze, "--addtag", kFreezeTag, thin},
+             "");
+  } catch (const Error& error) {
+    if (error.id() == MessageId::kStopped) {
+      forget_freeze();
+      throw;
+    }
+    put_back({Intent::kFreeze});  // LVM may have made it all the same
+    if (volume_.snap.is_active()) {
+      throw Error(MessageId::kLvmRefused,
+                  volume_.snap.full_name() + " cannot be frozen: " + std::string(error.what()),
+                  "deactivate " + volume_.snap.full_name() +
+                      " (lvchange -an) and run the same command again");
+    }
+    spdlog::info("no freeze, {} is inactive: {}", printable(volume_.snap.full_name()),
+                 printable(error.what()));
+    return keep_thin_inactive();
+  }
+  volume_.list_again(lvm_);
+  const LogicalVolume* const made = volume_.group.find(record_.freeze);
+  if (!made || !made->thin_id) {
+    throw Error(MessageId::kLvmRefused, "LVM made " + record_.freeze + " but does not list it",
+                "see lvs -a " + volume_.snap.vg);
+  }
+  // LVM knows volumes by name only, and the name may be another's since it was looked up.
+  if (made->origin != volume_.snap.name || made->pool != volume_.pool.name) {
+    throw Error(MessageId::kStale, "the volume called " + thin + " is not the one that was planned",
+                "run the same command again, with the name that the snapshot has now");
+  }
+  record_.freeze_uuid = made->uuid;
+  record_.freeze_id = made->thin_id;
+  record_.freeze_transaction = made->transaction_id.value_or(0);
+  note();
+  spdlog::info("the state to be merged is frozen in {}", printable(made->full_name()));
+}
+
+// A stop ended LVM while it waited for the group's lock. LVM has most likely made no freeze, so
+// nothing is put back, and the lock is not waited for again.
+void Intents::forget_freeze() {
+  const Group group(lvm_.volumes_unlocked(volume_.snap.vg));
+  if (group.find(record_.freeze)) return;
+  record_.freeze.clear();
+  record_.origin_marked = volume_.origin.has_tag(kHalfMergedTag);
+  note();
+}
+
+// udev is not told, but it sees the kernel's own event and links the thin by its UUID for that
+// moment: a mount unit that waits for the UUID of an inactive SNAP may mount it.
+void Intents::activate_carrier(const LogicalVolume& thin) {
+  record_.carrier = thin.uuid;
+  record_.boot = boot_id();
+  note();
+  lvm_.run_unannounced({"lvchange", "-ay", "-K", thin.full_name()}, "");
+}
+
+void Intents::activate_pool() {
+  record_.pool_was_active = false;
+  record_.pool_uuid = volume_.pool.dm_uuid("-tpool");
+  record_.boot = boot_id();
+  note();
+  lvm_.run({"lvchange", "-ay", volume_.pool.full_name()},
+           "see lvs -a and the kernel's log (thin_check may have found damage)");
+}
+
+bool Intents::is_made(Intent intent) const {
+  switch (intent) {
+    case Intent::kMark:
+      return record_.origin_marked;
+    case Intent::kThin:
+      return record_.thin_kept_inactive || record_.thin_was_active;
+    case Intent::kFreeze:
+      return !record_.freeze.empty();
+    case Intent::kCarrier:
+      return !record_.carrier.empty();
+    case Intent::kOrigin:
+      return record_.origin_activated;
+    case Intent::kPool:
+      return !record_.pool_was_active;
+  }
+  return false;
+}
+
+void Intents::put_back(const std::set<Intent>& which) {
+  std::optional<Error> first;
+  for (const Intent intent : which) {
+    if (!is_made(intent)) continue;
+    try {
+      const bool outlives =
+          intent == Intent::kMark || intent == Intent::kThin || intent == Intent::kFreeze;
+      if (outlives) volume_.list_again(lvm_);
+      undo(intent);
+      note();
+    } catch (const Error& error) {
+      if (first) spdlog::error("{}", printable(error.what()));
+      first = first.value_or(error);
+    }
+  }
+  if (first) throw *first;
+}
+
+// Where the volume is gone, so is the change.
+void Intents::undo(Intent intent) {
+  switch (intent) {
+    case Intent::kMark:
+      return unmark_origin();
+    case Intent::kThin:
+      return release_thin();
+    case Intent::kFreeze:
+      return drop_freeze();
+    case Intent::kCarrier:
+      deactivate(volume_.group.find_by_uuid(record_.carrier), Udev::kUntold);
+      record_.carrier.clear();
+      return;
+    case Intent::kOrigin:
+      deactivate(volume_.group.find_by_uuid(record_.origin_uuid));
+      record_.origin_activated = false;
+      return;
+    case Intent::kPool:
+      if (record_.boot == boot_id()) deactivate(volume_.group.find_pool(record_.pool_uuid));
+      record_.pool_was_active = true;
+      return;
+  }
+}
+
+void Intents::unmark_origin() {
+  if (const LogicalVolume* const origin = volume_.group.find_by_uuid(record_.origin_uuid)) {
+    show_origin(lvm_, *origin, record_.origin_was_active);
+    lvm_.run({"lvchange", record_.origin_skipped_activation ? "-ky" : "-kn", "--deltag",
+              kHalfMergedTag, origin->full_name()},
+             "see lvs -a -o +tags");
+  }
+  record_.origin_marked = false;
+}
+
+void Intents::release_thin() {
+  if (const LogicalVolume* const thin = volume_.group.find_by_uuid(record_.thin_uuid)) {
+    if (record_.thin_kept_inactive) lvm_.run({"lvchange", "-kn", thin->full_name()}, "see lvs -a");
+    if (record_.thin_was_active && !thin->is_active()) {
+      try {
+        lvm_.run({"lvchange", "-ay", "-K", thin->full_name()}, "");
+      } catch (const Error& error) {
+        if (error.id() == MessageId::kStopped) throw;  // the next command does it
+        spdlog::warn("{} stays inactive: {}", printable(thin->full_name()),
+                     printable(error.what()));
+      }
+    }
+  }
+  record_.thin_kept_inactive = record_.thin_was_active = false;
+}
+
+void Intents::drop_freeze() {
+  if (const LogicalVolume* const made = freeze(); made && made->has_tag(kFreezeTag)) {
+    check_not_only_copy(*made);
+    check_pool_can_be_cleared(made);
+    lvm_.run({"lvremove", "-y", made->full_name()}, "remove it by hand");
+  }
+  record_.freeze.clear();
+  record_.freeze_uuid.clear();
+}
+
+// A failure is no reason to stop: somebody may use the volume by now.
+void Intents::deactivate(const LogicalVolume* volume, Udev udev) const {
+  const bool is_there =
+      volume && (find_dm_device(volume->dm_uuid()) || find_dm_device(volume->dm_uuid("-tpool")));
+  if (!is_there) return;
+  const std::string name = present_name(*volume);
+  const std::vector<std::string> words = {"lvchange", "-an", name};
+  try {
+    udev == Udev::kTold ? lvm_.run(words, "") : lvm_.run_unannounced(words, "");
+  } catch (const Error& error) {
+    if (error.id() == MessageId::kStopped) throw;  // the next command does it
+    spdlog::warn("{} stays active: {}", printable(name), printable(error.what()));
+  }
+}
+
+void Intents::put_back_merge() {
+  if (const LogicalVolume* const left = freeze(); left && left->has_tag(kFreezeTag)) {
+    check_not_only_copy(*left);
+    check_pool_stays_writable();
+  }
+  put_back({Intent::kMark, Intent::kThin, Intent::kFreeze});
+  check_pool_can_be_cleared(nullptr);
+}
+
+void Intents::check_not_only_copy(const LogicalVolume& freeze) const {
+  const bool thin_exists = volume_.group.find_by_uuid(record_.thin_uuid) != nullptr;
+  const auto begun = journal();
+  const bool is_merged =
+      begun && begun->state == JournalState::kDone && begun->thin == frozen_thin();
+  if (thin_exists || is_merged) return;
+  const std::string thin = record_.thin_name();
+  throw Error(
+      MessageId::kHalfMerged,
+      thin + " was removed, and its freeze " + freeze.full_name() +
+          " is the only copy of the data that is not merged yet",
+      "finish the merge: extmerge " +
+          (begun && begun->state == JournalState::kCopying ? "resume " + thin
+                                                           : "merge " + freeze.full_name()) +
+          "; to give that data up, remove the freeze by hand first (lvremove)");
+}
+
+// LVM loads a pool again when it is activated, or a thin of it is made or removed. With such a
+// setting it loads the pool read-only, fails, and may leave its own metadata a transaction ahead.
+void Intents::check_pool_stays_writable() const {
+  std::vector<LogicalVolume> parts = {volume_.pool};
+  for (const std::string& part : {volume_.pool.data, volume_.pool.metadata}) {
+    if (const LogicalVolume* const found = volume_.group.find(part)) parts.push_back(*found);
+  }
+  const std::string setting = lvm_.writing_hindrance(parts);
+  if (setting.empty()) return;
+  throw Error(MessageId::kActivationForbidden,
+              "the pool " + volume_.pool.full_name() +
+                  " may only be activated read-only on this "
+                  "host: lvm.conf has " +
+                  setting,
+              "take the pool out of activation/read_only_volume_list, or run extmerge where it may "
+              "be written to");
+}
+
+void Intents::check_pool_can_be_cleared(const LogicalVolume* freeze) const {
+  const auto device = find_dm_device(volume_.pool.dm_uuid("-tpool"));
+  if (!device || (!freeze && !record_.holding)) return;
+  const PoolStatus status = pool_status(*device);
+  if (status.takes_changes()) return;
+  const std::string left = (freeze ? "the freeze " + freeze->full_name() : "") +
+                           (freeze && record_.holding ? " and " : "") +
+                           (record_.holding ? "a metadata snapshot of extmerge" : "");
+  const std::string marks = record_.origin_marked
+                                ? ""
+                                : ". The marks of " + volume_.origin.full_name() + " and " +
+                                      record_.thin_name() + " are put back";
+  throw Error(MessageId::kUnfitPool,
+              "the pool " + volume_.pool.full_name() + " is in mode '" + status.mode +
+                  "' and keeps " + left + marks,
+              "make the pool writable (lvs -o +lv_health_status, the kernel's log), then run the "
+              "same command again: it clears the pool");
+}
+
+}  // namespace extmerge

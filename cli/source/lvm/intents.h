@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// The changes of a merge in a volume group. Each one is an intent: the record (JOURNAL.lvm) has it
+// before it is made. put_back() undoes intents, whichever run made them, in this order:
+//
+//   intent    made with                               put back with
+//   kMark     lvchange -ky --addtag ORIGIN            lvchange --deltag, --refresh or -an
+//   kCarrier  lvchange -ay SNAP or freeze             lvchange -an
+//   kOrigin   lvchange -ay ORIGIN (by version 0.1)    lvchange -an
+//   kThin     lvchange -ky SNAP (-an for --finish)    lvchange -kn, -ay
+//   kFreeze   lvcreate -s -ky -pr SNAP                lvremove
+//   kPool     lvchange -ay POOL                       lvchange -an
+//
+// Mark, thin and freeze outlive a command; the others exist only for the length of one. The last
+// two need the pool, which may be the cause of a failure. cli/source/dm/metadata_hold.h has the
+// metadata snapshot of a pool.
+
+#pragma once
+
+#include <optional>
+#include <set>
+#include <string>
+
+#include "cli/source/change_record.h"
+#include "cli/source/lvm/thin_volume.h"
+#include "cli/source/recorded.h"
+#include "cli/source/request.h"
+#include "merge/journal/journal.h"
+
+namespace extmerge {
+
+enum class Intent { kMark, kCarrier, kOrigin, kThin, kFreeze, kPool };
+
+// A thin of the pool: its id, and the transaction it was made in, since ids are used again.
+struct ThinName {
+  ThinId id{};
+  uint64_t transaction = 0;
+  friend bool operator==(const ThinName&, const ThinName&) = default;
+};
+
+// The journal, as far as it says how far it is and of which thin.
+struct Begun {
+  JournalState state = JournalState::kIntent;
+  ThinName thin;
+};
+
+class Intents {
+ public:
+  // All of these must outlive it. The group of `volume` may lack its snap, origin and pool.
+  Intents(const Request& request, const Lvm& lvm, ThinVolume& volume, const JournalPlace& place,
+          SystemChanges& record)
+      : request_(request), lvm_(lvm), volume_(volume), place_(place), record_(record) {}
+
+  // Makes the record durable, until the journal is removed.
+  void note() const;
+  void remove_journal();
+
+  const LogicalVolume* freeze() const { return find_freeze(volume_.group, record_); }
+  std::optional<Begun> journal(bool to_act_on_it = false) const;
+  // The thin that is frozen, or was last; nothing if that is not known.
+  std::optional<ThinName> frozen_thin() const;
+
+  // Records the origin's state before it is marked. After a kill the present state is already
+  // changed.
+  void record_origin();
+  void mark_origin();
+  void keep_thin_inactive();
+  void deactivate_thin();
+  // Makes the freeze that the record names. An inactive thin that LVM does not freeze is kept
+  // inactive instead.
+  void make_freeze();
+  void activate_carrier(const LogicalVolume& thin);
+  void activate_pool();
+
+  // Goes on after a failure; throws the first one in the end.
+  void put_back(const std::set<Intent>& which);
+  // All that outlives a command. Refuses where that cannot be, before anything is changed.
+  void put_back_merge();
+
+  // Throws kHalfMerged where SNAP was removed and not all of it is merged.
+  void check_not_only_copy(const LogicalVolume& freeze) const;
+  void check_pool_stays_writable() const;
+  // A read-only pool removes no thin and releases no metadata snapshot, so LVM is not even asked.
+  // The record stays, and the same command clears the pool once that works again.
+  void check_pool_can_be_cleared(const LogicalVolume* freeze) const;
+
+ private:
+  bool is_made(Intent intent) const;
+  void undo(Intent intent);
+  void unmark_origin();
+  void release_thin();
+  void drop_freeze();
+  void forget_freeze();
+  enum class Udev { kTold, kUntold };
+  void deactivate(const LogicalVolume* volume, Udev udev = Udev::kTold) const;
+
+  const Request& request_;
+  const Lvm& lvm_;
+  ThinVolume& volume_;
+  const JournalPlace& place_;
+  SystemChanges& record_;
+  bool is_forgotten_ = false;
+};
+
+// The volumes of a record, as far as they exist.
+ThinVolume recorded_volume(const Lvm& lvm, const SystemChanges& record);
+
+// The id of this boot. An activation of another boot is not ours.
+std::string boot_id();
+
+}  // namespace extmerge

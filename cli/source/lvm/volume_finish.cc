@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// --finish: SNAP is kept inactive, merged once more and removed; then the origin is an ordinary
+// volume.
+
+#include <spdlog/spdlog.h>
+
+#include "cli/source/devices.h"
+#include "cli/source/lvm/volume_source.h"
+#include "cli/source/recorded.h"
+#include "io/file_device.h"
+#include "io/text.h"
+#include "persistent-data/devices.h"
+#include "persistent-data/metadata_reader.h"
+
+namespace extmerge {
+
+namespace {
+
+// Makes the origin of a removed thin writable, unless other thins read it. Returns the outcome.
+std::string make_ordinary(const Lvm& lvm, Group& group, const SystemChanges& changes) {
+  const LogicalVolume* const origin = group.find_by_uuid(changes.origin_uuid);
+  if (!origin) {
+    throw Error(MessageId::kNotFound, "the origin " + changes.origin_name() + " is gone",
+                "see lvs -a " + changes.vg);
+  }
+  std::vector<std::string> users;
+  for (const auto& [thin, external_origin] : group.external_origins(lvm)) {
+    if (external_origin == origin->name) users.push_back(thin);
+  }
+  if (!users.empty()) {
+    return origin->full_name() + " stays read-only: " + some_of(users) +
+           (users.size() == 1 ? " reads it" : " read it");
+  }
+  if (!origin->is_writable()) {
+    lvm.run({"lvchange", "-prw", origin->full_name()}, "make it writable by hand");
+  }
+  return origin->full_name() + " is an ordinary volume again, writable" +
+         (origin->is_active() ? ""
+                              : " once it is active (lvchange -ay " + origin->full_name() + ")");
+}
+
+}  // namespace
+
+void VolumeSource::check_finish() const {
+  if (is_freeze()) {
+    throw Error(MessageId::kUsage,
+                thin_name() + " is the freeze of " + changes_.thin_name() + ", which is gone",
+                "merge it without --finish: it is removed when it is merged");
+  }
+  if (!volume_.dependents.empty()) {
+    throw Error(
+        MessageId::kThinOpen,
+        thin_name() + " is the origin of " + volume_.dependents.front() + ": LVM would remove " +
+            volume_.dependents.front() + " with it",
+        "merge or remove " + volume_.dependents.front() + " first, or merge without --finish");
+  }
+  const auto device = find_dm_device(volume_.snap.dm_uuid());
+  if (!device || closes_soon(*device)) return;
+  throw Error(MessageId::kThinOpen, thin_name() + " is open, and --finish would remove it",
+              "unmount it (findmnt, fuser -v " + path_of_device(*device) +
+                  "), then run the same command again");
+}
+
+void VolumeSource::begin_finish() {
+  look_at_volumes();
+  check_finish();  // asking took time
+  if (!is_ours()) {
+    // The record is of an earlier merge into the same origin, of another snapshot.
+    intents_.put_back({Intent::kThin, Intent::kFreeze});
+    name_record(changes_);
+    changes_.freeze_id.reset();
+    changes_.merged_id.reset();
+  }
+  finishing_ = true;
+  intents_.keep_thin_inactive();
+  if (!volume_.snap.is_active()) return;
+  intents_.deactivate_thin();
+  look_at_volumes();
+}
+
+std::vector<std::optional<VolumeSource::Mappings>> VolumeSource::mappings_of(
+    const std::vector<uint64_t>& thin_ids) {
+  hold_ = std::make_unique<MetadataHold>(pool_, changes_, [this] { intents_.note(); });
+  const auto device =
+      FileDevice::open(at_number(pool_.metadata)(), OpenMode::kReadOnly, Bytes(4096));
+  MetadataReader reader(*device);
+  const Superblock held = reader.held_superblock(reader.live_superblock().held_root);
+  std::vector<std::optional<Mappings>> found;
+  for (const uint64_t id : thin_ids) {
+    const auto thin = find_device(reader, held, static_cast<ThinId>(id));
+    found.push_back(thin ? std::optional(Mappings{thin->mapping_root, thin->mapped_blocks})
+                         : std::nullopt);
+  }
+  hold_.reset();
+  return found;
+}
+
+bool VolumeSource::is_as_merged() {
+  if (find_dm_device(volume_.snap.dm_uuid())) return false;
+  if (changes_.freeze.empty()) return true;  // kept inactive, and compared in full
+  const auto found = mappings_of({*volume_.snap.thin_id, *changes_.freeze_id});
+  if (!found[0] || found[0] != found[1]) return false;
+  merged_mappings_ = found[0];
+  return true;
+}
+
+std::string VolumeSource::finish() {
+  look_at_volumes();
+  check_finish();
+  const std::string name = thin_name();
+  if (find_dm_device(volume_.snap.dm_uuid())) {
+    throw Error(MessageId::kThinOpen, name + " was activated just now: it is not removed",
+                "deactivate it, and run the same command again");
+  }
+  // Removing the freeze and the marks took time. The first write to a block that was frozen moves
+  // it, also when the freeze is gone.
+  if (merged_mappings_ && mappings_of({*volume_.snap.thin_id}).front() != merged_mappings_) {
+    throw Error(MessageId::kStale, name + " was written to just now: it is not removed",
+                "keep it inactive, and run the same command again");
+  }
+  changes_.removing = true;
+  intents_.note();
+  // By its uuid: a name may be another volume's by now.
+  const std::string uuid = volume_.snap.uuid;
+  std::optional<Error> failure;
+  try {
+    // LVM looks whether it is active when it has the group locked, so that nobody can activate it
+    // in between. A volume that is not selected is no failure. (LVM 2.03.31 refuses lv_active="",
+    // and lvremove of 2.03.16 selects nothing by lv_attr.)
+    lvm_.run({"lvremove", "-y", "-S", "lv_uuid=" + uuid + " && lv_active!=active", volume_.snap.vg},
+             "find out who uses it, and run the same command again");
+  } catch (const Error& error) {
+    failure = error;  // LVM may have removed it all the same
+  }
+  volume_.list_again(lvm_);
+  if (volume_.group.find_by_uuid(uuid)) {
+    changes_.removing = false;
+    intents_.put_back({Intent::kThin});
+    intents_.note();
+    if (failure) throw *failure;
+    throw Error(MessageId::kThinOpen, name + " was activated just now: it is not removed",
+                "deactivate it, and run the same command again");
+  }
+  if (failure) spdlog::warn("{} is removed, but {}", printable(name), printable(failure->what()));
+  finishing_ = false;
+  const std::string outcome = make_ordinary(lvm_, volume_.group, changes_);
+  changes_.removing = changes_.thin_kept_inactive = changes_.thin_was_active = false;
+  intents_.note();
+  return name + " is removed; " + outcome;
+}
+
+std::string VolumeSource::next_steps() const {
+  const Group group =
+      Group::with(lvm_, volume_.origin.vg, {volume_.origin.uuid, changes_.thin_uuid});
+  const LogicalVolume* const thin = group.find_by_uuid(changes_.thin_uuid);
+  const bool others = !volume_.origin_users.empty();
+  if (!thin) {
+    return others ? "" : "to make the origin writable: lvchange -prw " + origin_name();
+  }
+  const std::string name = thin->full_name();
+  const std::string steps =
+      "the snapshot is still there; to remove it and make the origin writable: extmerge merge "
+      "--finish " +
+      name;
+  // Active, it may hold what was written since it was frozen.
+  if (others || thin->is_active()) return steps;
+  return steps + ", or by hand, once nothing writes to it: lvremove " + name +
+         " && lvchange -prw " + origin_name();
+}
+
+std::optional<CompletedRemoval> complete_removal(const Request& request,
+                                                 const std::string& source) {
+  auto found = find_recorded(request, source);
+  if (!found || !found->changes.removing) return {};
+  lock_recorded(*found);
+  SystemChanges& changes = found->changes;
+  if (!changes.removing) return {};  // another command has completed it
+  const JournalPlace& place = found->place;
+  const Lvm lvm(request.stop);
+  ThinVolume volume = recorded_volume(lvm, changes);
+  volume.group.check();
+  if (volume.group.find_by_uuid(changes.thin_uuid)) return {};  // killed before it was removed
+  if (!volume.group.find_by_uuid(changes.origin_uuid)) {
+    // Nothing is left to be completed, and the names may be others' by now.
+    changes.removing = false;
+    write_changes(*place.directory, place.name, changes);
+    return {};
+  }
+  const std::string outcome = make_ordinary(lvm, volume.group, changes);
+  Intents(request, lvm, volume, place, changes).put_back({Intent::kPool});
+  changes.removing = changes.thin_kept_inactive = changes.thin_was_active = false;
+  write_changes(*place.directory, place.name, changes);
+  if (volume.group.find(changes.thin)) return {};  // made since, by the same name
+  return CompletedRemoval{place.path, changes.thin_name() + " was removed already; " + outcome};
+}
+
+}  // namespace extmerge

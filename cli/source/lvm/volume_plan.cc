@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// plan and verify: they read a volume and its group, and change nothing.
+
+#include "cli/source/devices.h"
+#include "cli/source/dm/tables.h"
+#include "cli/source/lvm/volume_source.h"
+#include "cli/source/places.h"
+#include "cli/source/recorded.h"
+
+namespace extmerge {
+
+namespace {
+
+// LVM has no way to grow it as long as it is an external origin.
+Error beyond_origin(const Error& error, const ThinVolume& volume) {
+  const std::string name = volume.snap.full_name();
+  return Error(error.id(), error.what(),
+               "LVM cannot grow an external origin. Unmount the snapshot and copy it whole "
+               "instead: lvcreate -L " +
+                   std::to_string(volume.snap.size.value()) + "b -n NEW " + volume.snap.vg +
+                   " && dd if=/dev/" + name + " of=/dev/" + volume.snap.vg +
+                   "/NEW bs=4M oflag=direct conv=fsync; or give that data up with "
+                   "--beyond-origin=drop");
+}
+
+}  // namespace
+
+Job VolumeSource::plan_job() {
+  reserve_mappings();
+  const bool goes_on = is_unfinished() && !request_.merge.restart;
+  const ThinId id = goes_on ? merged_thin()->id : static_cast<ThinId>(*volume_.snap.thin_id);
+  Job job = base_job(id, [this] { return origin_facts(); });
+  if (job.origin_is_inactive()) {
+    job.origin_thins.clear();
+    if (const auto layer = find_dm_device(volume_.origin.dm_uuid("-real"))) {
+      job.origin_below = at_number(*layer)();
+    }
+  }
+  job.origin_made_writable = true;
+  job.will_be_frozen = !goes_on && is_in_use() && !uses_held_snapshot();
+
+  check_activation();
+  check_layer();
+  return job;
+}
+
+// A merge activates a thin over the origin for a moment, and LVM calls it a success where a setting
+// forbids that.
+void VolumeSource::check_activation() const {
+  if (find_dm_device(volume_.origin.dm_uuid("-real"))) return;
+  const std::string setting = lvm_.activation_hindrance(volume_.snap);
+  if (!setting.empty()) throw activation_forbidden(volume_.snap, setting);
+}
+
+// Refuses if another device than the origin and the thins that LVM knows lies over the layer: it
+// belongs to somebody else's stack.
+void VolumeSource::check_layer() const {
+  const auto layer = find_dm_device(volume_.origin.dm_uuid("-real"));
+  if (!layer) return;
+  const std::string group = volume_.origin.dm_uuid().substr(0, 4 + 32);  // "LVM-", the group's
+  for (const Holder& holder : at_number (*layer)().holders) {
+    const auto table = read_dm_table(holder.device_number);
+    const bool over_thin = table && is_thin(*table);
+    if (table && table->uuid.starts_with(volume_.origin.dm_uuid())) continue;
+    if (over_thin &&
+        (table->uuid.starts_with(group) || request_.merge.overrides.allow_shared_origin))
+      continue;
+    throw Error(over_thin ? MessageId::kSharedOrigin : MessageId::kHeld,
+                "the origin " + origin_name() + " is in use by " + holder.name,
+                over_thin
+                    ? "LVM does not know that thin: take it down, or accept that it may change "
+                      "with --allow-shared-origin"
+                    : "take that device down first (lsblk shows the stack)");
+  }
+}
+
+Job VolumeSource::verify_job() {
+  node_ = std::make_unique<OriginNode>(volume_.origin, OriginNode::Use::kRead, carrier());
+  reserve_mappings();
+  Job job = base_job(static_cast<ThinId>(*volume_.snap.thin_id), [this] { return node_->facts(); });
+  job.journal = {};
+  return job;
+}
+
+// The freezes of all merges in the state directory, and of this one.
+std::set<std::string> VolumeSource::recorded_freezes() const {
+  std::set<std::string> freezes = {changes_.freeze, changes_.freeze_uuid};
+  for (const RecordedChanges& recorded : all_recorded(request_)) {
+    freezes.insert(recorded.changes.freeze);
+    freezes.insert(recorded.changes.freeze_uuid);
+  }
+  return freezes;
+}
+
+void VolumeSource::complete_plan(PlanReport& report) const {
+  const std::set<std::string> known = recorded_freezes();
+  for (const LogicalVolume& volume : volume_.group.volumes()) {
+    const bool is_known = known.contains(volume.name) || known.contains(volume.uuid);
+    if (!volume.has_tag(kFreezeTag) || is_known) continue;
+    report.notes.push_back(volume.full_name() + " is the freeze of a merge that is not known in " +
+                           place_.directory->path() +
+                           ". Remove it (lvremove) only if its snapshot still exists: otherwise it "
+                           "is the only copy of its data");
+  }
+  for (Error& refusal : report.refusals) {
+    if (refusal.id() == MessageId::kBeyondOrigin || refusal.id() == MessageId::kCannotExtend) {
+      refusal = beyond_origin(refusal, volume_);
+    }
+  }
+  if (volume_.origin.has_tag(kHalfMergedTag) && !changes_.origin_marked &&
+      !request_.merge.restart) {
+    // First, since it explains the rest: the freeze of that merge is a thin like any other here.
+    report.refusals.insert(
+        report.refusals.begin(),
+        Error(MessageId::kHalfMerged,
+              origin_name() + " is tagged as half merged, by a merge that is not known in " +
+                  place_.directory->path(),
+              "resume that merge (--state-dir or --journal, where it was begun); if its journal is "
+              "lost, restart from the beginning with --restart (and remove its freeze, see lvs -o "
+              "+tags)"));
+  }
+  if (!is_in_use() || is_unfinished() || report.nothing_new) return;
+  if (uses_held_snapshot()) {
+    report.refusals.push_back(
+        Error(MessageId::kThinNotStill,
+              thin_name() +
+                  " is active, and the metadata snapshot that is held does not contain a freeze",
+              "deactivate " + thin_name() + " (lvchange -an), or leave out --metadata-snap"));
+    return;
+  }
+  // At worst every block is written again during the merge, and moves. Long before the pool is
+  // full, check_origin() gives the freeze up.
+  const PoolStatus status = pool_status(pool_.device_number);
+  const uint64_t free = status.free_data();
+  const uint64_t worst = report.summary.mapped_blocks;
+  const std::string room = "freezing " + thin_name() + " can cost up to " + std::to_string(worst) +
+                           " blocks of its pool while it is written to; " + std::to_string(free) +
+                           " are free";
+  if (!status.is_nearly_full()) {
+    report.notes.push_back(worst <= free ? room
+                                         : room +
+                                               "; if the pool fills up, the freeze is given up and "
+                                               "the same command restarts from the beginning");
+    return;
+  }
+  report.refusals.push_back(
+      Error(MessageId::kPoolFull, room,
+            "deactivate " + thin_name() + " (lvchange -an) and run it again, or extend the pool"));
+}
+
+}  // namespace extmerge
