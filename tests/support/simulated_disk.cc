@@ -148,6 +148,12 @@ void SimulatedDisk::overwrite(Bytes offset, std::span<const std::byte> bytes) {
   state_->medium.overwrite(offset, bytes);
 }
 
+void SimulatedDisk::flip(Bytes offset) {
+  const std::lock_guard guard(state_->world->lock);
+  const std::byte flipped = ~state_->medium.visible()[offset.value()];
+  state_->medium.overwrite(offset, {&flipped, 1});
+}
+
 const std::string& SimulatedDisk::name() const { return state_->name; }
 
 Bytes SimulatedDisk::size() const {

@@ -119,6 +119,8 @@ class SimulatedDisk : public BlockDevice {
   bool dirty() const;
   // A write by another program: no operation, durable at once.
   void overwrite(Bytes offset, std::span<const std::byte> bytes);
+  // Inverts the byte there.
+  void flip(Bytes offset);
 
   const std::string& name() const override;
   Bytes size() const override;

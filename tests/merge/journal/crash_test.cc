@@ -8,6 +8,7 @@
 
 #include "merge/journal/format.h"
 #include "tests/merge/journal/journal_fixture.h"
+#include "tests/support/stride.h"
 
 namespace extmerge {
 namespace {
@@ -121,7 +122,7 @@ TEST(JournalCrash, APowerCutAtAnyOperationLeavesNoJournalOrTheWholeOne) {
   const uint64_t operations = operations_of_a_whole_run();
   ASSERT_GT(operations, 28u);
   for (const bool replaces_older : {false, true}) {
-    for (uint64_t index = 0; index <= operations; ++index) {
+    for (uint64_t index = 0; index <= operations; index += kShortStride) {
       for (const Survivors survivors : kSurvivors) {
         for (uint64_t seed = 0; seed < 4; ++seed) {
           SCOPED_TRACE(testing::Message() << "cut at " << index << ", survivors "
@@ -140,7 +141,7 @@ TEST(JournalCrash, APowerCutAtAnyOperationLeavesNoJournalOrTheWholeOne) {
 TEST(JournalCrash, AFailureOfAnyOperationLeavesNoJournalOrTheWholeOne) {
   const uint64_t operations = operations_of_a_whole_run();
   for (const auto kind : {Fault::Kind::kError, Fault::Kind::kShort}) {
-    for (uint64_t index = 0; index < operations; ++index) {
+    for (uint64_t index = 0; index < operations; index += kShortStride) {
       for (const bool power_goes_too : {false, true}) {
         SCOPED_TRACE(testing::Message()
                      << "failure at " << index << ", power goes " << power_goes_too);

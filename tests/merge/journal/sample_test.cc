@@ -40,10 +40,7 @@ class SampleScene {
   }
   uint64_t fingerprint() { return origin_fingerprint(*journal_, origin_); }
 
-  void flip(uint64_t at) {
-    const std::byte flipped = ~origin_.contents()[at];
-    origin_.overwrite(Bytes(at), {&flipped, 1});
-  }
+  void flip(uint64_t at) { origin_.flip(Bytes(at)); }
 
   uint64_t planned() const { return record_.copy_bytes.value(); }
   uint64_t origin_size() const { return record_.plan_end.value(); }
