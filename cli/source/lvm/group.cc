@@ -53,10 +53,9 @@ const LogicalVolume* Group::find_pool(const std::string& dm_uuid) const {
 }
 
 const std::map<std::string, std::string>& Group::external_origins(const Lvm& lvm) {
-  if (!origins_) {
-    origins_.emplace();
-    if (!volumes_.empty()) origins_ = lvm.external_origins(volumes_.front().vg);
-  }
+  // Only an answer is kept: after a failure LVM is asked again.
+  if (!origins_ && !volumes_.empty()) origins_ = lvm.external_origins(volumes_.front().vg);
+  if (!origins_) origins_.emplace();
   return *origins_;
 }
 
