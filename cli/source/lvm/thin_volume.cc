@@ -2,7 +2,6 @@
 
 #include "cli/source/lvm/thin_volume.h"
 
-#include <algorithm>
 #include <optional>
 #include <string_view>
 
