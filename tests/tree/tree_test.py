@@ -128,6 +128,17 @@ class Rooms(unittest.TestCase):
                 self.assertIn(path.parent.relative_to(TREE / "tests").as_posix(), ROOMS, path)
 
 
+class Files(unittest.TestCase):
+    def test_only_test_data_is_not_text(self):
+        """A program or an archive that a build has left is easily committed with `git add`."""
+        top_level = [path for path in TREE.iterdir() if path.name != ".git" and not path.name.startswith("build")]
+        files = [path for top in top_level for path in [top, *top.rglob("*")] if path.is_file()]
+        self.assertGreater(len(files), 400, "the walk finds nothing")
+        binary = {path.relative_to(TREE) for path in files if b"\0" in path.read_bytes() and path.suffix != ".pyc"}
+        self.assertGreater(len(binary), 0, "test data is not found")
+        self.assertEqual({path for path in binary if path.parts[:2] not in {("tests", "data"), ("tests", "fuzz")}}, set())
+
+
 class Lengths(unittest.TestCase):
     def test_no_file_is_too_long(self):
         long = {str(path.relative_to(TREE)) for path in program() if len(read(path).splitlines()) > MOST_LINES}
