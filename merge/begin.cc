@@ -92,11 +92,9 @@ JournalDecision Merger::decide_journal(State& state, Journal* journal, const Mer
   if (job_.undo_log) wishes.undo_log = job_.undo_log->path;
   wishes.undo_log_exists = options_.restart && undo_log_exists(journal);
   const auto origin_unchanged = [&] {
+    const std::shared_ptr<BlockDevice> origin = open_readable_origin();
     // The check runs again when the origin is active and claimed.
-    if (job_.origin_is_inactive() && !job_.origin_below) return true;
-    const DeviceFacts& readable = job_.origin_is_inactive() ? *job_.origin_below : job_.origin;
-    const auto origin =
-        job_.custody->open(readable, OpenMode::kReadOnly, alignment_of(job_.origin.size));
+    if (!origin) return true;
     // An earlier version did not record the time for an image behind a loop device.
     return journal->fingerprint() == fingerprint(*journal, *origin) ||
            journal->fingerprint() == origin_fingerprint(*journal, *origin);

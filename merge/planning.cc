@@ -99,6 +99,11 @@ void Merger::plan_journal(State& state, PlanReport& report) {
   JournalDecision decision = decide_journal(state, journal.get(), record_of(state, report));
   if (decision.refusal) report.refusals.push_back(*decision.refusal);
   report.nothing_new = decision.nothing_new;
+  if (report.nothing_new && !open_readable_origin()) {
+    report.notes.push_back("the origin " + job_.origin_path +
+                           " is inactive: extmerge did not check whether it was written to since "
+                           "the last merge. extmerge verify compares it with the snapshot");
+  }
   if (decision.go_on) report.resumable_from = journal->progress().position;
   const bool replaces_done = journal && journal->state() == JournalState::kDone &&
                              !decision.refusal && undo_log_exists(journal.get());

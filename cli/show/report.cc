@@ -148,11 +148,13 @@ std::string compared_text(const OriginMap& map, const SizeFormat& sizes) {
 std::string merge_text(const MergeReport& report, const DeviceNames& names,
                        const SizeFormat& sizes) {
   const auto size = [&](Bytes bytes) { return format_size(bytes, sizes); };
-  if (report.plan.nothing_new)
-    return "Nothing to merge: " + printable(nothing_new_text(names)) + "\n" +
-           line("journal", report.journal);
-  std::string text =
-      "Merged " + thin_text(report.plan.thin_id, names) + " into " + origin_text(names) + "\n";
+  std::string text;
+  if (report.plan.nothing_new) {
+    text = "Nothing to merge: " + printable(nothing_new_text(names)) + "\n";
+    for (const std::string& note : report.plan.notes) text += line("note", note);
+    return text + line("journal", report.journal);
+  }
+  text = "Merged " + thin_text(report.plan.thin_id, names) + " into " + origin_text(names) + "\n";
   text += line("read", size(report.counters.bytes_read));
   text += line("equal already", size(report.counters.bytes_compared_equal));
   text += line("written", size(report.counters.bytes_written));

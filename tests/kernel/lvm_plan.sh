@@ -107,6 +107,10 @@ dd if=/dev/$vg/$snap_lv of=/run/block bs=64k count=1 iflag=direct status=none
 dd if=/run/block of=/dev/$vg/$snap_lv bs=64k oflag=direct conv=notrunc status=none
 says 0 "Merged" merge --yes --batch-mode $vg/$snap_lv
 says 0 "Nothing to merge" merge --yes --batch-mode $vg/$snap_lv
+grep -q "is inactive" /run/said && fail "the origin was read, and extmerge says that it was not"
+quietly lvchange -an $vg/$snap_lv
+says 0 "origin is inactive: extmerge did not check" merge --yes --batch-mode $vg/$snap_lv
+quietly lvchange -ay $vg/$snap_lv
 
 note "and a finish finishes all the same"
 before=$(state_of_everything)

@@ -539,6 +539,20 @@ TEST_F(Snapped, IsNotCalledMergedIfTheOriginWasWrittenToSince) {
   EXPECT_FALSE(plan_with_mapping_of(2).nothing_new);
 }
 
+TEST_F(Snapped, SaysThatAnInactiveOriginWasNotLookedAt) {
+  const auto says_so = [](const PlanReport& plan) {
+    return std::ranges::count_if(plan.notes, [](const std::string& note) {
+      return note.find("is inactive: extmerge did not check") != note.npos;
+    });
+  };
+  EXPECT_EQ(says_so(plan_with_mapping_of(2)), 0);
+  job->origin.is_regular = false;
+  job->origin.is_block = true;  // and has no number
+  const PlanReport plan = merger().plan();
+  EXPECT_TRUE(plan.has_nothing_to_merge());
+  EXPECT_EQ(says_so(plan), 1);
+}
+
 TEST_F(Snapped, WithAnotherReasonToRefuseHasMoreThanNothingToMerge) {
   PlanReport plan = plan_with_mapping_of(2);
   plan.refusals.push_back(Error(MessageId::kSharedOrigin, "a", "b"));
