@@ -26,7 +26,7 @@ struct ThinHolder {
   std::string name;  // dm name
   ThinId id{};
   bool of_this_pool = false;  // its pool's metadata device is the job's
-  bool read_only = false;
+  bool writable = false;      // neither read-only nor suspended
   // The thin reads a layer under the origin, so the origin itself is free for O_EXCL.
   bool of_layer_below = false;
 };

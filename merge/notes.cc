@@ -114,7 +114,7 @@ std::vector<std::string> notes_for(const PlanFacts& facts, const Job& job,
                     " has the origin open for writing, and extmerge cannot prevent that: stop it");
   }
   for (const ThinHolder& thin : job.origin_thins) {
-    if (thin.of_this_pool && thin.id == job.thin_id && !thin.read_only && !job.will_be_frozen) {
+    if (thin.of_this_pool && thin.id == job.thin_id && thin.writable && !job.will_be_frozen) {
       notes.push_back(thin.name +
                       ", the thin to be merged, is active and writable: data written to "
                       "it during the merge may or may not be merged");

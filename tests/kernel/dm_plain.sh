@@ -65,8 +65,21 @@ note "suspended"
 dmsetup suspend snap
 "$EXTMERGE" plan $snap > /dev/null || fail "plan"
 merges $snap
+! grep -q "is active and writable" /run/said || fail "it is suspended: $(< /run/said)"
 "$EXTMERGE" verify --batch-mode $snap > /dev/null || fail "verify"
 dmsetup resume snap
+
+note "by a name that device-mapper escapes"
+dmsetup rename snap "the snap"
+escaped='/dev/mapper/the\x20snap'
+[[ -b $escaped ]] || fail "there is no $escaped: $(ls /dev/mapper)"
+refuses 5 "dmsetup suspend the.x20snap" merge --yes "$escaped"
+dmsetup suspend "the snap"
+merges --again "$escaped"
+grep -qF "Merged $escaped (thin 1)" /run/said || fail "the report has another name: $(< /run/said)"
+"$EXTMERGE" status "$escaped" > /run/said 2>&1 || fail "status: $(< /run/said)"
+dmsetup resume "the snap"
+dmsetup rename "the snap" snap
 
 note "read-only, by a minor above 255"
 change 2

@@ -48,6 +48,8 @@ void release_library() {
 
 Task make_task(int type) {
   [[maybe_unused]] static const int registered = std::atexit(release_library);
+  // A name is the one in the kernel and in /dev/mapper: dmsetup makes "a\x20b" of "a b".
+  dm_set_name_mangling_mode(DM_STRING_MANGLING_NONE);
   dm_log_with_errno_init(log_library);
   return {dm_task_create(type), dm_task_destroy};
 }

@@ -31,7 +31,7 @@ std::optional<ThinHolder> thin_over(const ReadDmTable& read_table, const DeviceF
   thin.device_number = holder;
   thin.name = table->name;
   thin.id = found->id;
-  thin.read_only = table->read_only;
+  thin.writable = !table->read_only && !table->suspended;
   if (const auto pools_metadata = metadata_of_pool(read_table, found->pool)) {
     thin.of_this_pool =
         *pools_metadata == metadata.device_number || contains(metadata.underlying, *pools_metadata);

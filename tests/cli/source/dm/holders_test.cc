@@ -67,6 +67,18 @@ TEST_F(OriginThins, AreFoundAmongItsHolders) {
   EXPECT_EQ(origin_.holders.size(), 2u);
 }
 
+TEST_F(OriginThins, AreWritableUnlessReadOnlyOrSuspended) {
+  origin_.holders = {add_thin(30, "253:10", "253:2"), add_thin(31, "253:10", "253:2"),
+                     add_thin(32, "253:10", "253:2")};
+  tables_[dm(31)].read_only = true;
+  tables_[dm(32)].suspended = true;
+  const auto thins = find();
+  ASSERT_EQ(thins.size(), 3u);
+  EXPECT_TRUE(thins[0].writable);
+  EXPECT_FALSE(thins[1].writable);
+  EXPECT_FALSE(thins[2].writable);
+}
+
 TEST_F(OriginThins, ThatReadTheLayerUnderItHoldIt) {
   origin_.neighbours = {add_thin(30, "253:10", "253:1"), add_thin(31, "253:20", "253:1")};
   const auto thins = find();
