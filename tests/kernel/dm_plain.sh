@@ -73,7 +73,6 @@ note "by a name that device-mapper escapes"
 dmsetup rename snap "the snap"
 escaped='/dev/mapper/the\x20snap'
 [[ -b $escaped ]] || fail "there is no $escaped: $(ls /dev/mapper)"
-refuses 5 "dmsetup suspend the.x20snap" merge --yes "$escaped"
 dmsetup suspend "the snap"
 merges --again "$escaped"
 grep -qF "Merged $escaped (thin 1)" /run/said || fail "the report has another name: $(< /run/said)"
@@ -83,7 +82,9 @@ dmsetup rename "the snap" snap
 
 note "read-only, by a minor above 255"
 change 2
-dmsetup remove snap
+dmsetup rename snap "the snap"
+refuses 5 "dmsetup suspend the.x20snap" merge --yes "$escaped"
+dmsetup remove "the snap"
 dmsetup create snap --readonly --major "$(dmsetup info -c --noheadings -o major pool)" --minor 300 \
   --table "0 $thin_sectors thin /dev/mapper/pool 1 $origin"
 merges $snap
