@@ -59,6 +59,13 @@ UdevStep::UdevStep(const std::string& dm_uuid) : cookie_(kCookieMagic | folded_h
 
 bool UdevStep::run(dm_task* task, UdevRules rules) const {
   if (!dm_udev_get_sync_support()) {
+    // With DM_DISABLE_UDEV udevd may run. As for LVM's own tasks then, its rules do not touch
+    // /dev/mapper: they would replace the node that libdevmapper makes, and remove it later.
+    uint32_t none = 0;
+    const int flags = flags_of(rules) & ~DM_UDEV_DISABLE_LIBRARY_FALLBACK;
+    dm_task_set_cookie(task, &none,
+                       static_cast<uint16_t>(flags | DM_UDEV_DISABLE_DM_RULES_FLAG |
+                                             DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG));
     const bool is_done = dm_task_run(task);
     dm_task_update_nodes();  // else libdevmapper makes them when it ends
     return is_done;
