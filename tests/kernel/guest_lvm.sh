@@ -153,6 +153,7 @@ state_of_kernel() {
 }
 # state_of_group [,FIELD]: what LVM's metadata says.
 state_of_group() {
+  ((!udev)) || udevadm settle -t 5 || true # udevd opens a volume after each write, and lv_attr shows that
   lvs_of vg_attr,vg_tags,lv_name,lv_attr,lv_size,origin,thin_id,lv_skip_activation,lv_tags"${1-}"
 }
 state() { state_of_group && state_of_kernel; }

@@ -173,10 +173,10 @@ quietly lvremove -y $vg/inner
 
 if modprobe -q -d /run -a dm-cache dm-cache-smq; then
   note "a cached origin"
-  quietly lvcreate -y -Zn -Wn -n cached -L 4M $vg "${disks[0]}"
-  quietly lvcreate -y -Zn -Wn -n fast -L 8M $vg "${disks[1]}"
+  # Inactive: LVM 2.03.31-2+b2 of unstable cannot activate it (docs/surprises.md).
+  quietly lvcreate -y -an -Zn -Wn -n cached -L 4M $vg "${disks[0]}"
+  quietly lvcreate -y -an -Zn -Wn -n fast -L 8M $vg "${disks[1]}"
   quietly lvconvert -y --type cache --cachevol fast $vg/cached
-  quietly lvchange -an $vg/cached
   quietly lvchange -pr $vg/cached
   quietly lvcreate -y -an -s --thinpool $vg/pool2 -n on_cached $vg/cached
   refuses 4 "EXM-422.*$vg/cached is a cache volume" plan $vg/on_cached
