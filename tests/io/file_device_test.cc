@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <thread>
@@ -21,6 +22,16 @@
 #include "io/mount_table.h"
 #include "io/transfer.h"
 #include "tests/io/scratch.h"
+
+// The linker sends all calls of fsync() here (--wrap).
+std::atomic<int> fsync_calls;
+extern "C" {
+int __real_fsync(int file);   // NOLINT(bugprone-reserved-identifier)
+int __wrap_fsync(int file) {  // NOLINT(bugprone-reserved-identifier)
+  ++fsync_calls;
+  return __real_fsync(file);
+}
+}
 
 namespace extmerge {
 namespace {
@@ -205,6 +216,14 @@ TEST_F(ImageFile, StaysOpenAsLongAsAQueueNeedsIt) {
   queue->wait();
   EXPECT_EQ(request.result, 4096);
   EXPECT_EQ(buffer.span()[0], std::byte{8});
+}
+
+// fdatasync() may leave out the time of the last modification, which shows later writes by others.
+TEST_F(ImageFile, IsFlushedWithItsTime) {
+  const auto device = open_at(path_, OpenMode::kClaim);
+  const int before = fsync_calls;
+  EXPECT_EQ(device->flush(), 0);
+  EXPECT_EQ(fsync_calls, before + 1);
 }
 
 TEST_F(ImageFile, LeavesTheCacheWhenTold) {
