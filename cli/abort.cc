@@ -21,10 +21,10 @@ void refuse_to_lose_undo(const Journal& journal) {
   if (!undo_log_may_exist([&] { return undo_log_place(log); })) return;
   throw Error(MessageId::kUndoFirst,
               "the merge in " + journal.path() + " has the undo log " + log +
-                  ", which would be of no use any more",
+                  ", and abort would make it useless",
               "extmerge undo " + journal.path() +
-                  " puts the origin back and gives up; to leave it half merged, move that file "
-                  "away first, with its file system mounted (an empty folder proves nothing)");
+                  " puts the origin back; to leave it half merged instead, mount the file system "
+                  "of the undo log, move the undo log away, and run abort again");
 }
 
 // Removes the journal of a merge whose thin is gone, unless the merge can be undone still.
@@ -78,24 +78,24 @@ std::vector<Error> abort_recorded(const Options& options, const Error& error) {
 Error nothing_known(const Options& options, const Source& source) {
   if (!source.is_named())
     return Error(MessageId::kNoJournal, "there is no journal " + *options.journal,
-                 "extmerge status lists the known ones");
+                 "extmerge status lists the known journals");
   return Error(
       MessageId::kNoJournal,
       "no merge of " + source.thin_name() + " is known in " + source.place().directory->path(),
-      "extmerge status lists those that are; where the origin is tagged " +
-          std::string(kHalfMergedTag) + ", its journal is elsewhere (--state-dir)");
+      "extmerge status lists the known merges; if the origin is tagged " +
+          std::string(kHalfMergedTag) + ", name the folder of its journal with --state-dir");
 }
 
 std::string outcome_text(const JournalPlace& place, const std::string& origin,
                          const Journal* journal) {
   if (!journal) {
-    return "Given up: what a killed run had left is cleared away\nNo merge had begun: " +
+    return "Given up: the leftovers of a killed run are removed\nNo merge had begun: " +
            printable(origin) + " is as it was.\n";
   }
   return "Given up: the journal " + printable(place.path) + " is removed\n" + printable(origin) +
          " is half merged: at least " + format_size(journal->progress().position) +
          " of the snapshot are on it. The snapshot itself reads as before, and\n"
-         "extmerge merge makes the origin whole. Do not use the origin without that.\n";
+         "extmerge merge makes the origin whole. Do not use the origin before that.\n";
 }
 
 }  // namespace
@@ -120,7 +120,7 @@ std::vector<Error> abort_merge(const Options& options) {
       throw Error(MessageId::kNothingToResume, "the merge in " + place.path + " " + outcome,
                   "there is nothing to give up");
     print_report(options,
-                 "Given up: what a later merge had begun is put back. The last one, in " +
+                 "Given up: the changes of a later merge are put back. The last merge, in " +
                      printable(place.path) + ", " + outcome + ".\n",
                  abort_json(place.path, source->origin_name(), Bytes(0)));
     return {};

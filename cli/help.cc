@@ -15,7 +15,7 @@ constexpr size_t kTextColumn = 36;
 const char* heading(OptionGroup group) {
   switch (group) {
     case OptionGroup::kSource:
-      return "SOURCE without a name:";
+      return "Source of the merge:";
     case OptionGroup::kPlan:
       return "Whether to start:";
     case OptionGroup::kJournal:
@@ -56,7 +56,7 @@ std::string overview() {
          "extmerge COMMAND --help lists the options of a command.\n"
          "Exit status: 0 done, 1 usage, 2 permission, 3 resources, 4 unfit device,\n"
          "5 in use, 6 journal, 7 I/O error or stopped (resume it), 8 different,\n"
-         "9 damaged metadata, 10 internal error, 11 not there (attach it).\n";
+         "9 damaged metadata, 10 internal error, 11 volume group missing (attach it).\n";
 }
 
 std::string help_of(Command command) {

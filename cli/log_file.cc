@@ -18,7 +18,7 @@ namespace {
 
 [[noreturn]] void refuse(const std::string& path, const std::string& why) {
   throw Error(MessageId::kUsage, "--log-file: " + path + " " + why,
-              "name a regular file of its own, or a terminal");
+              "name a regular file without another use, or a terminal");
 }
 
 // Check before opening: opening a device may have an effect.

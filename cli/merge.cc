@@ -41,7 +41,7 @@ DeviceNames names_after(const Options& options, const Source& source) {
 // A killed run had merged everything; its status is the report.
 void report_settled(const Options& options, const Source& source) {
   say("the merge of " + source.thin_name() + " into " + source.origin_name() +
-      " was done; what a killed run had left is cleared away");
+      " was done; the leftovers of a killed run are removed");
   MergeStatus status = read_status(source.place().path);
   status.running = false;  // the lock is ours
   print_status_report(options, status);

@@ -129,7 +129,7 @@ constexpr OptionRow kOptions[] = {
     {G::kSource, "origin", 0, "DEV", kWithSource, "Use DEV as the external origin",
      [](Options& o, V v) { o.origin = not_empty(v, "--origin"); }},
     {G::kSource, "metadata-snap", 'm', "[=BLOCK]", kWithSource,
-     "Read the held root (default), or BLOCK", set_metadata_snap},
+     "Read the held metadata snapshot, or BLOCK", set_metadata_snap},
     {G::kSource, "live-root", 0, nullptr, kWithSource, "Read the live tree of an inactive pool",
      [](Options& o, V) { o.root_choice = RootChoice::kLive; }},
     {G::kSource, "thin-size", 0, "SIZE", kWithSource, "Set the thin's length (not in metadata)",
@@ -189,7 +189,7 @@ constexpr OptionRow kOptions[] = {
        o.merge.pipeline.buffer_size =
            parse_size(v, "--buffer-size", Bytes(64 * kKiB), Bytes(256 * kMiB));
      }},
-    {G::kCopy, "threads", 0, "N", kMoving, "Keep N pieces in flight (4)",
+    {G::kCopy, "threads", 0, "N", kMoving, "Process N pieces in parallel (4)",
      [](Options& o, V v) { o.merge.pipeline.threads = small_number(v, "--threads", 1, 256); }},
 
     {G::kOutput, "json", 'J', nullptr, kAll, "Print one JSON document on standard output",

@@ -251,7 +251,7 @@ class Parts {
     }
     if (ours.name == kLogFile)
       throw Error(MessageId::kUsage, ours.name + ": " + ours.path + " is " + what,
-                  "name a regular file of its own, or a terminal");
+                  "name a regular file without another use, or a terminal");
     const std::string there = ours.facts.exists ? " is there already: it is " : " is ";
     throw Error(MessageId::kUsage, ours.name + ": " + ours.path + there + what,
                 what == kJournal ? "the two name one file; give each a file of its own"

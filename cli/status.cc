@@ -60,7 +60,7 @@ std::vector<Error> status_of_volume(const Options& options) {
   const auto found = find_recorded(options, options.source);
   if (!found)
     throw Error(MessageId::kNoJournal, "no merge of " + options.source + " is known",
-                "extmerge status lists those that are");
+                "extmerge status lists the known merges");
   const auto journal = Journal::open(*found->place.directory, found->place.name, false, false);
   if (!journal && (options.map || options.exported))
     throw Error(

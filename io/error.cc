@@ -28,7 +28,8 @@ Understanding understand(int error_number, MessageId otherwise) {
       return {MessageId::kNotFound, "check the name"};
     case EBUSY:
       return {MessageId::kInUse,
-              "find out who uses it (lsblk, findmnt, dmsetup ls --tree) and stop that"};
+              "find out which program uses it (lsblk, findmnt, dmsetup ls --tree) and stop that "
+              "program"};
     case EMFILE:
     case ENFILE:
       return {MessageId::kTooManyFiles, "raise the limit on open files (ulimit -n)"};
@@ -42,7 +43,9 @@ Understanding understand(int error_number, MessageId otherwise) {
               "raise the limit on the size of files (ulimit -f), or use a file system that takes "
               "files of that size; then run the same command again"};
     case EROFS:
-      return {MessageId::kReadOnly, "make it writable first"};
+      return {MessageId::kReadOnly,
+              "make it writable first (mount -o remount,rw for a file system, blockdev --setrw for "
+              "a disk)"};
     default:
       return {otherwise, "look at the kernel log (dmesg) for the device's own message"};
   }

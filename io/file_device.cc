@@ -115,7 +115,7 @@ void lock(const FileDescriptor& file, const std::string& path, int operation) {
     if (errno != EWOULDBLOCK) throw system_error("lock", path, errno, MessageId::kLocked);
     if (std::chrono::steady_clock::now() >= deadline) {
       throw Error(MessageId::kLocked, "cannot lock " + path + ": another program holds the lock",
-                  "find out who it is (lslocks, fuser -v " + path + ") and wait for it");
+                  "find that program (lslocks, fuser -v " + path + ") and wait for it");
     }
     std::this_thread::sleep_for(kPause);
   }
@@ -136,7 +136,7 @@ void check_not_locked(const FileDescriptor& file, const std::string& path) {
   throw Error(MessageId::kInUse,
               "cannot claim " + path + ": it is locked by another program" + who +
                   ", perhaps a virtual machine that uses it",
-              "find out who it is (lslocks, fuser -v " + path + ") and stop it");
+              "find that program (lslocks, fuser -v " + path + ") and stop it");
 }
 
 // Excludes all other programs that claim in the same way.

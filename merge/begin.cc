@@ -119,7 +119,7 @@ JournalDecision Merger::decide_journal(State& state, Journal* journal, const Mer
                            plural(changed, "block") + " when thin id " +
                            std::to_string(value(journal->record().thin_id)) + " was merged into " +
                            wanted.origin.path + ": merging it now would give the state of neither",
-                       "to merge the state that it shows now: --allow-shared-origin")};
+                       "to merge the state that it shows now, add --allow-shared-origin")};
 }
 
 // Only a freeze can prove it: a thin that was merged itself is written in place.
@@ -158,11 +158,11 @@ void Merger::refuse_stale_plan(State& state, const MergeRecord& wanted) const {
   state.check_still_held();
   if (job_.custody->owns_mappings()) return;
   if (state.compare_with_live(wanted.mapping_root) != State::Freshness::kChanged) return;
-  throw Error(MessageId::kStale,
-              "thin id " + std::to_string(value(wanted.thin_id)) +
-                  " was written to after the plan was made; nothing was written to the origin",
-              "keep the thin still, reserve the metadata snapshot again, and run the same command "
-              "again");
+  throw Error(
+      MessageId::kStale,
+      "thin id " + std::to_string(value(wanted.thin_id)) +
+          " was written to after the plan was made; nothing was written to the origin",
+      "stop writing to the thin, reserve a new metadata snapshot, and run the same command again");
 }
 
 std::shared_ptr<FileLock> Merger::lock_journal() {
@@ -224,7 +224,7 @@ std::unique_ptr<Journal> Merger::begin_or_go_on(State& state, BlockDevice& origi
       throw Error(
           MessageId::kSharedOrigin,
           "thins use the origin, and it is not known what the old plan would change in them",
-          "take them down, or accept that they change with --allow-shared-origin");
+          "deactivate these thins, or accept that they change with --allow-shared-origin");
     }
     report.plan.summary = {};
     report.plan.summary.mapped_blocks = begun.mapped_blocks;

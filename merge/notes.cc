@@ -20,7 +20,7 @@ std::string note_about(const Sibling& sibling, const Overrides& overrides) {
     return sibling.name + " reads this origin and changes in " + blocks + ", as accepted";
   }
   if (sibling.unreadable)
-    return id + ": its mappings cannot be read; if it has this origin, count it as harmed";
+    return id + ": its mappings cannot be read; if it has this origin, it may change";
   if (sibling.harmed_blocks == 0) return {};
   return id + " would change in " + blocks + " if it has this origin";
 }
@@ -103,15 +103,15 @@ std::vector<std::string> notes_for(const PlanFacts& facts, const Job& job,
   add_end_notes(notes, facts, job, beyond);
   if (facts.live_tree_unreadable) {
     notes.push_back(
-        "the pool's live metadata could not be read: whether the thin has changed since "
-        "the metadata snapshot is not known");
+        "the pool's live metadata could not be read: the thin may have changed since the metadata "
+        "snapshot");
   }
   if (facts.device_changed && overrides.allow_stale) {
     notes.push_back("the thin has changed since the metadata snapshot; continuing, as asked");
   }
   for (const std::string& writer : job.origin_writers) {
     notes.push_back(writer +
-                    " has the origin open for writing, and extmerge cannot prevent that: stop it");
+                    " has the origin open for writing: stop it (extmerge cannot prevent that)");
   }
   for (const ThinHolder& thin : job.origin_thins) {
     if (thin.of_this_pool && thin.id == job.thin_id && thin.writable && !job.will_be_frozen) {

@@ -76,15 +76,15 @@ std::vector<ThinBelow> thins_of_pool(const Job& job, const JournalPlace& place) 
 Refusal check_exists(const DeviceFacts& facts, const std::string& role) {
   if (facts.exists) return {};
   return Error(MessageId::kNotFound, "there is no " + facts.path + " (the " + role + ")",
-               "check the name; an LVM volume may have to be activated first, and vgmknodes makes "
-               "a node of it that is missing");
+               "check the name; activate a volume of LVM first (lvchange -ay); vgmknodes makes a "
+               "missing node");
 }
 
 Refusal check_kind(const DeviceFacts& facts, const std::string& role) {
   if (!facts.exists) return {};
   if (facts.size == Bytes(0) && (facts.is_block || facts.is_regular)) {
     return Error(MessageId::kNotADevice, facts.path + " (the " + role + ") is empty",
-                 "name the right device; a loop device must be attached first");
+                 "name the right device; attach a loop device first (losetup)");
   }
   if (facts.is_block || facts.is_regular) return {};
   return Error(MessageId::kNotADevice,
@@ -135,7 +135,7 @@ Refusal check_extendable(const Job& job, BeyondOriginChoice beyond) {
   if (!job.thin_size) {
     return Error(MessageId::kExtendNeedsThinSize,
                  "--beyond-origin=extend needs the thin's size, which the metadata does not hold",
-                 "add --thin-size SIZE");
+                 "add --thin-size SIZE (blockdev --getsize64 of the thin, dmsetup table)");
   }
   if (job.origin.is_block && *job.thin_size > job.origin.size) {
     return Error(MessageId::kCannotExtend,
@@ -186,7 +186,7 @@ Refusal check_undo_log_place(const Job& job) {
   const std::string next = "name another file with --undo-log";
   if (!log.directory) {
     return Error(MessageId::kNotFound, "there is no folder for the undo log " + log.path,
-                 "make it, or " + next);
+                 "make the folder, or " + next);
   }
   const JournalPlace& journal = job.journal;
   const bool is_journal =
@@ -266,10 +266,10 @@ Refusal check_stale(const PlanFacts& facts, const Job& job, const Overrides& ove
   if (!facts.device_changed || overrides.allow_stale) return {};
   return Error(MessageId::kStale,
                "thin id " + std::to_string(value(job.thin_id)) +
-                   " has changed since the metadata snapshot was reserved: the data blocks it "
-                   "names may have been overwritten",
-               "keep the thin still, release and reserve the metadata snapshot again; or accept "
-               "the risk with --allow-stale");
+                   " has changed since the metadata snapshot was reserved: data blocks of that "
+                   "snapshot may be overwritten",
+               "stop writing to the thin, reserve a new metadata snapshot, and run the same "
+               "command again; or accept the risk with --allow-stale");
 }
 
 Refusal check_beyond_origin(const PlanFacts& facts, const Job& job, BeyondOriginChoice beyond) {
@@ -290,9 +290,8 @@ Refusal check_tail(const PlanFacts& facts, const DeviceFacts& origin) {
                    std::to_string(facts.summary.end_of_copy.value()) + " of the origin " +
                    origin.path + ", inside one of its " + std::to_string(sector) +
                    "-byte logical blocks",
-               "such a tail can be neither read nor written directly; use a device with 512-byte "
-               "sectors over "
-               "the same storage");
+               "direct I/O can neither read nor write such a tail; use a device with 512-byte "
+               "sectors over the same storage");
 }
 
 Refusal check_siblings(const PlanFacts& facts, const Overrides& overrides) {
@@ -309,10 +308,11 @@ Refusal check_siblings(const PlanFacts& facts, const Overrides& overrides) {
   }
   if (harmed.empty()) return {};
   if (count > kMostNamed) harmed += " and " + std::to_string(count - kMostNamed) + " more";
-  return Error(MessageId::kSharedOrigin,
-               "other volumes read this origin and would change: " + harmed,
-               "merge or remove them first, or accept that they change with "
-               "--allow-shared-origin");
+  return Error(
+      MessageId::kSharedOrigin,
+      std::string(count == 1 ? "another volume reads" : "other volumes read") +
+          " this origin and would change: " + harmed,
+      "merge or remove every such volume, or accept the change with --allow-shared-origin");
 }
 
 Refusal check_holders(const PlanFacts& facts, const Job& job, const Overrides& overrides) {
@@ -320,7 +320,8 @@ Refusal check_holders(const PlanFacts& facts, const Job& job, const Overrides& o
     const std::string in_use = "the origin " + job.origin.path + " is in use by " + holder.name;
     const ThinHolder* thin = thin_of(job, holder);
     if (!thin) {
-      return Error(MessageId::kHeld, in_use, "take that device down first (lsblk shows the stack)");
+      return Error(MessageId::kHeld, in_use,
+                   "remove that device first (lsblk; dmsetup remove, losetup -d, mdadm --stop)");
     }
     if (thin->of_this_pool && (thin->id == job.thin_id || thin->id == job.frozen_from)) continue;
     if (overrides.allow_shared_origin) continue;

@@ -60,12 +60,11 @@ void Merger::refuse_to_lose_undo() const {
     return;  // its header is unreadable, too: no undo log is known
   }
   if (!journal || !is_under_way(journal->state()) || !undo_log_exists(journal.get())) return;
-  throw Error(
-      MessageId::kUndoFirst,
-      "the plan in " + journal->path() + " is damaged, and it has the undo log " +
-          journal->record().undo_log + ", which would be lost",
-      "restore the journal from a copy; to give up the undo and restart from the beginning, move "
-      "the undo log away while its file system is mounted (an empty folder proves nothing)");
+  throw Error(MessageId::kUndoFirst,
+              "the plan in " + journal->path() + " is damaged, and it has the undo log " +
+                  journal->record().undo_log + ", which would be lost",
+              "restore the journal from a copy; to restart from the beginning without undo, mount "
+              "the file system of the undo log and move the undo log away");
 }
 
 std::unique_ptr<UndoLog> Merger::open_undo_log(Journal& journal) {
@@ -151,7 +150,7 @@ void Merger::refuse_undo(Journal& journal) {
                 "state: " +
                     std::string(gone->what()),
                 (gone->next().empty() ? "look for it in the pool" : gone->next()) +
-                    "; to give that state up: --allow-removed-snapshot");
+                    "; to give that state up, add --allow-removed-snapshot");
   }
   const auto users = job_.origin_users.value_or(std::vector<OriginUser>{});
   PlanFacts facts;
@@ -245,7 +244,7 @@ UndoReport Merger::undo(const ConfirmUndo& confirm, const Notice& notice) {
   const std::unique_ptr<Journal> journal = open_journal(true);
   if (!journal) {
     throw Error(MessageId::kNoJournal, "there is no journal " + job_.journal.path,
-                "extmerge status lists the known ones");
+                "extmerge status lists the known journals");
   }
   const MergeRecord& record = journal->record();
   UndoReport report{journal->path(), record.undo_log, record.origin.path, false, 0, {}, {}, 0};

@@ -15,10 +15,11 @@ namespace extmerge {
 namespace {
 
 Error changed_source(const MergeRecord& record) {
-  return Error(MessageId::kStale,
-               "thin id " + std::to_string(value(record.thin_id)) +
-                   " was written to during the merge: the copy may mix old and new data",
-               "keep the thin still, reserve the metadata snapshot again and merge with --restart");
+  return Error(
+      MessageId::kStale,
+      "thin id " + std::to_string(value(record.thin_id)) +
+          " was written to during the merge: the copy may mix old and new data",
+      "stop writing to the thin, reserve a new metadata snapshot and merge with --restart");
 }
 
 bool is_refusal_to_reserve(MessageId id) {
@@ -81,7 +82,7 @@ void Merger::verify_merged(Journal& journal, State& state, BlockDevice& origin) 
               "the origin " + job_.origin.path + " differs from the snapshot at byte " +
                   std::to_string(difference->value()) + " after the merge",
               "something else writes to the origin or to the snapshot's data, or a device loses "
-              "writes; stop that and run the merge again: it begins at the start");
+              "writes; stop that and run the merge again: it restarts from the beginning");
 }
 
 void Merger::refuse_new_users(const PlanReport& plan) {
@@ -101,7 +102,7 @@ void Merger::refuse_new_users(const PlanReport& plan) {
     throw Error(
         MessageId::kSharedOrigin,
         user.name + " began to read the origin " + job_.origin.path + " after the plan was made",
-        "remove it, or run the same command again, which checks whether it would change");
+        "remove that thin, or run the same command again to see whether it would change");
   }
   PlanFacts facts;
   facts.siblings = plan.siblings;
@@ -193,7 +194,7 @@ void Merger::refuse_changed_source(State& state, const MergeRecord& record,
   throw Error(MessageId::kStale,
               "the pool's metadata can no longer be read, so it is not known whether thin id " +
                   std::to_string(value(record.thin_id)) + " was written to during the merge",
-              "keep the thin still, reserve the metadata snapshot again and merge with --restart");
+              "stop writing to the thin, reserve a new metadata snapshot and merge with --restart");
 }
 
 }  // namespace extmerge

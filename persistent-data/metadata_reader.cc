@@ -64,8 +64,8 @@ Superblock MetadataReader::live_superblock() {
     throw Error(MessageId::kMetadataBusy,
                 "the superblock of " + device_.name() + " was being written at each of " +
                     std::to_string(kSuperblockReads) + " reads",
-                "The pool is active and busy. Read a metadata snapshot instead of its live "
-                "metadata, or deactivate the pool, and try again.");
+                "the pool is active and busy: read a metadata snapshot instead of its live "
+                "metadata, or deactivate the pool, and run the same command again");
   // The same wrong bytes each time are no write under way. This call throws.
   return check_superblock(before, location, nr_blocks_, device_.name());
 }
@@ -74,8 +74,8 @@ Superblock MetadataReader::held_superblock(MetadataBlock held_root) {
   if (held_root.value() == 0)
     throw Error(MessageId::kNoMetadataSnapshot,
                 "no metadata snapshot is held in the pool metadata on " + device_.name(),
-                "Reserve one with `dmsetup message POOL 0 reserve_metadata_snap`, or deactivate "
-                "the pool and read its live metadata with --live-root.");
+                "reserve one (dmsetup message POOL 0 reserve_metadata_snap), or deactivate the "
+                "pool and read its live metadata with --live-root");
   return check_superblock(read(held_root), held_root, nr_blocks_, device_.name());
 }
 

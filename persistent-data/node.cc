@@ -97,9 +97,9 @@ Error damaged(MetadataBlock block, const std::string& what, std::string_view dev
   std::string place = "metadata block " + std::to_string(block.value());
   if (!device.empty()) place.append(" of ").append(device);
   return Error(MessageId::kMetadataDamaged, place + ": " + what,
-               "Check that this is the metadata device of the pool; if it is, take the pool out of "
-               "use, look at it with `thin_check` and mend it with `lvconvert --repair VG/POOL` "
-               "(without LVM: `thin_repair` into a new device). extmerge never repairs metadata.");
+               "check that this is the metadata device of the pool; if it is, deactivate the pool, "
+               "check it with thin_check, and repair it with lvconvert --repair VG/POOL (without "
+               "LVM: thin_repair into a new device); extmerge never repairs metadata");
 }
 
 }  // namespace extmerge

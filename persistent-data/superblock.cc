@@ -27,7 +27,7 @@ DiskSuperblock load(std::span<const std::byte> block) {
 Error unsupported(std::string_view device, const std::string& what) {
   return Error(MessageId::kUnsupportedMetadata,
                "the pool metadata on " + std::string(device) + " " + what,
-               "This extmerge cannot read it: look for a newer one.");
+               "use a newer version of extmerge");
 }
 
 // The fault in the superblock's own fields, in words; empty if they are sound.

@@ -252,7 +252,7 @@ std::string status_table(const std::vector<MergeStatus>& all, bool headings,
 }
 
 std::string changes_text(const SystemChanges& changes) {
-  std::string text = line("of", changes.thin_name());
+  std::string text = line("source", changes.thin_name());
   if (!changes.freeze.empty()) text += line("frozen in", changes.vg + "/" + changes.freeze);
   if (changes.origin_marked)
     text += line("marked", changes.origin_name() + ": half merged, skips activation");
@@ -307,8 +307,8 @@ Error difference_error(const VerifyReport& report, const DeviceNames& names) {
                    std::to_string(result.bytes_compared.value()) + " bytes of the origin " +
                    origin_text(names) + " differ from " + thin_text(report.plan.thin_id, names) +
                    ", the first at byte " + std::to_string(result.first_difference->value()),
-               "before a merge this is expected; after one, another program has written to the "
-               "origin or to the thin");
+               "before a merge this is expected; after a merge, another program has written to the "
+               "origin or to the thin: find that program before you merge again");
 }
 
 }  // namespace extmerge

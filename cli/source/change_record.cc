@@ -143,10 +143,9 @@ std::optional<SystemChanges> read_changes(DurableDirectory& directory,
     }
   } catch (const Json::exception&) {
   }
-  throw Error(
-      MessageId::kDamagedJournal, path + " is damaged",
-      "the file records what a merge has changed beside the origin (a freeze, tags): look at "
-      "lvs -a -o +tags, undo these changes by hand, and remove the file");
+  throw Error(MessageId::kDamagedJournal, path + " is damaged",
+              "it records the changes of a merge besides the data (a freeze, tags): see lvs -a -o "
+              "+tags, put these changes back by hand, and remove the file");
 }
 
 void write_changes(DurableDirectory& directory, const std::string& journal_name,

@@ -30,7 +30,7 @@ std::optional<MergeStatus> read(DurableDirectory& directory, const std::string& 
 
 Error no_journal(const std::string& path) {
   return Error(MessageId::kNoJournal, "there is no journal " + path,
-               "extmerge status without a path lists those in the state directory");
+               "extmerge status without a path lists the known journals");
 }
 
 }  // namespace

@@ -54,7 +54,7 @@ Job PlainSource::resume_job() {
   if (place_.directory) journal = Journal::open(*place_.directory, place_.name, false, false);
   if (!journal)
     throw Error(MessageId::kNoJournal, "there is no journal " + absolute_path(journal_),
-                "extmerge status lists those in the state directory");
+                "extmerge status lists the known journals");
   Job job = job_of(journal->record());
   look_at_devices(job, at_path(job.metadata_path), at_path(job.data_path),
                   at_path(job.origin_path));

@@ -44,10 +44,10 @@ Refusal refuse_other_devices(const Journal& journal, const MergeRecord& wanted,
           "make " + begun.metadata.path + " and " + begun.data.path +
               " the pool's own devices again");
     }
-    return Error(
-        MessageId::kHalfMerged,
-        "the origin " + wanted.origin.path + " is half merged from " + thin_text(begun),
-        "finish that first (extmerge resume " + journal.path() + "), or discard it with --restart");
+    return Error(MessageId::kHalfMerged,
+                 "the origin " + wanted.origin.path + " is half merged from " + thin_text(begun),
+                 "finish that merge first (extmerge resume " + journal.path() +
+                     "), or discard its journal with --restart");
   }
   if (!same_device(begun, wanted)) {
     return Error(
@@ -82,9 +82,8 @@ JournalDecision decide_unfinished(const Journal& journal, const MergeRecord& wan
                   "the unfinished merge in " + journal.path() + " has the undo log " +
                       begun.undo_log + ", which would be lost",
                   "extmerge undo " + journal.path() +
-                      " puts the origin back; to give that up and restart from the beginning, move "
-                      "the undo log away while its file system is mounted (an empty folder proves "
-                      "nothing)");
+                      " puts the origin back; to restart from the beginning without undo, mount "
+                      "the file system of the undo log and move the undo log away");
   }
   if (const Refusal refusal = refuse_other_devices(journal, wanted, wishes))
     return {false, *refusal};
@@ -137,7 +136,7 @@ JournalDecision decide(const Journal* journal, const MergeRecord& wanted,
   if (!journal) {
     if (!wishes.must_resume) return {};
     return refuse(MessageId::kNoJournal, "there is no journal to resume",
-                  "extmerge status lists the known ones; extmerge merge begins a merge");
+                  "extmerge status lists the known journals; extmerge merge begins a merge");
   }
   const MergeRecord& record = journal->record();
   if (!is_same_identity(record.origin.identity, wanted.origin.identity)) {

@@ -148,7 +148,7 @@ std::optional<std::string> find_implausible_size(const MergeRecord& record) {
   if (record.origin_size_before > record.origin_size_after) return "the origin has shrunk";
   if (record.origin_size_before != record.origin_size_after &&
       record.beyond_origin != BeyondOriginChoice::kExtend)
-    return "the origin has grown unasked";
+    return "the origin has grown without --beyond-origin=extend";
   if (record.plan_end > record.origin_size_after) return "the plan ends past the origin's end";
   if (record.thin_size && record.plan_end > *record.thin_size)
     return "the plan ends past the thin device's end";

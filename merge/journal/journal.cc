@@ -307,11 +307,11 @@ bool Journal::is_ours(DurableDirectory& directory, const std::string& name) {
 void Journal::check_unpublished(DurableDirectory& directory, const std::string& name) {
   const std::string unpublished = unpublished_name(name);
   if (is_ours(directory, unpublished)) return;
-  throw Error(MessageId::kNotAJournal,
-              directory.path() + "/" + unpublished +
-                  " is in the way: the journal is built under that name, and extmerge did not "
-                  "leave that file there",
-              "move it away, or name another journal with --journal");
+  throw Error(
+      MessageId::kNotAJournal,
+      directory.path() + "/" + unpublished +
+          " exists: extmerge builds the journal under that name, and did not make that file",
+      "move it away, or name another journal with --journal");
 }
 
 void Journal::discard_unpublished(DurableDirectory& directory, const std::string& name) {
@@ -327,8 +327,8 @@ void Journal::check_undo_log_is_known() const {
               "the journal " + path() +
                   " has lost its progress, and with it the expected length of the undo log " +
                   record().undo_log,
-              "restore the journal from a copy; to give up the undo and restart from the "
-              "beginning, move the undo log away and merge with --restart");
+              "restore the journal from a copy; to restart from the beginning without undo, move "
+              "the undo log away and merge with --restart");
 }
 
 const std::string& Journal::path() const { return impl_->path(); }

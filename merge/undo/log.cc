@@ -32,7 +32,7 @@ Error damaged_log(const std::string& path, const std::string& why) {
 }
 
 Error in_the_way(const std::string& path) {
-  return Error(MessageId::kUndoLogInTheWay, path + " exists and is not an unused undo log",
+  return Error(MessageId::kUndoLogInTheWay, path + " exists and already holds something",
                "name another file with --undo-log, or move that one away");
 }
 

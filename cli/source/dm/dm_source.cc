@@ -71,7 +71,7 @@ void DmSource::check_still() const {
     throw Error(MessageId::kThinNotStill,
                 thin_name() + " is writable: a merge would mix states of different times",
                 "suspend it (dmsetup suspend " + thin_.name +
-                    "), or load its table read-only; or snapshot it in the pool and merge that");
+                    "), reload it with --readonly, or merge a snapshot of it");
   }
   for (const uint64_t other : all_dm_devices()) {
     if (other == device_number_) continue;
@@ -82,7 +82,7 @@ void DmSource::check_still() const {
     throw Error(MessageId::kThinNotStill,
                 thin_name() + " is suspended or read-only, but " + dm_path(*other_table) +
                     " is the same thin and is not suspended",
-                "suspend that device (dmsetup suspend " + other_table->name + "), or take it down");
+                "suspend that device (dmsetup suspend " + other_table->name + "), or remove it");
   }
 }
 
@@ -121,10 +121,9 @@ bool DmSource::must_begin_anew() const {
 
 Job DmSource::resume_job() {
   if (must_begin_anew()) {
-    throw Error(
-        MessageId::kStale,
-        thin_name() + " may have changed: nothing kept it still after its merge was interrupted",
-        "restart from the beginning: extmerge merge " + thin_name());
+    throw Error(MessageId::kStale,
+                thin_name() + " may have changed since its merge was interrupted",
+                "restart from the beginning: extmerge merge " + thin_name());
   }
   throw Error(MessageId::kNothingToResume, "no merge of " + thin_name() + " is unfinished",
               "begin one: extmerge merge " + thin_name());

@@ -27,8 +27,8 @@ Error held_by_another(const ThinPool& pool, MetadataBlock root) {
   return Error(MessageId::kMetadataSnapshotHeld,
                "the pool " + pool.name + " holds a metadata snapshot already (block " +
                    std::to_string(root.value()) + "), and it is not known to be extmerge's",
-               "if a program uses it, wait for that program, or read that snapshot with "
-               "--metadata-snap; if it was left behind, release it: " +
+               "if a program uses it, wait for that program, or read it with --metadata-snap; if "
+               "nobody needs it, release it: " +
                    release_command(pool));
 }
 
@@ -63,7 +63,7 @@ ThinPool recorded_pool(const SystemChanges& changes) {
   throw Error(MessageId::kUnfitPool,
               "a killed run may have left a metadata snapshot in the pool " + changes.pool +
                   ", which is not active",
-              "activate it and run the same command again");
+              "activate that pool and run the same command again");
 }
 
 void forget_hold(SystemChanges& changes, const MetadataHold::Note& note) {
@@ -93,14 +93,14 @@ void check_pool(const ThinPool& pool, const PoolStatus& status) {
   if (status.needs_check) {
     throw Error(MessageId::kNeedsCheck,
                 "the pool " + pool.name + " is marked needs_check: its metadata may be wrong",
-                "repair it first: deactivate it, then lvconvert --repair VG/POOL (thin_check, "
-                "thin_repair)");
+                "deactivate the pool and repair it: lvconvert --repair VG/POOL (without LVM: "
+                "thin_check, thin_repair)");
   }
   if (!status.takes_changes()) {
     throw Error(MessageId::kUnfitPool,
                 "the pool " + pool.name + " is in mode '" + status.mode +
                     "' and takes no metadata snapshot",
-                "see the kernel's log and lvs -o +lv_health_status; make it writable first");
+                "make the pool writable first: see lvs -o +lv_health_status and the kernel's log");
   }
   if (status.used_metadata * 10 > status.total_metadata * 9) {
     throw Error(MessageId::kPoolFull,

@@ -64,7 +64,7 @@ void Intents::record_origin() {
 
 void Intents::mark_origin() {
   lvm_.run({"lvchange", "-ky", "--addtag", kHalfMergedTag, volume_.origin.full_name()},
-           "see lvs -a; nothing was written to the origin");
+           "nothing was written to the origin: see lvs -a, then run the same command again");
 }
 
 void Intents::keep_thin_inactive() {
@@ -78,7 +78,7 @@ void Intents::deactivate_thin() {
   record_.thin_was_active = true;
   record_.boot = boot_id();
   note();
-  lvm_.run({"lvchange", "-an", volume_.snap.full_name()}, "find out who uses it (fuser, lsblk)");
+  lvm_.run({"lvchange", "-an", volume_.snap.full_name()}, "stop what uses it (fuser -v, lsblk)");
 }
 
 void Intents::make_freeze() {
@@ -111,7 +111,7 @@ void Intents::make_freeze() {
   // LVM knows volumes by name only, and the name may be another's since it was looked up.
   if (made->origin != volume_.snap.name || made->pool != volume_.pool.name) {
     throw Error(MessageId::kStale, "the volume called " + thin + " is not the one that was planned",
-                "run the same command again, with the name that the snapshot has now");
+                "run the same command again with the present name of the snapshot");
   }
   record_.freeze_uuid = made->uuid;
   record_.freeze_id = made->thin_id;
@@ -238,7 +238,7 @@ void Intents::drop_freeze() {
   if (const LogicalVolume* const made = freeze(); made && made->has_tag(kFreezeTag)) {
     check_not_only_copy(*made);
     check_pool_can_be_cleared(made);
-    lvm_.run({"lvremove", "-y", made->full_name()}, "remove it by hand");
+    lvm_.run({"lvremove", "-y", made->full_name()}, "see lsblk, then run the same command again");
   }
   record_.freeze.clear();
   record_.freeze_uuid.clear();
@@ -319,7 +319,7 @@ void Intents::check_pool_can_be_cleared(const LogicalVolume* freeze) const {
               "the pool " + volume_.pool.full_name() + " is in mode '" + status.mode +
                   "' and keeps " + left + marks,
               "make the pool writable (lvs -o +lv_health_status, the kernel's log), then run the "
-              "same command again: it clears the pool");
+              "same command again: it removes these leftovers");
 }
 
 }  // namespace extmerge

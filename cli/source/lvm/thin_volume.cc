@@ -18,7 +18,7 @@ void check_origin_kind(const Group& group, const LogicalVolume& origin) {
     throw Error(MessageId::kUnfitOrigin,
                 "the external origin " + origin.full_name() + " is " + what +
                     ", which this version does not write to",
-                "copy the snapshot to a new volume instead (docs/lvm.md)");
+                "copy the thin to a new volume instead (dd; see extmerge-recovery(7))");
   };
   for (const LogicalVolume& volume : group.volumes()) {
     if (volume.uuid == origin.uuid && volume.segment_type != "linear" &&
@@ -85,8 +85,8 @@ ThinVolume find_thin_volume(const Lvm& lvm, Group group, const std::string& snap
                     (is_internal ? ": it is an ordinary snapshot of " + vg + "/" +
                                        found.snap.origin + ", a thin volume of the same pool"
                                  : ""),
-                "there is nothing to merge it into; a thin snapshot of a thin volume goes back "
-                "with lvconvert --merge");
+                "extmerge has no origin to merge it into; LVM merges a thin snapshot of a thin "
+                "volume (lvconvert --merge)");
   }
   found.origin = volume_called(found.group, origin->second, "external origin");
   check_origin_kind(found.group, found.origin);

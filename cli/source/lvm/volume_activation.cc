@@ -35,10 +35,10 @@ void VolumeSource::check_transaction(const PoolStatus& status) const {
                 "LVM expects the pool " + volume_.pool.full_name() + " at transaction " +
                     std::to_string(*volume_.pool.transaction_id) + ", the pool is at " +
                     std::to_string(status.transaction_id),
-                "an operation of LVM was interrupted: restore the matching metadata "
-                "(vgcfgrestore --list " +
+                "run the same command again; if the error stays, an LVM command was interrupted: "
+                "restore the matching metadata (vgcfgrestore --list " +
                     volume_.snap.vg +
-                    "), or run an lvs or lvchange of the pool that completes the operation");
+                    "), or complete that command with lvs or lvchange on the pool");
   }
 }
 

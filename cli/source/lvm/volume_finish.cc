@@ -33,7 +33,7 @@ std::string make_ordinary(const Lvm& lvm, Group& group, const SystemChanges& cha
            (users.size() == 1 ? " reads it" : " read it");
   }
   if (!origin->is_writable()) {
-    lvm.run({"lvchange", "-prw", origin->full_name()}, "make it writable by hand");
+    lvm.run({"lvchange", "-prw", origin->full_name()}, "run that command by hand");
   }
   return origin->full_name() + " is an ordinary volume again, writable" +
          (origin->is_active() ? ""
@@ -46,7 +46,7 @@ void VolumeSource::check_finish() const {
   if (is_freeze()) {
     throw Error(MessageId::kUsage,
                 thin_name() + " is the freeze of " + changes_.thin_name() + ", which is gone",
-                "merge it without --finish: it is removed when it is merged");
+                "merge the freeze without --finish: extmerge removes it after its merge");
   }
   if (!volume_.dependents.empty()) {
     throw Error(
@@ -111,7 +111,7 @@ std::string VolumeSource::finish() {
   const std::string name = thin_name();
   if (find_dm_device(volume_.snap.dm_uuid())) {
     throw Error(MessageId::kThinOpen, name + " was activated just now: it is not removed",
-                "deactivate it, and run the same command again");
+                "deactivate it (lvchange -an), and run the same command again");
   }
   // Removing the freeze and the marks took time. The first write to a block that was frozen moves
   // it, also when the freeze is gone.
@@ -129,7 +129,7 @@ std::string VolumeSource::finish() {
     // in between. A volume that is not selected is no failure. (LVM 2.03.31 refuses lv_active="",
     // and lvremove of 2.03.16 selects nothing by lv_attr.)
     lvm_.run({"lvremove", "-y", "-S", "lv_uuid=" + uuid + " && lv_active!=active", volume_.snap.vg},
-             "find out who uses it, and run the same command again");
+             "find out which program uses it (fuser -v, lsblk), then run the same command again");
   } catch (const Error& error) {
     failure = error;  // LVM may have removed it all the same
   }
@@ -140,7 +140,7 @@ std::string VolumeSource::finish() {
     intents_.note();
     if (failure) throw *failure;
     throw Error(MessageId::kThinOpen, name + " was activated just now: it is not removed",
-                "deactivate it, and run the same command again");
+                "deactivate it (lvchange -an), and run the same command again");
   }
   if (failure) spdlog::warn("{} is removed, but {}", printable(name), printable(failure->what()));
   finishing_ = false;

@@ -69,9 +69,9 @@ void VolumeSource::check_layer() const {
     throw Error(over_thin ? MessageId::kSharedOrigin : MessageId::kHeld,
                 "the origin " + origin_name() + " is in use by " + holder.name,
                 over_thin
-                    ? "LVM does not know that thin: take it down, or accept that it may change "
-                      "with --allow-shared-origin"
-                    : "take that device down first (lsblk shows the stack)");
+                    ? "LVM does not know that thin: remove it (dmsetup remove), or accept "
+                      "that it may change with --allow-shared-origin"
+                    : "remove that device first (lsblk; dmsetup remove, losetup -d, mdadm --stop)");
   }
 }
 
@@ -116,9 +116,9 @@ void VolumeSource::complete_plan(PlanReport& report) const {
         Error(MessageId::kHalfMerged,
               origin_name() + " is tagged as half merged, by a merge that is not known in " +
                   place_.directory->path(),
-              "resume that merge (--state-dir or --journal, where it was begun); if its journal is "
-              "lost, restart from the beginning with --restart (and remove its freeze, see lvs -o "
-              "+tags)"));
+              "resume that merge with the --state-dir or --journal that it began with; if its "
+              "journal is lost, restart from the beginning with --restart (and remove its freeze: "
+              "lvs -a -o +tags, lvremove)"));
   }
   if (!is_in_use() || is_unfinished() || report.nothing_new) return;
   if (uses_held_snapshot()) {
@@ -146,7 +146,8 @@ void VolumeSource::complete_plan(PlanReport& report) const {
   }
   report.refusals.push_back(
       Error(MessageId::kPoolFull, room,
-            "deactivate " + thin_name() + " (lvchange -an) and run it again, or extend the pool"));
+            "deactivate " + thin_name() +
+                " (lvchange -an) and run the same command again, or extend the pool"));
 }
 
 }  // namespace extmerge

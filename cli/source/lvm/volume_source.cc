@@ -198,7 +198,7 @@ void VolumeSource::check_origin() {
   if (!find_dm_device(volume_.snap.dm_uuid())) return;
   if (changes_.freeze.empty()) {
     throw Error(MessageId::kThinNotStill, thin_name() + " was activated during the merge",
-                "deactivate it, and run the same command again");
+                "deactivate it (lvchange -an), and run the same command again");
   }
   const PoolStatus status = pool_status(pool_.device_number);
   // A pool that has failed or turned read-only is no reason to remove anything.
@@ -206,7 +206,7 @@ void VolumeSource::check_origin() {
   throw Error(MessageId::kPoolFull,
               "the pool " + volume_.pool.full_name() + " is filling up (" +
                   std::to_string(status.free_data()) +
-                  " free blocks): the freeze is given up to save blocks",
+                  " free blocks): the merge stops, and its freeze is removed",
               "extend the pool, or deactivate " + thin_name() + ", and run the same command again");
 }
 
@@ -225,7 +225,7 @@ void VolumeSource::look_again(Job& job) {
   Source::look_again(job);
   if (must_be_still && changes_.freeze.empty() && find_dm_device(volume_.snap.dm_uuid())) {
     throw Error(MessageId::kThinNotStill, thin_name() + " was activated during the merge",
-                "deactivate it, and run the same command again");
+                "deactivate it (lvchange -an), and run the same command again");
   }
   // LVM lets anyone make a new snapshot of the origin at any time; and SNAP may be gone.
   Group group = Group::with(lvm_, volume_.snap.vg, {volume_.origin.uuid});
@@ -238,7 +238,7 @@ void VolumeSource::look_again(Job& job) {
     throw Error(
         MessageId::kSnapshotGone,
         thin_name() + " was removed just now, so the origin holds the only copy of its state",
-        "to give that state up, --allow-removed-snapshot");
+        "to give that state up, add --allow-removed-snapshot");
   }
   check_layer();
 }

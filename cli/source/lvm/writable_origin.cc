@@ -97,7 +97,7 @@ void OriginNode::claim_origin() {
   throw Error(MessageId::kInUse,
               origin_.full_name() +
                   " is open, and reads from it during a merge would mix old and merged data",
-              "find out who reads it (fuser -v " + path + ") and stop that");
+              "find out which program reads it (fuser -v " + path + ") and stop that program");
 }
 
 void OriginNode::find_layer(const Carrier& carrier) {
