@@ -252,7 +252,7 @@ std::string status_table(const std::vector<MergeStatus>& all, bool headings,
 }
 
 std::string changes_text(const SystemChanges& changes) {
-  std::string text = line("source", changes.thin_name());
+  std::string text = line("of", changes.thin_name());
   if (!changes.freeze.empty()) text += line("frozen in", changes.vg + "/" + changes.freeze);
   if (changes.origin_marked)
     text += line("marked", changes.origin_name() + ": half merged, skips activation");
