@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# What only looks or asks, and must leave nothing held or active behind, however it ends; and
-# what a plan has to see that a merge sees.
+# Commands that only look or ask leave nothing held or active behind, even if they fail. A plan
+# sees all that a merge sees.
 source "$(dirname "$0")/guest_lvm.sh"
 
 new_everything 64k 8196k
@@ -47,7 +47,7 @@ read -ra words < <(grep thin-pool /run/asked)
 diff <(echo "$before") <(state_of_everything) || fail "asking changed something"
 
 note "plan and verify leave no file and no folder behind"
-# looks COMMAND...
+# looks COMMAND...: the command leaves no state directory behind.
 looks() {
   says '0|8' . "$@" $vg/$snap_lv
   [[ ! -e $EXTMERGE_STATE_DIR ]] || fail "$* left $(ls -A "$EXTMERGE_STATE_DIR")"
@@ -78,7 +78,7 @@ grep -q "\"device\":\"/dev/$vg/$origin_lv\"" /run/said || fail "progress does no
 ! grep -q '"device":""' /run/said || fail "progress has no device: $(< /run/said)"
 
 note "what a merge has left in the state directory stays as it is"
-# state_files: names, modes, sizes and contents.
+# state_files: prints names, modes, sizes and checksums.
 state_files() (
   cd "$EXTMERGE_STATE_DIR"
   stat -c '%n %a %s' *

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# Merges by LVM with an undo log, taken back by name: finished, killed in the middle, with SNAP
-# in use, killed while it is undone, and after the snapshot was removed. The
-# origin is byte for byte what it was, SNAP reads as before, and the group is as it was.
+# Undoes LVM merges with an undo log, by name: a merge that is done, one that was killed, one with
+# SNAP in use, one whose undo is killed, and one whose snapshot was removed. The origin has its
+# earlier bytes, SNAP reads as before, and the group is as before.
 source "$(dirname "$0")/guest_lvm.sh"
 
 log=/run/saved/undo
