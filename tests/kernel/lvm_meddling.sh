@@ -209,7 +209,7 @@ note "$(< /run/claimed)"
 origin_is /run/view
 nothing_left
 
-note "the freeze is removed: SNAP is still there, and is merged anew"
+note "the freeze is removed: SNAP is still there, and is merged from the beginning"
 remove_freeze() { lvremove -y $vg/"$(lvs_of lv_name | grep extmerge | tr -d ' ')"; }
 during '0|4|6|7' remove_freeze
 then_completes

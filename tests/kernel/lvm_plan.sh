@@ -102,7 +102,7 @@ sys.exit((report["state"], report["bytes_read"], report["bytes_written"], report
 READ
 diff <(echo "$before") <(state_of_everything) || fail "that changed something"
 
-note "the same data written anew is something new: its blocks have moved"
+note "the same data written again counts as new: its blocks have moved"
 dd if=/dev/$vg/$snap_lv of=/run/block bs=64k count=1 iflag=direct status=none
 dd if=/run/block of=/dev/$vg/$snap_lv bs=64k oflag=direct conv=notrunc status=none
 says 0 "Merged" merge --yes --batch-mode $vg/$snap_lv

@@ -103,7 +103,7 @@ exec 7<&-
 quietly lvchange -an $vg/$origin_lv
 nothing_left
 
-note "the metadata snapshot was released and another one reserved meanwhile: that one stays"
+note "the metadata snapshot was released and another one reserved during the merge: that one stays"
 stamp scatter /dev/$vg/$snap_lv 11 11 20
 setsid "$EXTMERGE" verify --batch-mode --rate-limit 300k $vg/$snap_lv > /run/said 2>&1 &
 merger=$!

@@ -32,7 +32,7 @@ stop() {
 new_everything 64k 8196k
 kernel_view $snap_lv /run/view
 
-note "another extmerge meanwhile; stopped; a snapshot made in between; resumed"
+note "another extmerge during the merge; stopped; a snapshot made in between; resumed"
 before=$(state_of_group && state_of_kernel)
 start_slowly
 refuses_now() {
@@ -81,7 +81,7 @@ refuses 6 half plan $vg/$snap_lv
 refuses 6 half "${merge[@]}" $vg/$snap_lv
 refuses 6 . resume --batch-mode $vg/$snap_lv
 refuses 6 half abort $vg/$snap_lv
-note "begun anew"
+note "restarted from the beginning"
 merges --restart $vg/$snap_lv
 origin_is /run/view
 ! has_tag || fail "the origin is still tagged"

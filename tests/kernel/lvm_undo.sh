@@ -65,7 +65,7 @@ says 6 EXM-617 abort $vg/$snap_lv
 undoes $vg/$snap_lv
 everything_is_back
 
-note "killed while it is undone, at any time, and gone on with"
+note "an undo that is killed at any time, and continued"
 rm -f $log
 merges --undo-log $log $vg/$snap_lv
 for delay in 0.1 0.3 0.6; do
