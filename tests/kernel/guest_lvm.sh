@@ -303,7 +303,7 @@ is_writable() {
   find_node "${vg//-/--}-${origin_lv//-/--}$1" &&
     { read -r readonly < "$node/ro" && read -r size < "$node/size"; } 2> /dev/null && ((readonly == 0 && size > 0))
 }
-# has_noted PATTERN: JOURNAL.lvm has it. That record lists changes beside the origin's data.
+# has_noted PATTERN: JOURNAL.lvm, the record of changes beside the origin's data, has it.
 has_noted() {
   local file text=
   for file in "$EXTMERGE_STATE_DIR"/*.lvm; do
