@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# A volume that LVM activates past udev has no name from udev, but udev still offers it by the UUID of its file system.
+# A volume that LVM activates past udev gets no name from udev, but a link by its file system's UUID.
 #
 # Packages: lvm2 2.03.31-2, dmsetup 2:1.02.205-2, udev 257.13-1~deb13u1, e2fsprogs (Debian 13)
 # Command:  DM_DISABLE_UDEV=1 lvchange -ay vg/data, with udevd running

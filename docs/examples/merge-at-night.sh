@@ -4,10 +4,10 @@
 # merge-at-night.sh VG/SNAP
 #
 # Merges a mounted snapshot of LVM with a downtime of seconds. The first merge runs while the snapshot is in use. Then the
-# script unmounts the snapshot, merges the writes since, removes the snapshot, and mounts the origin, now an ordinary volume, in
-# its place. If the last merge fails, the script mounts the snapshot again. After a power cut run the script again: it resumes the
-# merge. A file system that was unmounted by then stays unmounted: mount it yourself. The exit status is that of the extmerge that
-# failed, else 0, or 5 if a file system or a service could not be unmounted, started or mounted.
+# script unmounts the snapshot, merges the writes since, and removes the snapshot. In its place it mounts the origin, which is
+# now an ordinary volume. If the last merge fails, the script mounts the snapshot again. After a power cut run the script
+# again: it resumes the merge. A file system that was unmounted by then stays unmounted: mount it yourself. The exit status is
+# that of the extmerge that failed. It is 5 if a file system or a service could not be unmounted, started or mounted, else 0.
 #
 # The two functions stop and start your services. The script does not read fstab: if fstab names the snapshot, name the origin there.
 set -uo pipefail

@@ -2,8 +2,8 @@
 """Pools to merge in benchmarks, and the same changes as qcow2 overlays.
 
 A pool has two thins over one origin. They map the same blocks of the origin to different data.
-So merges of the two in turn find all blocks different each time (or the requested part), and
-nobody must write the origin again.
+So merges of the two in turn find all blocks different each time (or the requested part).
+Nobody must write the origin again.
 """
 
 import contextlib

@@ -2,9 +2,9 @@
 """100 kills by SIGKILL, at a random moment or soon after recorded progress. A run that continues
 follows each kill.
 
-After every kill, before the next run, the origin has all that the journal calls durable, and
-nothing outside the plan has changed. After the last run of a chain the origin is byte for byte
-what the kernel read from the thin.
+After every kill, before the next run, the origin has all that the journal calls durable. Nothing
+outside the plan has changed. After the last run of a chain the origin is byte for byte what the
+kernel read from the thin.
 """
 
 import os

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # Merges and undos over devices that fail as real ones do. Writes fail or are lost silently
-# (dm-flakey), a table is replaced by errors during the merge, sectors of the pool are unreadable
-# (dm-dust), or SIGKILL comes while writes are in flight (dm-delay). Each run fails with the right
-# status. Once the device works again, the same command ends with the right bytes.
+# (dm-flakey). A table of errors replaces the origin's table during the merge. Sectors of the pool are
+# unreadable (dm-dust). SIGKILL comes while writes are in flight (dm-delay). Each run fails with the
+# right status. Once the device works again, the same command ends with the right bytes.
 source "$(dirname "$0")/guest.sh"
 modprobe -d /run -a dm-flakey dm-dust dm-delay
 

@@ -4,8 +4,8 @@
 # lvm_crash.sh merge|finish|abort: kills a merge of an active SNAP, or a finish, between its LVM
 # commands. The moments are visible from outside: files, the metadata snapshot, the origin's layers,
 # the copy. One or two kills come at any moment, even during an LVM command. (lvm_kill_points.sh
-# kills right before and after each LVM command.) Then `status` has something to say, the same
-# command completes the work, the origin is right, and nothing is left behind. After `abort` all but
+# kills right before and after each LVM command.) Then `status` has something to say, and the same
+# command completes the work. The origin is right, and nothing is left behind. After `abort` all but
 # the origin's data is as before.
 source "$(dirname "$0")/guest_lvm.sh"
 

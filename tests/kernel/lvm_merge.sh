@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # A file system in an LVM snapshot, merged and finished by name. There are three block
-# sizes, SNAP and its pool are active or not, the origin ends inside a block or lies in
-# two pieces, and names have hyphens. After a merge all but the origin's data is as
+# sizes, and names with hyphens. SNAP and its pool are active or not. The origin ends
+# inside a block, or lies in two pieces. After a merge all but the origin's data is as
 # before. After the finish the origin is an ordinary volume with all the files.
 source "$(dirname "$0")/guest_lvm.sh"
 

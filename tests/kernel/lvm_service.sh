@@ -3,7 +3,7 @@
 #
 # extmerge@.service under a systemd of its own, in a process namespace of the guest. The service is started, inspected,
 # stopped, resumed after a boot, and done. systemd tries again if that may help, for example while disks of the group are
-# missing, and does not try again if it cannot help.
+# missing. Otherwise systemd does not try again.
 source "$(dirname "$0")/guest_lvm.sh"
 disks=(/dev/ubda /dev/ubdb)
 
@@ -75,7 +75,7 @@ ctl stop extmerge@vg-snap
 [[ $(property ActiveState) == inactive && $(property Result) == success ]] ||
   fail "it is $(property ActiveState), $(property Result)"
 is_copying && fail "the origin is writable still"
-[[ $("$EXTMERGE" status $vg/$snap_lv) =~ state\ +copying ]] || fail "there is nothing to go on with"
+[[ $("$EXTMERGE" status $vg/$snap_lv) =~ state\ +copying ]] || fail "there is nothing to resume"
 durable=$("$EXTMERGE" status --json $vg/$snap_lv | sed -n 's/.*"durable_bytes": \([0-9]*\).*/\1/p')
 ((durable > 0)) || fail "nothing is durable"
 
@@ -140,7 +140,7 @@ reboots_without /dev/ubdb
 becomes ActiveState failed 60
 [[ $(property ExecMainStatus) == 11 && $(property NRestarts) =~ ^[23]$ ]] ||
   fail "it ended with $(property ExecMainStatus) after $(property NRestarts) restarts"
-[[ $("$EXTMERGE" status $vg/$snap_lv) =~ state\ +copying ]] || fail "there is nothing to go on with"
+[[ $("$EXTMERGE" status $vg/$snap_lv) =~ state\ +copying ]] || fail "there is nothing to resume"
 lvm_config
 rm /run/units/extmerge@.service.d/limit.conf
 ctl daemon-reload

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# Undoes LVM merges with an undo log, by name: a merge that is done, one that was killed, one with
-# SNAP in use, one whose undo is killed, and one whose snapshot was removed. The origin has its
-# earlier bytes, SNAP reads as before, and the group is as before.
+# Undoes LVM merges with an undo log, by name. The merge is done, or was killed. SNAP is in use, or was
+# removed. The undo itself is killed. The origin then has its earlier bytes, SNAP reads as before,
+# and the group is as before.
 source "$(dirname "$0")/guest_lvm.sh"
 
 log=/run/saved/undo

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# power_cuts.sh CUTS: power cuts as a real kernel's block layer has them. One log of dm-log-writes has all writes to a
-# merge's origin and to the file system of its journal and undo log. The test restores both as they were after each
-# write, or after CUTS of the writes, and compares the snapshot's view. The same command must then end with the right
+# power_cuts.sh CUTS: power cuts as a real kernel's block layer has them. dm-log-writes logs a merge's origin and the
+# file system of its journal and undo log, in one log. The test restores both as they were after each write, or
+# after CUTS of the writes. Then it compares the snapshot's view. The same command must then end with the right
 # bytes. At every eighth cut an undo must end with the bytes from before the merge.
 #
 # The file system has a journal: in a trial ext4 without a journal had lost synced bytes after e2fsck.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules about the source tree that nothing else would notice being broken."""
+"""Rules about the source tree that no other test checks."""
 
 import ast
 import os
@@ -13,12 +13,12 @@ sys.path.insert(0, str(TREE / "docs"))
 import make_rooms  # pylint: disable=wrong-import-position
 from make_rooms import ROOMS  # pylint: disable=wrong-import-position
 LIBRARIES = sorted({room.split("/")[0] for room in ROOMS})
-# Libraries that only the command line knows: the rest returns or throws, and runs without devices.
+# Libraries that only the command line includes: the rest returns or throws, and runs without devices.
 CLI_ONLY = re.compile(r"(boost|nlohmann|spdlog)/|libdevmapper\.h")
 TEST_FOLDERS = [f"tests/{name}" for name in (*LIBRARIES, "support")]
 MOST_LINES = 400
 MOST_LINES_OF_A_FUNCTION = 60
-# Longer than that, and to become shorter: each is taken out of here when it has.
+# Files and functions that are longer. Each is removed from here once it is shorter.
 LONG_FILES = {"io/device_facts.cc",
               "merge/undo/log.cc"}
 LONG_FUNCTIONS = set()
@@ -29,7 +29,7 @@ def read(path):
 
 
 def sources(folder, *suffixes):
-    """In the folder and the folders in it."""
+    """The sources in the folder and its subfolders."""
     found = sorted(path for path in (TREE / folder).rglob("*") if path.suffix in suffixes)
     if not found:
         raise AssertionError(f"there are no sources in {folder}")
@@ -62,7 +62,7 @@ def unit_of(path):
 
 
 def circle(graph):
-    """The units of a circle, none if there is none."""
+    """The units of a circle, empty if there is no circle."""
     state, way = {}, []
 
     def visit(unit):
