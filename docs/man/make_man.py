@@ -9,7 +9,7 @@ them:
     {{options}}          the options of docs/command-line.md, by group
     {{messages}}         all of docs/messages.md
     {{section PAGE NAME}}  a section of docs/PAGE
-    {{page PAGE}}        all of docs/PAGE but its reasons
+    {{page PAGE}}        all of docs/PAGE but its title and its section "Strengths"
 """
 
 import pathlib
