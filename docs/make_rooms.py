@@ -9,7 +9,7 @@ import pathlib
 import re
 
 TREE = pathlib.Path(__file__).resolve().parent.parent
-# Every room, that is every folder with sources, and how far up it is. A room may include itself and the rooms below it.
+# Every room (a folder with sources) and its height. A room may include itself and the rooms below it.
 # cli/source/dm and cli/source/lvm are parts of cli/source, which puts them together.
 ROOMS = {"io": 0, "persistent-data": 1,
          "merge/plan": 2, "merge/journal": 3, "merge/undo": 4, "merge/copy": 5, "merge": 6,
@@ -40,9 +40,9 @@ def included(room):
 
 
 def arrows():
-    """Between rooms, without those that a way over another room says as well."""
+    """The arrows between rooms. An arrow is left out if a path over another room implies it."""
     graph = {room: included(room) for room in ROOMS}
-    # What a part of cli/source includes elsewhere, cli/source stands for.
+    # cli/source stands for includes of its parts from other rooms.
     for part in PARTS:
         graph["cli/source"] |= graph[part] - {"cli/source", *PARTS}
         graph[part] &= {"cli/source", *PARTS}

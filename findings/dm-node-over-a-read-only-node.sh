@@ -1,14 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# A device-mapper node over a read-only node is writable, and what is written to it lands.
+# A device-mapper node over a read-only node is writable, and writes to it reach the disk.
 #
 # Packages: user-mode-linux 6.12um1+b22 (Linux 6.12), dmsetup 2:1.02.205-2 (Debian 13)
 # Command:  dmsetup create --readonly below, then dmsetup create above as a linear target over it
-# Seen:     "below" has ro 1 and refuses a write; "above" has ro 0, takes it, and it is on the disk.
+# Seen:     "below" has ro 1 and refuses a write. "above" has ro 0 and takes the write, which is then on the disk.
 #
-# So "read-only" of a layer protects nothing from the layers above it, and whoever asks whether an origin can be written to,
-# or has been kept from being written to, has to look at each node that lies over the same disk.
+# So a read-only layer protects nothing from the layers above it. To know whether an origin is writable, a program must
+# look at each node that lies over the same disk.
 source "$(dirname "$0")/lab.sh"
 packages trixie bash coreutils mount util-linux kmod grep sed dmsetup=2:1.02.205-2 user-mode-linux=6.12um1+b22
 guest -d 1M << 'SCRIPT'

@@ -5,11 +5,11 @@
 #
 # Packages: libdevmapper1.02.1 and dmsetup 2:1.02.205-2, udev 257.13-1~deb13u1 (Debian 13)
 # Calls:    dm_task_create(DM_DEVICE_RESUME), dm_task_set_name(), dm_task_run(), without dm_task_set_cookie()
-# Seen:     all succeed. udev then has DM_UDEV_DISABLE_DM_RULES_FLAG=1 and DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG=1 for the device,
-#           and /dev/mapper/node is gone. After `dmsetup suspend` and `dmsetup resume`, which set a cookie, it is there.
+# Seen:     all calls succeed. udev then has DM_UDEV_DISABLE_DM_RULES_FLAG=1 and DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG=1 for the
+#           device, and /dev/mapper/node is gone. `dmsetup suspend` and `dmsetup resume` set a cookie, and the link is back.
 #
-# So a program that calls libdevmapper needs dm_task_set_cookie() and dm_udev_wait() also where it does not want to wait for
-# udev: leaving them out does not mean "nothing special" but "take the names away".
+# So a program that calls libdevmapper needs dm_task_set_cookie() and dm_udev_wait(), even if it need not wait for udev.
+# Without them udev removes the device's names.
 source "$(dirname "$0")/lab.sh"
 packages trixie bash coreutils mount util-linux kmod grep sed python3-minimal libpython3-stdlib udev=257.13-1~deb13u1 libdevmapper1.02.1=2:1.02.205-2 dmsetup=2:1.02.205-2 user-mode-linux=6.12um1+b22
 guest -d 16M << 'SCRIPT'

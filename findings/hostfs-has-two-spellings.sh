@@ -1,15 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# hostfs takes its path by one spelling with the old mount call and by another with the new one.
+# hostfs takes its path by one option with the old mount call, and by another option with the new mount call.
 #
 # Packages: user-mode-linux 6.12um1+b22 (Linux 6.12), mount 2.41.5-0+deb13u1 (Debian 13)
 # Command:  mount -t hostfs -o /usr/share none DIR
-# Seen:     "hostfs: Unknown parameter '/usr/share'", exit status 32. With -o hostfs=/usr/share, or with
-#           LIBMOUNT_FORCE_MOUNT2=always in the environment, it is mounted; and rootflags=/ on the kernel's command line works still,
-#           since the kernel mounts its root by the old call. Linux 6.1 takes only the bare path.
+# Seen:     "hostfs: Unknown parameter '/usr/share'", exit status 32. The mount succeeds with -o hostfs=/usr/share, or with
+#           LIBMOUNT_FORCE_MOUNT2=always in the environment. rootflags=/ on the kernel's command line still works, because
+#           the kernel mounts its root by the old call. Linux 6.1 takes only the bare path.
 #
-# So a script for both generations has to try both spellings, and one that works in a guest's command line fails in its shell.
+# So a script for both generations must try both forms. The form that works on a guest's command line fails in its shell.
 source "$(dirname "$0")/lab.sh"
 packages trixie bash coreutils mount=2.41.5-0+deb13u1 util-linux=2.41.5-0+deb13u1 kmod grep sed user-mode-linux=6.12um1+b22
 guest << 'SCRIPT'

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# What the findings share; each begins with `source lab.sh`. `packages` unpacks pinned packages, and `guest` boots Debian's
-# User Mode Linux on them, so that a script meets the versions it names and nothing of the machine it runs on.
+# Functions that the findings share. Each script begins with `source lab.sh`. `packages` unpacks pinned packages, and
+# `guest` boots Debian's User Mode Linux on them. So a script tests the versions that it names, and no file of its machine.
 
 set -euo pipefail
 folder=$(mktemp -d "${TMPDIR:-/var/tmp}/finding.XXXXXX")
@@ -13,7 +13,7 @@ unable() {
   exit 77
 }
 
-# packages SUITE NAME=VERSION...: unpacks them and what they depend on into $root; nothing is configured or started.
+# packages SUITE NAME=VERSION...: unpacks the packages and their dependencies into $root. Nothing is configured or started.
 # The mirror is that of this machine's own apt.
 packages() {
   local suite=$1 mirror list
@@ -25,7 +25,7 @@ packages() {
     sed -n 's/^\([^ ]*\) main Debian Debian$/\1/p' | head -n 1)
   [[ -n $mirror ]] || unable "apt has no mirror of Debian"
   list=$(IFS=,; echo "$*")
-  # Links that the packages of an older suite lack, so that both layouts unpack.
+  # Packages of an older suite lack these links. With them both layouts unpack.
   TMPDIR=$folder mmdebstrap --quiet --variant=extract --aptopt='Acquire::Check-Valid-Until "false"' --include="base-files,$list" \
     --setup-hook='cd "$1" && mkdir -p usr/bin usr/sbin usr/lib usr/lib64 && for name in bin sbin lib lib64; do ln -s usr/$name $name; done' \
     "$suite" "$root" "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" \
@@ -35,8 +35,8 @@ packages() {
   }
 }
 
-# guest [-d SIZE]... < SCRIPT: runs it with bash as root on the kernel of the unpacked package user-mode-linux. The disks
-# are /dev/ubda and so on; all else that it can write to is /run. Its output is this one's, and in $said.
+# guest [-d SIZE]... < SCRIPT: runs SCRIPT with bash as root on the kernel of the unpacked package user-mode-linux. The
+# disks are /dev/ubda and so on; apart from them SCRIPT can write only to /run. `guest` prints its output and sets $said to it.
 guest() {
   local disks=() letters=abcdef name
   while [[ ${1-} == -d ]]; do
@@ -52,7 +52,7 @@ guest() {
   mkdir -p "$root"/{proc,sys,dev,run,tmp}
   local as=(--mount)
   ((EUID == 0)) || as+=(--map-root-user)
-  # Its C library may be newer than this machine's, so the guest's kernel runs in the unpacked tree, too.
+  # The guest kernel's C library may be newer than this machine's, so the kernel runs in the unpacked tree, too.
   said=$(timeout -k 5 100 unshare "${as[@]}" bash -c 'mount --rbind /proc "$1/proc" && mount --rbind /dev "$1/dev" && exec chroot "$@"' - "$root" \
     /usr/bin/env -i PATH=/usr/sbin:/usr/bin HOME=/ /usr/bin/linux.uml mem=512M root=/dev/root rootfstype=hostfs rootflags=/ ro \
     "${disks[@]}" init=/begin con=null con0=null,fd:1 quiet loglevel=0 panic=-1 < /dev/null 2> "$folder/console" | tr -d '\r') || true
@@ -75,7 +75,7 @@ mkdir -p /run/lib/modules /run/lock /run/lvm /run/mnt
 ln -s /proc/self/fd /dev/fd
 ln -s "/usr/lib/uml/modules/$(uname -r)" /run/lib/modules/
 module() { modprobe -d /run -a "$@"; }
-# One group on the disks that are named, without archives.
+# LVM sees only the guest's disks, and keeps no archives.
 echo 'devices { filter=["a|/dev/ubd.*|","r|.*|"] use_devicesfile=0 types=["ubd",16] obtain_device_list_from_udev=0 external_device_info_source="none" }
 activation { udev_sync=0 udev_rules=0 verify_udev_operations=0 monitoring=0 }
 global { locking_dir="/run/lock/lvm" }
@@ -84,7 +84,7 @@ quietly() { "$@" > /run/quiet 2>&1 || { cat /run/quiet; return 1; }; }
 BEGIN
 }
 
-# holds "WHAT" COMMAND...: the behaviour that this finding is about.
+# holds "WHAT" COMMAND...: reports whether the behaviour WHAT is still as found. COMMAND tests it.
 holds() {
   local what=$1
   shift
@@ -95,5 +95,5 @@ holds() {
     changed=1
   fi
 }
-# says PATTERN: a line of what the guest said.
+# says PATTERN: a line of the guest's output matches.
 says() { grep -Eq -- "$1" <<< "$said"; }

@@ -5,11 +5,11 @@
 #
 # Package: lvm2 2.03.31-2 (Debian 13)
 # Command: lvs vg, and lvchange --addtag half vg/first, while one of two disks is filtered out
-# Seen:    both end with 0 and only warn. The field vg_partial is the only one that tells it of every volume; lv_attr has its
-#          "p" only on a volume that lies on the disk. After the change the disk that comes back is refused by
-#          the group: "ignoring metadata seqno", and it stays marked as missing.
+# Seen:    both end with 0 and only warn. Only the field vg_partial shows the missing disk for every volume; lv_attr has its
+#          "p" only for a volume that lies on the disk. After the change the group refuses the disk that comes back
+#          ("ignoring metadata seqno"), and the disk stays marked as missing.
 #
-# So a program has to ask for vg_partial and refuse before its first change: a tag that is set while a disk is late costs the
+# So a program must read vg_partial and refuse before its first change. A tag that is set while a disk is late costs the
 # administrator that disk.
 source "$(dirname "$0")/lab.sh"
 packages trixie bash coreutils mount util-linux kmod grep sed lvm2=2.03.31-2 dmsetup=2:1.02.205-2 user-mode-linux=6.12um1+b22

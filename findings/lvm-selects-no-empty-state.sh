@@ -8,8 +8,8 @@
 # Seen:    exit status 5, "Failed to parse numeric value for selection field lv_active." and "Selection syntax error". lvs prints
 #          an empty lv_active for an inactive volume all the same. lv_active!=active finds it, with both versions.
 #
-# So a tool that lets LVM decide under its own lock (lvremove -S ...) has to choose a selection that both versions take, and has
-# to look afterwards whether the volume is gone: a selection that finds nothing ends with 0.
+# So a tool that lets LVM decide under its own lock (lvremove -S ...) needs a selection that both versions take. The tool
+# must check afterwards that the volume is gone: a selection that finds nothing ends with 0.
 source "$(dirname "$0")/lab.sh"
 packages trixie bash coreutils mount util-linux kmod grep sed lvm2=2.03.31-2 dmsetup=2:1.02.205-2 user-mode-linux=6.12um1+b22
 guest -d 64M << 'SCRIPT'

@@ -8,7 +8,7 @@
 # Seen:    exit status 0 and the usual words; the metadata has origin = "thin" and no external_origin. With a volume that
 #          is not in the pool the same command makes external_origin. `lvs -o origin` shows both alike.
 #
-# So the words --thinpool on the command line, and the column "Origin", do not tell an external origin: only the metadata text does.
+# So neither --thinpool on the command line nor the column "Origin" shows an external origin. Only the metadata text does.
 source "$(dirname "$0")/lab.sh"
 packages trixie bash coreutils mount util-linux kmod grep sed lvm2=2.03.31-2 dmsetup=2:1.02.205-2 thin-provisioning-tools=1.1.0-4+b1 user-mode-linux=6.12um1+b22
 guest -d 200M << 'SCRIPT'

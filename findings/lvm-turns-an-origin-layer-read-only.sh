@@ -1,14 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# LVM reloads the layer under an external origin read-only, without a word, when it works on a thin over it.
+# LVM silently reloads the layer under an external origin read-only when it works on a thin over the origin.
 #
 # Package: lvm2 2.03.31-2 (Debian 13), Linux 6.12 of user-mode-linux 6.12um1+b22
 # Command: vg-origin-real is loaded read-write; then lvcreate -s, lvrename, or lvchange --refresh of the thin vg/snap
-# Seen:    each ends with 0 and says nothing of it, and the layer is read-only afterwards. lvs, lvchange --addtag and
-#          lvchange -ay of the active thin leave it alone.
+# Seen:    each command ends with 0 and prints nothing of this, and the layer is read-only afterwards. lvs,
+#          lvchange --addtag and lvchange -ay of the active thin do not change the layer.
 #
-# So a program that has made the layer writable must look again while it writes, and find an error of a write explained by it.
+# So a program that has made the layer writable must check it again during its writes. A failed write may have this cause.
 source "$(dirname "$0")/lab.sh"
 packages trixie bash coreutils mount util-linux kmod grep sed lvm2=2.03.31-2 dmsetup=2:1.02.205-2 thin-provisioning-tools=1.1.0-4+b1 user-mode-linux=6.12um1+b22
 guest -d 200M << 'SCRIPT'

@@ -1,16 +1,16 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# A volume that LVM activates past udev has no name from udev, and is offered by the UUID of its file system all the same.
+# A volume that LVM activates past udev gets no name from udev, but a link by its file system's UUID.
 #
 # Packages: lvm2 2.03.31-2, dmsetup 2:1.02.205-2, udev 257.13-1~deb13u1, e2fsprogs (Debian 13)
 # Command:  DM_DISABLE_UDEV=1 lvchange -ay vg/data, with udevd running
-# Seen:     LVM says "Bypassing udev" and makes /dev/mapper/vg-data itself, a node and no link. udevd sees the kernel's event and has
-#           DM_UDEV_DISABLE_DM_RULES_FLAG=1 and DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG=1 for the device; nothing sets
-#           DM_UDEV_DISABLE_DISK_RULES_FLAG, so /dev/disk/by-uuid leads to the device, and SYSTEMD_READY is not 0.
+# Seen:     LVM says "Bypassing udev" and makes /dev/mapper/vg-data itself, as a node instead of a link. udevd sees the kernel's
+#           event. For the device udev has DM_UDEV_DISABLE_DM_RULES_FLAG=1 and DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG=1. Nothing
+#           sets DM_UDEV_DISABLE_DISK_RULES_FLAG, so /dev/disk/by-uuid leads to the device. SYSTEMD_READY is not 0.
 #
 # So the variable hides nothing from systemd: a mount unit that waits for that UUID mounts the volume. Only the flags of a hidden
-# layer, which LVM sets for its own volumes alone, keep the links away.
+# layer prevent the links, and LVM sets these flags only for its own volumes.
 source "$(dirname "$0")/lab.sh"
 packages trixie bash coreutils mount util-linux kmod grep sed e2fsprogs udev=257.13-1~deb13u1 lvm2=2.03.31-2 dmsetup=2:1.02.205-2 user-mode-linux=6.12um1+b22
 guest -d 64M << 'SCRIPT'

@@ -1,16 +1,16 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# lvs with --reportformat json says on standard output why it failed, and nothing on standard error.
+# A failing lvs with --reportformat json prints the reason on standard output, and nothing on standard error.
 #
 # Package: lvm2 2.03.31-2 (Debian 13). LVM 2.03.16 (Debian 12) writes the same words to standard error.
 # Command: lvs --reportformat json nosuch
-# Seen:    exit status 5; standard error is empty; the document on standard output has, beside an empty "report", a "log" with
-#          "log_type":"error" and "log_message":"Volume group \"nosuch\" not found"
+# Seen:    exit status 5; standard error is empty. The document on standard output has an empty "report", and a "log" with
+#          "log_type":"error" and "log_message":"Volume group \"nosuch\" not found".
 # With --config log/report_command_log=0, and without JSON, the words are on standard error again.
 #
-# So a program that shows standard error as the reason shows nothing. It has to set log/report_command_log in each call, or to
-# read the log of the document.
+# So a program that shows standard error as the reason shows nothing. The program must set log/report_command_log in each call,
+# or read the log of the document.
 source "$(dirname "$0")/lab.sh"
 packages trixie bash coreutils mount util-linux kmod grep sed lvm2=2.03.31-2 dmsetup=2:1.02.205-2 user-mode-linux=6.12um1+b22
 guest << 'SCRIPT'

@@ -5,10 +5,10 @@
 #
 # Packages: lvm2 2.03.31-2, dmsetup 2:1.02.205-2, thin-provisioning-tools 1.1.0-4+b1, user-mode-linux 6.12um1+b22 (Debian 13).
 # Command:  pvmove -n origin DISK1 DISK2, while a thin over the origin is active and the origin itself is not
-# Seen:     exit status 0; before, LVM has the layer vg-origin-real alone; afterwards vg/origin is active, read-only, as vg-origin.
-#           That it skips activation (lvchange -ky) makes no difference.
+# Seen:     exit status 0. Before pvmove, LVM has only the layer vg-origin-real. Afterwards vg/origin is active and read-only, as
+#           vg-origin. The origin's activation skip (lvchange -ky) makes no difference.
 #
-# So an origin that was inactive when a merge began may be active when it ends, without anybody who asked for it.
+# So an origin that was inactive at a merge's beginning may be active at its end, although nobody has activated it.
 source "$(dirname "$0")/lab.sh"
 packages trixie bash coreutils mount util-linux kmod grep sed lvm2=2.03.31-2 dmsetup=2:1.02.205-2 thin-provisioning-tools=1.1.0-4+b1 \
   user-mode-linux=6.12um1+b22

@@ -1,16 +1,16 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# What thin_dump writes of a reserved metadata snapshot, thin_restore refuses.
+# thin_restore refuses the dump that thin_dump makes of a reserved metadata snapshot.
 #
 # Packages: thin-provisioning-tools 0.9.0-2, dmsetup 2:1.02.185-2 (Debian 12)
 # Command:  thin_dump -m METADATA, after reserve_metadata_snap, and thin_restore of that
-# Seen:     nr_data_blocks="0" in the first element, where thin_dump without -m has the pool's number. thin_restore ends with 1,
-#           "mapping beyond end of data device (0 >= 0)". With the number put in, it restores the same mappings. The kernel copies the
-#           superblock without the space maps, and the number is in one of these.
+# Seen:     nr_data_blocks="0" in the first element; thin_dump without -m writes the pool's number there. thin_restore ends with 1,
+#           "mapping beyond end of data device (0 >= 0)". With the right number in the dump, it restores the same mappings. The
+#           kernel copies the superblock without the space maps, and one of these has the number.
 #
-# So a copy of a live pool's metadata cannot be made of such a dump as it is, and a tool that reads the pool's size out of a
-# metadata snapshot finds none: the live superblock has it.
+# So such a dump is no complete copy of a live pool's metadata. A metadata snapshot does not have the pool's size: a tool
+# must read it from the live superblock.
 source "$(dirname "$0")/lab.sh"
 packages bookworm bash coreutils mount util-linux kmod grep sed diffutils thin-provisioning-tools=0.9.0-2 dmsetup=2:1.02.185-2 user-mode-linux
 guest -d 4M -d 64M -d 4M << 'SCRIPT'

@@ -7,8 +7,8 @@
 # Call:    open(O_DIRECT), pwrite() of 3 bytes at offset 1 from an odd address, and of a page at 0
 # Seen:    both succeed.
 #
-# So "opens with O_DIRECT" does not say "is on a disk and past the page cache", and a test of alignment that runs in /tmp, which is
-# a tmpfs in Debian 13, finds nothing. Whether a file is in memory has to be asked by itself (statfs).
+# So a file that opens with O_DIRECT may still be in memory. A test of alignment in /tmp, which is a tmpfs in Debian 13, finds
+# nothing. A program must ask statfs whether a file is in memory.
 source "$(dirname "$0")/lab.sh"
 packages trixie bash coreutils mount util-linux kmod grep sed python3-minimal libpython3-stdlib user-mode-linux=6.12um1+b22
 guest << 'SCRIPT'

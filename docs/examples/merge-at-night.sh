@@ -4,10 +4,10 @@
 # merge-at-night.sh VG/SNAP
 #
 # Merges a mounted snapshot of LVM with a downtime of seconds. The first merge runs while the snapshot is in use. Then the
-# script unmounts the snapshot, merges the writes since, removes the snapshot, and mounts the origin, now an ordinary volume, in
-# its place. If the last merge fails, the script mounts the snapshot again. After a power cut run the script again: it resumes the
-# merge. A file system that was unmounted by then stays unmounted: mount it yourself. The exit status is that of the extmerge that
-# failed, else 0, or 5 if a file system or a service could not be unmounted, started or mounted.
+# script unmounts the snapshot, merges the writes since, and removes the snapshot. In its place it mounts the origin, which is
+# now an ordinary volume. If the last merge fails, the script mounts the snapshot again. After a power cut run the script
+# again: it resumes the merge. A file system that was unmounted by then stays unmounted: mount it yourself. The exit status is
+# that of the extmerge that failed. It is 5 if a file system or a service could not be unmounted, started or mounted, else 0.
 #
 # The two functions stop and start your services. The script does not read fstab: if fstab names the snapshot, name the origin there.
 set -uo pipefail
@@ -24,7 +24,7 @@ die() {
   exit "${2-5}"
 }
 
-# in_rounds COMMAND...: again a few times where that may help: 3 resources, 5 in use, 7 an I/O error.
+# in_rounds COMMAND...: tries up to three times if that may help: exit status 3 resources, 5 in use, 7 an I/O error.
 in_rounds() {
   local try status
   for try in 1 2 3; do
@@ -36,16 +36,16 @@ in_rounds() {
   return $status
 }
 
-# Whatever has happened: what is there is mounted, and only then the services start.
+# put_back: after success or failure, mounts the volume that exists now. Only then the services start.
 put_back() {
   local status=$? volumes volume=$origin how=--read-only
   trap '' HUP INT TERM
-  # Only where LVM says that the snapshot is gone it is the origin's turn.
+  # The script mounts the origin only if LVM says that the snapshot is gone.
   volumes=$(lvs --noheadings --options lv_full_name "${source%/*}") ||
     die "LVM does not answer; nothing is mounted on $mountpoint, its services are stopped"
   [[ ! " "$(echo $volumes)" " == *" $source "* ]] || volume=$source
   if ! findmnt --mountpoint "$mountpoint" --source "/dev/$volume" > /dev/null; then
-    # Not read-only by itself, should the device be.
+    # Without --read-write, mount would silently mount a read-only device read-only.
     [[ ,$options, != *,rw,* ]] || how=--read-write
     lvchange --activate y --ignoreactivationskip "$volume" &&
       mount $how --options "$options" "/dev/$volume" "$mountpoint" ||
@@ -56,20 +56,21 @@ put_back() {
 }
 
 volumes=$(lvs --noheadings --options lv_full_name "${source%/*}") || exit
-# A finish that was interrupted may have removed it already; only extmerge knows what is left to do.
+# An interrupted finish may have removed the snapshot already. Only extmerge knows the steps that are left.
 [[ " "$(echo $volumes)" " == *" $source "* ]] || exec extmerge merge --batch-mode --finish "$source"
 
-# While it is in use: nearly all of it, or nothing where nothing was written since the last time.
+# The first merge runs while the snapshot is in use. It copies nearly everything, or nothing if nothing was written since
+# the last merge.
 in_rounds extmerge merge --batch-mode "$source" || exit
 
-# What cannot end well is not begun.
+# Check what would make the finish fail, before anything is stopped.
 origin=$(lvs --noheadings --options vg_name,origin --separator / "$source" | tr -d ' ') || exit
 readers=$(lvs --noheadings --options lv_name --select "origin=${origin#*/}" "${source%/*}") || exit
 (($(wc -w <<< "$readers") == 1)) || die "others read $origin, which stays read-only for them:$(echo "" $readers)" 4
 mapfile -t mounts < <(findmnt --noheadings --raw --output FSROOT,TARGET --source "/dev/$source")
 ((${#mounts[@]} < 2)) && [[ ${mounts[0]-/ } == "/ "* ]] || die "$source is mounted in several places, or a part of it: ${mounts[*]}"
 
-# The rest, and the swap.
+# Merge the rest, and mount the origin instead of the snapshot.
 if ((${#mounts[@]} == 1)); then
   printf -v mountpoint %b "${mounts[0]#/ }"
   options=$(findmnt --noheadings --output OPTIONS --mountpoint "$mountpoint") || exit

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writes a man page, as scdoc(1) takes it, from its text here and the tables of docs/*.md.
+"""Writes a man page, as input of scdoc(1), from its text here and the tables of docs/*.md.
 
     make_man.py PAGE.in VERSION
 
-What the pages for readers on the web say (options, messages, exit statuses) stands there once; a
-page of the manual names it:
+The web pages of docs/ state options, messages and exit statuses once. A page of the manual names
+them:
 
     {{options}}          the options of docs/command-line.md, by group
     {{messages}}         all of docs/messages.md
     {{section PAGE NAME}}  a section of docs/PAGE
-    {{page PAGE}}        all of docs/PAGE but what argues for it
+    {{page PAGE}}        all of docs/PAGE but its title and its section "Strengths"
 """
 
 import pathlib
@@ -23,7 +23,7 @@ def escape(text):
     return re.sub(r"([\\*_`<>~])", r"\\\1", text)
 
 
-# Where the manual has what another page of docs/ says.
+# The place in the manual of each other page of docs/.
 PAGES = {"command-line.md": "extmerge(8)", "messages.md": "MESSAGES in extmerge(8)",
          "lvm.md": "extmerge-recovery(7)", "crash-safety.md": "extmerge-recovery(7)",
          "journal-format.md": "extmerge-journal(5)"}
@@ -35,7 +35,7 @@ def link(found):
 
 
 def inline(text):
-    """A line of Markdown as scdoc has it: code and what is strong are bold, links are their words."""
+    """A line of Markdown for scdoc: code and strong text are bold, links are their words."""
     text = re.sub(r"\[([^\]]+)\]\(([^)]*)\)", link, text).replace("\\|", "|")
     parts = re.split(r"(`[^`]+`|\*\*[^*]+\*\*|(?<!\w)\*[^*]+\*(?!\w))", text)
     out = []
@@ -57,7 +57,7 @@ def cells(line):
 
 
 def rows(lines):
-    """Of the table that begins here, without its head."""
+    """The rows of the table that begins here, without its head."""
     table = [cells(line) for line in lines if line.startswith("|")]
     return [row for row in table[1:] if not re.fullmatch(r":?-+:?", row[0])]
 
@@ -72,7 +72,7 @@ def section(page, name):
 
 
 def term(words, text, more=""):
-    """A word and what it means, indented."""
+    """A word and its meaning, indented."""
     return [words, "\t" + text, *(["", "\t" + more] if more else []), ""]
 
 

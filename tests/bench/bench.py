@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How fast, and at what cost, each figure beside that of a program that does the same job.
+"""Measures time and cost of extmerge, beside a program that does the same job.
 
 sections: metadata thins copy equal shapes cost resume scale; all of them if none is named.
 The pools are made in --folder, on a disk (up to 50 GB at a time), and in --memory (some 16
-GB). Peers that are not installed are left out, by name. EXTMERGE is the program; THIN_LS_1,
-THIN_CHECK_1 and THIN_RESTORE_1 can name those of thin-provisioning-tools 1.x.
+GB). Missing peers are left out and named. EXTMERGE is the program; THIN_LS_1, THIN_CHECK_1 and
+THIN_RESTORE_1 can name the programs of thin-provisioning-tools 1.x.
 """
 
 import argparse
@@ -26,7 +26,7 @@ METADATA_IMAGE = os.environ.get("EXTMERGE_METADATA_IMAGE", "metadata_image")
 
 
 def peers(*names):
-    """Those that are installed."""
+    """The programs of `names` that are installed."""
     found = []
     for name in names:
         if shutil.which(name):
@@ -57,8 +57,8 @@ class Bench:
                                    pool.overlay(pool.next_thin())])
 
     def fio(self, pool):
-        """The same reads and writes, at once, into buffers of huge pages. By fio's own clock:
-        it takes a third of a second to start and to end."""
+        """The same reads and writes at once, into buffers of huge pages. The time is by fio's own
+        clock, because fio needs a third of a second to start and to end."""
         shape = pool.shape
         common = ["--ioengine=libaio", "--direct=1", "--iodepth=32", "--mem=shmhuge", "--bs=%d" % min(shape.block, MIB), "--end_fsync=1",
                   "--io_size=%d" % shape.mapped, "--randrepeat=0"]
@@ -115,8 +115,8 @@ class Bench:
                       "%.2f" % contest.times_faster("extmerge plan", name))
 
     def thins(self):
-        """One of many thins is planned. thin_ls 1.x reads the root of each thin, too, whatever its
-        columns; 0.9 only with EXCLUSIVE."""
+        """Plans one of many thins. thin_ls 1.x reads the root of each thin, too, for any columns;
+        thin_ls 0.9 does so only with EXCLUSIVE."""
         columns = ["-o", "DEV,MAPPED,EXCLUSIVE"]
         for kind in ("independent", "shuffled", "snapshots"):
             for count in (1000, 20_000, 100_000):
@@ -209,14 +209,14 @@ class Bench:
                       "%d" % (calls / gib), "%.0f" % (contest.median("extmerge", "memory") / MIB))
 
     def resume(self):
-        """A kill throws away what was copied since the last checkpoint, half of 256 MiB on
-        average, and the program starts twice; so the merge must be a long one. A disk given
-        that much is uneven; what is written twice can be counted."""
+        """A kill loses the copy since the last checkpoint, 128 MiB on average, and the program
+        starts twice. So the merge must be a long one. A disk's speed varies over so much data,
+        but the bytes written twice can be counted."""
         pool = Pool(self.folder, Shape(mapped=6 * GIB, origin=8 * GIB), with_overlays=False)
         table = Table("6 GiB, killed with SIGKILL at about half way, and resumed",
                       ["case", "wall s", "cpu s", "MiB written", "times"])
         merge = self.merge(pool)
-        merge(0)  # the first one takes longer
+        merge(0)  # the first merge takes longer
         half = merge(1).wall / 2
         contest = Contest({"uninterrupted": merge,
                            "killed and resumed": lambda n: self._killed(pool, half)}, self.rounds)
@@ -260,8 +260,8 @@ class Bench:
                               [(g, s, b / MIB) for g, s, b in merges])])
 
     def _of_16_tib(self, plans, merge, journal_bytes):
-        """By calculation from the terms measured: a plan's time and memory by mapping, a
-        journal's bytes by run, a copy's time by GiB."""
+        """Calculates from measured terms: a plan's time and memory by mapping, a journal's bytes
+        by run, a copy's time by GiB."""
         (fewer, seconds_1, memory_1), (more, seconds_2, memory_2) = plans[-2:]
         seconds = (seconds_2 - seconds_1) / (more - fewer)
         memory = (memory_2 - memory_1) / (more - fewer)
@@ -305,7 +305,7 @@ class Bench:
         return once
 
     def _killed(self, pool, seconds):
-        """Killed after so long, then resumed; the time of both together."""
+        """Kills a merge after `seconds` and resumes it. Returns both runs together."""
         with tempfile.TemporaryDirectory(dir=self.folder) as state:
             arguments = ["--yes", "--batch-mode", "--verify=none", "--state-dir", state,
                          *pool.source(pool.next_thin())]
@@ -332,7 +332,7 @@ class Bench:
                     str(2 * mappings * block), "--state-dir", self.folder + "/none"])
 
     def _thins_image(self, count, kind):
-        """Of a kind, or nothing for want of thin_restore 1.x."""
+        """The image of that kind, or nothing if thin_restore 1.x is missing."""
         image = os.path.join(self.folder, "%d-thins-%s.metadata" % (count, kind))
         if os.path.exists(image):
             return image
@@ -364,8 +364,8 @@ class Bench:
 
 
 def restore_thins(count, image, kind, restore_command):
-    """So many thins of ten blocks each in random places; or snapshots of one volume of 2,000
-    blocks, with one block of its own each, which takes a thin_restore that knows <def>: 1.x."""
+    """Writes `count` thins of ten blocks each in random places. Or writes snapshots of one volume
+    of 2,000 blocks, each with one block of its own. Snapshots need <def>, which thin_restore 1.x has."""
     import random
     numbers = random.Random(1)
     shared = 2000 if kind == "snapshots" else 0
@@ -396,7 +396,7 @@ def restore_thins(count, image, kind, restore_command):
 
 
 def restore(mappings, image):
-    """Metadata written by thin_restore: every second block, mapped to data in random order."""
+    """Writes metadata by thin_restore: every second block, mapped to data in random order."""
     import random
     data = list(range(mappings))
     random.Random(1).shuffle(data)
@@ -419,7 +419,7 @@ def restore(mappings, image):
 
 @contextlib.contextmanager
 def huge_pages(count):
-    """Reserved for fio, which has no other way to them."""
+    """Reserves huge pages for fio, which cannot reserve them itself."""
     path = "/proc/sys/vm/nr_hugepages"
     with open(path) as file:
         before = file.read()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whole processes: wall and processor seconds, peak memory, bytes written, system calls.
+"""Measures whole processes: wall and processor seconds, peak memory, bytes written, system calls.
 
-Machines that are shared are noisy, so nothing is compared with a figure of another day:
-the commands of a table are run in turn, A B C A B C, and ratios are taken pair by pair.
+Shared machines are noisy, so no figure is compared with one of another day. The commands of
+a table run in turn, A B C A B C, and ratios are taken pair by pair.
 """
 
 import os
@@ -22,14 +22,14 @@ class Run:
 
 
 def run(command, status=0, kill_after=None):
-    """Runs it to its end; it must end with `status`."""
+    """Runs the command to its end; it must end with `status`."""
     with tempfile.TemporaryFile() as said:
         begin = time.monotonic()
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said,
                                    stderr=subprocess.STDOUT)
         if kill_after is not None:
             time.sleep(kill_after)
-            os.kill(process.pid, signal.SIGKILL)  # Popen's would reap one that has ended
+            os.kill(process.pid, signal.SIGKILL)  # Popen.kill() would reap a process that has ended
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         with open("/proc/%d/io" % process.pid) as counters:
             written = int(re.search(r"^write_bytes: (\d+)", counters.read(), re.M).group(1))
@@ -46,7 +46,7 @@ def run(command, status=0, kill_after=None):
 
 
 def system_calls(command):
-    """How many it makes, all threads together."""
+    """The number of the command's system calls, in all threads."""
     with tempfile.NamedTemporaryFile("r") as counts:
         subprocess.run(["strace", "-f", "-c", "-o", counts.name, *command], check=True,
                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
@@ -74,13 +74,13 @@ class Contest:
         return statistics.median(getattr(r, figure) for r in self.runs[name])
 
     def times_faster(self, name, peer):
-        """Median over the rounds of how many times longer the peer took."""
+        """The peer's time divided by this one's, median over the rounds."""
         return statistics.median(p.wall / r.wall
                                  for r, p in zip(self.runs[name], self.runs[peer]))
 
 
 class Table:
-    """Rows of one section, printed as they come, and kept for who wants them all."""
+    """Rows of one section. Each row is printed at once, and kept."""
 
     def __init__(self, title, columns):
         print("\n%s" % title)

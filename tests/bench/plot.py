@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Time and memory by size, both axes logarithmic, as SVG: a straight line that rises by one
-decade a decade is linear."""
+"""Draws time and memory by size as SVG. Both axes are logarithmic: a straight line that rises by
+one decade a decade is linear."""
 
 import math
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Pools to merge in benchmarks, and the same changes as qcow2 overlays.
 
-A pool has two thins over one origin which map the same blocks of it to different data, so
-that merging them in turn finds everything different each time (or as much as was asked
-for), however often, without the origin being made anew.
+A pool has two thins over one origin. They map the same blocks of the origin to different data.
+So merges of the two in turn find all blocks different each time (or the requested part).
+Nobody must write the origin again.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ class Shape:
     origin     bytes of the origin
     run        blocks that lie together on both devices
     scattered  whether the data lies in another order than the origin's
-    equal      part of each block that the origin holds already; the rest is one write's
+    equal      part of each block that the origin holds already; the rest is from one write
     """
 
     def __init__(self, block=64 * KIB, mapped=2 * GIB, origin=8 * GIB, run=1, scattered=True,
@@ -52,8 +52,8 @@ class Shape:
 
 
 def apart(function, *arguments):
-    """In a process of its own: a program's peak memory, as the kernel counts it, begins with
-    that of whoever started it."""
+    """Calls the function in a process of its own. The kernel counts a program's peak memory from
+    that of the process which started it."""
     process = multiprocessing.get_context("fork").Process(target=function, args=arguments)
     process.start()
     process.join()
@@ -70,7 +70,7 @@ def random_file(path, size):
 
 
 class Pool:
-    """The files of one, made if they are not there yet."""
+    """The files of one pool, made if they do not exist."""
 
     def __init__(self, folder, shape, with_overlays=True):
         self.folder, self.shape, self.turn = os.path.join(
@@ -89,14 +89,13 @@ class Pool:
         return os.path.join(self.folder, name)
 
     def next_thin(self):
-        """The one that was not merged last, by whatever program: so what is to be found
-        different is different."""
+        """The thin that no program has merged last, so that the origin differs from it."""
         self.turn += 1
         return 1 + self.turn % 2
 
     @contextlib.contextmanager
     def on_loop_devices(self, sector):
-        """Everything that is read or written, of both programs, through loop devices."""
+        """Puts loop devices over all files that the two programs read or write."""
         names = ["data", "origin"] + ["overlay%d.qcow2" % thin for thin in (1, 2)]
         try:
             for name in names:
@@ -139,12 +138,12 @@ class Pool:
         subprocess.run(["sync"], check=True)
 
     def _make_data(self, runs):
-        """Thin 1's half, then thin 2's. Where much is equal, thin 2's is the origin's own and
-        thin 1's differs from it in some units."""
+        """Writes thin 1's half, then thin 2's. With `equal`, thin 2 has the origin's data, and
+        thin 1's data differs from it in some units."""
         shape = self.shape
         if shape.equal == 0:
             random_file(self.path("data"), 2 * shape.mapped)
-            # The origin begins with the same bytes in the same places.
+            # Each unit begins with a number of its own, so no two units of the data are equal.
             with open(self.path("data"), "r+b") as data:
                 for offset in range(0, 2 * shape.mapped, UNIT):
                     data.seek(offset)
@@ -165,8 +164,8 @@ class Pool:
                 data.write(contents)
 
     def _changed(self, chance, start):
-        """The units of a block that differ: neighbours, as one write leaves them, in a random
-        place; on average as many as was asked for."""
+        """The units of a block that differ: neighbours in a random place, like those of one write,
+        on average as many as requested."""
         units = self.shape.block // UNIT
         wanted = units * (1 - self.shape.equal)
         count = int(wanted) + (chance.random() < wanted - int(wanted))
@@ -196,7 +195,7 @@ class Pool:
         os.remove(xml)
 
     def _make_overlay(self, thin, runs):
-        """A qcow2 file whose clusters lie in the order of the pool's data blocks."""
+        """Writes a qcow2 file with its clusters in the order of the pool's data blocks."""
         shape = self.shape
         cluster = min(shape.block, 2 * MIB)
         count = shape.mapped // cluster

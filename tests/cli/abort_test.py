@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""abort of a merge of images: what goes, what stays and what is said.
+"""abort of a merge of images: what it removes, keeps and says.
 
-Of volumes: tests/kernel/lvm_crash.sh.
+For volumes see tests/kernel/lvm_crash.sh.
 """
 
 import fcntl

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A source of facts that cannot be looked at is a refusal, never "nothing found".
+"""extmerge refuses if it cannot read a source of facts. It never takes that for "nothing found".
 
 Each source is hidden from extmerge alone, in a mount namespace of its own: missing, empty, or
-impossible to read. Every command that writes, and plan, then ends with EXM-308, names the
-source, and leaves origin and journal as they were. docs/guards.md has the same table.
+impossible to read. Every command that writes, and plan, then ends with EXM-308 and names the
+source. Origin and journal stay as they were. docs/guards.md has the same table.
 """
 
 import ctypes
@@ -38,7 +38,7 @@ def not_mounted(path):
 
 
 def instead(source, path):
-    """`source` in the place of the file `path`."""
+    """Mounts `source` over the file `path`."""
     return lambda: mount(source, path, flags=MS_BIND)
 
 
@@ -46,11 +46,11 @@ def processes_only():
     mount("proc", "/proc", b"proc", data=b"subset=pid")
 
 
-# It cannot be read at its beginning: EIO.
+# A read at the beginning of this file fails with EIO.
 UNREADABLE = "/proc/self/mem"
 EMPTY = "/dev/null"
 
-# Name, what hides it, the word in the message.
+# Name, function that hides the source, word in the message.
 SOURCES = (
     ("sysfs, not mounted", not_mounted("/sys"), "/sys"),
     ("sysfs, an empty folder", empty_folder("/sys"), "/sys"),
@@ -74,7 +74,7 @@ def contents_of(path):
 
 
 def hiding(hide):
-    """To be called in the child, before it becomes extmerge."""
+    """A function for the child to call before it becomes extmerge."""
     def prepare():
         check(LIBC.unshare(CLONE_NEWNS))
         mount("none", "/", flags=MS_REC | MS_PRIVATE)
@@ -92,7 +92,7 @@ class CannotLookTest(PoolTest):
             raise unittest.SkipTest("no mount namespaces here")
 
     def refuse(self, pool, *commands):
-        """Each command, a list of words, is refused while each of the sources is hidden."""
+        """Each command (a list of words) is refused while any one of the sources is hidden."""
         journal = pool.journal()
         before = pool.origin_bytes(), journal and contents_of(journal)
         for name, hide, word in SOURCES:
@@ -131,7 +131,7 @@ class CannotLookTest(PoolTest):
         journal = self.unfinished()
         self.refuse(self.pool, ["resume", journal], self.pool.command("plan"),
                     self.pool.command("merge", "--yes", "--restart"))
-        # What only reads the journal goes on.
+        # A command that only reads the journal succeeds.
         for name, hide, _ in SOURCES:
             with self.subTest(source=name, command="status"):
                 self.assert_ok(run("status", journal, preexec_fn=hiding(hide)))
@@ -154,7 +154,7 @@ class CannotLookTest(PoolTest):
         self.assert_failed(result, 3, "EXM-308")
         self.assertRegex(result.stderr, "cannot look at /dev/loop")
         self.assertTrue(self.pool.untouched())
-        # With the node it is said which loop device it is.
+        # If the node exists, the message names the loop device.
         result = self.pool.run("merge", "--yes")
         self.assert_failed(result, 5, "EXM-503")
         self.assertIn(os.path.basename(loop), result.stderr)
@@ -165,7 +165,7 @@ class CannotLookTest(PoolTest):
             lines = [line for line in file if "device-mapper" not in line]
         with open(devices, "w") as file:
             file.writelines(lines)
-        # Only where a device-mapper device is in question is it asked at all.
+        # extmerge asks device-mapper only about a device of device-mapper.
         self.assert_ok(self.pool.run("merge", "--yes",
                                      preexec_fn=hiding(instead(devices, "/proc/devices"))))
         self.assertEqual(self.pool.origin_bytes(), self.pool.merged())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Completion, in the shells themselves: bash and zsh on a terminal of their own, fish by asking it."""
+"""Completion in the shells themselves: bash and zsh on a terminal of their own, fish by its `complete`."""
 
 import os
 import pty
@@ -21,7 +21,7 @@ def options_of(command):
 
 
 def seen(text):
-    """Without what was taken back again."""
+    """The text without the characters that the shell has erased again."""
     return re.sub(r"[^\n]\x08", "", text.replace("\r", ""))
 
 
@@ -53,7 +53,7 @@ class CompletionTest(unittest.TestCase):
         return {os.path.join(self.state, name) for name in ("one.journal", "two.journal")}
 
     def bash(self, line):
-        """What is offered for the last word of a line, = being a word of its own as in bash."""
+        """The offers for the last word of a line. `=` is a word of its own, as in bash."""
         words = re.findall(r"=|[^ =]+", line) + ([""] if line.endswith((" ", "=")) else [])
         script = ('source "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _extmerge; '
                   'printf "%s\\n" "${COMPREPLY[@]}"')
@@ -72,7 +72,7 @@ class CompletionTest(unittest.TestCase):
         return {each.split("\t")[0] for each in result.stdout.split("\n") if each}
 
     def type_into(self, command, first, line, wanted):
-        """Types a line into a shell on a terminal; what it has shown once `wanted` is there."""
+        """Types a line into a shell on a terminal. Returns what the shell has shown once `wanted` is there."""
         child, terminal = pty.fork()
         if child == 0:
             os.chdir(self.folder)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""extmerge.conf: what it may say, and that the command line and the environment come first."""
+"""extmerge.conf: its options, and that the command line and the environment override it."""
 
 import json
 import os
@@ -140,7 +140,7 @@ class ConfigurationTest(PoolTest):
         self.assertRegex(result.stderr, "(?m)^extmerge: nothing is logged: .*" + log)
         self.assertNotIn("nothing is logged", run_as_another("status", "-q", *words, env=env).stderr)
         self.assertEqual(os.path.getsize(log), logged)
-        # Whoever names one himself is told.
+        # A log file named on the command line must be open to this user.
         self.assert_failed(run_as_another("status", *words, "--log-file", log, env=env), 2, "EXM-201")
 
     def test_help_needs_none(self):

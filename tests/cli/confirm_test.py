@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The question before a merge: asked on a terminal, never elsewhere."""
+"""The question before a merge: extmerge asks it on a terminal, never elsewhere."""
 
 import os
 import pty

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Containers of disks, compressed images and pool metadata in place of a disk.
 
-qemu-img and the compressors write them. Each is refused before a byte of it is written; what a
-disk may hold (file systems, partition tables, LUKS, swap) is merged into as ever.
+qemu-img and the compressors write them. extmerge refuses each before it writes a byte. A disk may
+hold file systems, partition tables, LUKS or swap: extmerge merges into such a disk as always.
 """
 
 import bz2
@@ -39,8 +39,8 @@ def round_up(path, unit=512):
 
 
 def qemu_formats():
-    """What qemu-img knows, except what needs a server."""
-    # Since QEMU 10 they are "image formats", and take several lines.
+    """The formats that qemu-img knows, except those that need a server."""
+    # Since QEMU 10 the heading says "image formats", and the list takes several lines.
     listed = re.search(r"Supported (?:image )?formats:\s*(.*?)(?:\n\n|$)", tool("qemu-img", "--help").stdout, re.DOTALL).group(1)
     remote = {"ftp", "ftps", "gluster", "http", "https", "iscsi", "iser", "nbd", "nfs", "nvme", "nvme-io_uring", "rbd",
               "ssh", "virtio-blk-vfio-pci", "virtio-blk-vhost-user", "virtio-blk-vhost-vdpa", "host_device", "host_cdrom", "luks"}
@@ -60,7 +60,7 @@ class ContainerTest(PoolTest):
         return result.stderr
 
     def start_of_origin(self):
-        """A smaller disk, for speed: what it is comes before what else may be wrong with it."""
+        """A smaller disk, for speed. extmerge reports a wrong kind of disk before any other fault."""
         path = self.pool.path("small")
         with open(self.pool.origin, "rb") as whole, open(path, "wb") as file:
             file.write(whole.read(1 << 20))
@@ -147,7 +147,7 @@ class ContainerTest(PoolTest):
         self.assertIn("zstd", makers)
         for name, make in makers.items():
             with self.subTest(name=name):
-                make()  # most are no whole sectors long
+                make()  # most are not a whole number of sectors long
                 self.pool.origin = path
                 self.assertIn(name, self.refuses_all())
 
@@ -183,7 +183,7 @@ class ContainerTest(PoolTest):
         self.assertEqual(digest(self.pool.origin), before)
 
     def test_what_a_disk_holds_is_merged_into(self):
-        """File systems and the like, by the programs that are there."""
+        """File systems and the like, made by the installed programs."""
         path = self.pool.path("disk")
         self.pool.origin = path
         secret = ["--object", "secret,id=s,data=a", "-o", "key-secret=s"]
@@ -208,7 +208,7 @@ class ContainerTest(PoolTest):
             with self.subTest(name=name):
                 with open(path, "wb") as file:
                     file.truncate(320 << 20)
-                # qemu-img measures how fast it derives a key, and gives up on a busy machine.
+                # qemu-img measures how fast it derives a key, and fails on a busy machine.
                 if not shutil.which(command[0]) or all(tool(*command).returncode for _ in range(10)):
                     continue
                 if os.path.getsize(path) < 320 << 20:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Two images of which one is a copy of the other, inode and birth time included: copies of a whole
-file system, snapshots of a btrfs subvolume. What is known of one is never taken for the other's.
+"""Two images, one a copy of the other with the same inode and birth time: copies of a whole file
+system, snapshots of a btrfs subvolume. extmerge never takes facts of one image for the other's.
 
-And journals of an earlier version, whose identities had nothing but inode and birth time.
+Journals of an earlier version have identities of inode and birth time alone.
 """
 
 import json
@@ -27,7 +27,7 @@ def does(*words):
 
 
 def older_form(journal):
-    """Writes into both headers what an earlier version would have written; returns how it was."""
+    """Writes both headers like an earlier version. Returns the journal's earlier bytes."""
     with open(journal, "r+b") as file:
         whole = file.read()
         for copy in (0, 1):
@@ -59,7 +59,7 @@ class CopiesTest(PoolTest):
         return where
 
     def merge_both(self, first, second):
-        """`first` half, then `second`, then the rest of `first`, in one state directory."""
+        """Merges half of `first`, then `second`, then the rest of `first`, in one state directory."""
         as_statx = [subprocess.run(["stat", "-c", "%i %w", path], capture_output=True,
                                    check=True).stdout for path in (first, second)]
         self.assertEqual(as_statx[0], as_statx[1])
@@ -73,7 +73,7 @@ class CopiesTest(PoolTest):
                               if name.endswith(".journal")]), 2)
         status = json.loads(run("status", "--json", journal).stdout)
         self.assertEqual(status["state"], "copying")
-        # By its name, too, a journal is not the other image's.
+        # A journal that is named on the command line is not the other image's either.
         self.assert_failed(run(*self.pool.command("merge", "--yes", "--journal", journal)),
                            6, "EXM-602")
         self.assert_ok(run("resume", journal))
@@ -92,7 +92,7 @@ class CopiesTest(PoolTest):
         image = self.file_system(["mkfs.ext4", "-q", "-F"], 64 << 20)
         where = self.mount(image, "first")
         shutil.move(self.pool.origin, os.path.join(where, "origin"))
-        # Another test's mount namespace may keep it mounted, so that unmounting writes nothing.
+        # Another test's mount namespace may keep the file system mounted. Then umount writes nothing.
         subprocess.run(["sync", "-f", where], check=True)
         subprocess.run(["umount", where], check=True)
         subprocess.run(["cp", "--sparse=always", image, image + ".copy"], check=True)
@@ -149,7 +149,7 @@ class EarlierVersionTest(PoolTest):
             before = file.read()
         changed = [at for at in range(0, len(half), 65536)
                    if half[at:at + 65536] == merged[at:at + 65536] != before[at:at + 65536]]
-        # A sample of 66 pieces would not see each of these.
+        # A sample of 66 pieces would not see each of these changes.
         for at in changed[3:-24:max(1, len(changed) // 8)]:
             with self.subTest(at=at):
                 with open(self.pool.origin, "r+b") as file:

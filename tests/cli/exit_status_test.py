@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Each exit status, met for a reason; the id's hundreds are the status."""
+"""Each exit status, for one of its reasons. The id's hundreds are the status."""
 
 import os
 import re
@@ -63,7 +63,7 @@ class ExitStatusTest(PoolTest):
         self.assertTrue(pool.untouched())
 
     def test_5_for_an_origin_that_is_in_use(self):
-        # Holds the lock a running merge or any other careful tool would hold.
+        # The test holds the lock that a running merge or another careful tool would hold.
         import fcntl
         with open(self.pool.origin, "r+b") as origin:
             fcntl.flock(origin, fcntl.LOCK_EX)

@@ -19,7 +19,7 @@ def options_in_help(command):
 
 
 def options_in_docs(command):
-    """The same as the tables of the section about `command` list them."""
+    """The same, as the tables of the section about `command` list them."""
     with open(os.path.join(SOURCE, "docs", "command-line.md"), encoding="utf-8") as file:
         text = file.read()
     found = {}

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Journals that somebody else could have put there: refused, never believed.
+"""extmerge refuses journals that somebody else could have put there, and never believes them.
 
-Of a merge that was stopped half way. Each is tried with plan, merge and resume; none may write a
-byte of the origin, or change what the journal's name leads to; and with the right
-journal back in place the merge comes to its end.
+The journals are of a merge that was stopped half way. plan, merge and resume try each of them.
+No command may write a byte of the origin, or change the file under the journal's name. With
+the right journal back in place the merge completes.
 """
 
 import os
@@ -108,7 +108,7 @@ class HostileJournalTest(PoolTest):
         self.pool.metadata, self.pool.data = other.metadata, other.data
         self.assert_refused(6, "EXM-610", ("plan", "merge"))
         self.pool.metadata, self.pool.data = ours
-        # The same paths, and other devices behind them.
+        # The paths are the same, but other devices are behind them.
         for path in ours:
             os.rename(path, path + ".aside")
         os.rename(other.metadata, ours[0])

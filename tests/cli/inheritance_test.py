@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Signals, descriptors, a umask and limits that the caller has left behind.
+"""Signals, descriptors, a umask and limits that extmerge inherits.
 
-Each command runs with each of them. It ends with a documented exit status and never calls that a bug of its own, and
-the same command without them then does what it is for.
+Each command runs with each of them. The command ends with a documented exit status and never reports an internal
+error. The same command without them then does its work.
 """
 
 import os
@@ -16,7 +16,7 @@ from support import COMMANDS, EXTMERGE, PoolTest, environment, run
 
 KIB = 1024
 MIB = 1024 * KIB
-# Documented, and neither "internal error" nor a signal.
+# The documented exit statuses without "internal error" and signals.
 EXPECTED = set(range(10))
 
 
@@ -63,7 +63,7 @@ class Inheriting(PoolTest):
             return pool, pool.command(command)
         if command == "merge":
             return pool, pool.command("merge", "--yes", *undo_log)
-        # Stopped in its middle, without waiting for that.
+        # The limit stops the merge in its middle, so the test need not wait.
         result = pool.run("merge", "--yes", "--threads=1", "--checkpoint-interval=64k", "--buffer-size=64k", *undo_log,
                           preexec_fn=limiting(resource.RLIMIT_FSIZE, 16 * MIB))
         self.assertEqual((result.returncode, pool.status()["state"]), (7, "copying"), result.stderr)
@@ -80,7 +80,7 @@ class Inheriting(PoolTest):
             self.assertTrue(pool.untouched())
 
     def ends_right(self, command, pool, words):
-        """Without the limit; what a run that failed had done already is no fault."""
+        """The command succeeds without the limit. The failed run may have done the work already."""
         done_before = {"merge": "EXM-604", "resume": "EXM-611", "abort": "EXM-601"}
         result = run(*words)
         if result.returncode == 6:
@@ -90,7 +90,7 @@ class Inheriting(PoolTest):
         self.assert_done(pool, command)
 
     def try_each(self, inheritances, check):
-        """A run that fails leaves the next one to go on from there."""
+        """Tries all inheritances in turn. After a failure the next run continues from there."""
         for command in COMMANDS:
             pool, words = self.scene(command)
             for name, inherit in inheritances.items():

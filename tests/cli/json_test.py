@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The JSON documents: one each, with all members, of the right kinds."""
+"""Each command prints one JSON document, with all members, of the right kinds."""
 
 import json
 import os
@@ -32,7 +32,7 @@ STATUS_ONE = {
     "durable_bytes": int, **COUNTERS, "created_at": int,
     "undo_log": (str, type(None)),
 }
-# Of one merge, not in a list of several; more of a volume of LVM (docs/lvm.md).
+# Members for one merge, not in a list of several. A volume of LVM has more (docs/lvm.md).
 STATUS_SOURCE = {"source": (str, type(None))}
 STATUS_OF_VOLUME = {
     "freeze": (str, type(None)), "half_merged": bool, "metadata_snapshot_held": bool,

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""100 times SIGKILL at a random moment, or at one soon after progress was recorded, each
-followed by going on.
+"""100 kills by SIGKILL, at a random moment or soon after recorded progress. A run that continues
+follows each kill.
 
-After every kill, before the next run: what the journal calls durable is on the
-origin, and nothing outside the plan has changed. After the last run of a
-chain: the origin is byte for byte what the kernel read from the thin.
+After every kill, before the next run, the origin has all that the journal calls durable. Nothing
+outside the plan has changed. After the last run of a chain the origin is byte for byte what the
+kernel read from the thin.
 """
 
 import os
@@ -27,7 +27,7 @@ class KillTest(PoolTest):
         self.random = random.Random(SEED)
 
     def next_command(self):
-        """Both ways of going on, in turn at random."""
+        """One of the two ways to continue, chosen at random."""
         if self.pool.journal() and self.random.random() < 0.5:
             return ["resume", self.pool.journal()]
         return self.pool.command("merge", "--yes")
@@ -36,7 +36,7 @@ class KillTest(PoolTest):
         return self.pool.journal() is not None and self.pool.status()["state"] == "done"
 
     def front_of_journal(self):
-        """Headers and progress."""
+        """The journal's headers and progress."""
         journal = self.pool.journal()
         if journal is None:
             return b""
@@ -44,13 +44,13 @@ class KillTest(PoolTest):
             return file.read(65536)
 
     def wait_for_progress(self, process):
-        """However slow the machine is; or for its end."""
+        """Waits for progress in the journal, or for the end of the process."""
         before = self.front_of_journal()
         while process.poll() is None and self.front_of_journal() == before:
             time.sleep(0.002)
 
     def start_and_kill(self):
-        """True if the kill came before the program had ended by itself."""
+        """True if the kill came before the program ended by itself."""
         process = subprocess.Popen([EXTMERGE, *self.next_command(), *SLOW],
                                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                    stderr=subprocess.PIPE, env=environment())

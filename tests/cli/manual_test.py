@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The manual has every option that --help has, every message, exit status and variable; and man
-takes it. EXTMERGE_MANUAL is the folder with the pages."""
+"""The manual has every option of --help, every message, exit status and variable, and man can
+show it. EXTMERGE_MANUAL is the folder with the pages."""
 
 import os
 import re
@@ -14,7 +14,7 @@ PAGES = ("extmerge.8", "extmerge-journal.5", "extmerge-recovery.7")
 
 
 def shown(page):
-    """As a reader sees it, without line breaks in the middle of words."""
+    """The page as a reader sees it, without line breaks inside words."""
     result = subprocess.run(["mandoc", "-T", "utf8", "-O", "width=1000", os.path.join(MANUAL, page)],
                             capture_output=True, text=True, check=True)
     return re.sub(r".\x08", "", result.stdout)

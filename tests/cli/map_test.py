@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""--map and --export=ddrescue: what is drawn is what the images hold, and no file but one of ours is replaced."""
+"""--map and --export=ddrescue draw the images' contents, and replace only files of extmerge."""
 
 import ctypes
 import errno
@@ -28,7 +28,7 @@ UNIT = 4096
 
 
 class Drawn:
-    """An SVG taken apart: what is said of each column, by its place."""
+    """A parsed SVG: the text of each column, by the column's place."""
 
     def __init__(self, path):
         root = ElementTree.parse(path).getroot()
@@ -115,7 +115,7 @@ class MapTest(PoolTest):
             here = min(max(durable - position * BLOCK, 0), BLOCK)
             self.assertEqual(columns[block * BLOCK].get("durable", 0), here, block)
             self.assertEqual(columns[block * BLOCK].get("still to be copied", 0), BLOCK - here, block)
-        # It is drawn anew in place.
+        # The second map replaces the first.
         self.assert_ok(run("resume", journal))
         self.assert_ok(run("status", journal, "--map", path, "--units=b", "--nosuffix"))
         self.assertTrue(all(kinds == {"durable": BLOCK} for kinds in Drawn(path).columns.values()))
@@ -205,7 +205,7 @@ class MapTest(PoolTest):
         self.assertEqual(self.pool.origin_bytes(), before)
         with open(path, "rb") as file:
             self.assertEqual(file.read(), b"<svg xmlns")
-        # One of the other kind is no earlier one either.
+        # A file of the other kind is not replaced either.
         mapfile = self.pool.path("merge.map")
         self.assert_ok(run("status", journal, "--export=ddrescue", mapfile))
         self.assert_usage_error(run("status", journal, "--map", mapfile), "already")
@@ -231,7 +231,7 @@ class MapTest(PoolTest):
         self.assert_ok(self.pool.run("plan", "--map", self.pool.path("m" * 251 + ".svg")))
 
     def test_one_that_has_no_room_leaves_nothing_and_what_was_there(self):
-        """Also: one document where that fails."""
+        """A failure prints one JSON document, too."""
         path, earlier = self.pool.path("map.svg"), self.pool.path("earlier.svg")
         self.assert_ok(self.pool.run("plan", "--map", earlier))
         with open(earlier, "rb") as file:
@@ -304,7 +304,7 @@ class MapTest(PoolTest):
 
 def refuse_unnamed_files():
     """From here on the kernel refuses O_TMPFILE and RENAME_NOREPLACE, as file systems without them do."""
-    # Its number for seccomp, openat(2), renameat2(2)
+    # The machine's number for seccomp, and the numbers of openat(2) and renameat2(2).
     machine, openat, renameat2 = {"x86_64": (0xC000003E, 257, 316), "aarch64": (0xC00000B7, 56, 276)}[platform.machine()]
     load, masked, equal, end = 0x20, 0x54, 0x15, 0x06  # BPF: LD|W|ABS, ALU|AND|K, JMP|JEQ|K, RET|K
     number, of_machine, flags_of_openat, flags_of_renameat2 = 0, 4, 32, 48  # in struct seccomp_data

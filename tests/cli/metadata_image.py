@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Changes a pool's metadata image as the kernel would, checksums and all.
+"""Changes a pool's metadata image as the kernel would, with checksums.
 
-Only what the tests need: the two trees of devices of the live superblock, each
-of one leaf. docs/metadata-format.md has the bytes.
+The tests need only the two trees of devices of the live superblock, each of one
+leaf. docs/metadata-format.md describes the bytes.
 """
 
 import struct
@@ -27,7 +27,7 @@ CRC32C = _crc32c_table()
 
 
 def checksum(block):
-    """Of all but the checksum itself, not inverted at the end."""
+    """The CRC of all but the checksum itself, not inverted at the end."""
     crc = 0xffffffff
     for byte in block[4:]:
         crc = crc >> 8 ^ CRC32C[(crc ^ byte) & 255]
@@ -42,7 +42,7 @@ class MetadataImage:
         self.roots_leaf, self.details_leaf = SUPERBLOCK_TREES.unpack_from(self.bytes)
 
     def _value(self, leaf, thin_id):
-        """Where the leaf has what belongs to this thin."""
+        """The place of this thin's value in the leaf."""
         start = leaf * BLOCK
         found, flags, block, entries, most, size = NODE.unpack_from(self.bytes, start)
         if not flags & LEAF or block != leaf or checksum(self._block(leaf)) != found:
@@ -56,7 +56,7 @@ class MetadataImage:
     def give(self, thin_id, other_id):
         """Gives a thin the mappings of another one, as if it had been written to."""
         for leaf in (self.roots_leaf, self.details_leaf):
-            # The root of its mappings, or how many there are, which comes first in its details.
+            # The first 8 bytes are the root of the thin's mappings, or their number in its details.
             to, source = (self._value(leaf, each) for each in (thin_id, other_id))
             self.bytes[to:to + 8] = self.bytes[source:source + 8]
             struct.pack_into("<I", self.bytes, leaf * BLOCK, checksum(self._block(leaf)))

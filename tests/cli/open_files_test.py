@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""With every limit on open files that is too low the program says so, and done is nothing, or
-what can be resumed.
+"""With every limit on open files that is too low, the program says so. It has done nothing, or
+the merge can be resumed.
 
-Not run under sanitizers: they open files of their own where they look around.
+Sanitizers do not run this test, because they open files of their own.
 """
 
 import resource
@@ -13,7 +13,7 @@ from support import PoolTest
 
 class OpenFilesTest(PoolTest):
     def run_with_files(self, limit, *words):
-        """With at most `limit` files open at a time, the three standard streams among them."""
+        """Runs extmerge with at most `limit` open files, including the three standard streams."""
         return self.pool.run(*words, preexec_fn=lambda: resource.setrlimit(
             resource.RLIMIT_NOFILE, (limit, limit)))
 
@@ -22,7 +22,7 @@ class OpenFilesTest(PoolTest):
         self.assertIsNone(self.pool.journal())
 
     def test_a_plan_is_refused(self):
-        limit = 4  # with fewer, it cannot even be loaded
+        limit = 4  # with fewer, the program cannot even be loaded
         while (result := self.run_with_files(limit, "plan")).returncode != 0:
             self.assert_failed(result, 3, "EXM-302")
             self.assertIn("ulimit -n", result.stderr)
@@ -33,7 +33,7 @@ class OpenFilesTest(PoolTest):
     def test_a_merge_is_refused_or_can_be_resumed_and_is_never_said_to_be_done(self):
         limit = 4
         while (result := self.run_with_files(limit, "merge", "--yes")).returncode != 0:
-            # 612 where it is the journal that cannot be made.
+            # EXM-612 means that the journal cannot be made.
             self.assertRegex(result.stderr, "EXM-(302|612): .*Too many open files")
             self.assertIn(result.returncode, (3, 6))
             if self.pool.journal():

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What each option does where it is accepted.
+"""The effect of each option with the commands that accept it.
 
-Command lines that must be refused are in options_test.py.
+Command lines that extmerge refuses are in options_test.py.
 """
 
 import json
@@ -71,7 +71,7 @@ class SourceOptionsTest(PoolTest):
         self.assert_ok(pool.run("plan", "--allow-stale"))
 
     def test_allow_stale_lets_resume_finish_an_old_plan(self):
-        # The mappings of the metadata snapshot stay as they were, those of the live tree do not.
+        # A write changes the mappings of the live tree, but not those of the metadata snapshot.
         for options in ([], ["--live-root"]):
             with self.subTest(options=options):
                 pool = self.make_pool()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Command lines that must be refused, option by option, and what is said then.
+"""Command lines that extmerge refuses, option by option, and the messages.
 
-What options do where they are accepted is in option_effects_test.py.
+The effects of accepted options are in option_effects_test.py.
 """
 
 import json
@@ -10,7 +10,7 @@ import unittest
 
 from support import COMMANDS, PoolTest, run
 
-# Takers of every option that takes part in a command line without a value of its own.
+# The commands that accept each option without a value.
 FLAGS = {
     "--live-root": {"plan", "merge", "verify"},
     "--allow-stale": {"plan", "merge", "resume", "verify", "undo"},

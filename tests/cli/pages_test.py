@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What README and the pages of the manual print as commands: those that need no LVM are run here, as printed, and
-none is left that nobody runs. Those that need it run in a kernel: tests/kernel/lvm_transcripts.sh."""
+"""Commands that README and the pages of the manual print. Commands without LVM run here as printed. Commands with LVM
+run in a kernel: tests/kernel/lvm_transcripts.sh. Each printed command runs somewhere."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from support import EXTMERGE, SOURCE, PoolTest
 sys.path.insert(0, os.path.join(SOURCE, "tests/support"))
 import transcripts  # pylint: disable=wrong-import-position
 
-# Where a page of the manual has its commands from, with README.
+# README, and the pages from which the manual takes its commands.
 PAGES = ("README.md", "docs/lvm.md", "docs/command-line.md", "docs/crash-safety.md", "docs/journal-format.md",
          "docs/messages.md")
 IN_A_KERNEL = ("README.md", "docs/lvm.md")
@@ -50,7 +50,7 @@ class PagesTest(PoolTest):
                     if said is not None:
                         shown = shown.replace(pool.folder, "/srv/pool")
                         self.assertTrue(transcripts.is_what_was_said(shown, said), (name, at, command, shown))
-                        # Nothing of a plan is drawn by chance.
+                        # A plan has no random part.
                         self.assertEqual(shown.split("\n")[:-1], said, (name, at))
                 os.chdir(before)
         self.assertGreater(ran, 4)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every file that a run writes, against every file that has another part in the work.
+"""No output of a run may be a file with another part in the work.
 
-Each command, with each of its outputs, is sent to each protected file, by its name and by every other way to it. The
-run must be refused, and not a byte on disk may have changed.
+The tests send each output of each command to each protected file, by its name and by every other way to it. extmerge
+must refuse the run, and no byte on disk may change.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ def files_in(*folders):
 
 
 def looks(*folders):
-    """Of every file what changes when it is written to, replaced or removed."""
+    """The facts of every file that change if the file is written to, replaced or removed."""
     found = {}
     for path in files_in(*folders):
         status = os.lstat(path)
@@ -37,7 +37,7 @@ def digests(*folders):
 
 
 class LoopDevice:
-    """Over the whole of a file; path is None where none can be made."""
+    """A loop device over a whole file. path is None if no loop device can be made."""
 
     def __init__(self, test, path):
         result = subprocess.run(["losetup", "--find", "--show", path], capture_output=True, text=True, check=False)
@@ -47,7 +47,7 @@ class LoopDevice:
 
 
 class PathsTest(PoolTest):
-    """One merge is half done, another one of another pool as well; both have undo logs."""
+    """One merge is half done, and so is a merge of another pool. Both have undo logs."""
 
     def setUp(self):
         super().setUp()
@@ -56,7 +56,7 @@ class PathsTest(PoolTest):
         self.config = self.pool.path("extmerge.conf")
         with open(self.config, "w", encoding="utf-8") as file:
             file.write("units = b\n")
-        # In the same state directory.
+        # The other merge's journal is in the same state directory.
         self.other = self.make_pool()
         self.other.state = self.pool.path("other")
         self.other_undo_log = self.other.path("undo")
@@ -71,7 +71,7 @@ class PathsTest(PoolTest):
         self.addCleanup(lambda: self.assertEqual(digests(*self.folders), self.before))
 
     def settle(self):
-        """As it is now, it must be in the end."""
+        """Records the present state of all files. They must be the same in the end."""
         self.before = digests(*self.folders)
 
     def make_folder(self):
@@ -101,7 +101,7 @@ class PathsTest(PoolTest):
                 "status": ["status", self.journal], "status of all": ["status"]}
 
     def outputs(self, command):
-        """The words that name an output."""
+        """The options that name an output, each with its words."""
         yield "--log-file", ["--log-level=trace", "--log-file"]
         if command in ("plan", "status"):
             yield "--map", ["--map"]
@@ -109,7 +109,7 @@ class PathsTest(PoolTest):
             yield "--export", ["--export=ddrescue"]
 
     def ways_to(self, path):
-        """Other names of the same file, or of where it would be."""
+        """Other names of the same file, or of its future place."""
         yield "its name", path
         yield "a detour", os.path.join(os.path.dirname(path), ".", "..", os.path.basename(os.path.dirname(path)),
                                        os.path.basename(path))
@@ -139,7 +139,7 @@ class LinksTest(PathsTest):
                 for part, path in self.protected().items():
                     for way, name in self.ways_to(path):
                         with self.subTest(command=command, option=option, part=part, way=way):
-                            # A journal that has two names is trusted no more.
+                            # extmerge does not trust a journal with two names.
                             is_unsafe = way == "a hard link" and part.startswith("journal") and \
                                 words[-1] == self.journal
                             self.assert_refused([*words, *more, name], *([6, 606] if is_unsafe else []))
@@ -157,7 +157,7 @@ class LinksTest(PathsTest):
             self.assert_refused(["status", self.journal, option, self.pool.origin])
 
     def test_a_loop_device_is_what_it_stands_on(self):
-        """Named as a device, so that an image is its backing file; and as an output."""
+        """The loop device is named instead of its backing file, or as an output."""
         for role in ("metadata", "data", "origin"):
             image = getattr(self.pool, role)
             loop = self.make_loop(image)
@@ -185,7 +185,7 @@ class LinksTest(PathsTest):
         self.assertEqual(os.listdir(mounted), ["lost+found"])
 
     def test_the_file_under_any_loop_device_is_no_log(self):
-        """Of a named source nobody knows the devices yet, but they may lie on this."""
+        """extmerge does not know the devices of a named source yet, but they may lie on this file."""
         image = os.path.join(self.make_folder(), "disk")
         with open(image, "wb") as file:
             file.truncate(1 << 20)
@@ -206,7 +206,7 @@ class LinksTest(PathsTest):
                     self.assert_refused(words)
 
     def test_one_new_file_has_one_part(self):
-        """Neither is there when it is looked for."""
+        """Neither file exists when extmerge looks for it."""
         new = self.pool.path("new")
         os.symlink(self.pool.folder, self.pool.path("elsewhere"))
         plan, merge = ["plan", *self.pool.source], ["merge", "--yes", *self.pool.source]
@@ -228,7 +228,7 @@ class LinksTest(PathsTest):
                     self.assertFalse(os.path.exists(new))
 
     def test_a_new_undo_log_is_none_of_the_others(self):
-        """Of a merge that has no journal yet, so that nothing but its path can be wrong with it."""
+        """The merge has no journal yet, so only the undo log's path can be wrong."""
         fresh = self.make_pool()
         self.addCleanup(lambda: self.assertEqual(fresh.origin_bytes(), before_it))
         before_it = fresh.origin_bytes()
@@ -260,11 +260,11 @@ class LinksTest(PathsTest):
 
 
 class StreamsTest(PathsTest):
-    """Standard output and error that were sent to a file with a part in the work."""
+    """Standard output or error is a file with a part in the work."""
 
     def run_into(self, number, path, words):
         streams = {1: {"stderr": subprocess.PIPE}, 2: {"stdout": subprocess.PIPE}}[number]
-        # Not emptied, as the shell's >> would not either.
+        # The file is not emptied, as with the shell's >>.
         with open(path, "r+b") as file:
             streams["stdout" if number == 1 else "stderr"] = file
             return subprocess.run([EXTMERGE, *words], stdin=subprocess.DEVNULL, env=self.env, timeout=120,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Kinds of progress, on a terminal and elsewhere."""
+"""The kinds of progress, on a terminal and elsewhere."""
 
 import fcntl
 import json
@@ -87,7 +87,7 @@ class ProgressTest(PoolTest):
 
         for columns in (100, 40, 16, 70, 120):
             subprocess.run([*tmux, "resize-window", "-x", str(columns), "-y", "24"], check=True)
-            # Drawn anew for this width, and nothing is left of what was there before.
+            # The line is drawn for this width, and nothing is left of the line before.
             shape = {100: r"copying \[.*\].*durable .*B", 40: r"copying \[.{10,}\] .*ETA [\d:a-z]+",
                      16: r"copying +[\d.]+%", 70: r"copying \[.{10,}\] .* ETA [\d:a-z]+",
                      120: r"copying \[.*\].*durable .*B"}[columns]

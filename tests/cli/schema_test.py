@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""docs/extmerge-1.schema.json: every document that the program prints keeps to it, says Debian's
-python3-jsonschema, and one that lacks a member or has another kind in it does not."""
+"""docs/extmerge-1.schema.json, checked by Debian's python3-jsonschema. Every document that the
+program prints is valid. A document with a missing member or a member of a wrong kind is not."""
 
 import copy
 import json
@@ -40,7 +40,7 @@ class SchemaTest(PoolTest):
         return [tuple(map(int, line.split())) for line in result.stdout.split("\n") if line]
 
     def documents(self):
-        """One of every kind, and more of those that have several forms."""
+        """One document of every kind, and more of the kinds with several forms."""
         pool, log = self.pool, self.pool.path("undo")
         got = lambda *words: json.loads(run(*words).stdout)
         yield "failure", got("resume", "--json", "/nonexistent")
@@ -75,7 +75,7 @@ class SchemaTest(PoolTest):
         yield from self.of_a_volume(got)
 
     def of_a_volume(self, got):
-        """What is recorded of a merge by name, as it lies beside a journal; whatever is on or off."""
+        """The status of a merge by name, with a record beside the journal: all members on, then all off."""
         pool = self.make_pool()
         journal = self.unfinished(pool)
         for number, on in enumerate((True, False)):
@@ -93,7 +93,7 @@ class SchemaTest(PoolTest):
                 document = got("status", "--json", *name)
                 self.assertEqual((document["source"], document["removing"]), ("vg/snap", on), document)
                 yield "volume_status", document
-            # Recorded, and the journal not written yet.
+            # The record exists, but no journal yet.
             alone = pool.path("alone%d" % number)
             os.mkdir(alone, 0o700)
             os.rename(file.name, os.path.join(alone, os.path.basename(file.name)))

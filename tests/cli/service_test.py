@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""As a service of systemd: what it is told (sd_notify), and how messages reach its journal."""
+"""extmerge as a service of systemd: its reports by sd_notify, and its messages in systemd's journal."""
 
 import os
 import re
@@ -32,7 +32,7 @@ class UnitTest(unittest.TestCase):
 
 class ServiceTest(PoolTest):
     def notified(self, *arguments):
-        """Runs to the end; its result and what NOTIFY_SOCKET was told."""
+        """Runs extmerge to its end. Returns its result and the messages to NOTIFY_SOCKET."""
         path = self.pool.path("notify")
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
             manager.bind(path)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Signals: stop within two seconds, record, say how to go on, die by them."""
+"""Signals: extmerge stops within two seconds, records, says how to continue, and dies by the signal."""
 
 import os
 import signal
@@ -119,7 +119,7 @@ class SignalTest(PoolTest):
             process = subprocess.Popen([EXTMERGE, *self.pool.command("plan")],
                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                        env=environment())
-            # Not before the program has taken the signal.
+            # The signal must not come before the program has a handler for it.
             while process.poll() is None and not self.takes_usr1(process.pid):
                 pass
             time.sleep(delay)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Standard streams that are full, closed or gone, and names that are no plain text."""
+"""Standard streams that are full, closed or gone, and names that are not plain text."""
 
 import json
 import os

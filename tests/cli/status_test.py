@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""status: what it says of merges in each state, and that it only reads."""
+"""status: its report of a merge in each state, and that it only reads."""
 
 import fcntl
 import json
@@ -35,7 +35,7 @@ class StatusTest(PoolTest):
         while not self.pool.journal():
             self.assertIsNone(process.poll())
         first = self.pool.status()
-        # Not "planned": the origin may have been written to before anything is durable.
+        # The state is not "planned": the origin may be written to before anything is durable.
         self.assertEqual((first["state"], first["durable_bytes"]), ("copying", 0))
         self.assertTrue(first["running"])
         self.pool.wait_for_copying(process)
@@ -87,7 +87,7 @@ class StatusTest(PoolTest):
     def test_it_creates_no_lock_and_hinders_no_merge(self):
         journal = self.unfinished()
         with open(journal + ".lock", "rb") as lock:
-            # As another status does at the same moment.
+            # Another `status` holds such a lock for a moment.
             fcntl.flock(lock, fcntl.LOCK_SH)
             self.assertFalse(self.pool.status()["running"])
             process = self.pool.start("resume", journal)

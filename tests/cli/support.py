@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the tests of the built program share.
+"""Code that the tests of the built program share.
 
 EXTMERGE is the program, EXTMERGE_TEST_DATA the folder with the unpacked pools
-(tests/data); both are set by ctest. Every test works on copies in a temporary
-folder of its own, with a state directory in it.
+(tests/data). ctest sets both. Every test works on copies in a temporary folder
+of its own, with a state directory in it.
 """
 
 import json
@@ -19,7 +19,7 @@ EXTMERGE = os.environ.get("EXTMERGE", "extmerge")
 TEST_DATA = os.environ.get("EXTMERGE_TEST_DATA", "")
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-# A test run in the background has these ignored, and so would extmerge.
+# A test in the background may ignore these signals. extmerge would inherit that.
 for _number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     if signal.getsignal(_number) == signal.SIG_IGN:
         signal.signal(_number, signal.SIG_DFL)
@@ -36,7 +36,7 @@ def environment(**changes):
 
 
 def run(*arguments, stdin=subprocess.DEVNULL, **options):
-    """Runs extmerge to its end; stdout and stderr as text."""
+    """Runs extmerge to its end. Its stdout and stderr are text."""
     options.setdefault("env", environment())
     return subprocess.run([EXTMERGE, *arguments], stdin=stdin, capture_output=True, text=True,
                           timeout=120, **options)
@@ -57,7 +57,7 @@ def run_as_another(*arguments, **options):
 
 
 def folder_on_disk():
-    """A folder for journals that survive a power cut. Debian 13 has /tmp in memory, and extmerge notes that of a journal."""
+    """A folder on a disk. Debian 13 has /tmp in memory, and extmerge prints a note about a journal in memory."""
     for folder in (tempfile.gettempdir(), "/var/tmp", os.path.dirname(EXTMERGE)):
         kind = subprocess.run(["stat", "-f", "-c", "%T", folder], capture_output=True, text=True, check=False).stdout
         if kind.strip() not in ("tmpfs", "ramfs", ""):
@@ -131,7 +131,7 @@ class Pool:
         raise AssertionError("the merge never got past %d: %s" % (position, process.poll()))
 
     def merged(self):
-        """What the origin must be after the merge."""
+        """The bytes that the origin must have after the merge."""
         with open(os.path.join(self.fixture, "origin.img"), "rb") as file:
             origin = bytearray(file.read())
         name = "expected.img" if self.thin_id == 1 else "expected%d.img" % self.thin_id
@@ -151,7 +151,7 @@ class Pool:
 
 
 class PoolTest(unittest.TestCase):
-    """A test with a fresh pool in self.pool; on a disk where a subclass says so."""
+    """A test with a fresh pool in self.pool. The pool is on a disk if a subclass sets on_disk."""
 
     pool_name = "equal-64k"
     on_disk = False
@@ -182,7 +182,7 @@ class PoolTest(unittest.TestCase):
         return result
 
     def unfinished(self, pool=None, *options):
-        """Leaves a merge stopped in its middle and returns its journal."""
+        """Stops a merge in its middle and returns its journal."""
         pool = pool or self.pool
         process = pool.start(*pool.command("merge", "--yes", "--rate-limit", "2M",
                                            "--checkpoint-interval", "256k",

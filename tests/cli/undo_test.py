@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""undo, and merge --undo-log, on images: what is put back, refused and said.
+"""undo, and merge --undo-log, on images: what extmerge puts back, refuses and says.
 
-Of volumes: tests/kernel/lvm_undo.sh.
+For volumes see tests/kernel/lvm_undo.sh.
 """
 
 import json

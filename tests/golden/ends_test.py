@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Nothing is written past the end of the thin or, unless asked for, of the origin."""
+"""extmerge writes nothing past the end of the thin, or past that of the origin without an option."""
 
 import os
 import unittest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A merge that is stopped or killed is finished by the same command."""
+"""The same command completes a merge that was stopped or killed."""
 
 import os
 import re
@@ -20,7 +20,7 @@ class Interrupted(GoldenTest):
         self.source = self.pool.source(1, self.origin)
 
     def start(self):
-        """A merge of some ten seconds that records its progress every 64 KiB."""
+        """Starts a merge of some ten seconds that records its progress every 64 KiB."""
         merge = subprocess.Popen(
             [EXTMERGE, "merge", "--yes", "--rate-limit=700k", "--checkpoint-interval=64k",
              "--buffer-size=64k", "--threads=1", *self.source],
@@ -92,11 +92,11 @@ class Interrupted(GoldenTest):
         self.wait_for_progress(merge, 0)
         merge.send_signal(signal.SIGKILL)
         merge.wait(timeout=10)
-        # The same mappings in other blocks, in the same file.
+        # thin_restore writes the same mappings to other blocks of the same file.
         subprocess.run(["thin_dump", "-m", metadata, "-o", dump], check=True)
         with open(dump, encoding="ascii") as file:
             text = file.read()
-        blocks = os.path.getsize(self.pool.data) // self.pool.block_size  # 0.9.0 writes 0 for a metadata snapshot
+        blocks = os.path.getsize(self.pool.data) // self.pool.block_size  # thin_dump 0.9.0 writes 0 for a metadata snapshot
         with open(dump, "w", encoding="ascii") as file:
             file.write(re.sub('nr_data_blocks="[0-9]+"', f'nr_data_blocks="{blocks}"', text))
         subprocess.run(["thin_restore", "-i", dump, "-o", metadata], check=True, stdout=subprocess.DEVNULL)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The same on block devices: loop devices over the images.
+"""The same tests on block devices: loop devices over the images.
 
-Skipped (exit status 77) where no loop device can be made. A device is given
-back when its test ends; no other one is ever touched.
+The tests are skipped (exit status 77) if no loop device can be made. Each test removes its
+loop device at its end, and touches no other one.
 """
 
 import os
@@ -64,7 +64,7 @@ class LoopDevice(GoldenTest):
         origin = self.copy_of_origin(pool)
         source = self.source(pool, 1, self.loop(origin, "--sector-size", "4096"))
         size = source.index("--thin-size") + 1
-        # Inside the last mapped block, so that the last write would end there too.
+        # The thin ends inside the last mapped block, and the last write would end there, too.
         block = max(pool.mappings(1)) * pool.block_size
         for end in (block + SECTOR, block + 4096 + 7 * SECTOR):
             source[size] = f"{end}b"
@@ -84,7 +84,7 @@ class LoopDevice(GoldenTest):
         pool = Pool("equal-64k")
 
         def on(device, action, origin, *options):
-            """Does it to the image, or to a loop device that is there only meanwhile."""
+            """Calls `action` on the image, or on a loop device that exists only during the call."""
             if not device:
                 return action(*options, *pool.source(1, origin))
             made = losetup("--find", "--show", origin)
@@ -95,7 +95,7 @@ class LoopDevice(GoldenTest):
                 losetup("--detach", made.stdout.strip())
 
         def plan(*arguments):
-            # Another plan: its journal is not done yet.
+            # This is another plan, so its journal is not done yet.
             arguments = list(arguments)
             arguments[arguments.index("--thin-size") + 1] = f"{pool.thin_size - SECTOR}b"
             self.extmerge("plan", *arguments)
@@ -110,7 +110,7 @@ class LoopDevice(GoldenTest):
                 on(merged_on_device, self.extmerge, origin, "merge", "--yes", "--again")
                 for device in (False, True):
                     on(device, plan, origin)
-                # What the sample does not see, the image's time of modification does.
+                # The sample sees no change, but the image's modification time does.
                 os.utime(origin, ns=(0, os.stat(origin).st_mtime_ns + 1_000_000_000))
                 for device in (False, True):
                     on(device, refuse, origin)

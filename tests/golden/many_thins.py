@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A pool of many thins, by tests/bench/metadata_image.cc, which says what each of them maps."""
+"""A pool of many thins. tests/bench/metadata_image.cc writes it and states the mappings."""
 
 import os
 import subprocess
@@ -23,10 +23,10 @@ class ManyThins:
                 file.truncate(blocks * BLOCK)
 
     def source(self):
-        """Thin 1, which is to be merged."""
+        """Names thin 1, the one to merge."""
         return ["--metadata", self.metadata, "--data", self.data, "--thin-id", "1", "--origin",
                 self.origin, "--thin-size", f"{(MAPPED + 1) * BLOCK}b", "--live-root"]
 
     def harmed(self):
-        """{thin id: how many of the blocks of thin 1 it does not map} of all others."""
+        """{thin id: number of blocks of thin 1 that it does not map}, for all other thins."""
         return {id: 0 if id % MAPPED == 0 else 1 for id in range(2, self.count + 1)}

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""No more than 128 MiB of memory, by what the kernel counted: a merge with blocks of any size, a
-plan beside 100,000 other thins."""
+"""extmerge needs at most 128 MiB of memory, as the kernel counts it: for a merge with blocks of any
+size, and for a plan beside 100,000 other thins."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ MOST_MEMORY = 128 << 20
 
 class Memory(GoldenTest):
     def memory_of(self, *arguments):
-        """Runs the program to its end; the most memory it had resident, in bytes."""
+        """Runs the program to its end. Returns its peak resident memory in bytes."""
         process = subprocess.Popen([EXTMERGE, *arguments], stdin=subprocess.DEVNULL,
                                    stdout=subprocess.DEVNULL, env=self.environment())
         _, status, usage = os.wait4(process.pid, 0)

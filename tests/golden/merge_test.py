@@ -48,7 +48,7 @@ class Merge(GoldenTest):
                     if compare == "never":
                         self.assertEqual(report["bytes_compared_equal"], 0)
                     else:
-                        # Every pool has blocks that were rewritten with what the origin holds.
+                        # Every pool has blocks that were rewritten with the origin's bytes.
                         self.assertGreater(report["bytes_compared_equal"], 0)
 
     def test_however_it_is_cut_up_the_result_is_the_same(self):
@@ -68,7 +68,7 @@ class Merge(GoldenTest):
         origin = self.copy_of_origin(pool)
         self.extmerge("merge", "--yes", *pool.source(1, origin))
         self.extmerge("merge", "--yes", *pool.source(2, origin))
-        # Thin 2 came of thin 1 by writing, so that it maps all that thin 1 maps.
+        # Thin 2 is thin 1 with later writes, so it maps all that thin 1 maps.
         self.assert_merged(pool, 2, origin)
 
     def test_what_is_merged_already_is_not_merged_again_unasked(self):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What extmerge reads from the metadata is what thin_dump read from it."""
+"""extmerge and thin_dump read the same mappings from the metadata."""
 
 import unittest
 

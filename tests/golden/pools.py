@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the scenarios share: the pools of tests/data, what is true of them
-according to the kernel and thin_dump, and running the program on a copy.
+"""Code that the scenarios share: the pools of tests/data, facts about them from
+the kernel and thin_dump, and runs of the program on a copy.
 
-The pools are only read. Each test works in a folder of its own, with a copy of
-the origin and a state directory, which is gone afterwards.
+The tests only read the pools. Each test works in a folder of its own, with a copy of
+the origin and a state directory. Afterwards the folder is removed.
 """
 
 import json
@@ -18,11 +18,11 @@ import xml.etree.ElementTree
 EXTMERGE = os.environ["EXTMERGE"]
 NAMES = ("block-192k", "block-1m", "deep-64k", "equal-64k", "tail-64k", "thin-larger-64k",
          "thin-smaller-64k")
-# Those whose snapshots have data past the origin's end, so that a merge must be told what to do.
+# Pools whose snapshots have data past the origin's end. A merge of one needs an option for that data.
 LARGER_THAN_ORIGIN = ("tail-64k", "thin-larger-64k")
 SECTOR = 512
 
-# Whoever runs the tests in the background may ignore these, and so would the program.
+# A shell may ignore these signals for tests in the background. The program would inherit that.
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, signal.SIG_DFL)
 
@@ -44,11 +44,11 @@ class Pool:
         return os.path.join(self.folder, name)
 
     def expected(self, thin_id):
-        """What the kernel read from the thin, all of it."""
+        """A file with all bytes that the kernel read from the thin."""
         return self.path({1: "expected.img", 2: "expected2.img"}[thin_id])
 
     def mappings(self, thin_id):
-        """{thin block: data block} of the held metadata, as thin_dump has it."""
+        """{thin block: data block} of the held metadata, according to thin_dump."""
         dump = xml.etree.ElementTree.parse(self.path("dump.xml")).getroot()
         device = dump.find(f"device[@dev_id='{thin_id}']")
         found = {}
@@ -66,7 +66,7 @@ class Pool:
         return found
 
     def blocks_before(self, end):
-        """How many blocks begin before the offset `end`."""
+        """The number of blocks that begin before the offset `end`."""
         return -(-end // self.block_size)
 
     def source(self, thin_id, origin, metadata=None, data=None):
@@ -106,7 +106,7 @@ class GoldenTest(unittest.TestCase):
         return document
 
     def assert_refused(self, identifier, *arguments):
-        """The refusal is named, tells what to do, and its number fits the exit status."""
+        """extmerge refuses with this id, and the id fits the exit status."""
         self.extmerge(*arguments, status=int(identifier[4]))
         self.assertIn(identifier, self.last_stderr)
 
@@ -127,7 +127,7 @@ class GoldenTest(unittest.TestCase):
                               f"{left[at:at + 40]} and {right[at:at + 40]}")
 
     def assert_merged(self, pool, thin_id, origin):
-        """The origin, of its old size, shows what the thin showed, and is its old self elsewhere."""
+        """The origin keeps its size and shows the thin's bytes. Past the thin's end it is unchanged."""
         self.assertEqual(os.path.getsize(origin), pool.origin_size)
         common = min(pool.origin_size, pool.thin_size)
         self.assert_equal_bytes(origin, pool.expected(thin_id), 0, common)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Of many other thins the report names five and counts the rest; JSON and -v have them all."""
+"""The report names five of many other thins and counts the rest; JSON and -v have them all."""
 
 import unittest
 

@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# A mapping tree of three levels, which takes more leaves than
-# a root has room for, 252, of up to 252 mappings each. Every other block of the
-# thin is mapped, so that no two mappings join into one run.
-# Blocks are provisioned through the thin without its origin, which the metadata
-# does not know of anyway: nothing is copied up, and the data device stays sparse.
+# Merges a thin with a mapping tree of three levels. A root has room for 252 leaves, and a leaf for 252
+# mappings; the tree needs more leaves than that. Every other block of the thin is mapped, so that no
+# two mappings join into one run.
+# The test provisions blocks through the thin without its origin, which the metadata does not record
+# anyway. So the kernel copies nothing up, and the data device stays sparse.
 source "$(dirname "$0")/guest.sh"
 
 blocks=66000

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# Thins without LVM, by their names in /dev/mapper. One is merged if it is suspended, or
-# read-only with no other node open on its id; the pool's metadata snapshot is
-# reserved for it and released.
+# Thins without LVM, by their names in /dev/mapper. extmerge merges a thin that is suspended, or
+# that is read-only and has no other open node of its id. It reserves the pool's metadata snapshot for the
+# merge and releases it.
 source "$(dirname "$0")/guest.sh"
 
 thin_sectors=$(sectors $origin)
@@ -13,7 +13,7 @@ state_of_everything() {
   dmsetup status --noflush pool
   sha256sum < <(dd if=$origin bs=64k iflag=direct status=none)
 }
-# refuses STATUS PATTERN ARGUMENT...: and everything is as before.
+# refuses STATUS PATTERN ARGUMENT...: extmerge ends so, and everything stays as before.
 refuses() {
   local expected=$1 pattern=$2 status=0
   shift 2
@@ -29,7 +29,7 @@ refuses() {
   fi
   note "refused as it should be: $(grep -o 'EXM-[0-9]*' /run/said | head -1) $*"
 }
-# merges ARGUMENT...: and all but the origin's data is as before.
+# merges ARGUMENT...: extmerge merges, and all but the origin's data stays as before.
 merges() {
   local status=0
   state_of_everything | grep -v -- ' -$' > /run/state_before
@@ -214,7 +214,7 @@ for write in "scatter $snap 8 8 40" "range $snap 8 7000 8"; do
   [[ $(held) == - ]] || fail "the metadata snapshot is still held"
 done
 
-# kill_in_the_middle ARGUMENT...: with something durable in the journal, and not all.
+# kill_in_the_middle ARGUMENT...: kills extmerge when a part of the plan is durable, but not all of it.
 kill_in_the_middle() {
   "$EXTMERGE" "$@" > /run/said 2>&1 &
   merger=$!
@@ -225,7 +225,7 @@ kill_in_the_middle() {
   kill -9 $merger
   ! wait $merger 2> /dev/null || fail "it was not killed"
 }
-# undone: the origin is what it was, and the thin still shows what it did.
+# undone: after an undo the origin has its earlier data, and the thin shows the same as before.
 undone() {
   again undo --yes --batch-mode /run/state/*.journal || fail "undo: $(< /run/said)"
   same "the origin is not what it was before" /run/origin_before $origin
@@ -270,7 +270,7 @@ for attempt in 1 2 3 4 5; do
   pause 0.05
   "$EXTMERGE" undo --yes --batch-mode "$journal" > /run/said 2>&1 &
   merger=$!
-  # Its first record says that it has begun.
+  # The undo's first record in the journal shows that it has begun.
   until [[ $journal -nt /run/marker ]]; do kill -0 $merger 2> /dev/null || break; done
   kill -9 $merger 2> /dev/null || true
   wait $merger 2> /dev/null || true

@@ -1,15 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# Merges and undos over devices that fail as real ones do: writes that are lost without a word
-# (dm-flakey), writes that fail, a table that is swapped for errors in the middle, sectors of the
-# pool that cannot be read (dm-dust), and SIGKILL while writes are in flight (dm-delay). Each
-# ends in a failure with the right status; once the device is well, the same command ends with
-# the right bytes.
+# Merges and undos over devices that fail as real ones do. Writes fail or are lost silently
+# (dm-flakey). A table of errors replaces the origin's table during the merge. Sectors of the pool are
+# unreadable (dm-dust). SIGKILL comes while writes are in flight (dm-delay). Each run fails with the
+# right status. Once the device works again, the same command ends with the right bytes.
 source "$(dirname "$0")/guest.sh"
 modprobe -d /run -a dm-flakey dm-dust dm-delay
 
-# The pool's data lies on a device that can have bad sectors, the origin on one that is swapped.
+# The pool's data lies on a device that can have bad sectors. The origin's device gets other tables.
 dmsetup create dusty --table "0 $(sectors $data) dust $data 0 512"
 disk=$origin size=$(sectors $origin)
 stamp range $disk 0 0 "$size"
@@ -30,7 +29,7 @@ mkdir -m 700 /run/saved
 log=/run/saved/undo
 options=(--yes --batch-mode --verify full --buffer-size 64k --checkpoint-interval 256k)
 
-# origin_becomes TABLE: under whoever has it open.
+# origin_becomes TABLE: replaces the origin's table while the origin stays open.
 origin_becomes() {
   dmsetup suspend --nolockfs --noflush origin
   dmsetup load origin --table "$1"
@@ -43,7 +42,7 @@ begin_anew() {
   mkdir -m 700 "$EXTMERGE_STATE_DIR" /run/saved
   dd if=/run/before of=$disk bs=1M oflag=direct conv=notrunc status=none
 }
-# fails STATUS ID ARGUMENT...: and the snapshot's view is what it was.
+# fails STATUS ID ARGUMENT...: extmerge ends so, and the snapshot's view does not change.
 fails() {
   local status=0 expected=$1 id=$2
   shift 2
@@ -105,7 +104,7 @@ undoes
 note "a device that fails writes now and then"
 begin_anew
 origin_becomes "0 $size flakey $disk 0 1 1 1 error_writes"
-# Each attempt first compares all that the one before has claimed, since a name is no certain identity.
+# Each attempt first compares all that the attempt before recorded, since a name is no certain identity.
 for attempt in $(seq 100); do
   status=0
   "$EXTMERGE" merge "${options[@]}" --rate-limit 4M "${source[@]}" > /run/said 2>&1 || status=$?

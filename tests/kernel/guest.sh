@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# What the guest scripts share; each begins with `source guest.sh`. The disks are
+# Functions that the guest scripts share. Each script begins with `source guest.sh`. The disks are
 # always the same: a pool's metadata and data device, and the external origin.
 
 set -euo pipefail
@@ -9,8 +9,8 @@ metadata=/dev/ubda data=/dev/ubdb origin=/dev/ubdc
 export EXTMERGE_STATE_DIR=/run/state
 mkdir -m 0700 "$EXTMERGE_STATE_DIR"
 
-# pause SECONDS: sleep, which would be a process each time, and that costs a guest tens of
-# milliseconds. (read -t is none, but bash 5.2 comes out of it with SIGCHLD blocked at times.)
+# pause SECONDS: sleeps without a new process, which costs a guest tens of milliseconds.
+# (`read -t` needs no process either, but bash 5.2 sometimes returns from it with SIGCHLD blocked.)
 mkfifo /run/pause /run/paused
 python3 -c 'import time
 with open("/run/pause") as asked, open("/run/paused", "w", buffering=1) as answer:
@@ -22,7 +22,7 @@ pause() {
   echo "$1" >&$pause
   read -r -u $paused
 }
-# find_node NAME: whether device-mapper has it; sets `node` to its folder in /sys.
+# find_node NAME: succeeds if device-mapper has this device; sets `node` to its folder in /sys.
 find_node() {
   local name
   for node in /sys/block/dm-*; do
@@ -39,7 +39,7 @@ fail() {
   exit 1
 }
 
-# make_pool [DATA]: an empty pool of 64 KiB blocks that are not zeroed when new.
+# make_pool [DATA]: makes an empty pool of 64 KiB blocks. New blocks are not zeroed.
 block_sectors=128
 make_pool() {
   dd if=/dev/zero of=$metadata bs=4096 count=1 oflag=direct status=none
@@ -48,14 +48,14 @@ make_pool() {
 message() { dmsetup message pool 0 "$@"; }
 # thin NAME ID SECTORS [ORIGIN]: opens a thin that exists.
 thin() { dmsetup create "$1" --table "0 $3 thin /dev/mapper/pool $2${4:+ $4}"; }
-# snapshot NEW OLD NAME: of the thin OLD, active as NAME, which must be still meanwhile.
+# snapshot NEW OLD NAME: makes a snapshot of the thin OLD, which is active as NAME. NAME is suspended during that.
 snapshot() {
   dmsetup suspend "$3"
   message "create_snap $1 $2"
   dmsetup resume "$3"
 }
 
-# kernel_reads ID SECTORS ORIGIN FILE: what the kernel makes of the thin, into a file.
+# kernel_reads ID SECTORS ORIGIN FILE: writes to FILE what the kernel reads from the thin.
 kernel_reads() {
   dmsetup create view --readonly --table "0 $2 thin /dev/mapper/pool $1 $3"
   dd if=/dev/mapper/view of="$4" bs=64k iflag=direct conv=sparse status=none
@@ -63,7 +63,7 @@ kernel_reads() {
   dmsetup remove view
 }
 
-# source_of ID SECTORS [ORIGIN]: sets `source` to the arguments that name it.
+# source_of ID SECTORS [ORIGIN]: sets `source` to the arguments that name this thin.
 source_of() {
   source=(--metadata $metadata --data $data --thin-id "$1" --thin-size "${2}s" --origin "${3:-$origin}")
 }
@@ -80,12 +80,12 @@ refused() {
   note "refused as it should be: $id"
 }
 
-# unchanged WHAT FILE DEVICE: compares past the page cache.
+# same WHAT FILE DEVICE: compares past the page cache. WHAT is the failure's text.
 same() {
   cmp "$2" <(dd if="$3" bs=64k iflag=direct status=none) || fail "$1"
 }
 
-# mark_needs_check DEVICE [OFFSET]: as the kernel marks pool metadata, which nobody has open.
+# mark_needs_check DEVICE [OFFSET]: marks pool metadata as the kernel does. Nobody has the metadata open.
 mark_needs_check() {
   python3 - "$1" "${2:-0}" << 'MARK'
 import os, struct, sys
@@ -103,9 +103,9 @@ os.fsync(fd)
 MARK
 }
 
-# again ARGUMENT...: extmerge, after it was killed. Between reserving a metadata snapshot
-# and noting that, a kill leaves one that nobody can tell whose it is: then it is refused
-# once, with the command to release it.
+# again ARGUMENT...: runs extmerge after a kill. A kill between the reservation of a metadata
+# snapshot and its record leaves a metadata snapshot of unknown owner. Then extmerge refuses
+# once and names the command to release it; `again` runs that command and extmerge.
 again() {
   local status=0 release
   "$EXTMERGE" "$@" > /run/said 2>&1 || status=$?

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# What the guest scripts with LVM share; each begins with `source guest_lvm.sh`.
-# One volume group, `vg` unless a script renames it, on /dev/ubda; in it a linear
-# external origin, a thin pool and the snapshot to be merged. Extents are 4 KiB, so
-# that an origin may end inside a data block.
-# The state, for comparison, is taken from below: the origin's data from the extents
-# of its disk, whichever nodes exist, are open or are read-only at the moment.
-# Starting a program costs 15 to 100 ms here, and all that time is taken from the merge:
-# what is asked again and again is asked of /sys, and taken apart by the shell.
+# Functions that the guest scripts with LVM share. Each script begins with `source guest_lvm.sh`.
+# One volume group, `vg` unless a script renames it, is on /dev/ubda. It has a linear external
+# origin, a thin pool and the snapshot to be merged. Extents are 4 KiB, so that an origin may end
+# inside a data block.
+# The state for comparison comes from below: the origin's data is read from the extents of its disk.
+# So it does not matter which nodes exist, are open or are read-only at the moment.
+# The start of a program takes 15 to 100 ms here, and the merge loses that time. Frequent questions
+# therefore read /sys, and the shell parses the answers.
 
 source "$(dirname "${BASH_SOURCE[0]}")/guest.sh"
 
@@ -22,10 +22,10 @@ disks=(/dev/ubda)
 
 export LVM_SYSTEM_DIR=/run/lvm LVM_SUPPRESS_FD_WARNINGS=1
 mkdir -p /run/lvm /run/mounted
-# With udevd LVM waits for it, as everywhere; without it LVM makes its links itself.
+# With udevd LVM waits for udev, as on other systems. Without udevd LVM makes its links itself.
 udev=0
 [[ -v DM_DISABLE_UDEV ]] || udev=1
-# lvm_config [FILTER [GLOBAL]]: FILTER are patterns before the one that takes all disks.
+# lvm_config [FILTER [GLOBAL]]: writes lvm.conf. FILTER is patterns before the one that takes all disks.
 lvm_config() {
   cat > /run/lvm/lvm.conf << CONF
 devices { dir="/dev" scan=["/dev"] filter=[${1-}"a|/dev/ubd.*|","r|.*|"] use_devicesfile=0 obtain_device_list_from_udev=0 external_device_info_source="none" types=["ubd",16] }
@@ -36,7 +36,7 @@ CONF
 }
 lvm_config
 
-# quietly COMMAND...: it must work, and then what it says is of no interest.
+# quietly COMMAND...: the command must succeed. Its output is printed only if it fails.
 quietly() {
   local said
   said=$("$@" 2>&1) || {
@@ -45,12 +45,12 @@ quietly() {
   }
 }
 
-# dm_name LV: its name in /dev/mapper.
+# dm_name LV: prints the volume's name in /dev/mapper.
 dm_name() { printf '%s-%s' "${vg//-/--}" "${1//-/--}"; }
-# lvs_of FIELDS [LV]: without waiting for whoever has the group locked.
+# lvs_of FIELDS [LV]: prints the fields without waiting for the group's lock.
 lvs_of() { lvs -a --nolocking --units b --noheadings -o "$1" "${2:-$vg}" 2> /dev/null; }
 
-# new_group: an empty volume group, whatever was on the disks.
+# new_group: makes an empty volume group and overwrites any earlier one.
 new_group() {
   origin_extents=
   quietly wipefs -qaf "${disks[@]}"
@@ -58,7 +58,7 @@ new_group() {
   quietly vgcreate -s 4k $vg "${disks[@]}"
 }
 no_group() { quietly vgremove -ff -y $vg; }
-# new_origin SIZE: active, writable, and full of stamps of generation 0.
+# new_origin SIZE: makes an active, writable origin, full of stamps of generation 0.
 new_origin() {
   quietly lvcreate -y -Wn -Zn -n $origin_lv -L "$1" $vg "${disks[0]}"
   stamp range /dev/$vg/$origin_lv 0 0 "$(sectors /dev/$vg/$origin_lv)"
@@ -68,7 +68,7 @@ new_pool() {
   quietly lvcreate -y --type thin-pool -n "${3:-$pool_lv}" -L "$2" --chunksize "$1" \
     --poolmetadatasize 4M $vg "${disks[0]}"
 }
-# new_snapshot [NAME [POOL]]: of the origin, which it makes external where it is not yet.
+# new_snapshot [NAME [POOL]]: makes a snapshot of the origin. A writable origin becomes an external origin first.
 new_snapshot() {
   if [[ $(lvs_of lv_attr $vg/$origin_lv) == *[-o]wi* ]]; then
     quietly lvchange -an $vg/$origin_lv
@@ -76,8 +76,8 @@ new_snapshot() {
   fi
   quietly lvcreate -y -s --thinpool $vg/"${2:-$pool_lv}" -n "${1:-$snap_lv}" $vg/$origin_lv
 }
-# new_everything CHUNK [ORIGIN_SIZE [POOL_SIZE]]: with stamps in the origin and,
-# of generation 1, in the snapshot, which is active.
+# new_everything CHUNK [ORIGIN_SIZE [POOL_SIZE]]: makes group, origin, pool and an active snapshot.
+# The origin has stamps of generation 0, the snapshot of generation 1.
 new_everything() {
   new_group
   new_origin "${2:-16388k}"
@@ -86,14 +86,14 @@ new_everything() {
   stamp scatter /dev/$vg/$snap_lv 1 7 30
 }
 
-# shorten LV SIZE: whatever file system it holds. LVM 2.03.31 wants to be told so, and 2.03.16 has no --fs.
+# shorten LV SIZE: ignores the volume's file system. LVM 2.03.31 needs --fs for that, LVM 2.03.16 has no --fs.
 shorten() {
   local ignore=()
   [[ $(lvreduce --help) != *--fs* ]] || ignore=(--fs ignore)
   quietly lvreduce -f -y "${ignore[@]}" -L "$2" "$1"
 }
 
-# extents_of LV: the pieces of a linear volume, each as DISK, OFFSET and LENGTH in bytes.
+# extents_of LV: prints the pieces of a linear volume, each as DISK, OFFSET and LENGTH in bytes.
 extents_of() {
   local disk start extent first count
   while read -r disk start extent first count; do
@@ -101,8 +101,8 @@ extents_of() {
   done < <(pvs --segments --nolocking --noheadings --nosuffix --units b -O seg_start_pe \
     -o pv_name,pe_start,vg_extent_size,pvseg_start,pvseg_size -S "vg_name=$vg && lv_name=$1" 2> /dev/null)
 }
-# origin_data: what the origin holds, read from its disk. Where that is stays the same
-# for as long as the group does, and is asked once, by find_origin.
+# origin_data: prints the origin's data, read from its disk. The origin's place does not change
+# while the group exists, so find_origin asks for it once.
 origin_extents=
 find_origin() { [[ -n $origin_extents ]] || origin_extents=$(extents_of $origin_lv); }
 origin_data() {
@@ -113,7 +113,8 @@ origin_data() {
   done <<< "$origin_extents"
 }
 
-# kernel_view LV FILE: what the kernel reads of it. An inactive one is inactive after.
+# kernel_view LV FILE: writes to FILE what the kernel reads from the volume. An inactive volume is
+# inactive again afterwards.
 kernel_view() {
   local was_active=yes
   is_active "$1" || was_active=no
@@ -122,7 +123,7 @@ kernel_view() {
   [[ $was_active == yes ]] || quietly lvchange -an $vg/"$1"
 }
 
-# held_root: of each active pool, its name and the metadata snapshot held or -.
+# held_root: prints for each active pool its name and the held metadata snapshot, or -.
 held_root() {
   local pool words
   while read -r pool _ _ words; do
@@ -132,8 +133,8 @@ held_root() {
 }
 is_held() { [[ $(dmsetup status --noflush --target thin-pool 2> /dev/null) =~ \ thin-pool\ [0-9]+\ [0-9/]+\ [0-9/]+\ [0-9] ]]; }
 
-# state_of_kernel: device-mapper's tables, with names for numbers; which are
-# read-only, suspended, open, or have a table loaded beside the live one.
+# state_of_kernel: prints device-mapper's tables, with names instead of numbers. It also shows which
+# devices are read-only, suspended, open, or have a loaded table beside the live one.
 state_of_kernel() {
   local -A name_of
   local nodes tables number name rest words i
@@ -151,14 +152,14 @@ state_of_kernel() {
   while read -r name rest; do printf '%s:%s\n' "$name" "${rest% * *}"; done <<< "$nodes"
   held_root
 }
-# state_of_group [,FIELD]: what LVM's metadata says.
+# state_of_group [,FIELD]: prints LVM's metadata of the group.
 state_of_group() {
   ((!udev)) || udevadm settle -t 5 || true # udevd opens a volume after each write, and lv_attr shows that
   lvs_of vg_attr,vg_tags,lv_name,lv_attr,lv_size,origin,thin_id,lv_skip_activation,lv_tags"${1-}"
 }
 state() { state_of_group && state_of_kernel; }
-# state_of_everything: for a refusal nothing at all may differ, not even the
-# pool's transaction, which every thin made or removed moves on.
+# state_of_everything: prints all that a refusal must leave unchanged. Even the pool's transaction id
+# must stay, which changes with each thin that is made or removed.
 state_of_everything() {
   find_origin
   state_of_group ,transaction_id
@@ -166,7 +167,7 @@ state_of_everything() {
   origin_data | sha256sum
 }
 
-# says STATUS PATTERN ARGUMENT...: extmerge ends with that status, or one of those: 3|4.
+# says STATUS PATTERN ARGUMENT...: extmerge ends with that status (or one of them: 3|4) and says PATTERN.
 says() {
   local expected=$1 pattern=$2 status=0
   shift 2
@@ -176,7 +177,7 @@ says() {
     fail "extmerge $* ended with $status, not $expected, or did not say '$pattern'"
   }
 }
-# merges ARGUMENT...: extmerge does it, without asking.
+# merges ARGUMENT...: extmerge merges without a question.
 merges() {
   local status=0
   "$EXTMERGE" merge --yes --batch-mode "$@" > /run/said 2>&1 || status=$?
@@ -185,8 +186,8 @@ merges() {
     fail "extmerge merge $* ended with $status"
   }
 }
-# refuses STATUS PATTERN ARGUMENT...: extmerge ends with that status (or one of those: 3|4), an
-# id that fits it and something that matches PATTERN, and everything is as before.
+# refuses STATUS PATTERN ARGUMENT...: extmerge ends with that status (or one of them: 3|4). It says
+# an id that fits the status, and PATTERN. Everything stays as before.
 refuses() {
   local expected=$1 pattern=$2 status=0
   shift 2
@@ -205,8 +206,8 @@ refuses() {
   note "refused as it should be: $(grep -o 'EXM-[0-9]*' /run/said | head -1) $*"
 }
 
-# nothing_left: of freeze, tags, activation-skip, metadata snapshot, loaded tables. Where the
-# state of group and kernel is compared with what it was before, that says as much.
+# nothing_left: no freeze, tag, activation skip, metadata snapshot or loaded table is left. A
+# comparison of `state` with the earlier state shows as much.
 nothing_left() {
   local line found=
   while read -r line; do
@@ -218,7 +219,7 @@ nothing_left() {
   ! is_held || found+="a metadata snapshot"
   [[ -z $found ]] || fail "left behind: $found"
 }
-# no_cookie: nobody waits for udev, and nobody who was killed has left a semaphore.
+# no_cookie: no process waits for udev, and no killed process has left a semaphore.
 no_cookie() {
   local cookies
   [[ $udev == 1 ]] || return 0
@@ -226,7 +227,7 @@ no_cookie() {
   cookies=$(dmsetup udevcookies | tail -n +2)
   [[ -z $cookies ]] || fail "cookies are left: $cookies"
 }
-# links_are_right: each dm device has its name, a link or a node, and each link a device.
+# links_are_right: each dm device has its name (a link or a node), and each link leads to a device.
 links_are_right() {
   local node name link
   for node in /sys/block/dm-*; do
@@ -245,8 +246,8 @@ origin_is() {
 }
 
 # kill_when CONDITION ARGUMENT...: starts extmerge and kills it as soon as the shell
-# command CONDITION is true. An lvm that it has started finishes its own work, as after
-# any kill of its parent. Sets `killed` to yes, or to no where extmerge ended before.
+# command CONDITION is true. An lvm that extmerge has started finishes its own work, as after
+# any kill of its parent. Sets `killed` to yes, or to no if extmerge ended before.
 kill_when() {
   local condition=$1 pid
   shift
@@ -263,8 +264,8 @@ kill_when() {
   wait $pid 2> /dev/null || true
   no_lvm_runs
 }
-# kill_all_after SECONDS ARGUMENT...: the same by time, and an lvm it has started dies with it.
-# What that lvm had suspended is resumed, which whoever kills lvm has to do.
+# kill_all_after SECONDS ARGUMENT...: kills extmerge after that time, and an lvm that it has started.
+# Then it resumes the devices that lvm had suspended, as anybody must after a kill of lvm.
 kill_all_after() {
   local seconds=$1 pid device
   shift
@@ -297,13 +298,13 @@ has_file() { compgen -G "$EXTMERGE_STATE_DIR/$1" > /dev/null; }
 has_freeze() { [[ $(lvs_of lv_name) == *extmerge* ]]; }
 has_tag() { [[ $(lvs_of lv_tags $vg/$origin_lv) == *half-merged* ]]; }
 is_active() { find_node "${vg//-/--}-${1//-/--}"; }
-# is_writable SUFFIX: the origin's layer of that name.
+# is_writable SUFFIX: the origin's node with that suffix is writable.
 is_writable() {
   local node readonly size
   find_node "${vg//-/--}-${origin_lv//-/--}$1" &&
     { read -r readonly < "$node/ro" && read -r size < "$node/size"; } 2> /dev/null && ((readonly == 0 && size > 0))
 }
-# has_noted PATTERN: in the record of what is changed beside the origin's data, JOURNAL.lvm.
+# has_noted PATTERN: JOURNAL.lvm, the record of changes beside the origin's data, has it.
 has_noted() {
   local file text=
   for file in "$EXTMERGE_STATE_DIR"/*.lvm; do
@@ -311,13 +312,12 @@ has_noted() {
   done 2> /dev/null
   return 1
 }
-# is_copying: its journal is there, so that there is something to resume.
+# is_copying: the origin is writable and the journal exists, so that there is a merge to resume.
 is_copying() { is_writable -extmerge && [[ $("$EXTMERGE" status $vg/$snap_lv 2> /dev/null) =~ state\ +copying ]]; }
 is_there() { [[ -n $(lvs_of lv_name $vg/"$1") ]]; }
 
-# kill_holding ARGUMENT...: with a metadata snapshot reserved, and noted which. That is
-# over in milliseconds, and may take more than one attempt. What the state directory knows
-# of earlier merges is forgotten.
+# kill_holding ARGUMENT...: kills extmerge while it holds a metadata snapshot and has recorded it.
+# This lasts milliseconds, so it may take several attempts. Each attempt empties the state directory.
 kill_holding() {
   local attempt
   for attempt in 1 2 3 4 5 6 7 8 9 10; do
@@ -329,7 +329,7 @@ kill_holding() {
   fail "it was never killed while it held the metadata snapshot: $(< /run/said)"
 }
 
-# write_files FOLDER NAME COUNT: files of 1 to 300 KB with random contents.
+# write_files FOLDER NAME COUNT: writes files of 1 to 300 KB with random contents.
 write_files() {
   local i
   for ((i = 0; i < $3; ++i)); do

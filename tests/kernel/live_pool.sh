@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# A merge while the pool is alive: the snapshot's parent, over the same origin, and
-# another thin are written all the time. The origin ends inside a data block, and the thin was
-# longer once, so that it has mappings past its end.
+# A merge in an active pool. The snapshot's parent, a thin over the same origin, is written all the
+# time, and so is another thin. The origin ends inside a data block. The thin was longer once, so that
+# it has mappings past its end.
 source "$(dirname "$0")/guest.sh"
 
 # All three are devices of device-mapper, as on a machine with LVM.
@@ -58,7 +58,7 @@ assert plan["copy_bytes"] % 65536 != 0, plan
 CHECK
 
 note "merging while the parent is written"
-# writes_so_far: the file is empty for a moment whenever it is written.
+# writes_so_far NAME: prints the count in /run/NAME. At each write the file is empty for a moment.
 writes_so_far() {
   local count
   until count=$(<"/run/$1") && [[ -n $count ]]; do :; done
@@ -66,7 +66,7 @@ writes_so_far() {
 }
 writes=$(writes_so_far writes)
 "$EXTMERGE" merge --yes --batch-mode --rate-limit 2M "${source[@]}"
-(($(writes_so_far writes) > writes)) || fail "the parent was not written meanwhile"
+(($(writes_so_far writes) > writes)) || fail "the parent was not written during the merge"
 (($(writes_so_far other_writes) > 1)) || fail "the other thin was not written"
 kill $writer $other_writer
 wait $writer $other_writer || true

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Replays a log of dm-log-writes: log_writes.py LOG FIRST TARGET.
 
-LOG is the log's device, FIRST a file with what the logged device held before. Says how
-many writes there are. Then for each number that is read from standard input TARGET
-becomes what the logged device was after so many of them, flushes and all, and a line is said.
+LOG is the log's device, FIRST a file with the logged device's earlier bytes. The script prints
+the number of writes. Then it reads numbers from standard input. For each number, TARGET becomes
+what the logged device was after so many writes, is synced, and a line is printed.
 
-Source of the format: drivers/md/dm-log-writes.c. A superblock of 64-bit magic, version and
-number of entries and a 32-bit sector size; from the second sector on, entries of sector,
-number of sectors, flags and length of a mark, a sector each, followed by their data.
+The format is that of drivers/md/dm-log-writes.c. The superblock has 64-bit magic, version and
+number of entries, and a 32-bit sector size. From the second sector on there are entries: one
+sector with sector, number of sectors, flags and length of a mark, then the entry's data.
 """
 
 import os
@@ -18,7 +18,7 @@ MAGIC, DISCARD = 0x6a736677736872, 4
 
 
 def entries(log):
-    """Of each write: where, and its bytes. Flushes have none; a discard writes nothing here."""
+    """Yields the offset and the bytes of each write. A flush has no bytes; a discard writes nothing here."""
     magic, version, count, sector_size = struct.unpack("<QQQI", os.pread(log, 28, 0))
     assert magic == MAGIC and version == 1, (magic, version)
     at = sector_size

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# A merge or finish was killed, and then something else happened before anybody saw to it: a
-# volume was removed or made shorter, another pool was worked in, the pool turned read-only.
+# A merge or finish was killed, and something else happened before the next run: a volume was
+# removed or made shorter, a command worked in another pool, or the pool turned read-only.
 source "$(dirname "$0")/guest_lvm.sh"
 
 slowly=(--yes --batch-mode --rate-limit 1M --checkpoint-interval 256k)
@@ -11,7 +11,7 @@ kill_surely() {
   kill_when "$@"
   [[ $killed == yes ]] || fail "it ended before it was killed: $(< /run/said)"
 }
-# fresh SEED: something new to merge.
+# fresh SEED: writes something new to merge.
 fresh() {
   stamp scatter /dev/$vg/$snap_lv "$1" "$1" 12
   kernel_view $snap_lv /run/view
@@ -25,7 +25,7 @@ kernel_view $snap_lv /run/view
 kill_surely 'has_noted "\"freeze_id\": [0-9]"' merge "${slowly[@]}" $vg/$snap_lv
 ! has_file '*.journal' || fail "it was killed too late"
 quietly lvremove -f $vg/$snap_lv
-# It is resumed, or a refusal names what to do; the last named is the most special.
+# `resume` succeeds, or a refusal names commands. The last command is the most specific one.
 status=0
 "$EXTMERGE" resume --batch-mode $vg/$snap_lv > /run/said 2>&1 || status=$?
 if ((status != 0)); then
@@ -63,7 +63,7 @@ turn_pool_read_only() {
   dmsetup suspend "$pool"
   dmsetup resume "$pool"
 }
-# origin_is_kept: no layer of it can be written to.
+# origin_is_kept: no layer of the origin is writable.
 origin_is_kept() { ! is_writable "" && ! is_writable -real && ! is_writable -extmerge; }
 
 note "the pool turned read-only: resume refuses, and the origin's layers are read-only; then it goes on"
@@ -101,10 +101,10 @@ merges $vg/$snap_lv
 origin_is /run/view
 nothing_left
 
-# but_the_pool: and without what is in it still.
+# but_the_pool: drops the pool's lines, and those of what extmerge still has in it.
 but_the_pool() { grep -Ev "extmerge|^$vg-$pool_lv-tpool| $pool_lv " | tr -s ' '; }
 note "the same, and abort: all but the freeze is put back, which the next abort removes"
-rm -f "$EXTMERGE_STATE_DIR"/*  # of earlier groups
+rm -f "$EXTMERGE_STATE_DIR"/*  # journals of earlier groups
 fresh 3
 before=$(state)
 kill_surely is_copying merge "${slowly[@]}" $vg/$snap_lv

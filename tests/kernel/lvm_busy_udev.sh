@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # lvm_busy_udev.sh [ROUNDS]: merges while udev and LVM look at every device again and again, as monitoring does on a
-# server; every third merge is killed and resumed. No merge is refused, no cookie is left, and no link is
-# missing or leads elsewhere. Needs udevd.
+# server. Every third merge is killed and resumed. No merge is refused, no cookie is left, and no link is missing or
+# leads to a wrong device. Needs udevd.
 source "$(dirname "$0")/guest_lvm.sh"
 [[ $udev == 1 ]] || { echo "skipped: this is about udevd"; exit 77; }
 

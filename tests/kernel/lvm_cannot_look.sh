@@ -1,15 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# A source of facts that cannot be looked at is a refusal: by LVM's names, and for thins of plain
+# extmerge refuses if it cannot read a source of facts, for LVM's volumes and for thins of plain
 # device-mapper. Each source is hidden from extmerge alone, in a mount namespace of its own. After
 # each refusal the origin's data, all tables, the volumes and the pool are as before.
 # (Images and loop devices: tests/cli/cannot_look_test.py.)
 source "$(dirname "$0")/guest_lvm.sh"
 program=$EXTMERGE
 
-# hide COMMAND: from now on extmerge runs where that shell command has hidden something. `$$` is
-# the process that extmerge will be.
+# hide COMMAND: from now on that shell command hides something before extmerge runs. Its `$$` is
+# extmerge's process id.
 hide() {
   printf '#!/bin/sh\nexec unshare --mount sh -c %q extmerge "$@"\n' "$1 && exec $program \"\$@\"" > /run/hidden
   chmod +x /run/hidden
@@ -26,9 +26,9 @@ sources=(
   '/proc/swaps=mount --bind /dev/null /proc/swaps'
   '/dev/mapper/control=mount --bind /dev/null /dev/mapper/control'
 )
-# Where the others have been shown: one of each file system.
+# One source of each file system. They are enough for a command if other commands try all sources.
 few=("${sources[1]}" "${sources[5]}" "${sources[8]}")
-# each_refuses COMMAND ARGUMENT...: with each of the sources hidden. few_refuse: with some of them.
+# each_refuses COMMAND ARGUMENT...: extmerge refuses with each of the sources hidden. few_refuse: with some of them.
 each_refuses() { refuse_without "${#sources[@]}" "${sources[@]}" "$@"; }
 few_refuse() { refuse_without "${#few[@]}" "${few[@]}" "$@"; }
 refuse_without() {

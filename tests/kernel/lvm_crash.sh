@@ -1,22 +1,22 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# lvm_crash.sh merge|finish|abort: SIGKILL at what a merge of an active SNAP, or a finish,
-# does between its LVM commands and can be seen from outside: files, the metadata snapshot,
-# the origin's layers, the copy; and once or twice in the middle of anything, LVM's commands
-# included. (lvm_kill_points.sh kills right before and after each of those.) Then `status`
-# has something to say, the same command again completes it, the origin is right and
-# nothing is left behind; after `abort` all is as before but the origin's data.
+# lvm_crash.sh merge|finish|abort: kills a merge of an active SNAP, or a finish, between its LVM
+# commands. The moments are visible from outside: files, the metadata snapshot, the origin's layers,
+# the copy. One or two kills come at any moment, even during an LVM command. (lvm_kill_points.sh
+# kills right before and after each LVM command.) Then `status` has something to say, and the same
+# command completes the work. The origin is right, and nothing is left behind. After `abort` all but
+# the origin's data is as before.
 source "$(dirname "$0")/guest_lvm.sh"
 
 round=1
-# fresh: something new to merge.
+# fresh: writes something new to merge.
 fresh() {
   round=$((round + 1))
   stamp scatter /dev/$vg/$snap_lv $round $round 12
   kernel_view $snap_lv /run/view
 }
-# status_says: something.
+# status_says: `status` succeeds or ends with 6, and prints something.
 status_says() {
   local status=0
   "$EXTMERGE" status $vg/$snap_lv > /run/said 2>&1 || status=$?
@@ -26,14 +26,14 @@ status_says() {
   }
 }
 as_before() { diff <(echo "$before") <(state) || fail "not everything was put back"; }
-# killed_at STEP: those that are certain to come are never missed.
+# killed_at STEP: fails if the kill missed a step that always happens. The name of such a step has a capital letter.
 killed_at() {
   note "$1: killed: $killed"
   [[ $killed == yes || $1 != [A-Z]* ]] || fail "it ended before it was killed at '$1': $(< /run/said)"
 }
 slowly=(--batch-mode --yes --rate-limit 1500k --checkpoint-interval 256k)
 
-# seen_and_gone COMMAND...: it was true, and is no more.
+# seen_and_gone COMMAND...: the command was true, and is now false.
 seen_and_gone() {
   if "$@"; then
     seen=yes
@@ -42,8 +42,8 @@ seen_and_gone() {
   [[ $seen == yes ]]
 }
 
-# killed_merge STEP KILL...: a way of killing it, and then the rest. What is written to
-# SNAP after the kill may be in the origin afterwards, all of it, or not.
+# killed_merge STEP KILL...: kills a merge by the command KILL, and completes the merge. The origin then
+# has all writes to SNAP that came after the kill, or none of them.
 killed_merge() {
   local step=$1 there
   shift
@@ -69,7 +69,7 @@ killed_merge() {
     fi
   fi
   again "${command[@]}" || fail "again: ${command[*]}: $(< /run/said)"
-  [[ $1 == kill_all_after ]] || no_cookie # a killed LVM leaves its own
+  [[ $1 == kill_all_after ]] || no_cookie # a killed LVM leaves its own cookie
   find_origin
   origin_data > /run/origin
   cmp -s /run/origin /run/view || cmp /run/origin /run/view_later || fail "the origin is not what it should be"
@@ -86,7 +86,7 @@ killed_finish() {
   killed_at "$step"
   status_says
   again merge --finish --yes --batch-mode $vg/$snap_lv || status=$?
-  # Where all had been done already there is no such volume any more.
+  # If the killed run had done everything, the volume is gone.
   if ((status != 0)) && ! [[ $status == 4 && $(< /run/said) == *'no volume'* ]]; then
     cat /run/said
     fail "finishing again ended with $status"
@@ -130,7 +130,7 @@ case $1 in
       kill_when "$condition" merge "${slowly[@]}" $vg/$snap_lv
       note "$condition: killed: $killed"
       [[ $killed == yes ]] || { [[ $condition == is_held ]] && continue; } || fail "it ended before it was killed"
-      # Killed before anything was begun, there is nothing to give up.
+      # After a kill before the merge began there is nothing to give up.
       again abort $vg/$snap_lv || { [[ $? == 6 ]] && grep -q EXM-601 /run/said && ! has_tag; } || {
         cat /run/said
         fail "abort ended with an error"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# lvm_examples.sh script|play: what docs/examples has, run on a group of LVM with a mounted snapshot.
+# lvm_examples.sh script|play: runs the examples of docs/examples on a volume group with a mounted snapshot.
 source "$(dirname "$0")/guest_lvm.sh"
 examples=$here/../../docs/examples
 export PATH=/run/bin:$PATH
@@ -20,7 +20,8 @@ mount -o noatime /dev/$vg/$snap_lv /run/mounted
 write_files /run/mounted new 20
 sync
 
-# is_home MOUNTED: the snapshot is gone, the origin an ordinary volume with all the files.
+# is_home MOUNTED: the snapshot is gone, and the origin is an ordinary volume with all the files. An empty MOUNTED
+# means that the origin is not mounted.
 is_home() {
   ! is_there $snap_lv || fail "the snapshot is still there"
   [[ $(lvs_of lv_attr $vg/$origin_lv) == *-wi* ]] || fail "the origin is not a writable plain volume"
@@ -32,14 +33,14 @@ is_home() {
   diff /run/sums <(sums /run/mounted) || fail "files differ"
 }
 
-# services_run yes|no: whether the script has them running; it has stopped them since the last time, while SNAP was mounted.
+# services_run yes|no: the services run, or not. Since the last call the script has stopped them while SNAP was mounted.
 services_run() {
   [[ -e /run/services ]] && local run=yes || local run=no
   [[ $run == "$1" ]] || fail "services run: $run; $(< /run/said)"
   [[ $(< /run/stopped) == /dev/mapper/vg-snap ]] || fail "they were stopped while this was mounted: $(< /run/stopped)"
   : > /run/stopped
 }
-# ends STATUS: the script does.
+# ends STATUS: the script ends with that status.
 ends() {
   local status=0
   $script $vg/$snap_lv > /run/said 2>&1 || status=$?
@@ -48,7 +49,7 @@ ends() {
 mounted_is() {
   [[ $(findmnt -n -o SOURCE,OPTIONS /run/mounted) == /dev/mapper/vg-$1*rw,noatime* ]] || fail "$(findmnt /run/mounted); $(< /run/said)"
 }
-# in_place_of PROGRAM TEXT: what the script runs instead; `true_PROGRAM` is the real one.
+# in_place_of PROGRAM TEXT: the script then runs TEXT instead of PROGRAM. `true_PROGRAM` is the real program.
 in_place_of() {
   ln -sfn "$(PATH=${PATH#/run/bin:} command -v "$1" || echo "$EXTMERGE")" "/run/bin/true_$1"
   rm -f "/run/bin/$1"
@@ -62,7 +63,7 @@ back_again() {
 
 if [[ $1 == script ]]; then
   script=/run/merge-at-night.sh
-  # Services that must not run where nothing is mounted, and seconds instead of tens of them.
+  # The services must not run if nothing is mounted, and a wait takes 1 second instead of 10.
   sed -e 's#^stop_services.*#stop_services() { findmnt -n -o SOURCE /run/mounted > /run/stopped; rm /run/services; }#' \
     -e 's#^start_services.*#start_services() { mountpoint -q /run/mounted \&\& touch /run/services; }#' \
     -e 's/sleep 10/sleep 1/' "$examples/merge-at-night.sh" > $script
@@ -127,7 +128,7 @@ if [[ $1 == script ]]; then
 
   note "and once more, from a snapshot of that; the origin cannot be mounted: no success"
   umount /run/mounted
-  rm "$EXTMERGE_STATE_DIR"/* # that merge is of no interest any more
+  rm "$EXTMERGE_STATE_DIR"/* # the journal of the merge that is done
   new_snapshot
   mount -o noatime /dev/$vg/$snap_lv /run/mounted
   write_files /run/mounted last 3
@@ -147,9 +148,9 @@ command -v ansible-playbook > /dev/null || {
 export LC_ALL=C.UTF-8 ANSIBLE_HOME=/run/ansible ANSIBLE_LOCAL_TEMP=/run/ansible ANSIBLE_REMOTE_TEMP=/run/ansible ANSIBLE_NOCOLOR=1
 mkdir -p /dev/shm
 mount -t tmpfs tmpfs /dev/shm
-# Only for where it takes seconds to start a program: what a host needs to be told is the snapshot.
+# These settings are only for this guest, where a program takes seconds to start. An ordinary host needs only the snapshot.
 printf 'localhost ansible_connection=local ansible_python_interpreter=/usr/bin/python3 ansible_become=false\n' > /run/hosts
-# plays WORD...: the play with those arguments; `ok=N` and the like is what it says at its end.
+# plays WORD...: runs the play with those arguments. At its end it prints `ok=N` and the like.
 plays() {
   local status=0
   ansible-playbook --inventory /run/hosts --extra-vars snapshot=$vg/$snap_lv "$@" "$examples/merge.yml" > /run/said 2>&1 ||

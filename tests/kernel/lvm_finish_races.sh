@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# Somebody writes to SNAP between the last look of a finish and the command that removes it, gives
-# its name to another volume before it is frozen, or stops a merge while LVM waits for a lock. A
-# stand-in for LVM's program, mounted over it, does that right before the command that is asked for.
+# Somebody writes to SNAP between the last check of a finish and the command that removes SNAP. Or
+# somebody gives SNAP's name to another volume before the freeze, or stops a merge while LVM waits for
+# a lock. A stand-in, mounted over LVM's program, does that right before a chosen LVM command.
 source "$(dirname "$0")/guest_lvm.sh"
 
 mkdir /run/itself
@@ -20,7 +20,7 @@ STAND_IN
 chmod +x /run/lvm-stand-in
 echo never > /run/pattern
 mount --bind /run/lvm-stand-in "$(readlink -f "$(command -v lvm)")"
-# Everybody but extmerge has the program itself.
+# All but extmerge use LVM's own program.
 mkdir /run/bin
 for tool in lvm lvs lvcreate lvchange lvremove lvrename vgcreate vgchange pvcreate pvs vgremove; do
   ln -s /run/itself/lvm /run/bin/$tool
@@ -28,8 +28,8 @@ done
 export PATH=/run/bin:$PATH
 hash -r
 
-# kept STATUS PATTERN: a finish is disturbed and ends like that; SNAP has what was written to it,
-# and the same command then merges that too.
+# kept STATUS PATTERN: a finish is disturbed and ends so. SNAP has the new writes, and the same
+# command then merges them, too.
 kept() {
   says "$1" "$2" merge --finish --yes --batch-mode $vg/$snap_lv
   [[ $(< /run/pattern) == never ]] || fail "it was not disturbed: $(< /run/said)"
@@ -42,7 +42,6 @@ kept() {
   nothing_left
   no_group
 }
-# with_snapshot
 with_snapshot() {
   new_everything 64k 4100k
   kernel_view $snap_lv /run/view_before
@@ -70,7 +69,7 @@ printf '%s\n' "$activate" "$write" "$deactivate" > /run/meddle
 echo 'lvremove*extmerge_*' > /run/pattern
 kept 4 "EXM-409.*not removed"
 
-# disturbed: the stand-in was asked for what it waits for.
+# disturbed: the command that the stand-in waits for has run.
 disturbed() { [[ $(< /run/pattern) == never ]] || fail "it was not disturbed: $(< /run/said)"; }
 
 note "SNAP is renamed, and another thin gets its name, right before it is frozen: nothing is merged"

@@ -1,10 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# lvm_kill_points.sh merge|finish|offline: SIGKILL right before and right after each
-# command by which a merge changes the volume group. A stand-in for LVM's program, mounted
-# over it, counts them and kills extmerge, its parent. Then the same command again. `offline`
-# is a merge of an inactive SNAP, of which half the moments have to do.
+# lvm_kill_points.sh merge|finish|offline: kills extmerge right before and right after each
+# LVM command that changes the volume group. A stand-in, mounted over LVM's program, counts
+# these commands and kills extmerge, its parent. Then the same extmerge command runs again.
+# `offline` merges an inactive SNAP, and tries only half of the moments.
 source "$(dirname "$0")/guest_lvm.sh"
 
 mkdir /run/itself
@@ -25,7 +25,7 @@ kill -9 $PPID
 STAND_IN
 chmod +x /run/lvm-stand-in
 mount --bind /run/lvm-stand-in "$(readlink -f "$(command -v lvm)")"
-# Everybody but extmerge has the program itself.
+# All but extmerge use LVM's own program.
 mkdir /run/bin
 for tool in lvm lvs lvcreate lvchange lvremove vgcreate vgchange pvcreate pvs vgremove; do
   ln -s /run/itself/lvm /run/bin/$tool
@@ -52,7 +52,7 @@ fresh() {
   [[ $deed != offline ]] || quietly lvchange -an $vg/$snap_lv $vg/$pool_lv
 }
 
-# killed COUNT MOMENT: false where there is no such command any more.
+# killed COUNT MOMENT: false if the merge runs fewer commands than COUNT.
 killed() {
   local before status=0
   fresh
@@ -71,8 +71,8 @@ killed() {
     }
     status=0
     "$EXTMERGE" "${arguments[@]}" $vg/$snap_lv > /run/said 2>&1 || status=$?
-    # Where all but the last had been done the same command finds nothing to do: a finish
-    # no volume to run on.
+    # If only the last step was missing, the same command finds nothing to do. A finish then
+    # finds no volume.
     case $deed-$status-$(< /run/said) in
       *-0-* | finish-4-*EXM-401*) ;;
       *)
@@ -94,7 +94,7 @@ killed() {
 
 for ((count = 1; count < 30; ++count)); do
   moments=(before after)
-  # In the middle a finish is a merge: freeze, tag, activation, and all of it back.
+  # In the middle a finish runs a merge's commands: it freezes, tags and activates, and puts all that back.
   case $deed-$count in
     finish-[34568]) continue ;;
     finish-7) moments=(after) ;;

@@ -1,13 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# A merge while SNAP is mounted and written all the time. The origin becomes what a
-# freeze of SNAP is, which is read here while the merge runs; SNAP itself loses
-# nothing. The rest is merged by another round, and by --finish when SNAP is closed.
+# A merge while SNAP is mounted and written all the time. The test reads SNAP's freeze
+# during the merge, and the origin becomes equal to it. SNAP itself loses nothing.
+# Another round merges later writes, and --finish merges the rest when SNAP is closed.
 source "$(dirname "$0")/guest_lvm.sh"
 
-# write_forever: new files, overwritten ones and removed ones, until told to stop.
-# What a new file has to be is in /run/written; each is there in full.
+# write_forever: makes, overwrites and removes files until /run/stop exists.
+# /run/written has the checksum of each new file once the file is complete.
 write_forever() {
   local i
   for ((i = 0; ; ++i)); do
@@ -27,7 +27,7 @@ start_writing() {
   writer=$!
   while (($(wc -l < /run/written) < 5)); do sleep 0.05; done
 }
-# stop_writing: and look whether everything written is there.
+# stop_writing: stops the writer and checks that SNAP has the old and the latest new files.
 stop_writing() {
   touch /run/stop
   wait $writer || fail "writing to SNAP failed"
@@ -35,14 +35,14 @@ stop_writing() {
   (cd /run/mounted && tail -n 40 /run/written | sha256sum --quiet -c) || fail "SNAP lost a new file"
 }
 
-# merge_while_written: the origin is then /run/freeze.
+# merge_while_written: merges during writes. The origin is then equal to /run/freeze.
 merge_while_written() {
   local merger written status=0
   start_writing
   "$EXTMERGE" merge --yes --batch-mode --rate-limit 3M $vg/$snap_lv > /run/said 2>&1 &
   merger=$!
-  # Not as soon as there is a freeze: activated before the merge has claimed the origin, it
-  # is a device over the origin like any other, and refused.
+  # The test must not activate the freeze before the merge has claimed the origin. The merge
+  # would refuse it like any other device over the origin.
   while ! is_copying; do
     kill -0 $merger || {
       cat /run/said
@@ -50,7 +50,7 @@ merge_while_written() {
     }
     sleep 0.05
   done
-  kill -STOP $merger # so that the merge is not over before this is, however slow the machine
+  kill -STOP $merger # so that the merge does not end before this check, even on a slow machine
   is_copying || fail "the merge was over too soon to tell anything"
   local freeze
   freeze=$(lvs_of lv_name | grep extmerge | tr -d ' ')
@@ -64,7 +64,7 @@ merge_while_written() {
     cat /run/said
     fail "the merge ended with $status"
   }
-  (($(wc -l < /run/written) > written)) || fail "SNAP was not written meanwhile"
+  (($(wc -l < /run/written) > written)) || fail "SNAP was not written during the merge"
   stop_writing
   origin_is /run/freeze
   nothing_left

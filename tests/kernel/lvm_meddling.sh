@@ -1,13 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# What an administrator can do to the volumes in mid-merge. Whatever it is, a merge
-# never ends well with a wrong origin; where it had to stop, it can be resumed.
+# An administrator changes the volumes during a merge. No merge succeeds with a wrong
+# origin. A merge that had to stop can be resumed.
 source "$(dirname "$0")/guest_lvm.sh"
 
 round=1
 rate=3M arguments=()
-# during EXPECTED COMMAND...: while a slow merge writes the origin. Sets `status`, one of EXPECTED.
+# during EXPECTED COMMAND...: runs the command while a slow merge writes the origin. Sets `status` to the
+# merge's exit status, which is one of EXPECTED.
 during() {
   local expected=$1 merger
   shift
@@ -35,7 +36,7 @@ during() {
   note "the merge ended with $status: $(tail -n 1 /run/said)"
   ((status != 0)) || origin_is /run/view
 }
-# then_completes: by the same command, whatever state it was left in.
+# then_completes: the same command completes the merge from any state.
 then_completes() {
   ((status == 0)) || merges $vg/$snap_lv
   origin_is /run/view
@@ -115,12 +116,12 @@ else
   note "skipped: pvmove, this kernel has no dm-mirror"
 fi
 
-# What is written below an old-style snapshot of the origin would be missing from it.
+# A write below an old-style snapshot of the origin bypasses that snapshot.
 during 7 lvcreate -y -s -L 4M -n thick $vg/$origin_lv
 [[ $(< /run/said) == *EXM-705*"lvcreate -s"* ]] || fail "no word of the snapshot: $(< /run/said)"
 quietly lvremove -y $vg/thick
 then_completes
-# pvmove has activated it, and the snapshot of its own.
+# pvmove has activated the origin, and so has the snapshot of the origin.
 quietly lvchange -an $vg/$origin_lv
 
 during '0|4|6|7' lvrename $vg $snap_lv other
@@ -208,7 +209,7 @@ note "$(< /run/claimed)"
 origin_is /run/view
 nothing_left
 
-note "the freeze is removed: SNAP is still there, and is merged anew"
+note "the freeze is removed: SNAP is still there, and is merged from the beginning"
 remove_freeze() { lvremove -y $vg/"$(lvs_of lv_name | grep extmerge | tr -d ' ')"; }
 during '0|4|6|7' remove_freeze
 then_completes

@@ -1,13 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# A file system in a snapshot by LVM, merged and finished by name: for three block
-# sizes, with SNAP and its pool active or not, an origin that ends inside a block or
-# lies in two pieces, names with hyphens. In between everything is as it was but the
-# origin's data; at the end the origin is an ordinary volume with all the files.
+# A file system in an LVM snapshot, merged and finished by name. There are three block
+# sizes, and names with hyphens. SNAP and its pool are active or not. The origin ends
+# inside a block, or lies in two pieces. After a merge all but the origin's data is as
+# before. After the finish the origin is an ordinary volume with all the files.
 source "$(dirname "$0")/guest_lvm.sh"
 
-# prepare CHUNK SIZE: a file system in the origin, and files changed in the snapshot.
+# prepare CHUNK SIZE: makes a file system in the origin, and changes files in the snapshot.
 prepare() {
   new_group
   new_origin 8M
@@ -30,14 +30,14 @@ prepare() {
   kernel_view $snap_lv /run/view
 }
 
-# files_are_right [MOUNT_OPTIONS]: in the origin, which is active.
+# files_are_right [MOUNT_OPTIONS]: the active origin has the right files.
 files_are_right() {
   quietly e2fsck -fn /dev/$vg/$origin_lv
   mount -o "${1-rw}" /dev/$vg/$origin_lv /run/mounted
   diff /run/sums <(sums /run/mounted) || fail "files differ"
 }
 
-# merge_and_finish NAME: of the source.
+# merge_and_finish NAME: NAME is that of the source.
 merge_and_finish() {
   local before
   note "plan changes nothing"

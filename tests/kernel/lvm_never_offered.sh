@@ -1,15 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# The file system of SNAP and that of the origin have one UUID and one label. While the origin is half merged,
-# nobody who asks for these gets the origin: not udev's links, not libblkid, not mount. SNAP is mounted,
-# unmounted or deactivated; the merge runs, was stopped, or was killed. An active origin keeps its names.
-# Needs udevd.
+# SNAP's file system and the origin's have the same UUID and label. While the origin is half merged, no search for
+# these finds the origin: not by udev's links, libblkid or mount. SNAP is mounted, unmounted or deactivated; the
+# merge runs, was stopped, or was killed. An active origin keeps its names. Needs udevd.
 source "$(dirname "$0")/guest_lvm.sh"
 [[ $udev == 1 ]] || { echo "skipped: this is about udevd"; exit 77; }
 
 uuid=11111111-2222-4333-8444-555555555555 label=twin
-# offered: the devices that somebody finds who looks for the file system.
+# offered: prints the devices that a search for the file system finds.
 offered() {
   local link
   for link in /dev/disk/by-uuid/$uuid /dev/disk/by-label/$label; do
@@ -22,9 +21,9 @@ offered() {
     lsblk -rnpo NAME,UUID | awk -v uuid=$uuid '$2 == uuid { print $1 }'
   } | while read -r link; do readlink -f "$link"; done
 }
-# number_of NAME: its node's name, dm-3; nothing if there is none.
+# number_of NAME: prints the volume's node, /dev/dm-3, or nothing if there is none.
 number_of() { ! find_node "$(dm_name "$1")" || printf '/dev/%s\n' "${node##*/}"; }
-# not_offered WHEN [may_leave_cookie]: no node of the origin's; of SNAP's, only where it is active.
+# not_offered WHEN [may_leave_cookie]: no node of the origin is offered, and SNAP only if it is active.
 not_offered() {
   local found snap
   udevadm settle
@@ -40,7 +39,7 @@ not_offered() {
   fi
   [[ ${2-} == may_leave_cookie ]] || no_cookie
 }
-# is_named WHEN: an active origin has its names, in a loop while a merge runs.
+# is_named WHEN: an active origin has its names, even during a merge.
 is_named() {
   local number
   number=$(number_of $origin_lv)
@@ -48,7 +47,7 @@ is_named() {
     fail "$1: the origin has lost its names: $(ls /dev/mapper /dev/$vg)"
 }
 
-# start_merge: until it copies, slowly.
+# start_merge: starts a slow merge and waits until it copies.
 rate=60k
 start_merge() {
   "$EXTMERGE" merge --yes --batch-mode --rate-limit "$rate" --buffer-size 64k --checkpoint-interval 64k $vg/$snap_lv > /run/slow_said 2>&1 &
@@ -64,7 +63,7 @@ end_merge() {
   wait $merger 2> /dev/null || true
   no_lvm_runs
 }
-# write_snap: a file more, and SNAP as it was: mounted or not, active or not.
+# write_snap: writes new files. SNAP is then mounted or not, and active or not, as before.
 write_snap() {
   local was_active=yes was_mounted=yes
   is_active $snap_lv || was_active=no
@@ -78,7 +77,7 @@ write_snap() {
   [[ $was_active == yes ]] || quietly lvchange -an $vg/$snap_lv
 }
 generation=0
-# merges_or_done: what a killed merge had frozen is merged; what was written since, by another round.
+# merges_or_done: another round merges the writes since the killed merge's freeze, or has nothing to do.
 merges_or_done() {
   local status=0
   "$EXTMERGE" merge --yes --batch-mode $vg/$snap_lv > /run/said 2>&1 || status=$?
@@ -91,7 +90,7 @@ quietly mkfs.ext4 -q -F -U $uuid -L $label /dev/$vg/$origin_lv
 new_pool 64k 120M
 new_snapshot
 
-# all_ways HOW SIGNALS: during a merge, after each of the signals; then done.
+# all_ways HOW SIGNALS: checks during a merge and after each of the signals, and completes the merge.
 all_ways() {
   local how=$1
   for signal in $2; do
@@ -159,7 +158,7 @@ write_snap
 merges --undo-log /run/state/undo $vg/$snap_lv
 kill_when '[[ $(dmsetup table "$(dm_name $origin_lv)") == *error* ]]' undo --yes --batch-mode $vg/$snap_lv
 [[ $killed == yes ]] || fail "the undo was not killed"
-not_offered "an undo, after a kill" may_leave_cookie # until the next run
+not_offered "an undo, after a kill" may_leave_cookie # the next run removes the cookie
 is_named "an undo, after a kill"
 links_are_right
 says '0|6' . undo --yes --batch-mode $vg/$snap_lv
@@ -168,7 +167,7 @@ no_cookie
 nothing_left
 quietly lvchange -an $vg/$origin_lv
 
-# These come to their end, with all that SNAP maps by now.
+# The next merges run to their end, with all that SNAP maps by now.
 rate=1M
 note "activated by somebody in mid-merge, the origin is hidden, and inactive again at the end"
 write_snap
@@ -194,7 +193,7 @@ no_cookie
 
 [[ -v EXTMERGE_WHOLE_SYSTEM ]] || exit 0
 note "a mount unit by UUID that is stopped and started in mid-merge mounts SNAP, and nothing else where SNAP is inactive"
-# is_mounted WHEN: SNAP is, by the unit.
+# is_mounted WHEN: the unit has mounted SNAP.
 is_mounted() {
   udevadm settle
   systemctl -q is-active run-mounted.mount || fail "$1: $(systemctl status run-mounted.mount)"
@@ -224,7 +223,7 @@ end_merge KILL
 restart "after a kill"
 systemctl stop run-mounted.mount
 quietly lvchange -an $vg/$snap_lv
-systemctl start --no-block run-mounted.mount # and waits for such a device
+systemctl start --no-block run-mounted.mount # the unit waits for a device with that UUID
 pause 3
 ! mountpoint -q /run/mounted || fail "$(findmnt -no SOURCE /run/mounted) is mounted, and SNAP is inactive"
 quietly lvchange -ay -K $vg/$snap_lv

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# What only looks or asks, and must leave nothing held or active behind, however it ends; and
-# what a plan has to see that a merge sees.
+# Commands that only look or ask leave nothing held or active behind, even if they fail. A plan
+# sees all that a merge sees.
 source "$(dirname "$0")/guest_lvm.sh"
 
 new_everything 64k 8196k
@@ -47,7 +47,7 @@ read -ra words < <(grep thin-pool /run/asked)
 diff <(echo "$before") <(state_of_everything) || fail "asking changed something"
 
 note "plan and verify leave no file and no folder behind"
-# looks COMMAND...
+# looks COMMAND...: the command leaves no state directory behind.
 looks() {
   says '0|8' . "$@" $vg/$snap_lv
   [[ ! -e $EXTMERGE_STATE_DIR ]] || fail "$* left $(ls -A "$EXTMERGE_STATE_DIR")"
@@ -79,7 +79,7 @@ grep -q "\"device\":\"/dev/$vg/$origin_lv\"" /run/said || fail "progress does no
 ! grep -q '"device":""' /run/said || fail "progress has no device: $(< /run/said)"
 
 note "what a merge has left in the state directory stays as it is"
-# state_files: names, modes, sizes and contents.
+# state_files: prints names, modes, sizes and checksums.
 state_files() (
   cd "$EXTMERGE_STATE_DIR"
   stat -c '%n %a %s' *
@@ -103,7 +103,7 @@ sys.exit((report["state"], report["bytes_read"], report["bytes_written"], report
 READ
 diff <(echo "$before") <(state_of_everything) || fail "that changed something"
 
-note "the same data written anew is something new: its blocks have moved"
+note "the same data written again counts as new: its blocks have moved"
 dd if=/dev/$vg/$snap_lv of=/run/block bs=64k count=1 iflag=direct status=none
 dd if=/run/block of=/dev/$vg/$snap_lv bs=64k oflag=direct conv=notrunc status=none
 says 0 "Merged" merge --yes --batch-mode $vg/$snap_lv

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# What must not be merged by an LVM name. After each refusal the origin's data, all
-# tables, the volumes with their tags, the pool's transaction and its metadata
+# extmerge refuses to merge such volumes by an LVM name. After each refusal the origin's
+# data, all tables, the volumes with their tags, the pool's transaction id and its metadata
 # snapshot are as before.
 source "$(dirname "$0")/guest_lvm.sh"
 disks=(/dev/ubda /dev/ubdb)
@@ -190,7 +190,7 @@ lvm_config '"r|/dev/ubdb|",'
 refuses 11 'EXM-1101.*partial' "${merge[@]}" $vg/$snap_lv
 lvm_config
 quietly vgexport $vg
-state_of_group() { :; } # LVM says nothing of it
+state_of_group() { :; } # LVM reports nothing of an exported group
 refuses 4 exported "${merge[@]}" $vg/$snap_lv
 quietly vgimport $vg
 
@@ -233,7 +233,7 @@ new_origin 4100k
 quietly lvcreate -y --type thin-pool -n $pool_lv -L 20M --chunksize 64k --poolmetadatasize 2M $vg "${disks[0]}"
 new_snapshot
 stamp scatter /dev/$vg/$snap_lv 1 7 10
-# Each thin takes a block, also an empty one that LVM does not know.
+# Each thin takes a metadata block, even an empty thin that LVM does not know.
 python3 - "$pool" << 'FILL'
 import fcntl, struct, sys
 DM_TARGET_MSG = 0xc138fd0e
@@ -283,7 +283,7 @@ refuses 4 "deactivate $vg/$snap_lv" "${merge[@]}" $vg/$snap_lv
 [[ $(< /run/said) == *EXM-426* ]] || fail "not as a refusal of LVM's"
 kernel_view $snap_lv /run/view
 quietly lvchange -an $vg/$snap_lv
-# With the next activation LVM gives the pool the threshold of now.
+# At the next activation LVM gives the pool its current threshold.
 quietly lvchange --refresh $vg/$pool_lv
 before=$(state)
 merges $vg/$snap_lv
@@ -293,7 +293,7 @@ origin_is /run/view
 lvm_config
 
 note "a group that is not there is not gone: no command drops the record of a merge that was killed"
-rm -f "$EXTMERGE_STATE_DIR"/*  # of earlier groups
+rm -f "$EXTMERGE_STATE_DIR"/*  # journals of earlier groups
 quietly lvremove -y $vg/filler
 quietly lvchange -ay $vg/$snap_lv
 stamp scatter /dev/$vg/$snap_lv 2 8 20
@@ -331,7 +331,7 @@ quietly lvchange -an $vg/image
 quietly lvchange -pr $vg/image
 quietly lvcreate -y -s --thinpool $vg/$pool_lv -n contained $vg/image
 stamp range /dev/$vg/contained 9 4096 1024
-no_cookie # and udevd is done with it
+no_cookie # udevd, too, is done with the volume
 refuses 4 'EXM-428.*qcow2' plan $vg/contained
 refuses 4 'EXM-428.*qcow2' "${merge[@]}" $vg/contained
 quietly lvchange -an $vg/contained

@@ -1,15 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# The group, the volumes and the freeze renamed by hand, after a kill or in the middle of a
-# merge: whatever is recorded is found by LVM's uuids, by the old names and by the new ones.
-# And a group that is locked is no trouble of another.
+# An administrator renames the group, the volumes and the freeze, after a kill or during a merge.
+# extmerge finds each recorded object by LVM's uuid, for the old names and for the new ones.
+# A locked group does not disturb another group.
 source "$(dirname "$0")/guest_lvm.sh"
 mkdir -m 0700 /run/saved
 
 merge=(merge --yes --batch-mode)
 generation=1
-# kill_copying: a merge that is killed while it copies.
+# kill_copying: kills a merge while it copies.
 kill_copying() {
   generation=$((generation + 1))
   stamp scatter /dev/$vg/$snap_lv $generation $generation 12
@@ -18,7 +18,7 @@ kill_copying() {
   [[ $killed == yes ]] || fail "it ended before it was killed: $(< /run/said)"
 }
 freeze_of() { lvs_of lv_name | grep -o 'extmerge_[0-9a-f]*'; }
-# rename_everything: also to each other's former names.
+# rename_everything: some names are former names of other volumes.
 rename_everything() {
   note "renamed: the group, snapshot, origin, pool and freeze"
   quietly lvrename $vg "$(freeze_of)" "${1-frozen}"
@@ -30,7 +30,7 @@ rename_everything() {
   vg=$vg-2 origin_lv=$origin_lv-2 snap_lv=$snap_lv-2 pool_lv=$pool_lv-2
 }
 
-# group_without_2: by the names that everything had at first.
+# group_without_2: prints the group's state with the first names of all volumes.
 group_without_2() { state_of_group | sed 's/-2//g' | tr -s ' ' | sort; }
 
 new_everything 64k 4100k 24M

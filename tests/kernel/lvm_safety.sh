@@ -1,13 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# What other people do to the volumes while a merge runs or after it was killed, and
-# what must never follow from it: data lost, a merge called done that is not, or
-# something removed or released that is somebody else's.
+# Other people change the volumes during a merge or after a kill. extmerge never loses
+# data, never calls an unfinished merge done, and never removes or releases what belongs
+# to somebody else.
 source "$(dirname "$0")/guest_lvm.sh"
 
-# slowly ARGUMENT...: extmerge merges in the background, for some ten seconds, in which a slow
-# machine can run several commands of LVM.
+# slowly ARGUMENT...: extmerge merges in the background for some ten seconds. Even a slow machine
+# can run several LVM commands in that time.
 slowly() {
   setsid "$EXTMERGE" merge --yes --batch-mode --rate-limit 250k --checkpoint-interval 64k "$@" > /run/said 2>&1 &
   merger=$!
@@ -103,7 +103,7 @@ exec 7<&-
 quietly lvchange -an $vg/$origin_lv
 nothing_left
 
-note "the metadata snapshot was released and another one reserved meanwhile: that one stays"
+note "the metadata snapshot was released and another one reserved during the merge: that one stays"
 stamp scatter /dev/$vg/$snap_lv 11 11 20
 setsid "$EXTMERGE" verify --batch-mode --rate-limit 300k $vg/$snap_lv > /run/said 2>&1 &
 merger=$!

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# extmerge@.service under a systemd of its own, in a process namespace of the guest: started, looked at, stopped,
-# gone on with after a boot, done; tried again where that may help, also while disks of the group are not there yet,
-# and not where it cannot.
+# extmerge@.service under a systemd of its own, in a process namespace of the guest. The service is started, inspected,
+# stopped, resumed after a boot, and done. systemd tries again if that may help, for example while disks of the group are
+# missing. Otherwise systemd does not try again.
 source "$(dirname "$0")/guest_lvm.sh"
 disks=(/dev/ubda /dev/ubdb)
 
@@ -18,7 +18,7 @@ mkdir -p /var/lib/systemd /sys/fs/cgroup /run/bin /run/units/multi-user.target.w
 mount -t tmpfs -o mode=755 tmpfs /var/log
 mount -t cgroup2 cgroup2 /sys/fs/cgroup || { echo "skipped: this kernel has no cgroups"; exit 77; }
 cp "$EXTMERGE" /run/bin/extmerge # the unit sees nothing of /tmp and /home, where it may have been built
-# What the lab needs of its own: LVM's configuration, and seconds instead of minutes.
+# The lab has its own configuration of LVM, and waits seconds instead of minutes.
 sed 's#@CMAKE_INSTALL_FULL_SBINDIR@#/run/bin#' "$here/../../cli/packaging/extmerge@.service.in" > /run/units/extmerge@.service
 cat > /run/units/extmerge@.service.d/lab.conf << UNIT
 [Service]
@@ -30,7 +30,7 @@ for target in sysinit basic shutdown multi-user; do
 done
 printf 'rate-limit = 512k\ncheckpoint-interval = 256k\nbuffer-size = 64k\n' > /run/extmerge.conf
 
-# systemd, until power_cut; and whatever is asked of it.
+# boot_systemd: starts systemd, which runs until power_cut. `ctl` is its systemctl.
 boot_systemd() {
   SYSTEMD_UNIT_PATH=/run/units container=lab unshare --pid --fork --kill-child --mount --mount-proc \
     /lib/systemd/systemd --system --unit=multi-user.target --log-target=console --show-status=no &
@@ -75,7 +75,7 @@ ctl stop extmerge@vg-snap
 [[ $(property ActiveState) == inactive && $(property Result) == success ]] ||
   fail "it is $(property ActiveState), $(property Result)"
 is_copying && fail "the origin is writable still"
-[[ $("$EXTMERGE" status $vg/$snap_lv) =~ state\ +copying ]] || fail "there is nothing to go on with"
+[[ $("$EXTMERGE" status $vg/$snap_lv) =~ state\ +copying ]] || fail "there is nothing to resume"
 durable=$("$EXTMERGE" status --json $vg/$snap_lv | sed -n 's/.*"durable_bytes": \([0-9]*\).*/\1/p')
 ((durable > 0)) || fail "nothing is durable"
 
@@ -93,7 +93,7 @@ nothing_left
 origin_is /run/view
 [[ $("$EXTMERGE" status $vg/$snap_lv) =~ state\ +done ]] || fail "it is not done"
 
-# reboots_without PATTERN: in the middle of a merge, and the disks of that pattern are not there.
+# reboots_without PATTERN: reboots during a merge. Disks that match the pattern are then missing.
 reboots_without() {
   local tries=0
   power_cut
@@ -140,7 +140,7 @@ reboots_without /dev/ubdb
 becomes ActiveState failed 60
 [[ $(property ExecMainStatus) == 11 && $(property NRestarts) =~ ^[23]$ ]] ||
   fail "it ended with $(property ExecMainStatus) after $(property NRestarts) restarts"
-[[ $("$EXTMERGE" status $vg/$snap_lv) =~ state\ +copying ]] || fail "there is nothing to go on with"
+[[ $("$EXTMERGE" status $vg/$snap_lv) =~ state\ +copying ]] || fail "there is nothing to resume"
 lvm_config
 rm /run/units/extmerge@.service.d/limit.conf
 ctl daemon-reload

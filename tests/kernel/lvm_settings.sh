@@ -1,13 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# Settings of lvm.conf that change what LVM prints, locks, activates or selects, from
-# `lvmconfig --type full`: each by itself for a plan, and many at once for a merge, a kill
-# and a resume, a kill and an abort, an undo and a finish. The owner has tags on all
-# volumes, two on the origin. Then what a setting forbids: refused before anything is
-# changed, with the setting's name. What is compared is asked of LVM without them.
+# Settings of lvm.conf (from `lvmconfig --type full`) change what LVM prints, locks, activates or
+# selects. A plan runs under each setting alone. A merge, a kill and a resume, a kill and an abort,
+# an undo and a finish run under many settings at once. The owner has tags on all volumes, two on
+# the origin. Other settings forbid a merge: extmerge refuses before it changes anything, and names
+# the setting. The test reads LVM's state for comparison without these settings.
 #
-# lvm_settings.sh [each]: `each` runs the single ones only, which take longest.
+# lvm_settings.sh [each]: `each` runs only the single settings, which take longest.
 source "$(dirname "$0")/guest_lvm.sh"
 mkdir -m 0700 /run/saved
 
@@ -78,13 +78,13 @@ others=(
   'config/checks=0'
 )
 
-# With these LVM itself loads other tables, also without extmerge, which are then not as they were.
+# With these settings LVM itself loads other tables, even without extmerge. So only a plan runs under them.
 planned=(
   'activation/use_linear_target=0'
   'activation/thin_pool_autoextend_threshold=90'
 )
 
-# set_to SETTING...: beside what the guest needs; none sets everything back.
+# set_to SETTING...: adds the settings to those of the guest. Without a setting it removes them all.
 set_to() {
   lvm_config
   (($# == 0)) || printf '%s\n' "$@" >> /run/lvm/lvm.conf
@@ -96,8 +96,8 @@ change_snap() {
   stamp scatter /dev/$vg/$snap_lv $generation $generation 12
   kernel_view $snap_lv /run/view
 }
-# says_why STATUS PATTERN SETTING -- ARGUMENT...: extmerge refuses under that setting, with LVM's
-# reason, and everything is as before.
+# says_why STATUS PATTERN SETTING -- ARGUMENT...: extmerge refuses under that setting with LVM's
+# reason. Everything stays as before.
 says_why() {
   local expected=$1 pattern=$2 setting=$3 status=0
   shift 4
@@ -137,7 +137,7 @@ if [[ ${1-} == each ]]; then
   exit 0
 fi
 
-# cycle NAME SETTING...: everything that a merge can come to, under all of them.
+# cycle NAME SETTING...: runs a merge and its ends (resume, abort, undo, finish) under all the settings.
 cycle() {
   local name=$1 state
   shift
@@ -195,7 +195,7 @@ cycle "what LVM prints" "${output[@]}"
 cycle "what LVM does" "${others[@]}"
 
 note "what may not be activated here: said by plan, with the setting"
-# An active SNAP has the layer of the origin with it, and nothing has to be activated.
+# An active SNAP keeps the origin's layer active, so extmerge need not activate anything.
 set_to 'activation/volume_list=["other"]'
 says 0 'result +a merge would start' plan $vg/$snap_lv
 set_to

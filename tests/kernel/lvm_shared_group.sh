@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# A volume group that LVM says is shared between machines. Its lock daemon runs in its own
-# test mode, without a lock manager: then LVM lists the group, and changes nothing in it.
+# LVM says that the volume group is shared between machines. LVM's lock daemon runs in its test
+# mode, without a lock manager. LVM then lists the group, and changes nothing in it.
 source "$(dirname "$0")/guest_lvm.sh"
 command -v lvmlockd > /dev/null || {
   echo "skipped: there is no lvmlockd here (package lvm2-lockd)"

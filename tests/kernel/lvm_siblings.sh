@@ -1,15 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# Other thins that read the same origin. One is harmed if the merge writes a block
-# that it does not map: that refuses, by name, with nothing changed. One that maps
-# all of them reads as before.
+# Other thins read the same origin. A sibling is harmed if the merge writes a block
+# that the sibling does not map: extmerge refuses, names it, and changes nothing. A
+# sibling that maps all these blocks reads as before.
 source "$(dirname "$0")/guest_lvm.sh"
 
 block=128 # sectors
 # write_blocks LV GENERATION FIRST COUNT
 write_blocks() { stamp range /dev/$vg/"$1" "$2" $(($3 * block)) $(($4 * block)); }
-# harmed NAME: by how many blocks, says plan.
+# harmed NAME: prints the sibling's number of harmed blocks, as plan counts them.
 harmed() {
   "$EXTMERGE" plan --json --allow-shared-origin $vg/$snap_lv > /run/plan || fail "plan --allow-shared-origin"
   python3 - "$1" << 'FIND'
@@ -17,7 +17,7 @@ import json, sys
 print([s["harmed_blocks"] for s in json.load(open("/run/plan"))["siblings"] if s["name"].endswith(sys.argv[1])])
 FIND
 }
-# unharmed LV...: a merge goes through and does not change what they read.
+# unharmed LV...: a merge succeeds and does not change what these volumes read.
 unharmed() {
   local lv
   for lv in "$@"; do kernel_view "$lv" /run/view_"$lv"; done

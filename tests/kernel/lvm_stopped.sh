@@ -1,13 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# A merge that is stopped by SIGTERM, and what stands in the way until it is resumed:
-# a second extmerge, a snapshot made in between, a lost journal. The owner's own tags
-# and activation-skip are the owner's all the time.
+# SIGTERM stops a merge. Before its resume there is a second extmerge, a new snapshot, or a
+# lost journal. extmerge never changes the owner's own tags and activation skip.
 source "$(dirname "$0")/guest_lvm.sh"
 
 merge=(merge --yes --batch-mode)
-# start_slowly: until it writes the origin.
+# start_slowly: starts a slow merge and waits until it writes the origin.
 start_slowly() {
   rm -f $EXTMERGE_STATE_DIR/*
   "$EXTMERGE" "${merge[@]}" --rate-limit 60k --buffer-size 64k --checkpoint-interval 64k $vg/$snap_lv > /run/slow_said 2>&1 &
@@ -33,7 +32,7 @@ stop() {
 new_everything 64k 8196k
 kernel_view $snap_lv /run/view
 
-note "another extmerge meanwhile; stopped; a snapshot made in between; resumed"
+note "another extmerge during the merge; stopped; a snapshot made in between; resumed"
 before=$(state_of_group && state_of_kernel)
 start_slowly
 refuses_now() {
@@ -41,7 +40,7 @@ refuses_now() {
   "$EXTMERGE" "$@" > /run/said 2>&1 || status=$?
   [[ $status =~ ^[56]$ ]] || fail "$* ended with $status in mid-merge: $(< /run/said)"
 }
-kill -STOP $merger # so that it is not done before all of this is, however slow the machine
+kill -STOP $merger # so that it does not end before these checks, even on a slow machine
 refuses_now "${merge[@]}" $vg/$snap_lv
 refuses_now resume --batch-mode $vg/$snap_lv
 refuses_now abort $vg/$snap_lv
@@ -82,7 +81,7 @@ refuses 6 half plan $vg/$snap_lv
 refuses 6 half "${merge[@]}" $vg/$snap_lv
 refuses 6 . resume --batch-mode $vg/$snap_lv
 refuses 6 half abort $vg/$snap_lv
-note "begun anew"
+note "restarted from the beginning"
 merges --restart $vg/$snap_lv
 origin_is /run/view
 ! has_tag || fail "the origin is still tagged"

@@ -1,18 +1,18 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# lvm_transcripts.sh PAGE: every command of that page, as printed there, in a group like the one that the page
-# describes, says what the page says it does. transcripts.py reads the page; before a block of commands it
-# asks this script for the scene that the page names in a comment.
+# lvm_transcripts.sh PAGE: runs every command of that page, in a group like the page's, and compares the output with
+# the page. transcripts.py reads the page. Before a block of commands it asks this script for the scene that the page
+# names in a comment.
 if [[ ${1-} == scene ]]; then
   rm -rf /run/pause /run/paused
-  mkdir() { [[ $* == *"$EXTMERGE_STATE_DIR"* ]] || command mkdir "$@"; } # it is there
+  mkdir() { [[ $* == *"$EXTMERGE_STATE_DIR"* ]] || command mkdir "$@"; } # it exists already
 fi
 source "$(dirname "$0")/guest_lvm.sh"
 unset -f mkdir
 export EXTMERGE_STATE_DIR=/var/lib/extmerge
 
-# A file system in the origin, and a file of 12 MB that the snapshot, which is mounted, has of its own.
+# mounted: makes a file system in the origin, and mounts a snapshot with a file of 12 MB of its own.
 mounted() {
   ! mountpoint -q /run/mounted || umount /run/mounted
   dmsetup remove_all --force &> /dev/null || true
@@ -22,7 +22,7 @@ mounted() {
   quietly pvcreate -qq -ff -y "${disks[@]}"
   quietly vgcreate -s 4M $vg "${disks[@]}"
   quietly lvcreate -y -Wn -Zn -n origin -L 64M $vg
-  # The kernel would write what mkfs left to be made later at a time of its own, perhaps only after the freeze.
+  # mkfs would leave tables for the kernel to write later, perhaps after the freeze.
   quietly mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0 /dev/vg/origin
   mount /dev/vg/origin /run/mounted
   head -c 8M /dev/urandom > /run/mounted/old
@@ -47,12 +47,12 @@ merged_and_closed() {
   closed
   merges vg/snap
 }
-# Another snapshot, that has little of its own.
+# another: adds another snapshot with little data of its own.
 another() {
   mounted
   quietly lvcreate -y -s --thinpool vg/pool -n other vg/origin
 }
-# is_durable: some of it, and not all, is.
+# is_durable: a part of the plan is durable, but not all of it.
 is_durable() {
   is_copying && ! grep -q 'durable *0 B' <("$EXTMERGE" status vg/snap)
 }
@@ -65,7 +65,7 @@ killed_and_closed() {
   killed
   umount /run/mounted
 }
-# The snapshot was in use all the time, and has blocks by now that its freeze reads from the origin.
+# journal_lost: the snapshot stays in use. By now it maps blocks that its freeze reads from the origin.
 journal_lost() {
   killed
   head -c 2M /dev/urandom > /run/mounted/more

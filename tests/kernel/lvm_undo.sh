@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# Merges by LVM with an undo log, taken back by name: finished, killed in the middle, with SNAP
-# in use, killed while it is undone, and after the snapshot was removed. The
-# origin is byte for byte what it was, SNAP reads as before, and the group is as it was.
+# Undoes LVM merges with an undo log, by name. The merge is done, or was killed. SNAP is in use, or was
+# removed. The undo itself is killed. The origin then has its earlier bytes, SNAP reads as before,
+# and the group is as before.
 source "$(dirname "$0")/guest_lvm.sh"
 
 log=/run/saved/undo
@@ -65,7 +65,7 @@ says 6 EXM-617 abort $vg/$snap_lv
 undoes $vg/$snap_lv
 everything_is_back
 
-note "killed while it is undone, at any time, and gone on with"
+note "an undo that is killed at any time, and continued"
 rm -f $log
 merges --undo-log $log $vg/$snap_lv
 for delay in 0.1 0.3 0.6; do

@@ -1,12 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# power_cuts.sh CUTS: power cuts as a real kernel's block layer has them. A merge's origin and the file system that
-# its journal and undo log lie on are logged by dm-log-writes, one log for both. Both are then
-# made as they were after each write, or so many of them, and the snapshot's view compared; the
-# same command must end with the right bytes, and for every eighth an undo with those from before.
+# power_cuts.sh CUTS: power cuts as a real kernel's block layer has them. dm-log-writes logs a merge's origin and the
+# file system of its journal and undo log, in one log. The test restores both as they were after each write, or
+# after CUTS of the writes. Then it compares the snapshot's view. The same command must then end with the right
+# bytes. At every eighth cut an undo must end with the bytes from before the merge.
 #
-# The file system has a journal: ext4 without one had lost synced bytes after e2fsck, when it was tried.
+# The file system has a journal: in a trial ext4 without a journal had lost synced bytes after e2fsck.
 source "$(dirname "$0")/guest.sh"
 modprobe -d /run -a dm-log-writes
 base=/dev/ubdc writes_log=/dev/ubdd replayed=/dev/ubde
@@ -23,7 +23,7 @@ mkdir -m 700 /run/mounted/state
 umount /run/mounted
 dmsetup remove base
 
-# over DEVICE: the origin and the state, by the same names whatever is below.
+# over DEVICE: makes the origin and the state over that device, always by the same names.
 over() {
   dmsetup create origin --table "0 $size linear $1 0"
   dmsetup create state --table "0 $state_size linear $1 $state_at"

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# What must not be merged, on real devices: each refusal by its number, and at
-# the end an origin of which no byte has changed.
+# On real devices extmerge refuses merges that cannot end well, each with its number. At
+# the end no byte of the origin has changed.
 source "$(dirname "$0")/guest.sh"
 
 thin_sectors=$(sectors $origin)

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Writes sectors that name their own address and a generation, past the page cache.
 
-stamp.py range DEVICE GENERATION BEGIN COUNT    those sectors
-stamp.py scatter DEVICE GENERATION SEED WRITES  so many writes of 4 to 160 KiB anywhere
-stamp.py forever DEVICE GENERATION SEED COUNTER like scatter until killed; the number of
-                                                writes made so far is kept in the file COUNTER
+stamp.py range DEVICE GENERATION BEGIN COUNT    writes COUNT sectors from BEGIN on
+stamp.py scatter DEVICE GENERATION SEED WRITES  makes WRITES writes of 4 to 160 KiB in random places
+stamp.py forever DEVICE GENERATION SEED COUNTER does the same until it is killed; the file COUNTER
+                                                has the number of writes so far
 """
 
 import mmap

@@ -4,9 +4,9 @@
     ./run soak [NAME...]
 
 Each bug is one replacement in one source of a copy of the tree. Only the library's own test
-programs are built anew and run, with a sixteenth of the power cuts and faults; the bug is killed if
-a test fails, and has survived if none does, or if it cannot be planted any more. Ends with 1
-if any survived.
+programs are built and run, with a sixteenth of the power cuts and faults. A bug is killed if a
+test fails. A bug has survived if no test fails, or if the text to replace is missing. The
+script ends with 1 if any bug survived.
 """
 
 import os
@@ -23,7 +23,7 @@ PROGRAMS = {"merge": ["tests/merge/merge_test", "tests/merge/crash_test"],
             "persistent-data": ["tests/persistent-data/persistent_data_test"]}
 SECONDS = 300  # for a program that a bug makes wait
 
-# name, source, what is there, what is put in its place
+# name, source, old text, new text
 BUGS = [
     ("no flush before progress", "merge/copy/checkpoint.cc",
      "const int error_number = origin_.flush()", "const int error_number = 0"),
@@ -149,8 +149,7 @@ def build(folder, program):
 
 
 def passes(folder, program):
-    """Whether all tests of the program pass; those with a loop device or seconds of waiting
-    included."""
+    """Runs all tests of the program, even those that need a loop device or wait for seconds."""
     command = ["timeout", str(SECONDS), folder / program, "--gtest_brief=1", "--gtest_fail_fast"]
     return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True)
@@ -165,7 +164,7 @@ def first_failed(ran):
 
 
 def try_out(folder, programs):
-    """What becomes of the bug that is planted."""
+    """The outcome of the planted bug."""
     for program in programs:
         built = build(folder, program)
         if built.returncode != 0:

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# try_package.sh PACKAGE.deb: installs it in a Debian made for that, of the suite this machine has and the package was
-# built on, merges and verifies a small pool with what is installed, asks systemd and man whether they take their
-# files, and removes it: nothing may be left. Takes root and a Debian mirror.
+# try_package.sh PACKAGE.deb: makes a Debian of this machine's suite, on which the package was built, and installs the
+# package there. The installed program merges and verifies a small pool. systemd and man must accept their files. After
+# the removal of the package nothing may be left. The script needs root and a Debian mirror.
 set -euo pipefail
 
 package=$(readlink -f "$1")
@@ -20,17 +20,17 @@ scratch=$(mktemp -d "${TMPDIR:-/tmp}/extmerge-package.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
 root=$scratch/root
 
-# Testing and unstable both call themselves by the name of the next Debian. Unstable takes what either has built.
+# Testing and unstable both have the codename of the next Debian. Unstable can install a package that either has built.
 suite=$(. /etc/os-release && printf '%s' "${VERSION_CODENAME-}")
 [[ $(< /etc/debian_version) != */sid ]] || suite=sid
 source=$(tests/platforms/apt_source.py "$suite")
-# What it depends on comes first, so that removing it leaves what was there before.
+# The dependencies are installed first, so that the removal of the package leaves the same files as before.
 depends=$(dpkg-deb -f "$package" Depends | sed 's/([^)]*)//g; s/ //g')
 printf 'making a Debian (%s) with %s ...\n' "$suite" "$depends"
 mmdebstrap --quiet --variant=minbase --aptopt='Acquire::Check-Valid-Until "false"' \
   --include="systemd,man-db,$depends" "$suite" "$root" "$source" ||
   die "mmdebstrap failed (its messages are above)"
-# With a /proc of its own for as long as the command runs.
+# in_root COMMAND...: runs the command in the root, with a /proc of its own.
 in_root() {
   # shellcheck disable=SC2016
   unshare --mount --propagation private sh -c 'mount -t proc proc "$0/proc" && exec chroot "$0" env -i \
@@ -56,7 +56,7 @@ cmp "$root/tmp/origin.img" "$root/tmp/expected.img" || die "the origin is not wh
 
 for page in "8 extmerge" "5 extmerge-journal" "7 extmerge-recovery"; do
   # shellcheck disable=SC2086
-  # Words of the NAME section: dpkg leaves out the manual where it was told to save room.
+  # dpkg does not unpack manuals if its configuration excludes them. $page is two words.
   [[ ! -d $root/usr/share/man/man8 ]] || in_root man -w $page >/dev/null || die "man does not find $page"
 done
 in_root systemd-analyze verify /usr/lib/systemd/system/extmerge@.service || die "systemd does not take the unit"

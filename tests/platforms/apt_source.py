@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""apt_source.py SUITE: the line that gives apt this suite from the mirror this machine uses, with its keyring.
+"""apt_source.py SUITE: prints the source line for this suite from this machine's mirror, with its keyring.
 
-Both forms of apt's own sources are read: *.list, a line for each, and *.sources, paragraphs of fields. Only an entry
-for a suite of Debian itself counts, not one for updates or security fixes. Without any, this ends with 1."""
+The script reads both forms of apt's own sources: *.list, a line for each, and *.sources, paragraphs of fields. Only an
+entry for a suite of Debian itself counts, not one for updates or security fixes. Without such an entry it ends with 1."""
 
 import glob
 import re
@@ -13,7 +13,7 @@ SUITES = re.compile(r"(old)*stable|testing|unstable|sid|bullseye|bookworm|trixie
 
 
 def paragraphs(text):
-    """The fields of each paragraph of a *.sources file, by their names in small letters."""
+    """The fields of each paragraph of a *.sources file, by their lower-case names."""
     for paragraph in re.split(r"\n\s*\n", text):
         fields, name = {}, None
         for line in paragraph.split("\n"):
@@ -44,10 +44,10 @@ def entries_of_lines(text):
 
 
 def source(suite, entries):
-    """Of the first entry that is Debian's; entries are (uri, suites, components, keyring)."""
+    """The source line of the first entry that is Debian's. entries are (uri, suites, components, keyring)."""
     for uri, suites, components, keyring in entries:
         if "main" in components and "debian" in uri + keyring and any(map(SUITES.fullmatch, suites)):
-            # A key that is written into the sources themselves has no path; mmdebstrap and apt know Debian's.
+            # A key inside the sources themselves has no path. mmdebstrap and apt know Debian's key.
             signed_by = f"[signed-by={keyring}] " if keyring.startswith("/") else ""
             return f"deb {signed_by}{uri} {suite} main"
     return None

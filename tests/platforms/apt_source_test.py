@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The mirror and the keyring of apt's sources, in each form that they have."""
+"""apt_source.py finds the mirror and the keyring in each form of apt's sources."""
 
 import os
 import tempfile

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""./run platforms: this tree, built and tested in other Debians on this machine.
+"""./run platforms: builds and tests this tree in other Debians on this machine.
 
-Each suite has a root of its own, made by mmdebstrap from the mirror this machine uses. The root is kept for the next
-run, the tree in it is replaced. The tree lies in /root: a checkout in a folder that root alone may enter. The tests
-boot the kernel of that suite (User Mode Linux) over that root, and so meet its LVM, udev and thin tools."""
+Each suite has a root of its own, which mmdebstrap makes from this machine's mirror. The next run keeps the root and
+replaces the tree in it. The tree lies in /root, a folder that only root may enter. The tests boot that suite's kernel
+(User Mode Linux) over that root, and so use its LVM, udev and thin tools."""
 
 import argparse
 import fcntl
@@ -18,12 +18,12 @@ import xml.etree.ElementTree
 HERE = os.path.dirname(os.path.abspath(__file__))
 SOURCE = os.path.dirname(os.path.dirname(HERE))
 SUITES = ("bookworm", "trixie", "sid")
-# A whole system beside what `./run packages` lists.
+# Packages of a whole system, beside those that `./run packages` lists.
 SYSTEM = ("ca-certificates", "dbus", "systemd", "systemd-sysv", "udev")
 COLUMNS = ("suite", "g++", "clang", "Linux", "LVM", "thin tools", "systemd", "passed", "failed", "skipped")
 
-# In mount and process namespaces of its own, so that nothing stays mounted or running. A root is a mount of its own:
-# a program in it otherwise sees a system without `/` in its mount table. /tmp is on the disk of the root.
+# The script runs in mount and process namespaces of its own, so that nothing stays mounted or running. The root is a
+# mount of its own: without that a program in it sees a mount table without `/`. /tmp is on the root's disk.
 ENTER = """set -e
 root=$1; shift
 mount --bind "$root" "$root"
@@ -66,16 +66,16 @@ class Root:
         source = subprocess.run([os.path.join(HERE, "apt_source.py"), self.suite], check=True, capture_output=True,
                                 text=True).stdout.strip()
         say(f"making {self.path} from {source}")
-        # Not into what mmdebstrap may have left mounted when it was killed.
+        # A killed mmdebstrap may have left mounts, and rm must not enter them.
         subprocess.run(["rm", "-rf", "--one-file-system", self.path], check=True)
-        # A mirror that has not been updated for a while serves for tests. Signatures are checked all the same.
+        # A mirror with an old state is good enough for tests. mmdebstrap still checks signatures.
         subprocess.run(["mmdebstrap", "--variant=minbase", '--aptopt=Acquire::Check-Valid-Until "false"',
                         "--include=" + ",".join((*packages, *SYSTEM)), self.suite, self.path, source], check=True)
         with open(made, "w", encoding="utf-8"):
             pass
 
     def copy_tree(self):
-        """The tree as an archive without .git has it. Build folders stay, so that a second run is short."""
+        """Copies the tree without .git, like an archive. Build folders stay, so that a second run is short."""
         os.makedirs(self.tree, exist_ok=True)
         for name in os.listdir(self.tree):
             if not name.startswith("build"):
@@ -107,7 +107,7 @@ class Root:
                 package("lvm2"), package("thin-provisioning-tools"), package("systemd")]
 
     def outcome(self):
-        """Names of tests by what became of them, None if there was no test."""
+        """Names of tests by outcome, None if there was no test."""
         report = os.path.join(self.tree, "build/tests.xml")
         if not os.path.exists(report):
             return None
@@ -117,7 +117,7 @@ class Root:
         return names
 
     def test(self, pattern):
-        """Runs what README prints, or of the tests those that fit the pattern. Returns a row, and what was wrong."""
+        """Runs README's commands, or only the tests that fit the pattern. Returns a row and the failures."""
         report = os.path.join(self.tree, "build/tests.xml")
         wrong, total = [], {}
         everything = [["./run", "demo"], ["./run", "tests"], ["./run", "soak", "--no-bugs"]]
@@ -142,7 +142,7 @@ class Root:
 
 
 def table(rows):
-    """As docs/platforms.md has it."""
+    """The rows as a table in the form of docs/platforms.md."""
     lines = [COLUMNS, ["---"] * len(COLUMNS), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
@@ -162,7 +162,7 @@ def main():
         try:
             root.make()
         except subprocess.CalledProcessError as error:
-            # The other suites have their turn all the same.
+            # The other suites are tested anyway.
             rows.append([root.suite] + ["-"] * (len(COLUMNS) - 1))
             wrong[root.suite] = [f"there is no root: {os.path.basename(error.cmd[0])} failed (its messages are above)"]
             continue

@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""transcripts.py SCENES PAGE: runs what a page prints as commands, and compares what they say.
+"""transcripts.py SCENES PAGE: runs the commands of a page and compares their output with the page.
 
 A block of commands is indented by four. In front of it the page has a comment:
 
     <!-- scene: NAME -->        first `SCENES scene NAME` is run
-    <!-- goes on -->            what was there before is gone on with
-    <!-- each: NAME NAME - -->  a scene for each line; `-` goes on
-    <!-- images: NAME -->       not for here: tests/cli/pages_test.py runs it among that pool's images
-    <!-- fresh clone -->        nor this: .ci/run does
+    <!-- goes on -->            the block continues in the scene before
+    <!-- each: NAME NAME - -->  a scene for each line; `-` continues in the scene before
+    <!-- images: NAME -->       not for this script: tests/cli/pages_test.py runs it among that pool's images
+    <!-- fresh clone -->        not for this script: .ci/run runs it
 
-Lines that begin with `$ ` are commands, the others what they say; `...` stands for anything. In a block
-without `$ ` each line is a command that must succeed. A command that is said to print an
-EXM- id has to fail, any other to succeed. Of what is said numbers, sizes, times and what is drawn by chance may differ. A question is answered with y.
+Lines that begin with `$ ` are commands, the others their output; `...` stands for anything. In a block
+without `$ ` each line is a command that must succeed. A command whose output has an EXM- id must fail,
+any other command must succeed. Numbers, sizes, times and random names in the output may differ. A
+question is answered with y.
 """
 
 import os
@@ -20,16 +21,16 @@ import re
 import subprocess
 import sys
 
-# What the page leaves out: that the lab keeps no backups, and its files in memory.
+# Lines that a page leaves out: the lab keeps no backups, and its files are in memory.
 NOISE = re.compile(r"WARNING: This metadata update is NOT backed up|is on a file system in memory|^\s*$")
 
 
-# Ids are no numbers.
+# Ids become letters, because numbers may differ and ids may not.
 LETTERS = str.maketrans("0123456789", "ABCDEFGHIJ")
 
 
 def alike(line):
-    """A line without what may differ from run to run."""
+    """The line without the parts that may differ from run to run."""
     line = re.sub(r"extmerge_[0-9a-f]{8}", "FREEZE", line)
     line = re.sub(r"\b[0-9a-f]{16,32}\b", "DIGITS", line)
     line = re.sub(r"\b(EXM-|thin )(\d+)", lambda found: found.group(1) + found.group(2).translate(LETTERS), line)
@@ -38,7 +39,7 @@ def alike(line):
 
 
 def blocks(page):
-    """The scene and the lines of each block that has a comment, and where it is."""
+    """The scene, the lines and the place of each block that has a comment."""
     with open(page, encoding="utf-8") as file:
         lines = file.read().split("\n")
     for at, line in enumerate(lines):
@@ -57,7 +58,7 @@ def blocks(page):
 
 
 def commands(block):
-    """Each command and the lines it is said to print; None: it has to succeed."""
+    """Each command and its expected output. None means that the command must succeed."""
     if not any(line.startswith("$ ") for line in block):
         yield from ((line, None) for line in block)
         return
@@ -90,7 +91,7 @@ def with_todays_freeze(command):
 
 
 def run(command, **changes):
-    """As typed at a terminal: everything it shows, and its exit status."""
+    """Runs the command on a terminal. Returns everything that the terminal shows, and the exit status."""
     child, terminal = pty.fork()
     if child == 0:
         os.environ.update({"TERM": "dumb", "NO_COLOR": "1", **changes})
@@ -106,7 +107,7 @@ def run(command, **changes):
         shown += read
         if read.rstrip().endswith(b"[y/N]"):
             os.write(terminal, b"y\n")
-    # Closed before it is gone, the terminal would hang up on it.
+    # The command must have ended: a closed terminal would send it a hangup.
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     os.close(terminal)
     return shown.decode(errors="replace").replace("\r", ""), status

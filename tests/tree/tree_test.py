@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules about the source tree that nothing else would notice being broken."""
+"""Rules about the source tree that no other test checks."""
 
+import ast
 import os
 import pathlib
 import re
@@ -12,12 +13,12 @@ sys.path.insert(0, str(TREE / "docs"))
 import make_rooms  # pylint: disable=wrong-import-position
 from make_rooms import ROOMS  # pylint: disable=wrong-import-position
 LIBRARIES = sorted({room.split("/")[0] for room in ROOMS})
-# Libraries that only the command line knows: the rest returns or throws, and runs without devices.
+# Libraries that only the command line includes: the rest returns or throws, and runs without devices.
 CLI_ONLY = re.compile(r"(boost|nlohmann|spdlog)/|libdevmapper\.h")
 TEST_FOLDERS = [f"tests/{name}" for name in (*LIBRARIES, "support")]
 MOST_LINES = 400
 MOST_LINES_OF_A_FUNCTION = 60
-# Longer than that, and to become shorter: each is taken out of here when it has.
+# Files and functions that are longer. Each is removed from here once it is shorter.
 LONG_FILES = {"io/device_facts.cc",
               "merge/undo/log.cc"}
 LONG_FUNCTIONS = set()
@@ -28,7 +29,7 @@ def read(path):
 
 
 def sources(folder, *suffixes):
-    """In the folder and the folders in it."""
+    """The sources in the folder and its subfolders."""
     found = sorted(path for path in (TREE / folder).rglob("*") if path.suffix in suffixes)
     if not found:
         raise AssertionError(f"there are no sources in {folder}")
@@ -37,6 +38,14 @@ def sources(folder, *suffixes):
 
 def program():
     return [path for library in LIBRARIES for path in sources(library, ".h", ".cc")]
+
+
+def scripts():
+    found = [TREE / "run", TREE / ".ci/run"]
+    for folder in ("docs", "findings", "tests"):
+        found += [path for path in sources(folder, ".sh", ".py", "")
+                  if path.suffix or path.is_file() and path.read_bytes().startswith(b"#!")]
+    return found
 
 
 def room_of(path):
@@ -53,7 +62,7 @@ def unit_of(path):
 
 
 def circle(graph):
-    """The units of a circle, none if there is none."""
+    """The units of a circle, empty if there is no circle."""
     state, way = {}, []
 
     def visit(unit):
@@ -203,7 +212,7 @@ class Pages(unittest.TestCase):
 
 
 class Words(unittest.TestCase):
-    """A sentence has its subject in front, and plain verbs. What a name or a transcript says is left alone."""
+    """A sentence has its subject in front, and plain verbs. Names and transcripts are left alone."""
     FIRST = re.compile(r"(What|That|Of|Whoever|Also|Nor)\b")
     # "It" needs a sentence before it that says what it is.
     FIRST_OF_ALL = re.compile(r"It\b")
@@ -224,19 +233,26 @@ class Words(unittest.TestCase):
                 yield cell.strip(" -#*")
 
     @staticmethod
-    def comments(path):
+    def comments(text, mark="//"):
         block = []
-        for line in [*read(path).splitlines(), ""]:
-            alone = re.match(r"\s*//+\s?(.*)", line)
+        for line in [*text.splitlines(), ""]:
+            alone = re.match(rf"\s*{mark}+(?!!)\s?(.*)", line)
             if alone and alone[1].strip():
                 block.append(alone[1])
                 continue
             if block:
                 yield " ".join(block), True
             block = []
-            behind = re.search(r"\S\s+//\s(.*)", line)
+            behind = re.search(rf"\S\s+{mark}\s(.*)", line)
             if behind:  # a fragment is enough there
                 yield behind[1], False
+
+    @staticmethod
+    def docstrings(text):
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+                for paragraph in re.split(r"\n\s*\n", ast.get_docstring(node) or ""):
+                    yield paragraph.replace("\n", " "), True
 
     @staticmethod
     def literals(path):
@@ -254,7 +270,15 @@ class Words(unittest.TestCase):
 
     def test_of_comments(self):
         for path in [*program(), *(path for folder in TEST_FOLDERS for path in sources(folder, ".h", ".cc"))]:
-            self.assert_plain(path, self.comments(path))
+            self.assert_plain(path, self.comments(read(path)))
+
+    def test_of_scripts(self):
+        found = scripts()
+        self.assertGreater({path.name for path in found}, {"run", "boot", "guest.sh", "tree_test.py"}, "scripts are not found")
+        for path in found:
+            self.assert_plain(path, self.comments(read(path), "#"))
+            if path.suffix == ".py":
+                self.assert_plain(path, self.docstrings(read(path)))
 
     def test_of_messages(self):
         for path in program():
@@ -264,6 +288,11 @@ class Words(unittest.TestCase):
         self.assertEqual(list(self.wrong("What is missing is nothing. It goes on. All is well")), ["What is missing is nothing."])
         self.assertEqual(len(list(self.wrong("the merge begins anew"))), 1)
         self.assertEqual(list(self.wrong("of a device", True)), [])
+        shell = "@!/bin/sh\n@ Of none.\nwait  @ until it goes on with it\n  @ seen WHAT: it is plain.\n  @ Whoever waits.\n".replace("@", "#")
+        self.assertEqual([sentence for each in self.comments(shell, "#") for sentence in self.wrong(*each)],
+                         ["Of none.", "until it goes on with it", "Whoever waits."])
+        python = 'def seen():\n    """Plain.\n\n    What is seen."""\n'
+        self.assertEqual([sentence for each in self.docstrings(python) for sentence in self.wrong(*each)], ["What is seen."])
 
 
 class Findings(unittest.TestCase):
