@@ -45,7 +45,7 @@ def scripts():
     for folder in ("docs", "findings", "tests"):
         found += [path for path in sources(folder, ".sh", ".py", "")
                   if path.suffix or path.is_file() and path.read_bytes().startswith(b"#!")]
-    return found
+    return found + sorted(path for folder in (*LIBRARIES, "tests") for path in (TREE / folder).rglob("CMakeLists.txt"))
 
 
 def room_of(path):
