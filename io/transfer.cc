@@ -140,6 +140,13 @@ void write_fully(BlockDevice& device, AsyncQueue& queue, Bytes offset,
   transfer_fully(device, queue, {Direction::kWrite, offset, memory});
 }
 
+void flush_fully(BlockDevice& device, const std::string& next) {
+  if (const int error_number = device.flush(); error_number != 0) {
+    throw Error(MessageId::kFlushFailed,
+                "cannot flush " + device.name() + ": " + errno_text(error_number), next);
+  }
+}
+
 Error io_error(const BlockDevice& device, const IoFailure& failure) {
   const bool read = failure.direction == Direction::kRead;
   return Error(read ? MessageId::kReadFailed : MessageId::kWriteFailed,

@@ -34,6 +34,10 @@ std::optional<IoFailure> transfer(BlockDevice& device, AsyncQueue& queue,
 void read_fully(BlockDevice& device, AsyncQueue& queue, Bytes offset, std::span<std::byte> memory);
 void write_fully(BlockDevice& device, AsyncQueue& queue, Bytes offset, std::span<std::byte> memory);
 
+// Makes all completed writes durable. Throws kFlushFailed with the cure `next`; then no flush may
+// follow.
+void flush_fully(BlockDevice& device, const std::string& next);
+
 // kReadFailed or kWriteFailed, naming device and offset.
 Error io_error(const BlockDevice& device, const IoFailure& failure);
 

@@ -10,8 +10,6 @@ namespace extmerge {
 
 namespace {
 
-std::string bytes_text(Bytes b) { return std::to_string(b.value()) + " bytes"; }
-
 // The holder as a thin; null if it is not a thin.
 const ThinHolder* thin_of(const Job& job, const Holder& holder) {
   for (const ThinHolder& thin : job.origin_thins) {
