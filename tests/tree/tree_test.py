@@ -18,8 +18,7 @@ TEST_FOLDERS = [f"tests/{name}" for name in (*LIBRARIES, "support")]
 MOST_LINES = 400
 MOST_LINES_OF_A_FUNCTION = 60
 # Longer than that, and to become shorter: each is taken out of here when it has.
-LONG_FILES = {"io/device_facts.cc",
-              "merge/undo/log.cc"}
+LONG_FILES = {"io/device_facts.cc"}
 LONG_FUNCTIONS = set()
 
 
