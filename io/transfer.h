@@ -23,10 +23,10 @@ struct IoFailure {
 // Judges the requests of one wait() on `queue`. Retries short ones, EINTR and EAGAIN through the
 // same queue (a bounded number of times). Returns nothing if each is complete, otherwise the
 // failure with the lowest offset. No request is in flight on return.
-std::optional<IoFailure> settle(BlockDevice& device, AsyncQueue& queue,
-                                std::span<IoRequest> requests);
+std::optional<IoFailure> finish_transfer(BlockDevice& device, AsyncQueue& queue,
+                                         std::span<IoRequest> requests);
 
-// submit(), wait() and settle().
+// submit(), wait() and finish_transfer().
 std::optional<IoFailure> transfer(BlockDevice& device, AsyncQueue& queue,
                                   std::span<IoRequest> requests);
 
