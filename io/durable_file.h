@@ -41,6 +41,7 @@ class DurableDirectory {
  public:
   virtual ~DurableDirectory() = default;
   virtual const std::string& path() const = 0;
+  std::string path_of(const std::string& name) const { return path() + "/" + name; }
 
   // Makes a new empty file, mode 0600, and replaces an old one.
   virtual std::unique_ptr<DurableFile> create(const std::string& name) = 0;

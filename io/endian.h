@@ -6,6 +6,7 @@
 #pragma once
 
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
@@ -44,6 +45,15 @@ class LittleEndian {
 using le16 = LittleEndian<uint16_t>;
 using le32 = LittleEndian<uint32_t>;
 using le64 = LittleEndian<uint64_t>;
+
+// A copy of the T that lies at `at`, which need not be aligned.
+template <typename T>
+T load(const std::byte* at) {
+  T value;
+  std::memcpy(&value, at, sizeof value);
+  return value;
+}
+
 static_assert(sizeof(le64) == 8 && alignof(le64) == 1 && std::is_trivially_copyable_v<le64>);
 
 }  // namespace extmerge

@@ -111,6 +111,9 @@ std::string some_of(const std::vector<std::string>& names) {
   return text;
 }
 
+std::string bytes_text(Bytes bytes) { return std::to_string(bytes.value()) + " bytes"; }
+std::string thin_id_text(ThinId id) { return "thin id " + std::to_string(value(id)); }
+
 std::string plural(uint64_t count, const std::string& noun) {
   return std::to_string(count) + " " + noun + (count == 1 ? "" : "s");
 }

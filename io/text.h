@@ -12,6 +12,8 @@
 #include <string_view>
 #include <vector>
 
+#include "io/units.h"
+
 namespace extmerge {
 
 // Shows control characters, including those of two bytes in UTF-8, and invalid UTF-8 as \xNN.
@@ -30,6 +32,11 @@ std::string hex(uint64_t number);
 std::string joined(const std::vector<std::string>& words, std::string_view separator);
 // "k1, k2 and k3"; of more than five names the first three: "k1, k10, k100 and 147 more".
 std::string some_of(const std::vector<std::string>& names);
+
+// "4096 bytes".
+std::string bytes_text(Bytes bytes);
+// "thin id 7".
+std::string thin_id_text(ThinId id);
 
 // "1 block", "2 blocks".
 std::string plural(uint64_t count, const std::string& noun);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
 // Each round judges every result, and sends the rest of short and interrupted requests through the
-// queue again. A request may have only a few rounds without progress, so settle() always ends.
+// queue again. A request may have only a few rounds without progress, so finish_transfer() always
+// ends.
 
 #include "io/transfer.h"
 
@@ -59,8 +60,8 @@ void pause_before_retry(AsyncQueue& queue, const std::vector<Unfinished>& unfini
 
 }  // namespace
 
-std::optional<IoFailure> settle(BlockDevice& device, AsyncQueue& queue,
-                                std::span<IoRequest> requests) {
+std::optional<IoFailure> finish_transfer(BlockDevice& device, AsyncQueue& queue,
+                                         std::span<IoRequest> requests) {
   std::vector<Unfinished> unfinished;
   for (IoRequest& request : requests) {
     const bool complete = request.result == static_cast<int64_t>(request.memory.size());
@@ -95,7 +96,7 @@ std::optional<IoFailure> transfer(BlockDevice& device, AsyncQueue& queue,
                                   std::span<IoRequest> requests) {
   queue.submit(requests);
   queue.wait();
-  return settle(device, queue, requests);
+  return finish_transfer(device, queue, requests);
 }
 
 namespace {
@@ -138,6 +139,13 @@ void read_fully(BlockDevice& device, AsyncQueue& queue, Bytes offset, std::span<
 void write_fully(BlockDevice& device, AsyncQueue& queue, Bytes offset,
                  std::span<std::byte> memory) {
   transfer_fully(device, queue, {Direction::kWrite, offset, memory});
+}
+
+void flush_fully(BlockDevice& device, const std::string& next) {
+  if (const int error_number = device.flush(); error_number != 0) {
+    throw Error(MessageId::kFlushFailed,
+                "cannot flush " + device.name() + ": " + errno_text(error_number), next);
+  }
 }
 
 Error io_error(const BlockDevice& device, const IoFailure& failure) {

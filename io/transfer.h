@@ -23,16 +23,20 @@ struct IoFailure {
 // Judges the requests of one wait() on `queue`. Retries short ones, EINTR and EAGAIN through the
 // same queue (a bounded number of times). Returns nothing if each is complete, otherwise the
 // failure with the lowest offset. No request is in flight on return.
-std::optional<IoFailure> settle(BlockDevice& device, AsyncQueue& queue,
-                                std::span<IoRequest> requests);
+std::optional<IoFailure> finish_transfer(BlockDevice& device, AsyncQueue& queue,
+                                         std::span<IoRequest> requests);
 
-// submit(), wait() and settle().
+// submit(), wait() and finish_transfer().
 std::optional<IoFailure> transfer(BlockDevice& device, AsyncQueue& queue,
                                   std::span<IoRequest> requests);
 
 // Reads or writes one range and throws io_error() if that fails.
 void read_fully(BlockDevice& device, AsyncQueue& queue, Bytes offset, std::span<std::byte> memory);
 void write_fully(BlockDevice& device, AsyncQueue& queue, Bytes offset, std::span<std::byte> memory);
+
+// Makes all completed writes durable. Throws kFlushFailed with the cure `next`; then no flush may
+// follow.
+void flush_fully(BlockDevice& device, const std::string& next);
 
 // kReadFailed or kWriteFailed, naming device and offset.
 Error io_error(const BlockDevice& device, const IoFailure& failure);

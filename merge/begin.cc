@@ -39,7 +39,12 @@ bool same_bytes(BlockDevice& a, Bytes at_a, BlockDevice& b, Bytes at_b, Bytes le
   const auto of_b = memory.span().subspan(kBlockEnds.value(), length.value());
   read_fully(a, *a.make_queue(1), at_a, of_a);
   read_fully(b, *b.make_queue(1), at_b, of_b);
-  return std::equal(of_a.begin(), of_a.end(), of_b.begin());
+  return std::ranges::equal(of_a, of_b);
+}
+
+void grow_origin(const Journal& journal, BlockDevice& origin) {
+  const Bytes size = journal.record().origin_size_after;
+  if (origin.size() < size) origin.resize(size);
 }
 
 }  // namespace
@@ -53,7 +58,8 @@ void Merger::refuse_unfit_devices(Purpose purpose) const {
     if (options_.overrides.allow_container) return {};
     const auto device = job_.custody->open(facts, OpenMode::kReadOnly, ends);
     const auto container = find_container(*device, facts.path);
-    return container ? Refusal(container_refused(*container, role, facts.path)) : Refusal();
+    if (!container) return {};
+    return container_refused(*container, role, facts.path);
   };
   std::vector<Error> refusals = refuse_devices(job_, options_.beyond_origin, purpose);
   // Most compressed files have an odd size, so look for a container despite that refusal.
@@ -92,7 +98,7 @@ JournalDecision Merger::decide_journal(State& state, Journal* journal, const Mer
   if (job_.undo_log) wishes.undo_log = job_.undo_log->path;
   wishes.undo_log_exists = options_.restart && undo_log_exists(journal);
   const auto origin_unchanged = [&] {
-    const std::shared_ptr<BlockDevice> origin = open_readable_origin();
+    const auto origin = open_readable_origin();
     // The check runs again when the origin is active and claimed.
     if (!origin) return true;
     // An earlier version did not record the time for an image behind a loop device.
@@ -110,16 +116,15 @@ JournalDecision Merger::decide_journal(State& state, Journal* journal, const Mer
       !is_later(wanted, journal->record());
   if (!follows_another) return decision;
   // Where this thin maps nothing, it now shows what was merged from the other thin.
-  Bytes skip;
-  const uint64_t changed = count_unmapped(*journal->runs_from(Bytes(0), skip), state.reader(),
-                                          state.device(), state.end_of_data(), stop_);
+  const uint64_t changed = count_unmapped(*journal->all_runs(), state.reader(), state.device(),
+                                          state.end_of_data(), stop_);
   if (changed == 0) return decision;
-  return {false, Error(MessageId::kSharedOrigin,
-                       "thin id " + std::to_string(value(wanted.thin_id)) + " was changed in " +
-                           plural(changed, "block") + " when thin id " +
-                           std::to_string(value(journal->record().thin_id)) + " was merged into " +
-                           wanted.origin.path + ": merging it now would give the state of neither",
-                       "to merge the state that it shows now, add --allow-shared-origin")};
+  return {false,
+          Error(MessageId::kSharedOrigin,
+                thin_id_text(wanted.thin_id) + " was changed in " + plural(changed, "block") +
+                    " when " + thin_id_text(journal->record().thin_id) + " was merged into " +
+                    wanted.origin.path + ": merging it now would give the state of neither",
+                "to merge the state that it shows now, add --allow-shared-origin")};
 }
 
 // Only a freeze can prove it: a thin that was merged itself is written in place.
@@ -160,7 +165,7 @@ void Merger::refuse_stale_plan(State& state, const MergeRecord& wanted) const {
   if (state.compare_with_live(wanted.mapping_root) != State::Freshness::kChanged) return;
   throw Error(
       MessageId::kStale,
-      "thin id " + std::to_string(value(wanted.thin_id)) +
+      thin_id_text(wanted.thin_id) +
           " was written to after the plan was made; nothing was written to the origin",
       "stop writing to the thin, reserve a new metadata snapshot, and run the same command again");
 }
@@ -226,12 +231,11 @@ std::unique_ptr<Journal> Merger::begin_or_go_on(State& state, BlockDevice& origi
           "thins use the origin, and it is not known what the old plan would change in them",
           "deactivate these thins, or accept that they change with --allow-shared-origin");
     }
-    report.plan.summary = {};
-    report.plan.summary.mapped_blocks = begun.mapped_blocks;
-    report.plan.summary.runs = begun.runs;
-    report.plan.summary.copy_bytes = begun.copy_bytes;
-    report.plan.summary.copy_blocks = begun.block_size.blocks_holding(begun.copy_bytes);
-    report.plan.summary.digest = begun.digest;
+    report.plan.summary = {.mapped_blocks = begun.mapped_blocks,
+                           .copy_blocks = begun.block_size.blocks_holding(begun.copy_bytes),
+                           .runs = begun.runs,
+                           .copy_bytes = begun.copy_bytes,
+                           .digest = begun.digest};
     report.plan.limits = begun.limits();
     report.plan.siblings.clear();
   }
@@ -246,24 +250,8 @@ void Merger::refuse_unmerged(Journal& journal, State& state, BlockDevice& origin
   const Bytes position = journal.progress().position;
   const bool is_certain = are_certainly_same(journal.record(), wanted);
   const bool is_moved = journal.record().mapping_root != wanted.mapping_root;
-  std::optional<Bytes> difference;
-  if ((is_certain && !is_moved) || position == Bytes(0)) {
-    const auto found = compare_sample(journal, state.data(), origin, position);
-    if (found) difference = found->origin_offset;
-  } else {
-    progress_.total_bytes = position.value();
-    progress_.phase = Phase::kVerifying;
-    Bytes skip;
-    const std::unique_ptr<RunSource> runs = journal.runs_from(Bytes(0), skip);
-    // Only a forged position ends inside a block.
-    const uint64_t block = alignment_of(origin.size()).value();
-    const bool is_all = position == journal.record().copy_bytes;
-    ExtentSource extents(*runs, journal.record().limits(), skip,
-                         is_all ? position : Bytes(position.value() - position.value() % block));
-    difference = compare_extents({state.data(), origin, extents, {}, watch()}, options_.pipeline,
-                                 progress_, stop_)
-                     .first_difference;
-  }
+  const bool in_full = position > Bytes(0) && (!is_certain || is_moved);
+  const auto difference = find_difference(journal, state, origin, position, in_full);
   if (!difference) return;
   throw Error(MessageId::kSampleDiffers,
               "the origin " + job_.origin.path + " does not hold at byte " +
@@ -274,11 +262,6 @@ void Merger::refuse_unmerged(Journal& journal, State& state, BlockDevice& origin
                   "or the journal belongs to another origin" +
                   (is_certain ? "" : " (to a copy of this one: name another file with --journal)") +
                   "; to restart from the beginning: extmerge merge --restart");
-}
-
-void Merger::grow_origin(const Journal& journal, BlockDevice& origin) {
-  const Bytes size = journal.record().origin_size_after;
-  if (origin.size() < size) origin.resize(size);
 }
 
 std::unique_ptr<Journal> Merger::begin_journal(State& state, const MergeRecord& wanted) {

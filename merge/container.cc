@@ -3,7 +3,6 @@
 #include "merge/container.h"
 
 #include <algorithm>
-#include <cstring>
 #include <string_view>
 
 #include "io/buffer.h"
@@ -18,13 +17,6 @@ using namespace std::string_view_literals;
 using Span = std::span<const std::byte>;
 
 constexpr uint64_t kJudgedBytes = 4096;  // at each end
-
-template <typename Integer>
-auto number_at(Span bytes, size_t offset) {
-  Integer number;
-  std::memcpy(&number, bytes.data() + offset, sizeof number);
-  return number.get();
-}
 
 uint8_t byte_at(Span bytes, size_t offset) { return std::to_integer<uint8_t>(bytes[offset]); }
 
@@ -45,18 +37,18 @@ bool is_bzip2(Span head) {
 // The old format has no magic number. It begins with properties, a dictionary of 2^n or 2^n +
 // 2^(n-1) bytes, a size or -1, and a first data byte that is always 0.
 bool is_lzma(Span head) {
-  const auto dictionary = number_at<le32>(head, 1);
-  const auto size = number_at<le64>(head, 5);
+  const auto dictionary = load<le32>(head.data() + 1).get();
+  const auto size = load<le64>(head.data() + 5).get();
   const bool is_usual = dictionary >= 4096 && ((dictionary & (dictionary - 1)) == 0 ||
                                                ((dictionary / 3) & (dictionary / 3 - 1)) == 0);
   return is_usual && (size == UINT64_MAX || (size > 0 && size < uint64_t{1} << 48)) &&
          byte_at(head, 13) == 0;
 }
 
-bool is_zip(Span head) { return number_at<le16>(head, 4) < 100; }  // version needed
+bool is_zip(Span head) { return load<le16>(head.data() + 4).get() < 100; }  // version needed
 
 bool is_android_sparse(Span head) {
-  return number_at<le16>(head, 4) == 1 && number_at<le16>(head, 8) >= 28;
+  return load<le16>(head.data() + 4).get() == 1 && load<le16>(head.data() + 8).get() >= 28;
 }
 
 // A tar archive whose first file describes a virtual machine.
@@ -65,10 +57,11 @@ bool is_ova(Span head) {
   return field.substr(0, field.find('\0')).ends_with(".ovf");
 }
 
-bool is_pool_metadata(Span head) { return number_at<le64>(head, 8) == 0; }  // its own block number
+// The superblock's own block number.
+bool is_pool_metadata(Span head) { return load<le64>(head.data() + 8).get() == 0; }
 
 struct Format {
-  uint64_t offset;
+  uint64_t offset;  // from the start, or back from the end
   std::string_view magic;
   const char* name;
   const char* qemu;    // qemu-img's name for it, null if it has none
@@ -111,48 +104,41 @@ constexpr Format kHeads[] = {
      is_pool_metadata},
 };
 
-// A magic number in the last sector. Old programs wrote a VHD's end one byte shorter.
-struct Trailer {
-  uint64_t from_end;
-  std::string_view magic;
-  const char* name;
-  const char* qemu;
+// These lie in the last sector. Old programs wrote a VHD's end one byte shorter.
+constexpr Format kTails[] = {
+    {512, "conectix"sv, "a VHD image", "vpc", nullptr},
+    {511, "conectix"sv, "a VHD image", "vpc", nullptr},
+    {512, "koly\0\0\0\x04\0\0\x02\0"sv, "a DMG image", "dmg", nullptr},
 };
-
-constexpr Trailer kTails[] = {
-    {512, "conectix"sv, "a VHD image", "vpc"},
-    {511, "conectix"sv, "a VHD image", "vpc"},
-    {512, "koly\0\0\0\x04\0\0\x02\0"sv, "a DMG image", "dmg"},
-};
-
-std::string convert(const char* qemu, const std::string& path) {
-  return std::string("convert it (qemu-img convert -f ") + qemu + " -O raw " + path +
-         " NEW) or attach it (qemu-nbd), and name the result";
-}
 
 std::string cure_of(const Format& format, const std::string& path) {
-  if (format.qemu) return convert(format.qemu, path);
+  if (format.qemu) {
+    return std::string("convert it (qemu-img convert -f ") + format.qemu + " -O raw " + path +
+           " NEW) or attach it (qemu-nbd), and name the result";
+  }
   if (!format.unpack) return "check which of --metadata, --data and --origin is which";
   std::string command = format.unpack;
   command.replace(command.find('%'), 1, path);
   return "unpack it (" + command + ") and name the disk that was in it";
 }
 
+std::optional<Container> find_format(std::span<const Format> formats, Span bytes, bool at_start,
+                                     const std::string& path) {
+  if (bytes.size() < kSectorSize) return {};
+  for (const Format& format : formats) {
+    const size_t offset = at_start ? format.offset : bytes.size() - format.offset;
+    if (text_at(bytes, offset, format.magic.size()) != format.magic) continue;
+    if (format.fits && !format.fits(bytes)) continue;
+    return Container{at_start, format.name, cure_of(format, path)};
+  }
+  return {};
+}
+
 }  // namespace
 
 std::optional<Container> find_container(Span head, Span tail, const std::string& path) {
-  for (const Format& format : kHeads) {
-    if (head.size() < kSectorSize) break;
-    if (text_at(head, format.offset, format.magic.size()) != format.magic) continue;
-    if (format.fits && !format.fits(head)) continue;
-    return Container{true, format.name, cure_of(format, path)};
-  }
-  for (const Trailer& trailer : kTails) {
-    if (tail.size() < kSectorSize) break;
-    if (text_at(tail, tail.size() - trailer.from_end, trailer.magic.size()) == trailer.magic)
-      return Container{false, trailer.name, convert(trailer.qemu, path)};
-  }
-  return {};
+  const auto found = find_format(kHeads, head, true, path);
+  return found ? found : find_format(kTails, tail, false, path);
 }
 
 std::optional<Container> find_container(BlockDevice& device, const std::string& path) {

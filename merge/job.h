@@ -6,6 +6,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -110,6 +111,16 @@ struct Job {
 
   // An inactive LVM volume has a name and a size, but no device yet.
   bool origin_is_inactive() const { return origin.is_block && origin.device_number == 0; }
+  // Whether a thin of this pool is the merged one, or the volume that it is a freeze of.
+  bool is_merged(ThinId id) const { return id == thin_id || id == frozen_from; }
+  bool is_sibling(const OriginUser& user) const {
+    return !user.of_this_pool || !is_merged(user.id);
+  }
+  // Whether a thin of this pool is active over the origin.
+  bool is_active(ThinId id) const {
+    return std::ranges::any_of(
+        origin_thins, [&](const ThinHolder& thin) { return thin.of_this_pool && thin.id == id; });
+  }
 };
 
 }  // namespace extmerge

@@ -6,11 +6,6 @@
 #include "merge/merge.h"
 
 #include <algorithm>
-#include <ctime>
-
-#include "io/transfer.h"
-#include "merge/journal/sample.h"
-#include "merge/plan/beyond_origin.h"
 
 namespace extmerge {
 
@@ -22,32 +17,27 @@ Error with_way_back(const Error& error, const Job& job, const std::string& journ
   // gives up what a resume would need.
   if (error.exit_status() == 4 || error.exit_status() == 8 || error.id() == MessageId::kPoolFull)
     return error;
-  if (!job.can_be_resumed) {
-    return Error(error.id(), error.what(),
-                 error.next() + "; the same command restarts from the beginning");
-  }
-  return Error(error.id(), error.what(),
-               error.next() + "; the merge can be resumed: extmerge resume " + journal);
+  return Error(
+      error.id(), error.what(),
+      error.next() + (job.can_be_resumed ? "; the merge can be resumed: extmerge resume " + journal
+                                         : "; the same command restarts from the beginning"));
 }
 
 class JournalCheckpoints : public CheckpointSink {
  public:
-  JournalCheckpoints(Journal& journal, const UndoLog* undo_log, Custody& custody,
-                     Progress& progress)
-      : journal_(journal), undo_log_(undo_log), custody_(custody), progress_(progress) {}
+  JournalCheckpoints(Journal& journal, const UndoLog* undo_log, Custody& custody)
+      : journal_(journal), undo_log_(undo_log), custody_(custody) {}
   void record(const JournalProgress& progress) override {
     custody_.check_origin();
     JournalProgress recorded = progress;
     if (undo_log_) recorded.undo_log_bytes = undo_log_->durable_bytes();
     journal_.record_progress(recorded);
-    progress_.durable_bytes = progress.position.value();
   }
 
  private:
   Journal& journal_;
   const UndoLog* const undo_log_;
   Custody& custody_;
-  Progress& progress_;
 };
 
 }  // namespace
@@ -67,10 +57,8 @@ PlanReport Merger::plan(const RunListener& each_run) {
     }
     if (job_.journal.directory) {
       Journal::check_unpublished(*job_.journal.directory, job_.journal.name);
-      const std::vector<std::string> names = job_.journal.directory->names();
-      if (std::find(names.begin(), names.end(), lock_name(job_.journal.name)) != names.end()) {
-        lock_journal();
-      }
+      const std::string lock = lock_name(job_.journal.name);
+      if (std::ranges::count(job_.journal.directory->names(), lock) > 0) lock_journal();
     }
   } catch (const Error& error) {
     const bool expected = error.id() == MessageId::kReadOnly && job_.origin_made_writable;
@@ -149,7 +137,7 @@ JournalProgress Merger::copy(Journal& journal, State& state, BlockDevice& origin
   const std::unique_ptr<RunSource> runs = journal.runs_from(start.position, skip);
   ExtentSource extents(*runs, journal.record().limits(), skip);
   const std::unique_ptr<UndoLog> undo_log = open_undo_log(journal);
-  JournalCheckpoints checkpoints(journal, undo_log.get(), *job_.custody, progress_);
+  JournalCheckpoints checkpoints(journal, undo_log.get(), *job_.custody);
   return copy_extents({state.data(), origin, extents, start, watch(), undo_log.get()},
                       options_.pipeline, checkpoints, progress_, stop_);
 }

@@ -5,7 +5,6 @@
 
 #pragma once
 
-#include <chrono>
 #include <functional>
 #include <optional>
 #include <stop_token>
@@ -146,8 +145,6 @@ class Merger {
   // Counts the plan, and fills `tree` if that is not null.
   PlanSummary sum_up(State& state, const PlanLimits& limits, const RunListener& each_run,
                      const BeyondOrigin& beyond, PlannedTree* tree);
-  // Whether a reader of the origin is not the merged thin itself.
-  bool is_sibling(const OriginUser& user) const;
   // The other thins of this pool that may read the origin.
   std::vector<ThinDevice> devices_to_compare(const State& state) const;
   std::vector<Sibling> compare(State& state, const PlannedTree& tree,
@@ -169,9 +166,11 @@ class Merger {
   std::unique_ptr<Journal> begin_or_go_on(State& state, BlockDevice& origin,
                                           const MergeRecord& wanted, MergeReport& report);
   std::unique_ptr<Journal> begin_journal(State& state, const MergeRecord& wanted);
+  // Where the origin first differs from the journal's plan below `end`: all of it, or a sample.
+  std::optional<Bytes> find_difference(Journal& journal, State& state, BlockDevice& origin,
+                                       Bytes end, bool in_full);
   void refuse_unmerged(Journal& journal, State& state, BlockDevice& origin,
                        const MergeRecord& wanted);
-  static void grow_origin(const Journal& journal, BlockDevice& origin);
   uint64_t fingerprint(Journal& journal, BlockDevice& origin) const;
   std::unique_ptr<UndoLog> open_undo_log(Journal& journal);
   bool undo_log_exists(const Journal* journal) const;
@@ -184,7 +183,6 @@ class Merger {
   void plan_undo_log(State& state, PlanReport& report) const;
   void refuse_other_origin(const Journal& journal);
   void refuse_other_size(const Journal& journal) const;
-  std::unique_ptr<DurableFile> find_undo_log(const MergeRecord& record) const;
   void refuse_container(const Journal& journal, const UndoSize& found) const;
   void refuse_undo(Journal& journal);
   std::shared_ptr<BlockDevice> claim_for_undo(Journal& journal);

@@ -12,7 +12,7 @@ namespace {
 
 // The note about a sibling; empty if there is none.
 std::string note_about(const Sibling& sibling, const Overrides& overrides) {
-  const std::string id = "thin id " + std::to_string(value(sibling.id));
+  const std::string id = thin_id_text(sibling.id);
   const std::string blocks = plural(sibling.harmed_blocks, "block");
   if (sibling.certain) {
     // A harmed sibling is a refusal, unless that is overridden.
@@ -29,17 +29,12 @@ std::string note_about(const Sibling& sibling, const Overrides& overrides) {
 void add_sibling_notes(std::vector<std::string>& notes, const PlanFacts& facts,
                        const Overrides& overrides) {
   size_t noted = 0;
-  size_t more = 0;
   for (const Sibling& sibling : facts.siblings) {
     std::string note = note_about(sibling, overrides);
-    if (note.empty()) continue;
-    if (++noted > kMostNamed) {
-      ++more;
-    } else {
-      notes.push_back(std::move(note));
-    }
+    if (!note.empty() && ++noted <= kMostNamed) notes.push_back(std::move(note));
   }
-  if (more == 0) return;
+  if (noted <= kMostNamed) return;
+  const size_t more = noted - kMostNamed;
   const bool certain = facts.siblings.front().certain;  // all of them, or none
   const std::string thins = plural(more, "more thin");
   if (certain) {
@@ -55,24 +50,24 @@ void add_sibling_notes(std::vector<std::string>& notes, const PlanFacts& facts,
 void add_end_notes(std::vector<std::string>& notes, const PlanFacts& facts, const Job& job,
                    BeyondOriginChoice beyond) {
   const PlanSummary& summary = facts.summary;
-  const auto bytes = [](Bytes b) { return std::to_string(b.value()) + " bytes"; };
   if (!job.thin_size) {
     notes.push_back(
         "the thin's size is not known, so data past its end is merged too; set it with "
         "--thin-size");
   } else if (*job.thin_size < job.origin.size) {
     notes.push_back("the thin ends before the origin: the last " +
-                    bytes(job.origin.size - *job.thin_size) + " of the origin stay as they are");
+                    bytes_text(job.origin.size - *job.thin_size) +
+                    " of the origin stay as they are");
   }
   if (summary.beyond_thin_bytes > Bytes(0)) {
-    notes.push_back(bytes(summary.beyond_thin_bytes) +
+    notes.push_back(bytes_text(summary.beyond_thin_bytes) +
                     " are mapped past the thin's end, where nobody can see them: not merged");
   }
   if (summary.beyond_origin_bytes > Bytes(0) && beyond == BeyondOriginChoice::kDrop) {
-    notes.push_back(bytes(summary.beyond_origin_bytes) +
+    notes.push_back(bytes_text(summary.beyond_origin_bytes) +
                     " are mapped past the origin's end: dropped, as asked");
   } else if (summary.beyond_origin_bytes > Bytes(0) && !facts.beyond_origin_has_data) {
-    notes.push_back(bytes(summary.beyond_origin_bytes) +
+    notes.push_back(bytes_text(summary.beyond_origin_bytes) +
                     " are mapped past the origin's end and are all zero: not merged");
   }
 }

@@ -21,20 +21,6 @@ PlanLimits limits_of(const Job& job, const State& state, BeyondOriginChoice beyo
   return {state.superblock().data_block_size, end, job.thin_size};
 }
 
-// Returns the result of `read`, which reads mappings and data. Throws kMetadataSnapshotGone if the
-// metadata snapshot was released in between, which makes the result worthless.
-template <typename Read>
-auto read_while_held(State& state, const Read& read) {
-  try {
-    const auto result = read();
-    state.check_still_held();
-    return result;
-  } catch (const Error& error) {
-    if (error.id() != MessageId::kStopped) state.check_still_held();
-    throw;
-  }
-}
-
 }  // namespace
 
 PlanReport Merger::make_plan(State& state, Purpose purpose, const RunListener& each_run) {
@@ -48,11 +34,11 @@ PlanReport Merger::make_plan(State& state, Purpose purpose, const RunListener& e
   report.origin_bytes = job_.origin.size;
 
   PlanFacts facts;
-  facts.limits = report.limits;
   BeyondOriginScan beyond(state.data());
-  const bool look_beyond = options_.beyond_origin == BeyondOriginChoice::kRefuse;
   BeyondOrigin look_at;
-  if (look_beyond) look_at = [&](const Extent& extent) { beyond.look_at(extent, stop_); };
+  if (options_.beyond_origin == BeyondOriginChoice::kRefuse) {
+    look_at = [&](const Extent& extent) { beyond.look_at(extent, stop_); };
+  }
   std::vector<ThinDevice> others;
   if (purpose == Purpose::kMerge) others = devices_to_compare(state);
   std::optional<PlannedTree> tree;
@@ -133,11 +119,17 @@ void Merger::draw_map(State& state, PlanReport& plan) const {
   } catch (const Error& error) {
     failure = error;
   }
-  const auto failed = read_while_held(state, [&] {
-    return draw_plan(extents, plan.summary.copy_bytes, plan.summary.end_of_copy, state.data(),
-                     origin.get(), plan.origin_bytes, OriginMap::kMostCells, stop_, map);
-  });
-  if (failed) failure = failed;
+  try {
+    const auto failed =
+        draw_plan(extents, plan.summary.copy_bytes, plan.summary.end_of_copy, state.data(),
+                  origin.get(), plan.origin_bytes, OriginMap::kMostCells, stop_, map);
+    if (failed) failure = failed;
+  } catch (const Error& error) {
+    // If the metadata snapshot was released, that is the reason.
+    if (error.id() != MessageId::kStopped) state.check_still_held();
+    throw;
+  }
+  state.check_still_held();
   if (failure) {
     plan.notes.push_back("a part of the plan could not be compared for the picture: " +
                          std::string(failure->what()));
@@ -155,17 +147,12 @@ PlanSummary Merger::sum_up(State& state, const PlanLimits& limits, const RunList
     return scan(beyond, [this](uint64_t mappings) { progress_.mappings_read += mappings; });
   }
   PlannedRuns runs(state.reader(), state.device(), state.end_of_data(), limits, stop_, beyond);
-  Run run;
-  while (runs.next(run)) {
+  for (Run run; runs.next(run);) {
     each_run(run);
     progress_.mappings_read += run.blocks;
   }
   if (tree) scan({}, {});
   return runs.summary();
-}
-
-bool Merger::is_sibling(const OriginUser& user) const {
-  return !user.of_this_pool || (user.id != job_.thin_id && user.id != job_.frozen_from);
 }
 
 std::vector<ThinDevice> Merger::devices_to_compare(const State& state) const {
@@ -176,7 +163,7 @@ std::vector<ThinDevice> Merger::devices_to_compare(const State& state) const {
     return devices;
   }
   for (const OriginUser& user : *job_.origin_users) {
-    if (!user.of_this_pool || !is_sibling(user)) continue;
+    if (!user.of_this_pool || job_.is_merged(user.id)) continue;
     if (const ThinDevice* const device = state.device_of(user.id)) devices.push_back(*device);
   }
   return devices;
@@ -199,12 +186,11 @@ std::vector<Sibling> Merger::known_siblings(const std::vector<Sibling>& compared
                                             uint64_t plan_blocks) const {
   std::vector<Sibling> siblings;
   for (const OriginUser& user : *job_.origin_users) {
-    if (!is_sibling(user)) continue;
+    if (!job_.is_sibling(user)) continue;
     // The mappings are unknown for a thin of another pool, or one younger than the metadata
     // snapshot.
     Sibling sibling{user.id, {}, plan_blocks, true};
-    const auto same = std::find_if(compared.begin(), compared.end(),
-                                   [&](const Sibling& one) { return one.id == user.id; });
+    const auto same = std::ranges::find(compared, user.id, &Sibling::id);
     if (user.of_this_pool && same != compared.end()) sibling = *same;
     sibling.name = user.name;
     sibling.certain = true;

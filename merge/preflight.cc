@@ -10,16 +10,6 @@ namespace extmerge {
 
 namespace {
 
-std::string bytes_text(Bytes b) { return std::to_string(b.value()) + " bytes"; }
-
-// The holder as a thin; null if it is not a thin.
-const ThinHolder* thin_of(const Job& job, const Holder& holder) {
-  for (const ThinHolder& thin : job.origin_thins) {
-    if (thin.device_number == holder.device_number) return &thin;
-  }
-  return nullptr;
-}
-
 // A journal or undo log must not lie on the merged devices. Another thin of the pool has blocks of
 // its own: that is only a note (merge/notes.cc).
 Refusal check_place(const Job& job, const JournalPlace& place, const std::string& what,
@@ -27,8 +17,7 @@ Refusal check_place(const Job& job, const JournalPlace& place, const std::string
   const DeviceFacts& origin = job.origin;
   for (const DeviceFacts* facts : {&job.metadata, &job.data, &origin}) {
     for (const DeviceFacts::File& file : place.files) {
-      const auto& under = facts->underlying_files;
-      if (std::find(under.begin(), under.end(), file) == under.end()) continue;
+      if (std::ranges::count(facts->underlying_files, file) == 0) continue;
       return Error(MessageId::kJournalOnOrigin,
                    what + place.path + ", or a file beside it that belongs to it, is " +
                        facts->path + " itself",
@@ -37,13 +26,12 @@ Refusal check_place(const Job& job, const JournalPlace& place, const std::string
   }
   const std::vector<ThinBelow> thins = thins_of_pool(job, place);
   for (const ThinBelow& thin : thins) {
-    if (thin.id != job.thin_id && thin.id != job.frozen_from) continue;
+    if (!job.is_merged(thin.id)) continue;
     return Error(MessageId::kJournalOnOrigin,
                  what + place.path + " would lie on " + thin.name + ", which is merged", next);
   }
-  const bool reads_origin = std::any_of(thins.begin(), thins.end(), [&](const ThinBelow& thin) {
-    return contains(origin.underlying, thin.origin);
-  });
+  const bool reads_origin = std::ranges::any_of(
+      thins, [&](const ThinBelow& thin) { return contains(origin.underlying, thin.origin); });
   if (origin.is_block && contains(place.file_system, origin.device_number) && !reads_origin) {
     return Error(MessageId::kJournalOnOrigin,
                  what + place.path + " would lie on the origin " + origin.path, next);
@@ -57,36 +45,18 @@ Refusal check_place(const Job& job, const JournalPlace& place, const std::string
   return {};
 }
 
-void keep(std::vector<Error>& refusals, Refusal refusal) {
-  if (refusal) refusals.push_back(std::move(*refusal));
-}
-
-}  // namespace
-
-std::vector<ThinBelow> thins_of_pool(const Job& job, const JournalPlace& place) {
-  std::vector<ThinBelow> thins;
-  for (const ThinBelow& thin : place.thins) {
-    if (thin.pool_metadata != 0 && (thin.pool_metadata == job.metadata.device_number ||
-                                    contains(job.metadata.underlying, thin.pool_metadata)))
-      thins.push_back(thin);
+Refusal check_device(const DeviceFacts& facts, const std::string& role) {
+  if (!facts.exists) {
+    return Error(MessageId::kNotFound, "there is no " + facts.path + " (the " + role + ")",
+                 "check the name; activate a volume of LVM first (lvchange -ay); vgmknodes makes a "
+                 "missing node");
   }
-  return thins;
-}
-
-Refusal check_exists(const DeviceFacts& facts, const std::string& role) {
-  if (facts.exists) return {};
-  return Error(MessageId::kNotFound, "there is no " + facts.path + " (the " + role + ")",
-               "check the name; activate a volume of LVM first (lvchange -ay); vgmknodes makes a "
-               "missing node");
-}
-
-Refusal check_kind(const DeviceFacts& facts, const std::string& role) {
-  if (!facts.exists) return {};
-  if (facts.size == Bytes(0) && (facts.is_block || facts.is_regular)) {
+  const bool is_known = facts.is_block || facts.is_regular;
+  if (is_known && facts.size > Bytes(0)) return {};
+  if (is_known) {
     return Error(MessageId::kNotADevice, facts.path + " (the " + role + ") is empty",
                  "name the right device; attach a loop device first (losetup)");
   }
-  if (facts.is_block || facts.is_regular) return {};
   return Error(MessageId::kNotADevice,
                facts.path + " (the " + role + ") is neither a block device nor an image file",
                "name a block device or a regular file");
@@ -147,26 +117,6 @@ Refusal check_extendable(const Job& job, BeyondOriginChoice beyond) {
   return {};
 }
 
-Refusal check_writable(const DeviceFacts& origin) {
-  if (!origin.exists || !origin.read_only) return {};
-  return Error(MessageId::kReadOnly, "the origin " + origin.path + " is read-only",
-               "make it writable (blockdev --setrw for a disk, lvchange -prw for a volume that is "
-               "no longer an external origin, remount for a file)");
-}
-
-Refusal check_not_mounted(const DeviceFacts& origin) {
-  if (origin.mount_points.empty()) return {};
-  return Error(MessageId::kMounted,
-               "the origin " + origin.path + " is mounted on " + joined(origin.mount_points, ", "),
-               "unmount it; nothing overrides this");
-}
-
-Refusal check_not_swap(const DeviceFacts& origin) {
-  if (!origin.is_swap) return {};
-  return Error(MessageId::kInUse, "the origin " + origin.path + " is used as swap",
-               "swapoff " + origin.path);
-}
-
 Refusal check_pool_inactive(const Job& job) {
   if (job.root_choice != RootChoice::kLive || job.metadata.holders.empty()) return {};
   return Error(MessageId::kPoolActive,
@@ -174,11 +124,6 @@ Refusal check_pool_inactive(const Job& job) {
                    job.metadata.holders.front().name,
                "deactivate the pool, or reserve a metadata snapshot (dmsetup message POOL 0 "
                "reserve_metadata_snap) and leave out --live-root");
-}
-
-Refusal check_journal_place(const Job& job) {
-  return check_place(job, job.journal, "the journal ",
-                     "put it elsewhere with --journal or --state-dir");
 }
 
 Refusal check_undo_log_place(const Job& job) {
@@ -200,58 +145,13 @@ Refusal check_undo_log_place(const Job& job) {
   return check_place(job, log, "the undo log ", next);
 }
 
-std::vector<Error> refuse_devices(const Job& job, BeyondOriginChoice beyond, Purpose purpose) {
-  std::vector<Error> refusals;
-  for (const auto& [facts, role] :
-       {std::pair{&job.metadata, "metadata device"}, std::pair{&job.data, "data device"},
-        std::pair{&job.origin, "origin"}}) {
-    keep(refusals, check_exists(*facts, role));
-    keep(refusals, check_kind(*facts, role));
-  }
-  keep(refusals, check_distinct(job.metadata, job.data));
-  keep(refusals, check_not_stacked(job.origin, job.metadata, "metadata"));
-  keep(refusals, check_not_stacked(job.origin, job.data, "data"));
-  keep(refusals, check_origin_size(job.origin));
-  keep(refusals, check_thin_size(job));
-  keep(refusals, check_pool_inactive(job));
-  if (purpose == Purpose::kVerify) return refusals;
-  keep(refusals, check_extendable(job, beyond));
-  keep(refusals, check_writable(job.origin));
-  keep(refusals, check_not_mounted(job.origin));
-  keep(refusals, check_not_swap(job.origin));
-  keep(refusals, check_journal_place(job));
-  keep(refusals, check_journal_writable(job.journal));
-  if (job.undo_log) {
-    keep(refusals, check_undo_log_place(job));
-    keep(refusals, check_undo_log_writable(*job.undo_log));
-  }
-  return refusals;
-}
-
-std::vector<Error> refuse_origin(const Job& job) {
-  std::vector<Error> refusals;
-  keep(refusals, check_exists(job.origin, "origin"));
-  keep(refusals, check_kind(job.origin, "origin"));
-  keep(refusals, check_not_stacked(job.origin, job.metadata, "metadata"));
-  keep(refusals, check_not_stacked(job.origin, job.data, "data"));
-  keep(refusals, check_writable(job.origin));
-  keep(refusals, check_not_mounted(job.origin));
-  keep(refusals, check_not_swap(job.origin));
-  return refusals;
-}
-
-Refusal check_undo_log_writable(const JournalPlace& undo_log) {
-  if (undo_log.is_writable) return {};
+// `next` is the end of the cure.
+Refusal check_can_be_made(const JournalPlace& place, const std::string& what,
+                          const std::string& next) {
+  if (place.is_writable) return {};
   return Error(MessageId::kPermission,
-               "the undo log " + undo_log.path + " cannot be made: no permission for its folder",
-               "run as root, or name another file with --undo-log");
-}
-
-Refusal check_journal_writable(const JournalPlace& journal) {
-  if (journal.is_writable) return {};
-  return Error(MessageId::kPermission,
-               "the journal " + journal.path + " cannot be made: no permission for its folder",
-               "run as root, or name another folder with --state-dir");
+               what + place.path + " cannot be made: no permission for its folder",
+               "run as root, or name another " + next);
 }
 
 Refusal check_needs_check(const PlanFacts& facts, const DeviceFacts& metadata) {
@@ -265,7 +165,7 @@ Refusal check_needs_check(const PlanFacts& facts, const DeviceFacts& metadata) {
 Refusal check_stale(const PlanFacts& facts, const Job& job, const Overrides& overrides) {
   if (!facts.device_changed || overrides.allow_stale) return {};
   return Error(MessageId::kStale,
-               "thin id " + std::to_string(value(job.thin_id)) +
+               thin_id_text(job.thin_id) +
                    " has changed since the metadata snapshot was reserved: data blocks of that "
                    "snapshot may be overwritten",
                "stop writing to the thin, reserve a new metadata snapshot, and run the same "
@@ -294,6 +194,81 @@ Refusal check_tail(const PlanFacts& facts, const DeviceFacts& origin) {
                "sectors over the same storage");
 }
 
+void keep(std::vector<Error>& refusals, Refusal refusal) {
+  if (refusal) refusals.push_back(std::move(*refusal));
+}
+
+}  // namespace
+
+std::vector<ThinBelow> thins_of_pool(const Job& job, const JournalPlace& place) {
+  std::vector<ThinBelow> thins;
+  for (const ThinBelow& thin : place.thins) {
+    if (thin.pool_metadata != 0 && (thin.pool_metadata == job.metadata.device_number ||
+                                    contains(job.metadata.underlying, thin.pool_metadata)))
+      thins.push_back(thin);
+  }
+  return thins;
+}
+
+Refusal check_writable(const DeviceFacts& origin) {
+  if (!origin.exists || !origin.read_only) return {};
+  return Error(MessageId::kReadOnly, "the origin " + origin.path + " is read-only",
+               "make it writable (blockdev --setrw for a disk, lvchange -prw for a volume that is "
+               "no longer an external origin, remount for a file)");
+}
+
+Refusal check_not_mounted(const DeviceFacts& origin) {
+  if (origin.mount_points.empty()) return {};
+  return Error(MessageId::kMounted,
+               "the origin " + origin.path + " is mounted on " + joined(origin.mount_points, ", "),
+               "unmount it; nothing overrides this");
+}
+
+Refusal check_not_swap(const DeviceFacts& origin) {
+  if (!origin.is_swap) return {};
+  return Error(MessageId::kInUse, "the origin " + origin.path + " is used as swap",
+               "swapoff " + origin.path);
+}
+
+std::vector<Error> refuse_devices(const Job& job, BeyondOriginChoice beyond, Purpose purpose) {
+  std::vector<Error> refusals;
+  for (const auto& [facts, role] :
+       {std::pair{&job.metadata, "metadata device"}, std::pair{&job.data, "data device"},
+        std::pair{&job.origin, "origin"}}) {
+    keep(refusals, check_device(*facts, role));
+  }
+  keep(refusals, check_distinct(job.metadata, job.data));
+  keep(refusals, check_not_stacked(job.origin, job.metadata, "metadata"));
+  keep(refusals, check_not_stacked(job.origin, job.data, "data"));
+  keep(refusals, check_origin_size(job.origin));
+  keep(refusals, check_thin_size(job));
+  keep(refusals, check_pool_inactive(job));
+  if (purpose == Purpose::kVerify) return refusals;
+  keep(refusals, check_extendable(job, beyond));
+  keep(refusals, check_writable(job.origin));
+  keep(refusals, check_not_mounted(job.origin));
+  keep(refusals, check_not_swap(job.origin));
+  keep(refusals, check_place(job, job.journal, "the journal ",
+                             "put it elsewhere with --journal or --state-dir"));
+  keep(refusals, check_can_be_made(job.journal, "the journal ", "folder with --state-dir"));
+  if (job.undo_log) {
+    keep(refusals, check_undo_log_place(job));
+    keep(refusals, check_can_be_made(*job.undo_log, "the undo log ", "file with --undo-log"));
+  }
+  return refusals;
+}
+
+std::vector<Error> refuse_origin(const Job& job) {
+  std::vector<Error> refusals;
+  keep(refusals, check_device(job.origin, "origin"));
+  keep(refusals, check_not_stacked(job.origin, job.metadata, "metadata"));
+  keep(refusals, check_not_stacked(job.origin, job.data, "data"));
+  keep(refusals, check_writable(job.origin));
+  keep(refusals, check_not_mounted(job.origin));
+  keep(refusals, check_not_swap(job.origin));
+  return refusals;
+}
+
 Refusal check_siblings(const PlanFacts& facts, const Overrides& overrides) {
   if (overrides.allow_shared_origin) return {};
   std::string harmed;
@@ -318,12 +293,13 @@ Refusal check_siblings(const PlanFacts& facts, const Overrides& overrides) {
 Refusal check_holders(const PlanFacts& facts, const Job& job, const Overrides& overrides) {
   for (const Holder& holder : job.origin.holders) {
     const std::string in_use = "the origin " + job.origin.path + " is in use by " + holder.name;
-    const ThinHolder* thin = thin_of(job, holder);
-    if (!thin) {
+    const auto thin =
+        std::ranges::find(job.origin_thins, holder.device_number, &ThinHolder::device_number);
+    if (thin == job.origin_thins.end()) {
       return Error(MessageId::kHeld, in_use,
                    "remove that device first (lsblk; dmsetup remove, losetup -d, mdadm --stop)");
     }
-    if (thin->of_this_pool && (thin->id == job.thin_id || thin->id == job.frozen_from)) continue;
+    if (thin->of_this_pool && job.is_merged(thin->id)) continue;
     if (overrides.allow_shared_origin) continue;
     const std::string next =
         "remove or merge that thin first, or accept that it changes with --allow-shared-origin";
@@ -331,10 +307,8 @@ Refusal check_holders(const PlanFacts& facts, const Job& job, const Overrides& o
       return Error(MessageId::kSharedOrigin,
                    in_use + ", a thin of another pool whose mappings are not known here", next);
     }
-    const auto sibling =
-        std::find_if(facts.siblings.begin(), facts.siblings.end(),
-                     [&](const Sibling& candidate) { return candidate.id == thin->id; });
-    const std::string which = in_use + ", thin id " + std::to_string(value(thin->id));
+    const auto sibling = std::ranges::find(facts.siblings, thin->id, &Sibling::id);
+    const std::string which = in_use + ", " + thin_id_text(thin->id);
     if (sibling == facts.siblings.end()) {
       return Error(
           MessageId::kSharedOrigin,
@@ -373,8 +347,7 @@ void refuse_any(const std::vector<Error>& refusals) {
 }
 
 OpenMode claim_mode(const Job& job) {
-  const auto below = std::count_if(job.origin_thins.begin(), job.origin_thins.end(),
-                                   [](const ThinHolder& thin) { return thin.of_layer_below; });
+  const auto below = std::ranges::count(job.origin_thins, true, &ThinHolder::of_layer_below);
   const bool is_held = job.origin.holders.size() > static_cast<size_t>(below);
   return job.origin.is_block && is_held ? OpenMode::kShare : OpenMode::kClaim;
 }

@@ -7,7 +7,6 @@
 
 #pragma once
 
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,23 +25,9 @@ struct Overrides {
 
 // --- what the devices tell -------------------------------------------------
 
-Refusal check_exists(const DeviceFacts& facts, const std::string& role);
-Refusal check_kind(const DeviceFacts& facts,
-                   const std::string& role);  // block device or image, not empty
-Refusal check_distinct(const DeviceFacts& metadata, const DeviceFacts& data);
-Refusal check_not_stacked(const DeviceFacts& origin, const DeviceFacts& pool_device,
-                          const std::string& role);
-Refusal check_origin_size(const DeviceFacts& origin);  // not whole sectors
-Refusal check_thin_size(const Job& job);               // not whole sectors, or 0
-Refusal check_extendable(const Job& job, BeyondOriginChoice beyond);
 Refusal check_writable(const DeviceFacts& origin);
 Refusal check_not_mounted(const DeviceFacts& origin);
 Refusal check_not_swap(const DeviceFacts& origin);
-Refusal check_pool_inactive(const Job& job);  // for --live-root
-Refusal check_journal_place(const Job& job);
-Refusal check_undo_log_place(const Job& job);
-Refusal check_journal_writable(const JournalPlace& journal);
-Refusal check_undo_log_writable(const JournalPlace& undo_log);
 
 // The thins of this pool under `place`.
 std::vector<ThinBelow> thins_of_pool(const Job& job, const JournalPlace& place);
@@ -61,15 +46,10 @@ struct PlanFacts {
   bool device_changed = false;        // the live tree has another root for it
   bool live_tree_unreadable = false;  // unknown whether it has changed
   bool beyond_origin_has_data = false;
-  PlanLimits limits;
   PlanSummary summary;
   std::vector<Sibling> siblings;
 };
 
-Refusal check_needs_check(const PlanFacts& facts, const DeviceFacts& metadata);
-Refusal check_stale(const PlanFacts& facts, const Job& job, const Overrides& overrides);
-Refusal check_beyond_origin(const PlanFacts& facts, const Job& job, BeyondOriginChoice beyond);
-Refusal check_tail(const PlanFacts& facts, const DeviceFacts& origin);
 // A certain sibling must not be harmed.
 Refusal check_siblings(const PlanFacts& facts, const Overrides& overrides);
 // Every holder of the origin must be the source itself or a sibling that the merge does not harm.

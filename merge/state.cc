@@ -6,7 +6,7 @@
 #include <chrono>
 #include <thread>
 
-#include "persistent-data/node.h"
+#include "io/text.h"
 
 namespace extmerge {
 
@@ -26,7 +26,7 @@ ThinDevice choose_device(const std::vector<ThinDevice>& devices, const Job& job)
   }
   throw Error(
       MessageId::kThinIdAbsent,
-      "thin id " + std::to_string(value(job.thin_id)) + " is not in " + job.metadata.path +
+      thin_id_text(job.thin_id) + " is not in " + job.metadata.path +
           (ids.empty() ? ", which has no thin devices" : ", which has " + ids),
       "the id is the second argument of the thin's table (dmsetup table); a thin made after "
       "the metadata snapshot is not in it");
@@ -43,42 +43,37 @@ State::State(const Job& job)
       devices_(read_devices(reader_, superblock_)),
       device_(choose_device(devices_, job)),
       end_of_data_(data_->size().value() / superblock_.data_block_size.bytes().value()) {
-  if (nr_data_blocks_ > end_of_data_.value()) {
+  if (live_ && live_->nr_data_blocks > end_of_data_.value()) {
     throw Error(MessageId::kDataDeviceTooSmall,
                 "the data device " + job.data.path + " holds " +
                     std::to_string(end_of_data_.value()) + " blocks, the pool has " +
-                    std::to_string(nr_data_blocks_),
+                    std::to_string(live_->nr_data_blocks),
                 "name the pool's own data device (the pool's table has it: dmsetup table)");
   }
 }
 
 const ThinDevice* State::device_of(ThinId id) const {
-  const auto found =
-      std::lower_bound(devices_.begin(), devices_.end(), id,
-                       [](const ThinDevice& device, ThinId wanted) { return device.id < wanted; });
+  const auto found = std::ranges::lower_bound(devices_, id, {}, &ThinDevice::id);
   return found == devices_.end() || found->id != id ? nullptr : &*found;
 }
 
 Superblock State::choose_superblock(const Job& job) {
-  std::optional<Superblock> live;
   try {
-    live = reader_.live_superblock();
-    needs_check_ = live->needs_check;
-    nr_data_blocks_ = live->nr_data_blocks;
+    live_ = reader_.live_superblock();
   } catch (const Error& error) {
     // A given block needs no live superblock; the other choices start from it.
     const bool damaged = error.exit_status() == 9;
     if (job.root_choice != RootChoice::kBlock || !damaged) throw;
   }
   if (job.root_choice == RootChoice::kBlock) return reader_.held_superblock(job.root_block);
-  if (job.root_choice == RootChoice::kLive) return *live;
-  if (live->held_root == MetadataBlock(0)) {
+  if (job.root_choice == RootChoice::kLive) return *live_;
+  if (live_->held_root == MetadataBlock(0)) {
     throw Error(MessageId::kNoMetadataSnapshot,
                 "no metadata snapshot is held in " + job.metadata.path,
                 "reserve one (dmsetup message POOL 0 reserve_metadata_snap) and release it after "
                 "the merge; for a pool that is not active, --live-root reads the live tree");
   }
-  return reader_.held_superblock(live->held_root);
+  return reader_.held_superblock(live_->held_root);
 }
 
 State::Freshness State::compare_with_live(MetadataBlock root) {
@@ -119,8 +114,8 @@ State::Freshness State::compare_with_live(MetadataBlock root) {
 
 Error State::busy() const {
   return Error(MessageId::kMetadataBusy,
-               "the pool commits its metadata too often to tell whether thin id " +
-                   std::to_string(value(device_.id)) + " has changed",
+               "the pool commits its metadata too often to tell whether " +
+                   thin_id_text(device_.id) + " has changed",
                "run the same command again when the pool is less busy, or skip this check with "
                "--allow-stale");
 }

@@ -7,7 +7,6 @@
 
 #include <memory>
 #include <optional>
-#include <string>
 #include <vector>
 
 #include "merge/job.h"
@@ -32,7 +31,7 @@ class State {
   DataBlock end_of_data() const { return end_of_data_; }
 
   // From the live superblock; false if it cannot be read.
-  bool needs_check() const { return needs_check_; }
+  bool needs_check() const { return live_ && live_->needs_check; }
 
   // Whether the live tree still has the device with the mappings `root`. kUnknown: the live tree is
   // damaged. kBusy: the pool committed at every look, for about a second.
@@ -53,8 +52,7 @@ class State {
   std::shared_ptr<BlockDevice> metadata_;
   std::shared_ptr<BlockDevice> data_;
   MetadataReader reader_;
-  bool needs_check_ = false;
-  uint64_t nr_data_blocks_ = 0;  // from the live superblock, 0 if it cannot be read
+  std::optional<Superblock> live_;  // at the beginning; nothing if it cannot be read
   Superblock superblock_;
   std::vector<ThinDevice> devices_;
   ThinDevice device_;

@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "io/identity.h"
+#include "io/text.h"
 #include "merge/container.h"
 #include "merge/copy/rate_limit.h"
 #include "merge/journal/sample.h"
@@ -30,8 +31,16 @@ std::optional<Error> not_there(const State& state, const Job& job, const MergeRe
       device.transaction_id == record.transaction_id)
     return {};
   return Error(MessageId::kThinIdAbsent,
-               "thin id " + std::to_string(value(record.thin_id)) + " belongs to another thin now",
-               "");
+               thin_id_text(record.thin_id) + " belongs to another thin now", "");
+}
+
+// The place of a merge's undo log. Throws kNoUndoLog if its folder is missing; `next` ends the
+// cure.
+JournalPlace existing_place(const Job& job, const std::string& path, const std::string& next) {
+  JournalPlace place = job.custody->undo_log_at(path);
+  if (place.directory) return place;
+  throw Error(MessageId::kNoUndoLog, "the undo log " + path + " is missing",
+              "bring it back to where it was" + next);
 }
 
 }  // namespace
@@ -70,13 +79,8 @@ void Merger::refuse_to_lose_undo() const {
 std::unique_ptr<UndoLog> Merger::open_undo_log(Journal& journal) {
   const std::string& path = journal.record().undo_log;
   if (path.empty()) return nullptr;
-  const JournalPlace place = job_.custody->undo_log_at(path);
-  if (!place.directory) {
-    throw Error(
-        MessageId::kNoUndoLog, "the undo log " + path + " is missing",
-        "bring it back to where it was; the merge does not continue without it, since it could "
-        "not be undone");
-  }
+  const JournalPlace place = existing_place(
+      job_, path, "; the merge does not continue without it, since it could not be undone");
   const JournalProgress& progress = journal.progress();
   return UndoLog::open(*place.directory, place.name, journal.nonce(), progress.undo_log_bytes,
                        progress.position, stop_);
@@ -155,26 +159,19 @@ void Merger::refuse_undo(Journal& journal) {
   const auto users = job_.origin_users.value_or(std::vector<OriginUser>{});
   PlanFacts facts;
   for (const ThinDevice& device : state ? state->devices() : std::vector<ThinDevice>{}) {
-    const bool is_merged_one = device.id == job_.thin_id || device.id == job_.frozen_from;
-    const auto user = std::find_if(users.begin(), users.end(), [&](const OriginUser& each) {
-      return each.of_this_pool && each.id == device.id;
-    });
-    const bool holds = std::any_of(
-        job_.origin_thins.begin(), job_.origin_thins.end(),
-        [&](const ThinHolder& thin) { return thin.of_this_pool && thin.id == device.id; });
-    if ((is_merged_one && gone) || (!is_merged_one && user == users.end() && !holds)) continue;
-    Bytes skip;
+    const auto user = std::ranges::find_if(
+        users, [&](const OriginUser& each) { return each.of_this_pool && each.id == device.id; });
+    const bool is_reader = user != users.end() || job_.is_active(device.id);
+    if (job_.is_merged(device.id) ? gone.has_value() : !is_reader) continue;
     Sibling sibling{device.id, user != users.end() ? user->name : "", 0, false, true};
-    if (sibling.name.empty()) sibling.name = "thin id " + std::to_string(value(device.id));
-    sibling.harmed_blocks = count_unmapped(*journal.runs_from(Bytes(0), skip), state->reader(),
-                                           device, state->end_of_data(), stop_);
+    if (sibling.name.empty()) sibling.name = thin_id_text(device.id);
+    sibling.harmed_blocks =
+        count_unmapped(*journal.all_runs(), state->reader(), device, state->end_of_data(), stop_);
     facts.siblings.push_back(sibling);
   }
   for (const OriginUser& user : users) {
-    const bool is_known = std::any_of(
-        facts.siblings.begin(), facts.siblings.end(),
-        [&](const Sibling& sibling) { return user.of_this_pool && sibling.id == user.id; });
-    if (is_known) continue;
+    if (user.of_this_pool && std::ranges::count(facts.siblings, user.id, &Sibling::id) > 0)
+      continue;
     facts.siblings.push_back(
         {user.id, user.name, record.block_size.blocks_holding(record.copy_bytes), true, true});
   }
@@ -197,20 +194,10 @@ void Merger::refuse_other_size(const Journal& journal) const {
   const bool may_be_cut = journal.state() != JournalState::kDone;
   if (size != record.origin_size_after && !(may_be_cut && size == record.origin_size_before)) {
     throw Error(MessageId::kSizeChanged,
-                "the origin " + job_.origin.path + " has " + std::to_string(size.value()) +
-                    " bytes, but the merge left " +
-                    std::to_string(record.origin_size_after.value()),
-                "resize it to " + std::to_string(record.origin_size_after.value()) + " bytes");
+                "the origin " + job_.origin.path + " has " + bytes_text(size) +
+                    ", but the merge left " + std::to_string(record.origin_size_after.value()),
+                "resize it to " + bytes_text(record.origin_size_after));
   }
-}
-
-std::unique_ptr<DurableFile> Merger::find_undo_log(const MergeRecord& record) const {
-  const JournalPlace place = job_.custody->undo_log_at(record.undo_log);
-  if (!place.directory) {
-    throw Error(MessageId::kNoUndoLog, "the undo log " + record.undo_log + " is missing",
-                "bring it back to where it was");
-  }
-  return extmerge::open_undo_log(*place.directory, place.name, false);
 }
 
 void Merger::refuse_container(const Journal& journal, const UndoSize& found) const {
@@ -265,11 +252,11 @@ UndoReport Merger::undo(const ConfirmUndo& confirm, const Notice& notice) {
 
   // The undo log must be the merge's own.
   journal->check_undo_log_is_known();
-  const std::unique_ptr<DurableFile> log = find_undo_log(record);
+  const JournalPlace place = existing_place(job_, record.undo_log, "");
+  const auto log = extmerge::open_undo_log(*place.directory, place.name, false);
   const UndoSize found = size_of_undo(*log, record.undo_log, *journal, stop_);
   report.ranges = found.ranges;
   report.saved_bytes = found.saved_bytes;
-
   refuse_container(*journal, found);
 
   // Other readers of the origin must not be harmed.

@@ -6,7 +6,6 @@
 #include <algorithm>
 
 #include "io/text.h"
-#include "io/transfer.h"
 #include "merge/journal/sample.h"
 #include "merge/merge.h"
 
@@ -17,7 +16,7 @@ namespace {
 Error changed_source(const MergeRecord& record) {
   return Error(
       MessageId::kStale,
-      "thin id " + std::to_string(value(record.thin_id)) +
+      thin_id_text(record.thin_id) +
           " was written to during the merge: the copy may mix old and new data",
       "stop writing to the thin, reserve a new metadata snapshot and merge with --restart");
 }
@@ -57,21 +56,27 @@ VerifyReport Merger::verify() {
   return report;
 }
 
+std::optional<Bytes> Merger::find_difference(Journal& journal, State& state, BlockDevice& origin,
+                                             Bytes end, bool in_full) {
+  if (!in_full) return compare_sample(journal, state.data(), origin, end);
+  progress_.total_bytes = end.value();
+  progress_.done_bytes = 0;
+  progress_.phase = Phase::kVerifying;
+  const std::unique_ptr<RunSource> runs = journal.all_runs();
+  // Only a forged position ends inside a block.
+  const uint64_t block = alignment_of(origin.size()).value();
+  const bool is_all = end == journal.record().copy_bytes;
+  ExtentSource extents(*runs, journal.record().limits(), Bytes(0),
+                       is_all ? end : Bytes(end.value() / block * block));
+  return compare_extents({state.data(), origin, extents, {}, watch()}, options_.pipeline, progress_,
+                         stop_)
+      .first_difference;
+}
+
 void Merger::verify_merged(Journal& journal, State& state, BlockDevice& origin) {
-  std::optional<Bytes> difference;
-  if (options_.verify == VerifyChoice::kSample) {
-    const auto found = compare_sample(journal, state.data(), origin, journal.record().copy_bytes);
-    if (found) difference = found->origin_offset;
-  } else if (options_.verify == VerifyChoice::kFull) {
-    progress_.done_bytes = 0;
-    progress_.phase = Phase::kVerifying;
-    Bytes skip;
-    const std::unique_ptr<RunSource> runs = journal.runs_from(Bytes(0), skip);
-    ExtentSource extents(*runs, journal.record().limits(), skip);
-    difference = compare_extents({state.data(), origin, extents, {}, watch()}, options_.pipeline,
-                                 progress_, stop_)
-                     .first_difference;
-  }
+  if (options_.verify == VerifyChoice::kNone) return;
+  const auto difference = find_difference(journal, state, origin, journal.record().copy_bytes,
+                                          options_.verify == VerifyChoice::kFull);
   if (!difference) return;
   // The journal claims too much: set its position to 0, so that the next run copies everything
   // again. The undo log's saved bytes stay.
@@ -94,11 +99,11 @@ void Merger::refuse_new_users(const PlanReport& plan) {
                 "make sure that nothing renames devices, and run the command again");
   }
   for (const OriginUser& user : job_.origin_users.value_or(std::vector<OriginUser>{})) {
-    if (user.of_this_pool && (user.id == job_.thin_id || user.id == job_.frozen_from)) continue;
-    const bool planned_for = std::any_of(
-        plan.siblings.begin(), plan.siblings.end(),
-        [&](const Sibling& sibling) { return sibling.id == user.id && sibling.name == user.name; });
-    if (planned_for || options_.overrides.allow_shared_origin) continue;
+    if (!job_.is_sibling(user) || options_.overrides.allow_shared_origin) continue;
+    const bool planned_for = std::ranges::any_of(plan.siblings, [&](const Sibling& sibling) {
+      return sibling.id == user.id && sibling.name == user.name;
+    });
+    if (planned_for) continue;
     throw Error(
         MessageId::kSharedOrigin,
         user.name + " began to read the origin " + job_.origin.path + " after the plan was made",
@@ -157,10 +162,7 @@ std::vector<Sibling> Merger::siblings_to_ask_again(const PlanReport& plan) const
   if (options_.overrides.allow_shared_origin) return {};
   std::vector<Sibling> siblings = plan.siblings;
   std::erase_if(siblings, [&](const Sibling& sibling) {
-    const bool is_active = std::any_of(
-        job_.origin_thins.begin(), job_.origin_thins.end(),
-        [&](const ThinHolder& thin) { return thin.of_this_pool && thin.id == sibling.id; });
-    return !sibling.certain && !is_active;
+    return !sibling.certain && !job_.is_active(sibling.id);
   });
   return siblings;
 }
@@ -170,12 +172,10 @@ std::vector<Sibling> Merger::siblings_to_ask_again(const PlanReport& plan) const
 void Merger::refuse_newly_harmed(const Sibling& sibling, State& now, Journal& journal) {
   const ThinDevice* const device = now.device_of(sibling.id);
   if (!device) return;  // removed during the merge
-  Bytes skip;
-  const uint64_t harmed = count_unmapped(*journal.runs_from(Bytes(0), skip), now.reader(), *device,
-                                         now.end_of_data(), stop_);
+  const uint64_t harmed =
+      count_unmapped(*journal.all_runs(), now.reader(), *device, now.end_of_data(), stop_);
   if (harmed == 0) return;
-  const std::string name =
-      sibling.name.empty() ? "thin id " + std::to_string(value(sibling.id)) : sibling.name;
+  const std::string name = sibling.name.empty() ? thin_id_text(sibling.id) : sibling.name;
   throw Error(MessageId::kSharedOrigin,
               name + " discarded " + plural(harmed, "block") +
                   " during the merge and shows the changed origin there",
@@ -192,8 +192,8 @@ void Merger::refuse_changed_source(State& state, const MergeRecord& record,
   if (freshness == State::Freshness::kChanged) throw changed_source(record);
   if (plan.live_tree_unreadable) return;
   throw Error(MessageId::kStale,
-              "the pool's metadata can no longer be read, so it is not known whether thin id " +
-                  std::to_string(value(record.thin_id)) + " was written to during the merge",
+              "the pool's metadata can no longer be read, so it is not known whether " +
+                  thin_id_text(record.thin_id) + " was written to during the merge",
               "stop writing to the thin, reserve a new metadata snapshot and merge with --restart");
 }
 

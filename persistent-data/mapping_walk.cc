@@ -143,7 +143,7 @@ void MappingWalk::Impl::finish(Batch& batch) {
   AsyncQueue& queue = reader_.batch_queue();
   queue.wait();
   in_flight_ = false;
-  if (const auto failure = settle(reader_.device(), queue, batch.requests))
+  if (const auto failure = finish_transfer(reader_.device(), queue, batch.requests))
     throw io_error(reader_.device(), *failure);
 }
 

@@ -7,13 +7,6 @@
 namespace extmerge {
 namespace {
 
-template <typename T>
-T load(const std::byte* at) {
-  T value;
-  std::memcpy(&value, at, sizeof value);
-  return value;
-}
-
 constexpr uint32_t kInternalValueSize = sizeof(le64);
 
 // The fault in the header, in words; empty if it is sound and as expected.

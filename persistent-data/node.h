@@ -44,9 +44,7 @@ class Node {
   friend Node check_node(std::span<const std::byte>, const NodeExpectation&);
   // Called for every mapping of a pool, so defined here for inlining.
   static uint64_t word(const std::byte* array, uint32_t i) {
-    le64 value;
-    std::memcpy(&value, array + sizeof value * i, sizeof value);
-    return value.get();
+    return load<le64>(array + sizeof(le64) * i).get();
   }
   const std::byte* keys_ = nullptr;
   const std::byte* values_ = nullptr;

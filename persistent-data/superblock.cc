@@ -18,12 +18,6 @@ constexpr uint32_t kMetadataBlockSectors = kMetadataBlockSize / kSectorSize;
 constexpr uint32_t kMinDataBlockSectors = 128;
 constexpr uint32_t kMaxDataBlockSectors = 2097152;
 
-DiskSuperblock load(std::span<const std::byte> block) {
-  DiskSuperblock disk;
-  std::memcpy(&disk, block.data(), sizeof disk);
-  return disk;
-}
-
 Error unsupported(std::string_view device, const std::string& what) {
   return Error(MessageId::kUnsupportedMetadata,
                "the pool metadata on " + std::string(device) + " " + what,
@@ -60,14 +54,14 @@ uint32_t superblock_checksum(std::span<const std::byte> block) {
 }
 
 bool superblock_is_whole(std::span<const std::byte> block, MetadataBlock location) {
-  const DiskSuperblock disk = load(block);
+  const auto disk = load<DiskSuperblock>(block.data());
   return disk.csum.get() == superblock_checksum(block) && disk.blocknr.get() == location.value();
 }
 
 Superblock check_superblock(std::span<const std::byte> block, MetadataBlock location,
                             uint64_t metadata_blocks, std::string_view device) {
   using std::to_string;
-  const DiskSuperblock disk = load(block);
+  const auto disk = load<DiskSuperblock>(block.data());
   const auto refuse = [&](const std::string& what) { return damaged(location, what, device); };
 
   // Check the magic first, so that the message names a wrong device, not a wrong checksum.

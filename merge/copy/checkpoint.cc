@@ -3,6 +3,7 @@
 #include "merge/copy/checkpoint.h"
 
 #include "io/threads.h"
+#include "io/transfer.h"
 
 namespace extmerge {
 
@@ -70,13 +71,10 @@ void Checkpoints::serve(const std::stop_token& stop) {
 void Checkpoints::carry_out(const JournalProgress& progress) {
   // Flush even if this run has written nothing: a killed run may have written the equal bytes
   // without a flush.
-  if (const int error_number = origin_.flush(); error_number != 0) {
-    throw Error(MessageId::kFlushFailed,
-                "cannot flush " + origin_.name() + ": " + errno_text(error_number),
-                "it may have lost the writes since the last checkpoint: look at the kernel log "
-                "(dmesg), repair the device, and run the same command again; it continues at "
-                "that checkpoint");
-  }
+  flush_fully(origin_,
+              "it may have lost the writes since the last checkpoint: look at the kernel log "
+              "(dmesg), repair the device, and run the same command again; it continues at that "
+              "checkpoint");
   sink_.record(progress);
   progress_.durable_bytes = progress.position.value();
 }

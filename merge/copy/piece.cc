@@ -79,11 +79,11 @@ void Piece::read(bool both) {
   if (both) origin_queue_->submit(origin_requests_);
   data_queue_->wait();
   if (both) origin_queue_->wait();
-  if (const auto failed = settle(data_, *data_queue_, data_requests_)) {
+  if (const auto failed = finish_transfer(data_, *data_queue_, data_requests_)) {
     throw io_error(data_, *failed);
   }
   if (!both) return;
-  if (const auto failed = settle(origin_, *origin_queue_, origin_requests_)) {
+  if (const auto failed = finish_transfer(origin_, *origin_queue_, origin_requests_)) {
     throw io_error(origin_, *failed);
   }
 }

@@ -4,7 +4,6 @@
 
 #include "merge/copy/pipeline.h"
 
-#include <algorithm>
 #include <string>
 
 #include "merge/copy/checkpoint.h"
@@ -24,6 +23,31 @@ Error stopped(const std::string& deed, Bytes position, const Progress& progress,
                next);
 }
 
+// Brings every piece through `work` and then, in plan order, through `commit`. Returns the first
+// failure in plan order. A piece behind a failed one may be complete, but this cannot be recorded:
+// the next run copies it again.
+template <typename Take, typename Work, typename Commit>
+std::exception_ptr run_pieces(Pieces& pieces, const Take& take, const Work& work,
+                              const Commit& commit) {
+  std::exception_ptr failure;  // only the last stage uses it
+  run_stages<Piece>(
+      pieces.count(), take,
+      [&](Piece& piece) {
+        try {
+          work(piece);
+        } catch (...) {
+          piece.failure = std::current_exception();
+          pieces.end();
+        }
+      },
+      [&](Piece& piece) {
+        if (!failure) failure = piece.failure;
+        if (!failure) commit(piece);
+        pieces.give_back(piece);
+      });
+  return failure ? failure : pieces.failure();
+}
+
 class Copy {
  public:
   Copy(const CopyJob& job, const PipelineOptions& options, CheckpointSink& sink, Progress& progress,
@@ -39,12 +63,11 @@ class Copy {
 
   JournalProgress run() {
     progress_.done_bytes = progress_.durable_bytes = reached_.position.value();
-    run_stages<Piece>(
-        pieces_.count(), [this] { return take(); }, [this](Piece& piece) { work(piece); },
-        [this](Piece& piece) { commit(piece); });
+    const std::exception_ptr failure = run_pieces(
+        pieces_, [this] { return take(); }, [this](Piece& piece) { work(piece); },
+        [this](const Piece& piece) { commit(piece); });
     checkpoints_.finish(reached_);
-    if (failure_) std::rethrow_exception(failure_);
-    if (pieces_.failure()) std::rethrow_exception(pieces_.failure());
+    if (failure) std::rethrow_exception(failure);
     if (pieces_.stopped()) {
       throw stopped("copied and recorded", reached_.position, progress_,
                     "run the same command again to continue from there");
@@ -66,37 +89,26 @@ class Copy {
   }
 
   void work(Piece& piece) {
-    try {
-      piece.read(piece.compare);
-      if (undo_log_) {
-        piece.save_and_write_differences(*undo_log_);
-      } else if (piece.compare) {
-        piece.write_differences();
-      } else {
-        piece.write();
-      }
-    } catch (...) {
-      piece.failure = std::current_exception();
-      pieces_.end();
+    piece.read(piece.compare);
+    if (undo_log_) {
+      piece.save_and_write_differences(*undo_log_);
+    } else if (piece.compare) {
+      piece.write_differences();
+    } else {
+      piece.write();
     }
   }
 
-  // A piece behind a failed one may be complete, but this cannot be recorded. The next run copies
-  // it again.
-  void commit(Piece& piece) {
-    if (!failure_) failure_ = piece.failure;
-    if (!failure_) {
-      reached_.position += piece.planned();
-      CopyCounters& counters = reached_.counters;
-      counters.bytes_read += piece.planned();
-      counters.bytes_written += piece.bytes_written();
-      counters.bytes_compared_equal += piece.planned() - piece.bytes_written();
-      governor_.committed(
-          {piece.compare, piece.planned(), piece.bytes_written(), CompareGovernor::Clock::now()});
-      progress_.done_bytes = reached_.position.value();
-      checkpoints_.reached(reached_);
-    }
-    pieces_.give_back(piece);
+  void commit(const Piece& piece) {
+    reached_.position += piece.planned();
+    CopyCounters& counters = reached_.counters;
+    counters.bytes_read += piece.planned();
+    counters.bytes_written += piece.bytes_written();
+    counters.bytes_compared_equal += piece.planned() - piece.bytes_written();
+    governor_.committed(
+        {piece.compare, piece.planned(), piece.bytes_written(), CompareGovernor::Clock::now()});
+    progress_.done_bytes = reached_.position.value();
+    checkpoints_.reached(reached_);
   }
 
   const PipelineOptions& options_;
@@ -105,57 +117,7 @@ class Copy {
   Pieces pieces_;
   Checkpoints checkpoints_;
   CompareGovernor governor_;
-  JournalProgress reached_;     // complete in plan order; only commit() uses it
-  std::exception_ptr failure_;  // of the first failed piece in plan order; only commit() uses it
-};
-
-class Comparison {
- public:
-  Comparison(const CopyJob& job, const PipelineOptions& options, Progress& progress,
-             const std::stop_token& stop)
-      : progress_(progress), pieces_(job, options, true, stop), start_(job.start.position) {}
-
-  VerifyResult run() {
-    progress_.done_bytes = start_.value();
-    run_stages<Piece>(
-        pieces_.count(), [this] { return pieces_.take(); }, [this](Piece& piece) { work(piece); },
-        [this](Piece& piece) { commit(piece); });
-    if (failure_) std::rethrow_exception(failure_);
-    if (pieces_.failure()) std::rethrow_exception(pieces_.failure());
-    if (pieces_.stopped()) {
-      throw stopped("compared", start_ + result_.bytes_compared, progress_,
-                    "run the same command again; the comparison restarts from the beginning");
-    }
-    return result_;
-  }
-
- private:
-  void work(Piece& piece) {
-    try {
-      piece.read(true);
-      piece.find_differences();
-    } catch (...) {
-      piece.failure = std::current_exception();
-      pieces_.end();
-    }
-  }
-
-  void commit(Piece& piece) {
-    if (!failure_) failure_ = piece.failure;
-    if (!failure_) {
-      result_.bytes_compared += piece.planned();
-      result_.bytes_different += piece.bytes_different();
-      if (!result_.first_difference) result_.first_difference = piece.first_difference();
-      progress_.done_bytes = (start_ + result_.bytes_compared).value();
-    }
-    pieces_.give_back(piece);
-  }
-
-  Progress& progress_;
-  Pieces pieces_;
-  const Bytes start_;
-  VerifyResult result_;
-  std::exception_ptr failure_;
+  JournalProgress reached_;  // complete in plan order; only commit() uses it
 };
 
 }  // namespace
@@ -168,7 +130,28 @@ JournalProgress copy_extents(const CopyJob& job, const PipelineOptions& options,
 
 VerifyResult compare_extents(const CopyJob& job, const PipelineOptions& options, Progress& progress,
                              std::stop_token stop) {
-  return Comparison(job, options, progress, stop).run();
+  Pieces pieces(job, options, true, stop);
+  const Bytes start = job.start.position;
+  progress.done_bytes = start.value();
+  VerifyResult result;
+  const std::exception_ptr failure = run_pieces(
+      pieces, [&] { return pieces.take(); },
+      [](Piece& piece) {
+        piece.read(true);
+        piece.find_differences();
+      },
+      [&](const Piece& piece) {
+        result.bytes_compared += piece.planned();
+        result.bytes_different += piece.bytes_different();
+        if (!result.first_difference) result.first_difference = piece.first_difference();
+        progress.done_bytes = (start + result.bytes_compared).value();
+      });
+  if (failure) std::rethrow_exception(failure);
+  if (pieces.stopped()) {
+    throw stopped("compared", start + result.bytes_compared, progress,
+                  "run the same command again; the comparison restarts from the beginning");
+  }
+  return result;
 }
 
 }  // namespace extmerge

@@ -3,6 +3,7 @@
 #include "merge/journal/choice.h"
 
 #include "io/identity.h"
+#include "io/text.h"
 
 namespace extmerge {
 
@@ -25,7 +26,7 @@ bool may_go_on_with(const MergeRecord& begun, const MergeRecord& wanted) {
 }
 
 std::string thin_text(const MergeRecord& record) {
-  return "thin id " + std::to_string(value(record.thin_id)) + " of " + record.metadata.path;
+  return thin_id_text(record.thin_id) + " of " + record.metadata.path;
 }
 
 JournalDecision refuse(MessageId id, const std::string& happened, const std::string& next) {

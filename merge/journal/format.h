@@ -111,16 +111,16 @@ static_assert(sizeof(DiskPlanPage) == 28);
 static_assert(offsetof(DiskPlanPage, run_count) == 24);
 
 // The CRC-32C of RFC 3720, with its final inversion.
-inline le32 part_checksum(std::span<const std::byte> part) {
-  return le32(~crc32c(part.first(part.size() - kChecksumSize)));
+inline uint32_t checksum_of(std::span<const std::byte> bytes) { return ~crc32c(bytes); }
+inline uint32_t checksum_at_end(std::span<const std::byte> part) {
+  return load<le32>(part.last(kChecksumSize).data()).get();
 }
 inline void seal_part(std::span<std::byte> part) {
-  const le32 checksum = part_checksum(part);
-  std::memcpy(part.data() + part.size() - kChecksumSize, &checksum, kChecksumSize);
+  const le32 checksum(checksum_of(part.first(part.size() - kChecksumSize)));
+  std::memcpy(part.last(kChecksumSize).data(), &checksum, kChecksumSize);
 }
 inline bool part_is_intact(std::span<const std::byte> part) {
-  const le32 checksum = part_checksum(part);
-  return std::memcmp(part.data() + part.size() - kChecksumSize, &checksum, kChecksumSize) == 0;
+  return checksum_at_end(part) == checksum_of(part.first(part.size() - kChecksumSize));
 }
 
 }  // namespace extmerge

@@ -6,6 +6,7 @@
 #include "merge/journal/header.h"
 
 #include <bit>
+#include <type_traits>
 
 #include "persistent-data/disk_format.h"
 
@@ -33,13 +34,12 @@ void append_string(std::vector<std::byte>& copy, size_t& at, const std::string& 
 // False if the string does not fit, or holds a zero byte, which is impossible in a path.
 bool take_string(std::span<const std::byte> copy, size_t& at, size_t most, std::string& text) {
   const size_t end = copy.size() - kChecksumSize;
-  le16 length;
-  if (end - at < sizeof length) return false;
-  std::memcpy(&length, copy.data() + at, sizeof length);
-  at += sizeof length;
-  if (length.get() > most || length.get() > end - at) return false;
-  text.assign(reinterpret_cast<const char*>(copy.data()) + at, length.get());
-  at += length.get();
+  if (end - at < sizeof(le16)) return false;
+  const size_t length = load<le16>(copy.data() + at).get();
+  at += sizeof(le16);
+  if (length > most || length > end - at) return false;
+  text.assign(reinterpret_cast<const char*>(copy.data()) + at, length);
+  at += length;
   return text.find('\0') == std::string::npos;
 }
 
@@ -51,70 +51,63 @@ constexpr NamedDevice kDevices[] = {{"metadata device", &MergeRecord::metadata},
                                     {"data device", &MergeRecord::data},
                                     {"origin", &MergeRecord::origin}};
 
+// Calls `each` with every plain number of a header: its place on disk, and in memory.
+template <typename Disk, typename Header, typename Each>
+void for_each_number(Disk& disk, Header& header, const Each& each) {
+  auto& record = header.record;
+  each(disk.state, header.state);
+  each(disk.sequence, header.sequence);
+  each(disk.nonce, header.nonce);
+  each(disk.thin_id, record.thin_id);
+  each(disk.creation_time, record.creation_time);
+  each(disk.transaction_id, record.transaction_id);
+  each(disk.root_choice, record.root_choice);
+  each(disk.beyond_origin, record.beyond_origin);
+  each(disk.root_block, record.root_block);
+  each(disk.mapping_root, record.mapping_root);
+  each(disk.logical_block_size, record.logical_block_size);
+  each(disk.origin_size_before, record.origin_size_before);
+  each(disk.origin_size_after, record.origin_size_after);
+  each(disk.plan_end, record.plan_end);
+  each(disk.mapped_blocks, record.mapped_blocks);
+  each(disk.runs, record.runs);
+  each(disk.copy_bytes, record.copy_bytes);
+  each(disk.created_at, record.created_at);
+  each(disk.plan_pages, header.plan_pages);
+  each(disk.fingerprint, header.fingerprint);
+  each(disk.pool_time, record.pool_time);
+  each(disk.pool_transaction_id, record.pool_transaction_id);
+  each(disk.undo_log_bytes, header.undo_log_bytes);
+}
+
 DiskJournalHeader to_disk(const JournalHeader& header) {
   const MergeRecord& record = header.record;
   DiskJournalHeader disk{};
   std::memcpy(disk.magic, kHeaderMagic, sizeof disk.magic);
   disk.version.set(kJournalFormatVersion);
-  disk.state.set(static_cast<uint32_t>(header.state));
-  disk.sequence.set(header.sequence);
-  disk.nonce.set(header.nonce);
-  disk.thin_id.set(value(record.thin_id));
-  disk.creation_time.set(record.creation_time);
-  disk.transaction_id.set(record.transaction_id);
-  disk.root_choice.set(static_cast<uint32_t>(record.root_choice));
-  disk.beyond_origin.set(static_cast<uint32_t>(record.beyond_origin));
-  disk.root_block.set(record.root_block.value());
-  disk.mapping_root.set(record.mapping_root.value());
+  for_each_number(disk, header, [](auto& place, const auto& number) {
+    if constexpr (requires { number.value(); }) {
+      place.set(number.value());
+    } else {
+      place.set(static_cast<decltype(place.get())>(number));
+    }
+  });
   disk.block_size.set(record.block_size.bytes().value());
-  disk.logical_block_size.set(record.logical_block_size.value());
   disk.thin_size.set(record.thin_size.value_or(Bytes(0)).value());
   disk.thin_size_known.set(record.thin_size.has_value());
-  disk.origin_size_before.set(record.origin_size_before.value());
-  disk.origin_size_after.set(record.origin_size_after.value());
-  disk.plan_end.set(record.plan_end.value());
-  disk.mapped_blocks.set(record.mapped_blocks);
-  disk.runs.set(record.runs);
-  disk.copy_bytes.set(record.copy_bytes.value());
   std::memcpy(disk.digest, record.digest.bytes.data(), sizeof disk.digest);
-  disk.created_at.set(record.created_at);
-  disk.plan_pages.set(header.plan_pages);
-  disk.fingerprint.set(header.fingerprint);
-  disk.pool_time.set(record.pool_time);
-  disk.pool_transaction_id.set(record.pool_transaction_id);
-  disk.undo_log_bytes.set(header.undo_log_bytes.value());
   return disk;
 }
 
 JournalHeader from_disk(const DiskJournalHeader& disk) {
   JournalHeader header;
-  header.sequence = disk.sequence.get();
-  header.nonce = disk.nonce.get();
-  header.state = JournalState{disk.state.get()};
-  header.plan_pages = disk.plan_pages.get();
-  header.fingerprint = disk.fingerprint.get();
-  header.undo_log_bytes = Bytes(disk.undo_log_bytes.get());
+  for_each_number(disk, header, [](const auto& place, auto& number) {
+    number = std::remove_reference_t<decltype(number)>(place.get());
+  });
   MergeRecord& record = header.record;
-  record.thin_id = ThinId{disk.thin_id.get()};
-  record.creation_time = disk.creation_time.get();
-  record.transaction_id = disk.transaction_id.get();
-  record.root_choice = RootChoice{disk.root_choice.get()};
-  record.beyond_origin = BeyondOriginChoice{disk.beyond_origin.get()};
-  record.root_block = MetadataBlock(disk.root_block.get());
-  record.mapping_root = MetadataBlock(disk.mapping_root.get());
   record.block_size = DataBlockSize(Bytes(disk.block_size.get()));
-  record.logical_block_size = Bytes(disk.logical_block_size.get());
   if (disk.thin_size_known.get()) record.thin_size = Bytes(disk.thin_size.get());
-  record.origin_size_before = Bytes(disk.origin_size_before.get());
-  record.origin_size_after = Bytes(disk.origin_size_after.get());
-  record.plan_end = Bytes(disk.plan_end.get());
-  record.mapped_blocks = disk.mapped_blocks.get();
-  record.runs = disk.runs.get();
-  record.copy_bytes = Bytes(disk.copy_bytes.get());
   std::memcpy(record.digest.bytes.data(), disk.digest, sizeof disk.digest);
-  record.created_at = disk.created_at.get();
-  record.pool_time = disk.pool_time.get();
-  record.pool_transaction_id = disk.pool_transaction_id.get();
   return header;
 }
 
@@ -188,6 +181,10 @@ Error damaged_journal(const std::string& path, const std::string& why) {
                "a merge with --restart starts over and loses only time");
 }
 
+Error misuse(const std::string& happened) {
+  return Error(MessageId::kInternal, happened, "please report this");
+}
+
 std::optional<std::string> find_implausible(const JournalHeader& header) {
   if (!is_between(header.state, JournalState::kIntent, JournalState::kUndone))
     return "the state is unknown";
@@ -221,8 +218,7 @@ std::vector<std::byte> encode_header(const JournalHeader& header) {
 
 std::optional<JournalHeader> decode_header(std::span<const std::byte> copy,
                                            const std::string& path) {
-  DiskJournalHeader disk;
-  std::memcpy(&disk, copy.data(), sizeof disk);
+  const auto disk = load<DiskJournalHeader>(copy.data());
   if (std::memcmp(disk.magic, kHeaderMagic, sizeof disk.magic) != 0 || !part_is_intact(copy))
     return {};
   if (disk.version.get() != kJournalFormatVersion)

@@ -5,7 +5,6 @@
 
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -51,5 +50,8 @@ ChosenHeader choose_header(std::span<const std::byte> copies, const std::string&
 
 // "EXM-603" for the journal at `path`; `why` ends the sentence.
 Error damaged_journal(const std::string& path, const std::string& why);
+
+// kInternal, for a call that the journal does not allow.
+Error misuse(const std::string& happened);
 
 }  // namespace extmerge

@@ -13,19 +13,13 @@
 #include <cstring>
 #include <utility>
 
-#include "merge/journal/format.h"
-#include "merge/journal/header.h"
-#include "merge/journal/pages.h"
-#include "merge/journal/slots.h"
+#include "io/hash.h"
+#include "io/text.h"
 #include "merge/plan/digest.h"
 
 namespace extmerge {
 
 namespace {
-
-Error misuse(const std::string& happened) {
-  return Error(MessageId::kInternal, happened, "please report this");
-}
 
 // The part of the file before the plan, or the whole file if it is shorter.
 std::vector<std::byte> read_front(DurableFile& file) {
@@ -51,47 +45,7 @@ uint64_t random_nonce() {
   return nonce;
 }
 
-class Journal::Impl {
- public:
-  Impl(std::unique_ptr<DurableFile> file, std::string path, JournalHeader header)
-      : file_(std::move(file)), path_(std::move(path)), header_(std::move(header)) {}
-
-  void build(RunSource& runs);
-  void load(std::span<const std::byte> front, size_t newest_copy);
-  void record_progress(const JournalProgress& progress);
-  void record_state(JournalState state, uint64_t fingerprint);
-
-  const std::string& path() const { return path_; }
-  const JournalHeader& header() const { return header_; }
-  const JournalProgress& progress() const { return progress_.progress; }
-  const PlanPages& pages() const;
-
-  // The journal's place, set only between begin() and publish().
-  DurableDirectory* directory_ = nullptr;
-  std::string name_;
-  bool progress_is_lost_ = false;  // when it was opened
-
- private:
-  void check_plan(const PlanPageWriter& writer, const PlanDigest& digest) const;
-  void write_front();
-  void write_slot(const SequencedProgress& progress);
-  void write_next_header(JournalHeader& next);
-  void open_plan();
-  void begin_record();
-
-  std::unique_ptr<DurableFile> file_;
-  const std::string path_;
-  JournalHeader header_;
-  size_t newest_copy_ = 0;
-  SequencedProgress progress_;
-  Bytes highest_claim_;  // of any slot in the file
-  std::optional<PlanPages> pages_;
-  // Set during the write of a record; stays set if the write fails. After a failed sync the durable
-  // state is unknown, and the next sync may falsely succeed.
-  bool in_doubt_ = false;
-};
-
-void Journal::Impl::build(RunSource& runs) {
+void Journal::build(RunSource& runs) {
   const PlanLimits limits = header_.record.limits();
   PlanPageWriter writer(*file_, header_.nonce, limits);
   RunDigest digest;
@@ -108,21 +62,21 @@ void Journal::Impl::build(RunSource& runs) {
   open_plan();
 }
 
-void Journal::Impl::check_plan(const PlanPageWriter& writer, const PlanDigest& digest) const {
+void Journal::check_plan(const PlanPageWriter& writer, const PlanDigest& digest) const {
   const MergeRecord& record = header_.record;
   if (writer.runs() == record.runs && writer.position() == record.copy_bytes &&
       digest == record.digest)
     return;
   throw Error(MessageId::kStale,
-              "the mappings of thin id " + std::to_string(value(record.thin_id)) + " on " +
-                  record.metadata.path + " have changed since they were planned",
+              "the mappings of " + thin_id_text(record.thin_id) + " on " + record.metadata.path +
+                  " have changed since they were planned",
               "make sure that nothing uses the pool or its metadata snapshot and run the same "
               "command again; nothing was written to the origin");
 }
 
 // Writes both headers, all slots and the gaps between them, so that every block of the file is
 // allocated.
-void Journal::Impl::write_front() {
+void Journal::write_front() {
   std::vector<std::byte> front(kPlanOffset);
   const auto at = [&front](size_t offset) {
     return front.begin() + static_cast<ptrdiff_t>(offset);
@@ -140,7 +94,7 @@ void Journal::Impl::write_front() {
   file_->write(Bytes(0), front);
 }
 
-void Journal::Impl::load(std::span<const std::byte> front, size_t newest_copy) {
+void Journal::load(std::span<const std::byte> front, size_t newest_copy) {
   newest_copy_ = newest_copy;
   const Bytes copy_bytes = header_.record.copy_bytes;
   const auto found = find_progress(front.subspan(kSlotsOffset), header_.nonce, copy_bytes, path_);
@@ -154,18 +108,18 @@ void Journal::Impl::load(std::span<const std::byte> front, size_t newest_copy) {
   open_plan();
 }
 
-void Journal::Impl::open_plan() {
+void Journal::open_plan() {
   const MergeRecord& record = header_.record;
   pages_.emplace(*file_, path_, header_.nonce, record.limits(), header_.plan_pages,
                  record.copy_bytes);
 }
 
-const PlanPages& Journal::Impl::pages() const {
+const PlanPages& Journal::pages() const {
   if (!pages_) throw misuse("the journal " + path_ + " has no plan yet");
   return *pages_;
 }
 
-void Journal::Impl::record_progress(const JournalProgress& progress) {
+void Journal::record_progress(const JournalProgress& progress) {
   if (progress.position > header_.record.copy_bytes)
     throw misuse("position " + std::to_string(progress.position.value()) +
                  " lies past the end of the plan in " + path_);
@@ -189,12 +143,12 @@ void Journal::Impl::record_progress(const JournalProgress& progress) {
   in_doubt_ = false;
 }
 
-void Journal::Impl::write_slot(const SequencedProgress& progress) {
+void Journal::write_slot(const SequencedProgress& progress) {
   file_->write(Bytes(kSlotsOffset + slot_of(progress.sequence) * kSlotDistance),
                encode_slot(header_.nonce, progress));
 }
 
-void Journal::Impl::record_state(JournalState state, uint64_t fingerprint) {
+void Journal::record_state(JournalState state, uint64_t fingerprint) {
   // A continued undo writes the state again: a kill may have left another state in one copy.
   const bool is_undoing_again =
       state == JournalState::kUndoing && header_.state == JournalState::kUndoing;
@@ -216,7 +170,7 @@ void Journal::Impl::record_state(JournalState state, uint64_t fingerprint) {
 }
 
 // Writes over the older copy: the newer one is valid until this one is durable.
-void Journal::Impl::write_next_header(JournalHeader& next) {
+void Journal::write_next_header(JournalHeader& next) {
   ++next.sequence;
   const size_t copy = 1 - newest_copy_;
   file_->write(Bytes(copy * kHeaderSize), encode_header(next));
@@ -224,7 +178,7 @@ void Journal::Impl::write_next_header(JournalHeader& next) {
   newest_copy_ = copy;
 }
 
-void Journal::Impl::begin_record() {
+void Journal::begin_record() {
   if (in_doubt_)
     throw Error(MessageId::kJournalIo,
                 "cannot write to the journal " + path_ + ": an earlier write to it has failed",
@@ -232,14 +186,11 @@ void Journal::Impl::begin_record() {
   in_doubt_ = true;
 }
 
-Journal::Journal(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-Journal::~Journal() = default;
-
 std::unique_ptr<Journal> Journal::open(DurableDirectory& directory, const std::string& name,
                                        bool writable, bool pages, const std::stop_token& stop) {
   auto file = directory.open(name, writable);
   if (!file) return nullptr;
-  const std::string path = directory.path() + "/" + name;
+  const std::string path = directory.path_of(name);
   if (writable) {
     // The contents must also survive a power cut. A killed run, or a failed sync, may have left
     // data in the page cache that is not on the disk.
@@ -253,10 +204,10 @@ std::unique_ptr<Journal> Journal::open(DurableDirectory& directory, const std::s
   if (header.state == JournalState::kIntent)
     throw damaged_journal(path, "it was put in place without a plan");
   check_size(*file, header, path);
-  auto impl = std::make_unique<Impl>(std::move(file), path, header);
-  impl->load(front, chosen.copy);
-  if (pages) impl->pages().check_all(header.record.runs, header.record.digest, stop);
-  return std::unique_ptr<Journal>(new Journal(std::move(impl)));
+  std::unique_ptr<Journal> journal(new Journal(std::move(file), path, header));
+  journal->load(front, chosen.copy);
+  if (pages) journal->pages().check_all(header.record.runs, header.record.digest, stop);
+  return journal;
 }
 
 std::unique_ptr<Journal> Journal::begin(DurableDirectory& directory, const std::string& name,
@@ -266,26 +217,25 @@ std::unique_ptr<Journal> Journal::begin(DurableDirectory& directory, const std::
   header.nonce = nonce ? *nonce : random_nonce();
   header.record = record;
   if (const auto why = find_implausible(header)) throw misuse("no merge can be like that: " + *why);
-  encode_header(header);  // throws for a name that is too long, before a file is made
   // Write the intent to both copies: whichever sector a power cut tears later, one copy has the
-  // mark.
+  // mark. A name that is too long throws before a file is made.
   std::vector<std::byte> intent = encode_header(header);
   intent.insert(intent.end(), intent.begin(), intent.begin() + kHeaderSize);
-  auto impl = std::make_unique<Impl>(
+  std::unique_ptr<Journal> journal(new Journal(
       create_whole(directory, unpublished_name(name), unmarked_name(name, header.nonce), intent),
-      directory.path() + "/" + name, header);
-  impl->directory_ = &directory;
-  impl->name_ = name;
-  return std::unique_ptr<Journal>(new Journal(std::move(impl)));
+      directory.path_of(name), header));
+  journal->directory_ = &directory;
+  journal->name_ = name;
+  return journal;
 }
 
 void Journal::publish(RunSource& runs) {
-  if (!impl_->directory_) throw misuse("the journal " + path() + " is in place already");
-  DurableDirectory& directory = *std::exchange(impl_->directory_, nullptr);
-  const std::string unpublished = unpublished_name(impl_->name_);
+  if (!directory_) throw misuse("the journal " + path_ + " is in place already");
+  DurableDirectory& directory = *std::exchange(directory_, nullptr);
+  const std::string unpublished = unpublished_name(name_);
   try {
-    impl_->build(runs);
-    directory.rename(unpublished, impl_->name_);
+    build(runs);
+    directory.rename(unpublished, name_);
   } catch (...) {
     // Remove NAME.new: it may be large, and the disk may be full.
     remove_if_possible(directory, unpublished);
@@ -309,7 +259,7 @@ void Journal::check_unpublished(DurableDirectory& directory, const std::string& 
   if (is_ours(directory, unpublished)) return;
   throw Error(
       MessageId::kNotAJournal,
-      directory.path() + "/" + unpublished +
+      directory.path_of(unpublished) +
           " exists: extmerge builds the journal under that name, and did not make that file",
       "move it away, or name another journal with --journal");
 }
@@ -321,8 +271,7 @@ void Journal::discard_unpublished(DurableDirectory& directory, const std::string
 
 void Journal::check_undo_log_is_known() const {
   // From DONE on the header has this size, too.
-  if (record().undo_log.empty() || !impl_->progress_is_lost_ || state() != JournalState::kCopying)
-    return;
+  if (record().undo_log.empty() || !progress_is_lost_ || state() != JournalState::kCopying) return;
   throw Error(MessageId::kDamagedJournal,
               "the journal " + path() +
                   " has lost its progress, and with it the expected length of the undo log " +
@@ -331,34 +280,33 @@ void Journal::check_undo_log_is_known() const {
               "the undo log away and merge with --restart");
 }
 
-const std::string& Journal::path() const { return impl_->path(); }
-uint64_t Journal::nonce() const { return impl_->header().nonce; }
-JournalState Journal::state() const { return impl_->header().state; }
-const MergeRecord& Journal::record() const { return impl_->header().record; }
-const JournalProgress& Journal::progress() const { return impl_->progress(); }
-uint64_t Journal::fingerprint() const { return impl_->header().fingerprint; }
-
-void Journal::record_progress(const JournalProgress& progress) { impl_->record_progress(progress); }
-void Journal::record_done(uint64_t fingerprint) {
-  impl_->record_state(JournalState::kDone, fingerprint);
-}
-void Journal::record_undoing() { impl_->record_state(JournalState::kUndoing, fingerprint()); }
-void Journal::record_undone() { impl_->record_state(JournalState::kUndone, fingerprint()); }
-
-std::unique_ptr<RunSource> Journal::runs_from(Bytes position, Bytes& skip) {
-  return impl_->pages().runs_from(position, skip);
+std::unique_ptr<RunSource> Journal::runs_from(Bytes position, Bytes& skip) const {
+  return pages().runs_from(position, skip);
 }
 
-Extent Journal::extent_at(Bytes position) {
+std::unique_ptr<RunSource> Journal::all_runs() const {
+  Bytes none;
+  return runs_from(none, none);
+}
+
+Extent Journal::extent_at(Bytes position) const {
   Bytes skip;
   Run run;
-  if (!impl_->pages().runs_from(position, skip)->next(run))
-    throw misuse("there is no extent at the end of the plan in " + path());
+  if (!runs_from(position, skip)->next(run))
+    throw misuse("there is no extent at the end of the plan in " + path_);
   Extent extent = to_extent(run, record().limits());
-  extent.origin_offset += skip;
-  extent.data_offset += skip;
-  extent.length -= skip;
+  extent.drop_front(skip);
   return extent;
+}
+
+std::string unpublished_name(const std::string& name) { return name + ".new"; }
+std::string unmarked_name(const std::string& name, uint64_t nonce) {
+  return name + "." + hex(nonce);
+}
+std::string lock_name(const std::string& name) { return name + ".lock"; }
+
+std::string default_journal_name(const std::string& origin_identity) {
+  return hex(hash_of(origin_identity)) + ".journal";
 }
 
 bool is_unreadable_journal(const Error& error) {

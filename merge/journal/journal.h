@@ -16,16 +16,16 @@
 
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "io/durable_file.h"
 #include "io/error.h"
-#include "merge/journal/record.h"
+#include "merge/journal/header.h"
+#include "merge/journal/pages.h"
+#include "merge/journal/slots.h"
 
 namespace extmerge {
 
@@ -59,38 +59,62 @@ class Journal {
   // undo log's least size is unknown: bytes missing there would be saved again, as merged.
   void check_undo_log_is_known() const;
 
-  const std::string& path() const;  // for messages
-  uint64_t nonce() const;
-  JournalState state() const;
-  const MergeRecord& record() const;
-  const JournalProgress& progress() const;
+  const std::string& path() const { return path_; }  // for messages
+  uint64_t nonce() const { return header_.nonce; }
+  JournalState state() const { return header_.state; }
+  const MergeRecord& record() const { return header_.record; }
+  const JournalProgress& progress() const { return progress_.progress; }
 
   // Durable on return. The caller has flushed the origin. A position below the last one replaces
   // every higher claim in all slots. Only while copying or undoing.
   void record_progress(const JournalProgress& progress);
   // Durable on return. The last position must be recorded before. `fingerprint` describes the
   // merged origin (merge/journal/sample.h).
-  void record_done(uint64_t fingerprint);
-  uint64_t fingerprint() const;  // kDone only
+  void record_done(uint64_t fingerprint) { record_state(JournalState::kDone, fingerprint); }
+  uint64_t fingerprint() const { return header_.fingerprint; }  // kDone only
   // record_undoing() goes from kCopying or kDone to kUndoing, before the first byte is put back. A
   // continued undo calls it again. record_undone() goes to kUndone after the last byte. Both are
   // durable on return, in both copies of the header.
-  void record_undoing();
-  void record_undone();
+  void record_undoing() { record_state(JournalState::kUndoing, fingerprint()); }
+  void record_undone() { record_state(JournalState::kUndone, fingerprint()); }
 
   // The runs from the one that holds `position`; none at the end. `skip` is the position's offset
   // in the first run. Another thread may record progress during the reading. The runs must not
   // outlive the journal.
-  std::unique_ptr<RunSource> runs_from(Bytes position, Bytes& skip);
+  std::unique_ptr<RunSource> runs_from(Bytes position, Bytes& skip) const;
+  std::unique_ptr<RunSource> all_runs() const;
   // The rest of the extent that holds `position`. Not valid at the end.
-  Extent extent_at(Bytes position);
-
-  ~Journal();
+  Extent extent_at(Bytes position) const;
 
  private:
-  class Impl;
-  explicit Journal(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  Journal(std::unique_ptr<DurableFile> file, std::string path, JournalHeader header)
+      : file_(std::move(file)), path_(std::move(path)), header_(std::move(header)) {}
+
+  void build(RunSource& runs);
+  void check_plan(const PlanPageWriter& writer, const PlanDigest& digest) const;
+  void write_front();
+  void load(std::span<const std::byte> front, size_t newest_copy);
+  void open_plan();
+  const PlanPages& pages() const;
+  void write_slot(const SequencedProgress& progress);
+  void record_state(JournalState state, uint64_t fingerprint);
+  void write_next_header(JournalHeader& next);
+  void begin_record();
+
+  std::unique_ptr<DurableFile> file_;
+  const std::string path_;
+  JournalHeader header_;
+  size_t newest_copy_ = 0;
+  SequencedProgress progress_;
+  bool progress_is_lost_ = false;  // when it was opened
+  Bytes highest_claim_;            // of any slot in the file
+  std::optional<PlanPages> pages_;
+  // Set during the write of a record; stays set if the write fails. After a failed sync the durable
+  // state is unknown, and the next sync may falsely succeed.
+  bool in_doubt_ = false;
+  // The journal's place, set only between begin() and publish().
+  DurableDirectory* directory_ = nullptr;
+  std::string name_;
 };
 
 // A random number from the kernel. Throws kInternal.

@@ -79,10 +79,8 @@ PlanPageWriter::PlanPageWriter(DurableFile& file, uint64_t nonce, const PlanLimi
 
 void PlanPageWriter::add(const Run& run) {
   if (!is_planned(run, least_, limits_))
-    throw Error(MessageId::kInternal,
-                "the plan has a run at thin block " + std::to_string(run.thin.value()) +
-                    " out of order or out of bounds",
-                "please report this");
+    throw misuse("the plan has a run at thin block " + std::to_string(run.thin.value()) +
+                 " out of order or out of bounds");
   if (!append(run)) {
     end_page();
     append(run);
@@ -123,9 +121,8 @@ void PlanPageWriter::end_page() {
 }
 
 void PlanPageWriter::write_piece() {
-  file_.write(Bytes(kPlanOffset + pages_written_ * kPlanPageSize),
+  file_.write(Bytes(kPlanOffset + pages_ * kPlanPageSize - page_at_),
               std::span(piece_).first(page_at_));
-  pages_written_ = pages_;
   page_at_ = 0;
   std::ranges::fill(piece_, std::byte{0});
 }
@@ -137,8 +134,7 @@ void PlanPageWriter::finish() {
 
 bool decode_plan_page(std::span<const std::byte> bytes, uint64_t nonce, uint64_t index,
                       const PlanLimits& limits, PlanPage& page) {
-  DiskPlanPage disk;
-  std::memcpy(&disk, bytes.data(), sizeof disk);
+  const auto disk = load<DiskPlanPage>(bytes.data());
   if (!part_is_intact(bytes) || disk.nonce.get() != nonce || disk.index.get() != index)
     return false;
   page.position = page.end = Bytes(disk.position.get());
@@ -211,15 +207,6 @@ class PlanPages::Source : public RunSource {
   size_t at_ = 0;
 };
 
-PlanPages::PlanPages(DurableFile& file, std::string path, uint64_t nonce, const PlanLimits& limits,
-                     uint64_t pages, Bytes copy_bytes)
-    : file_(file),
-      path_(std::move(path)),
-      nonce_(nonce),
-      limits_(limits),
-      pages_(pages),
-      copy_bytes_(copy_bytes) {}
-
 void PlanPages::read(uint64_t index, std::span<std::byte> bytes) const {
   if (file_.read(Bytes(kPlanOffset + index * kPlanPageSize), bytes) != bytes.size())
     throw damaged_journal(path_, "its plan is cut off");
@@ -252,9 +239,7 @@ uint64_t PlanPages::find_page(Bytes position, Bytes& begin) const {
 
 std::unique_ptr<RunSource> PlanPages::runs_from(Bytes position, Bytes& skip) const {
   if (position > copy_bytes_)
-    throw Error(MessageId::kInternal,
-                "position " + std::to_string(position.value()) + " lies past the end of the plan",
-                "please report this");
+    throw misuse("position " + std::to_string(position.value()) + " lies past the end of the plan");
   skip = Bytes(0);
   if (position == copy_bytes_) return std::make_unique<Source>(*this, pages_, copy_bytes_);
   Bytes begin;

@@ -58,8 +58,7 @@ class PlanPageWriter {
   ThinBlock least_;  // where the next run may begin
   uint64_t runs_ = 0;
   Bytes position_;
-  uint64_t pages_ = 0;
-  uint64_t pages_written_ = 0;
+  uint64_t pages_ = 0;  // complete ones
 };
 
 // False if the page is damaged, of another journal, not number `index`, or holds runs that are
@@ -72,7 +71,13 @@ class PlanPages {
  public:
   // `file` must outlive it, `path` is for messages.
   PlanPages(DurableFile& file, std::string path, uint64_t nonce, const PlanLimits& limits,
-            uint64_t pages, Bytes copy_bytes);
+            uint64_t pages, Bytes copy_bytes)
+      : file_(file),
+        path_(std::move(path)),
+        nonce_(nonce),
+        limits_(limits),
+        pages_(pages),
+        copy_bytes_(copy_bytes) {}
 
   // The run that holds `position` and all after it; none at the end. `skip` is the position's
   // offset in the first run. The source must not outlive this object. It throws kDamagedJournal at

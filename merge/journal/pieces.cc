@@ -18,8 +18,7 @@ Bytes durable_position(const Journal& journal) {
 
 void for_each_piece(Journal& journal, const PlannedPiece& piece) {
   Bytes durable = durable_position(journal);
-  Bytes skip;
-  const std::unique_ptr<RunSource> runs = journal.runs_from(Bytes(0), skip);
+  const std::unique_ptr<RunSource> runs = journal.all_runs();
   ExtentSource extents(*runs, journal.record().limits());
   while (durable > Bytes(0)) {
     const std::optional<Extent> extent = extents.next(durable);

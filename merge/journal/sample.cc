@@ -10,7 +10,6 @@
 #include <xxhash.h>
 
 #include <algorithm>
-#include <array>
 #include <functional>
 #include <random>
 #include <utility>
@@ -164,8 +163,8 @@ class SampleComparison {
 
 }  // namespace
 
-std::optional<SampleDifference> compare_sample(Journal& journal, BlockDevice& data,
-                                               BlockDevice& origin, Bytes position) {
+std::optional<Bytes> compare_sample(Journal& journal, BlockDevice& data, BlockDevice& origin,
+                                    Bytes position) {
   if (position == Bytes(0)) return std::nullopt;
   const uint64_t data_block = data.logical_block_size().value();
   const uint64_t origin_block = origin.logical_block_size().value();
@@ -186,10 +185,9 @@ std::optional<SampleDifference> compare_sample(Journal& journal, BlockDevice& da
   for (size_t i = 0; i < on_origin.size(); ++i) {
     const auto now = is.span().subspan(i * slot, on_origin[i].length);
     const auto wanted = should_be.span().subspan(i * slot, on_origin[i].length);
-    const auto [found, unused] = std::mismatch(now.begin(), now.end(), wanted.begin());
+    const auto found = std::ranges::mismatch(now, wanted).in1;
     if (found == now.end()) continue;
-    return SampleDifference{on_origin[i].offset +
-                            Bytes(static_cast<uint64_t>(found - now.begin()))};
+    return on_origin[i].offset + Bytes(static_cast<uint64_t>(found - now.begin()));
   }
   return std::nullopt;
 }

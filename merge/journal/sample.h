@@ -16,14 +16,10 @@
 
 namespace extmerge {
 
-struct SampleDifference {
-  Bytes origin_offset;
-};
-
 // Compares the first, the last and 64 random pieces of at most 64 KiB among the planned bytes below
-// `position`. Returns the first difference found, if any.
-std::optional<SampleDifference> compare_sample(Journal& journal, BlockDevice& data,
-                                               BlockDevice& origin, Bytes position);
+// `position`. Returns the offset on the origin of the first difference found, if any.
+std::optional<Bytes> compare_sample(Journal& journal, BlockDevice& data, BlockDevice& origin,
+                                    Bytes position);
 
 // The share of the plan, `all` bytes, that differs: 0 to 1. It is estimated from the first, the
 // last and 64 random pieces of at most 64 KiB, compared in units of 4 KiB.

@@ -29,8 +29,7 @@ ProgressSlot encode_slot(uint64_t nonce, const SequencedProgress& progress) {
 
 std::optional<SequencedProgress> decode_slot(std::span<const std::byte> sector, uint64_t nonce,
                                              size_t slot) {
-  DiskProgressSlot disk;
-  std::memcpy(&disk, sector.data(), sizeof disk);
+  const auto disk = load<DiskProgressSlot>(sector.data());
   if (!part_is_intact(sector) || std::memcmp(disk.magic, kSlotMagic, sizeof disk.magic) != 0 ||
       disk.nonce.get() != nonce || slot_of(disk.sequence.get()) != slot)
     return {};

@@ -13,12 +13,10 @@ namespace extmerge {
 namespace {
 
 constexpr size_t kChunk = 1 << 20;
-constexpr uint64_t kAlignment =
-    4096;  // data blocks are multiples of it, so rounding stays inside a block
+// Data blocks are multiples of it, so rounding stays inside a block.
+constexpr uint64_t kAlignment = 4096;
 
 }  // namespace
-
-BeyondOriginScan::BeyondOriginScan(BlockDevice& data) : data_(data) {}
 
 void BeyondOriginScan::look_at(const Extent& extent, std::stop_token stop) {
   if (!queue_) {
@@ -33,7 +31,7 @@ void BeyondOriginScan::look_at(const Extent& extent, std::stop_token stop) {
     if (stop.stop_requested()) throw stopped_while_planning();
     const uint64_t aligned = at / kAlignment * kAlignment;
     const uint64_t piece_end = std::min(aligned + kChunk, end);
-    const uint64_t read_end = (piece_end + kAlignment - 1) / kAlignment * kAlignment;
+    const uint64_t read_end = round_up(piece_end, kAlignment);
     const auto memory = buffer_.span().first(read_end - aligned);
     read_fully(data_, *queue_, Bytes(aligned), memory);
     found_data_ = !all_zero(memory.subspan(at - aligned, piece_end - at));

@@ -19,7 +19,7 @@ namespace extmerge {
 class BeyondOriginScan {
  public:
   // `data` is the pool's data device and must outlive the scan.
-  explicit BeyondOriginScan(BlockDevice& data);
+  explicit BeyondOriginScan(BlockDevice& data) : data_(data) {}
 
   // Reads the extent's data, unless an earlier extent had bytes that are not zero. Throws
   // kReadFailed, and kStopped if `stop` was requested.

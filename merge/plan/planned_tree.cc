@@ -23,16 +23,15 @@ PlannedTree::PlannedTree(const ThinDevice& source, const PlanLimits& limits,
       memory_(std::max<uint64_t>(1, words_of(bits_)) * sizeof(uint64_t)),
       below_(nr_metadata_blocks) {}
 
-void PlannedTree::set_bits(uint64_t number, uint64_t bits) {
-  // Two leaves may share a word, so set the bits atomically.
-  std::atomic_ref(word(number)).fetch_or(bits, std::memory_order_relaxed);
-}
-
 void PlannedTree::add_leaf(MetadataBlock leaf, std::span<const Mapping> mappings) {
   uint64_t planned = 0;
   uint64_t without_bit = 0;
   uint64_t number = 0;
   uint64_t bits = 0;
+  const auto set_bits = [&] {
+    // Two leaves may share a word, so set the bits atomically.
+    if (bits != 0) std::atomic_ref(word(number)).fetch_or(bits, std::memory_order_relaxed);
+  };
   for (const Mapping& mapping : mappings) {
     const uint64_t key = mapping.thin.value();
     if (key >= end_block_) break;  // keys rise
@@ -42,13 +41,13 @@ void PlannedTree::add_leaf(MetadataBlock leaf, std::span<const Mapping> mappings
       continue;
     }
     if (key / 64 != number) {
-      if (bits != 0) set_bits(number, bits);
+      set_bits();
       number = key / 64;
       bits = 0;
     }
     bits |= uint64_t{1} << (key % 64);
   }
-  if (bits != 0) set_bits(number, bits);
+  set_bits();
   below_[leaf.value()] = static_cast<uint32_t>(planned);
   planned_blocks_ += planned;
   planned_past_bits_ += without_bit;

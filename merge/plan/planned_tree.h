@@ -59,7 +59,6 @@ class PlannedTree {
   uint64_t& word(uint64_t number) const {
     return reinterpret_cast<uint64_t*>(memory_.data())[number];
   }
-  void set_bits(uint64_t number, uint64_t bits);
   uint64_t count_before(uint64_t thin_block) const;
 
   const ThinDevice source_;

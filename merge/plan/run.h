@@ -31,6 +31,12 @@ struct Extent {
   Bytes origin_offset;
   Bytes data_offset;
   Bytes length;
+  // Cuts off the first `amount` bytes.
+  void drop_front(Bytes amount) {
+    origin_offset += amount;
+    data_offset += amount;
+    length -= amount;
+  }
   friend bool operator==(const Extent&, const Extent&) = default;
 };
 

@@ -32,27 +32,18 @@ bool PlannedRuns::next(Run& run) {
 bool PlannedRuns::next_unclipped(Run& run) {
   run.blocks = 0;
   for (;;) {
-    size_t used = 0;
-    for (const Mapping& m : batch_) {
-      const Run one{m.thin, m.data, 1};
+    for (; !batch_.empty(); batch_ = batch_.subspan(1)) {
+      const Run one{batch_.front().thin, batch_.front().data, 1};
       if (run.blocks == 0) {
         run = one;
       } else if (!run.try_append(one)) {
-        break;
+        return true;
       }
-      ++used;
     }
-    const bool more_in_batch = used < batch_.size();
-    batch_ = batch_.subspan(used);
-    if (more_in_batch) break;
     if (!ended_) batch_ = walk_.next();
-    if (batch_.empty()) break;
+    if (batch_.empty()) return run.blocks > 0;
   }
-  return run.blocks > 0;
 }
-
-ExtentSource::ExtentSource(RunSource& runs, const PlanLimits& limits, Bytes skip, Bytes length)
-    : runs_(runs), limits_(limits), skip_(skip), length_(length) {}
 
 std::optional<Extent> ExtentSource::next(Bytes most) {
   most = std::min(most, length_);
@@ -62,16 +53,12 @@ std::optional<Extent> ExtentSource::next(Bytes most) {
     if (!runs_.next(run)) return std::nullopt;
     rest_ = to_extent(run, limits_);
     const Bytes passed = std::min(skip_, rest_.length);
-    rest_.origin_offset += passed;
-    rest_.data_offset += passed;
-    rest_.length -= passed;
+    rest_.drop_front(passed);
     skip_ -= passed;
   }
   Extent piece = rest_;
   piece.length = std::min(piece.length, most);
-  rest_.origin_offset += piece.length;
-  rest_.data_offset += piece.length;
-  rest_.length -= piece.length;
+  rest_.drop_front(piece.length);
   length_ -= piece.length;
   return piece;
 }

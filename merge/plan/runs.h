@@ -62,7 +62,8 @@ class ExtentSource {
  public:
   // Skips `skip` planned bytes of the source, then returns at most `length`.
   ExtentSource(RunSource& runs, const PlanLimits& limits, Bytes skip = Bytes(0),
-               Bytes length = Bytes(UINT64_MAX));
+               Bytes length = Bytes(UINT64_MAX))
+      : runs_(runs), limits_(limits), skip_(skip), length_(length) {}
   // The next extent, at most `most` bytes; nothing at the end.
   std::optional<Extent> next(Bytes most);
 

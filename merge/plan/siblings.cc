@@ -56,19 +56,6 @@ TreeOverlap overlap_of(MetadataReader& reader, const PlannedTree& planned, Metad
   return {planned.planned_blocks() - harmed, false};
 }
 
-std::vector<TreeOverlap> overlaps_one_by_one(MetadataReader& reader,
-                                             const std::vector<MetadataBlock>& roots,
-                                             const PlannedTree& planned, DataBlock end_of_data,
-                                             const TreesRead& read, const std::stop_token& stop) {
-  std::vector<TreeOverlap> overlaps;
-  for (const MetadataBlock root : roots) {
-    if (stop.stop_requested()) throw stopped_while_planning();
-    overlaps.push_back(overlap_of(reader, planned, root, end_of_data, stop));
-    if (read) read(1, 0);
-  }
-  return overlaps;
-}
-
 }  // namespace
 
 uint64_t count_unmapped(RunSource& runs, MetadataReader& reader, const ThinDevice& device,
@@ -94,9 +81,16 @@ std::vector<Sibling> find_siblings(MetadataReader& reader, const std::vector<Thi
   }
   std::sort(roots.begin(), roots.end());
   roots.erase(std::unique(roots.begin(), roots.end()), roots.end());
-  const std::vector<TreeOverlap> overlaps =
-      planned.has_all_bits() ? count_overlaps(reader, roots, planned, end_of_data, read, stop)
-                             : overlaps_one_by_one(reader, roots, planned, end_of_data, read, stop);
+  std::vector<TreeOverlap> overlaps;
+  if (planned.has_all_bits()) {
+    overlaps = count_overlaps(reader, roots, planned, end_of_data, read, stop);
+  } else {
+    for (const MetadataBlock root : roots) {
+      if (stop.stop_requested()) throw stopped_while_planning();
+      overlaps.push_back(overlap_of(reader, planned, root, end_of_data, stop));
+      if (read) read(1, 0);
+    }
+  }
 
   std::vector<Sibling> siblings;
   siblings.reserve(devices.size());

@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <atomic>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <vector>
 
+#include "io/text.h"
 #include "merge/plan/planned_tree.h"
 #include "persistent-data/leaf_scan.h"
 #include "persistent-data/node.h"
@@ -106,8 +106,8 @@ void PlanCounter::add(const PlanCounter& other) {
 
 PlanSummary PlanCounter::finish(uint64_t mapped_blocks) const {
   if (mapped_blocks != device_.mapped_blocks) {
-    throw damaged(device_.mapping_root, "the tree of thin id " + std::to_string(value(device_.id)) +
-                                            " has " + std::to_string(mapped_blocks) +
+    throw damaged(device_.mapping_root, "the tree of " + thin_id_text(device_.id) + " has " +
+                                            std::to_string(mapped_blocks) +
                                             " mappings, its details say " +
                                             std::to_string(device_.mapped_blocks));
   }

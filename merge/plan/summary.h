@@ -30,9 +30,9 @@ struct PlanSummary {
   uint64_t copy_blocks = 0;    // copied, the last perhaps in part
   uint64_t runs = 0;           // to be copied
   Bytes copy_bytes;
-  Bytes beyond_origin_bytes;  // mapped before the thin's end, past the origin's
-  Bytes beyond_thin_bytes;    // mapped past the thin's end, so not visible
-  Bytes end_of_copy;          // offset on the origin where the last extent ends
+  Bytes beyond_origin_bytes{};  // mapped before the thin's end, past the origin's
+  Bytes beyond_thin_bytes{};    // mapped past the thin's end, so not visible
+  Bytes end_of_copy{};          // offset on the origin where the last extent ends
   PlanDigest digest;
   friend bool operator==(const PlanSummary&, const PlanSummary&) = default;
 };

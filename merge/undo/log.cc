@@ -31,11 +31,6 @@ Error damaged_log(const std::string& path, const std::string& why) {
       "nothing was put back from it; restore the file from a copy, or keep the merged data");
 }
 
-Error in_the_way(const std::string& path) {
-  return Error(MessageId::kUndoLogInTheWay, path + " exists and already holds something",
-               "name another file with --undo-log, or move that one away");
-}
-
 std::vector<std::byte> encode_header(uint64_t nonce, uint64_t owner) {
   DiskUndoHeader disk{};
   std::memcpy(disk.magic, kUndoMagic, sizeof disk.magic);
@@ -48,34 +43,17 @@ std::vector<std::byte> encode_header(uint64_t nonce, uint64_t owner) {
   return header;
 }
 
-uint32_t checksum_at_end(std::span<const std::byte> part) {
-  le32 checksum;
-  std::memcpy(&checksum, part.data() + part.size() - kChecksumSize, kChecksumSize);
-  return checksum.get();
-}
-
-uint32_t checksum_of(std::span<const std::byte> bytes) { return ~crc32c(bytes); }
-
 size_t head_size(uint64_t ranges) {
   return sizeof(DiskUndoRecord) + ranges * sizeof(DiskSavedRange) + kChecksumSize;
-}
-
-uint64_t to_next_page(uint64_t offset) {
-  return (offset + kUndoRecordAlignment - 1) / kUndoRecordAlignment * kUndoRecordAlignment;
 }
 
 // The header, perhaps of another version; nothing if it is not intact.
 std::optional<DiskUndoHeader> read_header(DurableFile& file) {
   std::vector<std::byte> header(kUndoHeaderSize);
   if (file.read(Bytes(0), header) != header.size() || !part_is_intact(header)) return {};
-  DiskUndoHeader disk;
-  std::memcpy(&disk, header.data(), sizeof disk);
+  const auto disk = load<DiskUndoHeader>(header.data());
   if (std::memcmp(disk.magic, kUndoMagic, sizeof disk.magic) != 0) return {};
   return disk;
-}
-
-std::string path_in(const DurableDirectory& directory, const std::string& name) {
-  return directory.path() + "/" + name;
 }
 
 }  // namespace
@@ -91,7 +69,7 @@ WriteDigest digest_of(std::span<const std::byte> bytes) {
 
 Bytes undo_log_size(Bytes changed, uint64_t pieces) {
   // At worst each range has 4 KiB.
-  const uint64_t ranges = (changed.value() + 4095) / 4096;
+  const uint64_t ranges = round_up(changed.value(), 4096) / 4096;
   const uint64_t records = std::min(ranges, pieces + changed.value() / (kMostSavedBytes / 2));
   return Bytes(kUndoHeaderSize + changed.value() + ranges * sizeof(DiskSavedRange) +
                records * (head_size(0) + kUndoRecordAlignment - 1));
@@ -101,7 +79,7 @@ std::unique_ptr<DurableFile> open_undo_log(DurableDirectory& directory, const st
                                            bool writable) {
   auto file = directory.open(name, writable);
   if (file) return file;
-  throw Error(MessageId::kNoUndoLog, "the undo log " + path_in(directory, name) + " is missing",
+  throw Error(MessageId::kNoUndoLog, "the undo log " + directory.path_of(name) + " is missing",
               "bring it back to where it was: it alone has the old contents of the origin");
 }
 
@@ -113,7 +91,9 @@ void UndoLog::check_free(DurableDirectory& directory, const std::string& name, u
   if (!file || file->size() == Bytes(0)) return;
   const auto header = read_header(*file);
   if (file->size() == kFirstRecord && header && header->owner.get() == owner) return;
-  throw in_the_way(path_in(directory, name));
+  throw Error(MessageId::kUndoLogInTheWay,
+              directory.path_of(name) + " exists and already holds something",
+              "name another file with --undo-log, or move that one away");
 }
 
 std::unique_ptr<UndoLog> UndoLog::create(DurableDirectory& directory, const std::string& name,
@@ -121,7 +101,7 @@ std::unique_ptr<UndoLog> UndoLog::create(DurableDirectory& directory, const std:
   check_free(directory, name, owner);
   const std::vector<std::byte> header = encode_header(nonce, owner);
   auto file = create_whole(directory, name, unmarked_name(name, nonce), header);
-  std::unique_ptr<UndoLog> log(new UndoLog(std::move(file), path_in(directory, name), nonce));
+  std::unique_ptr<UndoLog> log(new UndoLog(std::move(file), directory.path_of(name), nonce));
   log->previous_ = checksum_at_end(header);
   log->end_ = log->durable_ = kFirstRecord;
   return log;
@@ -131,7 +111,7 @@ std::unique_ptr<UndoLog> UndoLog::open(DurableDirectory& directory, const std::s
                                        uint64_t nonce, Bytes durable, Bytes position,
                                        const std::stop_token& stop) {
   std::unique_ptr<UndoLog> log(
-      new UndoLog(open_undo_log(directory, name, true), path_in(directory, name), nonce));
+      new UndoLog(open_undo_log(directory, name, true), directory.path_of(name), nonce));
   // An earlier run may have failed to sync: read its records from the disk, not from the page
   // cache. Do not write them again: this might tear synced records that are needed.
   log->file_->sync();
@@ -152,9 +132,6 @@ std::unique_ptr<UndoLog> UndoLog::open(DurableDirectory& directory, const std::s
   log->end_ = log->durable_ = reader.offset();
   return log;
 }
-
-UndoLog::UndoLog(std::unique_ptr<DurableFile> file, std::string path, uint64_t nonce)
-    : file_(std::move(file)), path_(std::move(path)), nonce_(nonce) {}
 
 void UndoLog::remember(const UndoRecord& record) {
   for (const SavedRange& range : record.ranges) {
@@ -210,13 +187,11 @@ void UndoLog::save(Bytes position, std::span<const Overwrite> overwrites) {
     append(position, std::span(parts).subspan(begin, end - begin));
     begin = end;
   }
-  if (parts.empty()) return;
-  std::unique_lock guard(lock_);
-  wait_until_durable(guard);
+  if (!parts.empty()) wait_until_durable();
 }
 
 void UndoLog::append(Bytes position, std::span<const Overwrite> overwrites) {
-  std::vector<std::byte> record(head_size(static_cast<uint32_t>(overwrites.size())));
+  std::vector<std::byte> record(head_size(overwrites.size()));
   const size_t head = record.size();
   size_t at = sizeof(DiskUndoRecord);
   for (const Overwrite& each : overwrites) {
@@ -237,7 +212,7 @@ void UndoLog::append(Bytes position, std::span<const Overwrite> overwrites) {
   disk.saved_bytes.set(record.size() - head);
   disk.ranges.set(static_cast<uint32_t>(overwrites.size()));
   disk.saved_checksum.set(checksum_of(std::span(record).subspan(head)));
-  record.resize(to_next_page(record.size()));
+  record.resize(round_up(record.size(), kUndoRecordAlignment));
 
   // Write records in the order of their places, so that a sync covers all earlier ones.
   const std::lock_guard guard(lock_);
@@ -258,7 +233,8 @@ void UndoLog::append(Bytes position, std::span<const Overwrite> overwrites) {
   end_ += Bytes(record.size());
 }
 
-void UndoLog::wait_until_durable(std::unique_lock<std::mutex>& guard) {
+void UndoLog::wait_until_durable() {
+  std::unique_lock guard(lock_);
   const Bytes wanted = end_;
   while (durable_ < wanted) {
     if (failure_) std::rethrow_exception(failure_);
@@ -314,12 +290,12 @@ UndoLogReader::UndoLogReader(DurableFile& file, std::string path, uint64_t nonce
 // The end of the log. A missing record was not needed yet, unless progress or a later record says
 // that it was durable.
 bool UndoLogReader::end(const std::string& why) const {
+  const std::string where = why + " at byte " + std::to_string(at_.value());
   if (at_ < durable_)
-    throw damaged_log(path_, why + " at byte " + std::to_string(at_.value()) + " of " +
-                                 std::to_string(durable_.value()) + " that were durable");
+    throw damaged_log(path_,
+                      where + " of " + std::to_string(durable_.value()) + " that were durable");
   if (goes_on_later())
-    throw damaged_log(path_, why + " at byte " + std::to_string(at_.value()) +
-                                 ", and a later record says that it was durable");
+    throw damaged_log(path_, where + ", and a later record says that it was durable");
   return false;
 }
 
@@ -331,8 +307,7 @@ bool UndoLogReader::goes_on_later() const {
        at += Bytes(kUndoRecordAlignment)) {
     head.resize(sizeof(DiskUndoRecord));
     if (!read_exactly(at, head)) return false;
-    DiskUndoRecord disk;
-    std::memcpy(&disk, head.data(), sizeof disk);
+    const auto disk = load<DiskUndoRecord>(head.data());
     const bool says_so = std::memcmp(disk.magic, kSavedMagic, sizeof disk.magic) == 0 &&
                          disk.nonce.get() == nonce_ && Bytes(disk.durable.get()) > at_ &&
                          disk.ranges.get() <= kMostSavedRanges;
@@ -353,8 +328,7 @@ bool UndoLogReader::next(UndoRecord& record, What what) {
   record.bytes.clear();
   std::vector<std::byte> head(sizeof(DiskUndoRecord));
   if (!read_exactly(at_, head)) return end("it ends");
-  DiskUndoRecord disk;
-  std::memcpy(&disk, head.data(), sizeof disk);
+  const auto disk = load<DiskUndoRecord>(head.data());
   const uint32_t ranges = disk.ranges.get();
   const bool can_be = std::memcmp(disk.magic, kSavedMagic, sizeof disk.magic) == 0 &&
                       disk.nonce.get() == nonce_ && disk.sequence.get() == sequence_ &&
@@ -367,7 +341,7 @@ bool UndoLogReader::next(UndoRecord& record, What what) {
   if (!take_ranges(head, record, saved) || saved != disk.saved_bytes.get())
     return end("a record has impossible values");
   const Bytes bytes_at = at_ + Bytes(head.size());
-  const Bytes next(to_next_page((bytes_at + Bytes(saved)).value()));
+  const Bytes next(round_up((bytes_at + Bytes(saved)).value(), kUndoRecordAlignment));
   if (next > size_) return end("it ends inside a record");
   if (what == What::kAll) {
     record.bytes.resize(saved);
@@ -387,8 +361,7 @@ bool UndoLogReader::take_ranges(const std::vector<std::byte>& head, UndoRecord& 
   uint64_t all = 0;
   for (size_t at = sizeof(DiskUndoRecord); at + kChecksumSize < head.size();
        at += sizeof(DiskSavedRange)) {
-    DiskSavedRange disk;
-    std::memcpy(&disk, head.data() + at, sizeof disk);
+    const auto disk = load<DiskSavedRange>(head.data() + at);
     SavedRange range{
         Bytes(disk.offset.get()), Bytes(disk.length.get()), disk.flags.get() == kRangeIsZero, {}};
     std::ranges::copy(disk.digest, range.digest.begin());

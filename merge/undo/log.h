@@ -22,7 +22,6 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -78,14 +77,14 @@ class UndoLog {
 
   // The size of the synced part.
   Bytes durable_bytes() const;
-  const std::string& path() const { return path_; }
 
  private:
-  UndoLog(std::unique_ptr<DurableFile> file, std::string path, uint64_t nonce);
+  UndoLog(std::unique_ptr<DurableFile> file, std::string path, uint64_t nonce)
+      : file_(std::move(file)), path_(std::move(path)), nonce_(nonce) {}
   std::vector<Overwrite> not_saved(std::span<const Overwrite> overwrites) const;
   void append(Bytes position, std::span<const Overwrite> overwrites);
   void remember(const UndoRecord& record);
-  void wait_until_durable(std::unique_lock<std::mutex>& guard);
+  void wait_until_durable();
 
   const std::unique_ptr<DurableFile> file_;
   const std::string path_;

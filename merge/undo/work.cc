@@ -87,9 +87,7 @@ void UndoWork::end_record(const UndoRecord& record) {
 }
 
 void UndoWork::lay_out(const UndoRecord& record, Bytes end) {
-  const auto in_memory = [](Bytes length) {
-    return (length.value() + kPlaceUnit - 1) / kPlaceUnit * kPlaceUnit;
-  };
+  const auto in_memory = [](Bytes length) { return round_up(length.value(), kPlaceUnit); };
   uint64_t needed = 0;
   for (const SavedRange& range : record.ranges) needed += in_memory(range.length);
   if (needed > memory_.size()) memory_ = Buffer(std::max(needed, kMostSavedBytes));
@@ -118,8 +116,8 @@ void UndoWork::transfer_places(Direction direction) {
 }
 
 bool UndoWork::is_old(const Place& place) const {
-  if (!place.range->is_zero) return std::ranges::equal(place.memory, place.old_bytes);
-  return all_zero(place.memory);
+  return place.range->is_zero ? all_zero(place.memory)
+                              : std::ranges::equal(place.memory, place.old_bytes);
 }
 
 void UndoWork::check(bool accept_changes) {
@@ -129,22 +127,22 @@ void UndoWork::check(bool accept_changes) {
   UndoLogReader reader = read_log(log_, path_, journal_);
   for (UndoRecord record; reader.next(record, What::kAll); end_record(record)) {
     if (stop_.stop_requested()) throw stopped("nothing was put back");
-    const bool is_put_back = reader.offset() <= reached.undone_bytes;
+    const bool is_undone = reader.offset() <= reached.undone_bytes;
     // A crash of the merge, or of an earlier undo, may have left any bytes there.
-    const bool may_be_torn = begun ? !is_put_back : record.position > reached.position;
+    const bool may_be_torn = begun ? !is_undone : record.position > reached.position;
     if (accept_changes || may_be_torn) continue;
-    check_record(record, is_put_back);
+    check_record(record, is_undone);
   }
 }
 
-void UndoWork::check_record(const UndoRecord& record, bool is_put_back) {
-  lay_out(record, is_put_back ? journal_.record().origin_size_before : origin_.size());
+void UndoWork::check_record(const UndoRecord& record, bool is_undone) {
+  lay_out(record, is_undone ? journal_.record().origin_size_before : origin_.size());
   transfer_places(Direction::kRead);
   for (const Place& place : places_) {
     // A range that an undo has cut off cannot be compared.
     const bool is_whole = Bytes(place.memory.size()) == place.range->length;
     const bool is_as_left =
-        is_put_back ? is_old(place) : !is_whole || digest_of(place.memory) == place.range->digest;
+        is_undone ? is_old(place) : !is_whole || digest_of(place.memory) == place.range->digest;
     if (is_as_left) continue;
     throw Error(MessageId::kOriginChanged,
                 "the origin " + origin_.name() + " was written to since the merge, between bytes " +
@@ -187,11 +185,8 @@ void UndoWork::put_back(bool accept_changes) {
 }
 
 void UndoWork::record_undone(Bytes offset) {
-  if (const int error_number = origin_.flush(); error_number != 0) {
-    throw Error(
-        MessageId::kFlushFailed, "cannot flush " + origin_.name() + ": " + errno_text(error_number),
-        "look at the kernel log (dmesg), repair the device, and run the same command again");
-  }
+  flush_fully(origin_,
+              "look at the kernel log (dmesg), repair the device, and run the same command again");
   if (check_origin_) check_origin_();
   JournalProgress progress = journal_.progress();
   progress.undone_bytes = offset;

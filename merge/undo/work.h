@@ -72,7 +72,7 @@ class UndoWork {
   void lay_out(const UndoRecord& record, Bytes end);
   void transfer_places(Direction direction);
   bool is_old(const Place& place) const;
-  void check_record(const UndoRecord& record, bool is_put_back);
+  void check_record(const UndoRecord& record, bool is_undone);
   void record_undone(Bytes offset);
 
   DurableFile& log_;

@@ -49,7 +49,6 @@ Job fit_target() {
 
 PlanFacts fit_facts() {
   PlanFacts facts;
-  facts.limits = {DataBlockSize(Bytes(65536)), Bytes(64 << 20), Bytes(64 << 20)};
   facts.summary.end_of_copy = Bytes(64 << 20);
   return facts;
 }

@@ -19,8 +19,7 @@ TEST_FOLDERS = [f"tests/{name}" for name in (*LIBRARIES, "support")]
 MOST_LINES = 400
 MOST_LINES_OF_A_FUNCTION = 60
 # Files and functions that are longer. Each is removed from here once it is shorter.
-LONG_FILES = {"io/device_facts.cc",
-              "merge/undo/log.cc"}
+LONG_FILES = {"io/device_facts.cc"}
 LONG_FUNCTIONS = set()
 
 

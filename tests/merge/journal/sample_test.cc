@@ -36,7 +36,7 @@ class SampleScene {
     const auto found =
         compare_sample(*journal_, data_, origin_, Bytes(position.value_or(planned())));
     if (!found) return std::nullopt;
-    return found->origin_offset.value();
+    return found->value();
   }
   uint64_t fingerprint() { return origin_fingerprint(*journal_, origin_); }
 
