@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-#include "cli/abort.h"
-
 #include "cli/command_output.h"
+#include "cli/commands.h"
 #include "cli/show/json.h"
 #include "cli/source/lvm/volume_source.h"
 #include "cli/source/open_source.h"
@@ -100,6 +99,8 @@ std::string outcome_text(const JournalPlace& place, const std::string& origin,
 
 }  // namespace
 
+// Puts back all but the copied blocks, removes the journal, and says whether the origin is half
+// merged.
 std::vector<Error> abort_merge(const Options& options) {
   std::unique_ptr<Source> source;
   try {

@@ -11,14 +11,24 @@
 
 namespace extmerge {
 
-ProgressDisplay::Settings display_settings(const Options& options, const DeviceNames& names) {
-  const bool quiet = options.verbosity < 0 && options.progress == ProgressKind::kAuto;
-  return {quiet ? ProgressKind::kNone : options.progress, options.progress_seconds, options.sizes,
-          names.origin};
+DeviceNames names_of(const Source& source, const Job& job) {
+  return {job.metadata_path, job.data_path, job.origin_path, source.thin_name(),
+          source.is_named() ? source.origin_name() : ""};
 }
 
-ProgressDisplay::LinesAsked lines_asked(const Signals& signals) {
-  return [&signals] { return signals.lines_asked(); };
+DeviceNames names_before(const Source& source) {
+  DeviceNames names{{}, {}, source.origin_name(), source.thin_name(), source.origin_name()};
+  if (!names.origin.starts_with('/')) names.origin.insert(0, "/dev/");
+  return names;
+}
+
+ProgressDisplay show_progress(const Progress& progress, const Options& options,
+                              const DeviceNames& names, const Signals& signals,
+                              TerminalLine& terminal) {
+  const bool quiet = options.verbosity < 0 && options.progress == ProgressKind::kAuto;
+  return {progress, [&signals] { return signals.lines_asked(); }, terminal,
+          ProgressDisplay::Settings{quiet ? ProgressKind::kNone : options.progress,
+                                    options.progress_seconds, options.sizes, names.origin}};
 }
 
 std::unique_ptr<OutputFile> map_file(const Options& options) {
@@ -58,7 +68,6 @@ void print_status_report(const Options& options, const MergeStatus& status) {
 
 void say(const std::string& notice) { spdlog::info("{}", printable(notice)); }
 
-// Shows the plan, then asks about it.
 bool confirm(const Options& options, const PlanReport& report, const DeviceNames& names,
              ProgressDisplay& display, Signals& signals, TerminalLine& terminal) {
   if (options.yes) return true;
@@ -67,22 +76,6 @@ bool confirm(const Options& options, const PlanReport& report, const DeviceNames
   text.pop_back();
   terminal.write_line(text);
   const bool yes = ask(question(report, names, options.finish), signals.stop_token());
-  display.go_on();
-  return yes;
-}
-
-void print_undo_report(const Options& options, const UndoReport& report) {
-  print_report(options, undo_text(report, options.sizes), undo_json(report));
-}
-
-bool confirm_undo(const Options& options, const UndoReport& report, ProgressDisplay& display,
-                  Signals& signals, TerminalLine& terminal) {
-  if (options.yes) return true;
-  display.pause();
-  terminal.end_bar();
-  const bool yes = ask("Put back " + format_size(report.saved_bytes, options.sizes) + " of " +
-                           printable(report.origin) + " as they were before the merge? [y/N] ",
-                       signals.stop_token());
   display.go_on();
   return yes;
 }

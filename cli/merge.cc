@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-#include "cli/merge.h"
-
 #include <set>
 
 #include "cli/command_output.h"
+#include "cli/commands.h"
 #include "cli/source/lvm/volume_source.h"
 #include "cli/source/merge_status.h"
 #include "cli/source/open_source.h"
@@ -160,8 +159,8 @@ bool report_completed_removal(const Options& options) {
 MergeReport merge_while_shown(const Options& options, std::unique_ptr<Source>& source,
                               Signals& signals, TerminalLine& terminal, std::string& outcome) {
   Progress progress;
-  ProgressDisplay display(progress, lines_asked(signals), terminal,
-                          display_settings(options, names_before(*source)));
+  ProgressDisplay display =
+      show_progress(progress, options, names_before(*source), signals, terminal);
   const ConfirmPlan ask = [&](const PlanReport& found, const DeviceNames& names) {
     PlanReport shown = found;
     if (!source->is_named()) shown.notes.clear();  // the merger has said them
@@ -186,17 +185,6 @@ MergeReport merge_while_shown(const Options& options, std::unique_ptr<Source>& s
 }
 
 }  // namespace
-
-DeviceNames names_of(const Source& source, const Job& job) {
-  return {job.metadata_path, job.data_path, job.origin_path, source.thin_name(),
-          source.is_named() ? source.origin_name() : ""};
-}
-
-DeviceNames names_before(const Source& source) {
-  DeviceNames names{{}, {}, source.origin_name(), source.thin_name(), source.origin_name()};
-  if (!names.origin.starts_with('/')) names.origin.insert(0, "/dev/");
-  return names;
-}
 
 std::vector<Error> merge(const Options& options, Signals& signals, TerminalLine& terminal) {
   if (options.finish && report_completed_removal(options)) return {};
@@ -237,8 +225,8 @@ std::vector<Error> resume(const Options& options, Signals& signals, TerminalLine
   MergeReport report;
   {
     Progress progress;
-    const ProgressDisplay display(progress, lines_asked(signals), terminal,
-                                  display_settings(options, names_before(*source)));
+    const ProgressDisplay display =
+        show_progress(progress, options, names_before(*source), signals, terminal);
     report = Round(options, *source, progress, signals).resume();
   }
   print_merge_report(options, report, names_after(options, *source));

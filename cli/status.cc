@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-#include "cli/status.h"
-
 #include "cli/command_output.h"
+#include "cli/commands.h"
 #include "cli/show/ddrescue_map.h"
 #include "cli/show/json.h"
 #include "cli/show/picture.h"
