@@ -31,7 +31,7 @@ void give_up_recorded(const RecordedChanges& recorded) {
   const JournalPlace& place = recorded.place;
   std::unique_ptr<Journal> journal;
   try {
-    journal = Journal::open(*place.directory, place.name, false, false);
+    journal = read_journal(place);
   } catch (const Error& error) {
     if (error.id() != MessageId::kDamagedJournal) throw;
   }
@@ -109,8 +109,7 @@ std::vector<Error> abort_merge(const Options& options) {
     return abort_recorded(options, error);
   }
   const JournalPlace& place = source->place();
-  const auto journal =
-      place.directory ? Journal::open(*place.directory, place.name, false, false) : nullptr;
+  const auto journal = read_journal(place);
   const bool was_put_back = source->is_put_back() && !source->has_reclaimed();
   if (!journal && was_put_back) throw nothing_known(options, *source);
   source->settle();

@@ -274,8 +274,7 @@ Options parse_command_line(const std::vector<std::string>& arguments,
   if (awaits_file || lacks_file)
     refuse("--export has no FILE", "it is the next word: --export=ddrescue FILE");
 
-  if (command.command == Command::kResume || command.command == Command::kStatus ||
-      command.command == Command::kUndo || command.command == Command::kAbort)
+  if (options.is_of_begun_merge())
     check_journal_argument(options, positional);
   else
     check_source(options, positional);

@@ -14,7 +14,7 @@ namespace extmerge {
 namespace {
 
 BeyondOriginChoice recorded_beyond_origin(const JournalPlace& place) {
-  const auto journal = Journal::open(*place.directory, place.name, false, false);
+  const auto journal = read_journal(place);
   return journal ? journal->record().beyond_origin : BeyondOriginChoice::kRefuse;
 }
 
@@ -28,8 +28,7 @@ DeviceNames names_after(const Options& options, const Source& source) {
             {}};
   }
   DeviceNames names = names_of(source, {});
-  const JournalPlace& place = source.place();
-  if (const auto journal = Journal::open(*place.directory, place.name, false, false)) {
+  if (const auto journal = read_journal(source.place())) {
     names.metadata = journal->record().metadata.path;
     names.data = journal->record().data.path;
     names.origin = journal->record().origin.path;
@@ -102,7 +101,7 @@ class Round {
     Merger planner(std::move(job), wishes_, progress_, signals_.stop_token());
     PlanReport plan = planner.plan();
     source_.complete_plan(plan);
-    source_.planned();
+    source_.release_mappings();
     if (plan.has_nothing_to_merge()) return plan;
     refuse_any(plan.refusals);
     if (!options_.yes)

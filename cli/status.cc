@@ -37,8 +37,7 @@ void print_status(const Options& options, const std::string& path,
   std::unique_ptr<OutputFile> exported;
   if (options.exported)
     exported = std::make_unique<OutputFile>("--export", options.export_path, kMapfileMark);
-  const WholeJournal whole =
-      map || exported ? read_whole(path) : WholeJournal{read_status(path), nullptr};
+  const WholeJournal whole = read_whole(path, map || exported);
   const auto draw = [&] { draw_map(options, *map, picture_of(*whole.journal, options.sizes)); };
   // Write files first: if one fails, no report stands before the JSON of the error.
   if (map && options.map != "-") draw();
@@ -60,7 +59,7 @@ std::vector<Error> status_of_volume(const Options& options) {
   if (!found)
     throw Error(MessageId::kNoJournal, "no merge of " + options.source + " is known",
                 "extmerge status lists those that are");
-  const auto journal = Journal::open(*found->place.directory, found->place.name, false, false);
+  const auto journal = read_journal(found->place);
   if (!journal && (options.map || options.exported))
     throw Error(
         MessageId::kNoJournal, "no merge of " + options.source + " has begun",

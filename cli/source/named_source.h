@@ -17,7 +17,6 @@ namespace extmerge {
 
 class NamedSource : public Source {
  public:
-  void planned() override { hold_.reset(); }
   const JournalPlace& place() const override { return place_; }
 
   bool owns_mappings() const override { return !uses_held_snapshot(); }
@@ -28,6 +27,8 @@ class NamedSource : public Source {
   explicit NamedSource(const Request& request)
       : request_(request), traces_(request, place_, changes_) {}
 
+  // A job for a thin of the pool. Looks at the devices; at the origin by `origin`, now and later.
+  Job pool_job(ThinId id, Bytes size, const Look& origin);
   bool uses_held_snapshot() const { return request_.has("metadata-snap"); }
   // Makes the record durable.
   void note() const;

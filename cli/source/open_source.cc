@@ -48,11 +48,9 @@ std::unique_ptr<Source> open_recorded_source(const Request& request, const Syste
 }
 
 std::unique_ptr<Source> open_present(const Request& request) {
-  const bool of_record = request.command == Command::kResume || request.command == Command::kUndo ||
-                         request.command == Command::kAbort;
   if (!request.source.empty()) {
     if (is_path(request.source)) return open_path(request, request.source);
-    if (of_record) {
+    if (request.is_of_begun_merge()) {
       if (const auto found = find_recorded(request, request.source)) {
         return open_recorded_source(request, found->changes);
       }
@@ -70,7 +68,7 @@ std::unique_ptr<Source> open_present(const Request& request) {
                       ", or, if the merge had not begun to copy, extmerge merge " + frozen);
     }
   }
-  if (!of_record) return std::make_unique<PlainSource>(request);
+  if (!request.is_of_begun_merge()) return std::make_unique<PlainSource>(request);
   const JournalPath path = open_journal_path(*request.journal);
   const auto changes = path.directory ? read_changes(*path.directory, path.name) : std::nullopt;
   if (changes) return open_recorded_source(request, *changes);

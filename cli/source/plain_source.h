@@ -23,7 +23,6 @@ class PlainSource final : public Source {
   std::string origin_name() const override;
 
   Job plan_job() override;
-  Job verify_job() override { return plan_job(); }
   Job merge_job() override;
   // Throw kNoJournal, and what Journal::open() throws.
   Job resume_job() override;
@@ -35,6 +34,8 @@ class PlainSource final : public Source {
 
  private:
   Job job(StateDirectory state_directory);
+  void look_at(Job& job, const std::string& metadata, const std::string& data,
+               const std::string& origin);
 
   const Request& request_;
   const std::string journal_;

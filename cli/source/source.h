@@ -12,15 +12,18 @@
 
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <set>
 #include <string>
 
-#include "cli/source/devices.h"
 #include "merge/job.h"
 #include "merge/merge.h"
 
 namespace extmerge {
+
+// Returns the facts of a device as they are now.
+using Look = std::function<DeviceFacts()>;
 
 class Source : public Custody {
  public:
@@ -45,11 +48,10 @@ class Source : public Custody {
   // merge is done: then nothing else remains to do.
   virtual bool settle() { return false; }
 
-  // Mappings are readable from here on until the source goes, or release_mappings() is called.
+  // Mappings are readable from here on until the source goes, or release_mappings() is called. A
+  // question may wait for hours, so release them before it.
   virtual Job plan_job() = 0;
-  virtual Job verify_job() = 0;
-  // Releases everything that plan_job() holds: the question may wait for hours.
-  virtual void planned() {}
+  virtual Job verify_job() { return plan_job(); }
   // Adds the refusals and notes that only the source knows.
   virtual void complete_plan(PlanReport&) const {}
 
@@ -93,9 +95,9 @@ class Source : public Custody {
   void look_again(Job& job) override;
 
  protected:
-  // Fills in the custody, which is this, and what the system and device-mapper say of the three
-  // devices.
-  void look_at_devices(Job& job, const Look& metadata, const Look& data, const Look& origin);
+  // Fills in the custody, which is this, and the facts of the origin. The job has the facts of the
+  // pool's devices already.
+  void look_at_devices(Job& job, const Look& origin);
 
   bool has_reclaimed_ = false;
 

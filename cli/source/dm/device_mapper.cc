@@ -238,6 +238,10 @@ std::string path_of_device(uint64_t device_number) {
   return "/dev/" + SysfsBlock(SystemRoot{}, device_number).kernel_name();
 }
 
+DeviceFacts facts_of_device(uint64_t device_number) {
+  return inspect_device(device_number, path_of_device(device_number));
+}
+
 void reload_dm_table(uint64_t device_number, bool read_only, const UdevStep& udev,
                      UdevRules rules) {
   load(device_number, table_of(device_number).targets, read_only);

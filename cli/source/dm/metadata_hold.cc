@@ -6,11 +6,9 @@
 
 #include <cerrno>
 
-#include "cli/source/devices.h"
 #include "cli/source/dm/tables.h"
 #include "cli/source/recorded.h"
 #include "io/error.h"
-#include "io/file_device.h"
 #include "io/text.h"
 #include "persistent-data/devices.h"
 #include "persistent-data/metadata_reader.h"
@@ -30,10 +28,6 @@ Error held_by_another(const ThinPool& pool, MetadataBlock root) {
                "if a program uses it, wait for that program, or read that snapshot with "
                "--metadata-snap; if it was left behind, release it: " +
                    release_command(pool));
-}
-
-std::unique_ptr<FileDevice> open_metadata(const ThinPool& pool) {
-  return FileDevice::open(at_number(pool.metadata)(), OpenMode::kReadOnly, Bytes(4096));
 }
 
 // Identifies a metadata snapshot: a block number alone does not, because the pool reuses blocks.
@@ -87,6 +81,10 @@ ThinPool find_pool(uint64_t device_number) {
   if (devices) return {device_number, table->name, table->uuid, devices->metadata, devices->data};
   throw Error(MessageId::kUnfitPool, "the pool has no thin-pool table",
               "see dmsetup table; the pool must be active");
+}
+
+std::unique_ptr<FileDevice> open_metadata(const ThinPool& pool) {
+  return FileDevice::open(facts_of_device(pool.metadata), OpenMode::kReadOnly, Bytes(4096));
 }
 
 void check_pool(const ThinPool& pool, const PoolStatus& status) {

@@ -7,10 +7,12 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "cli/source/change_record.h"
 #include "cli/source/dm/device_mapper.h"
+#include "io/file_device.h"
 
 namespace extmerge {
 
@@ -22,6 +24,9 @@ struct ThinPool {
 
 // The pool with that device number. Throws kUnfitPool if the device is not a pool.
 ThinPool find_pool(uint64_t device_number);
+
+// Opens the pool's metadata device to read it.
+std::unique_ptr<FileDevice> open_metadata(const ThinPool& pool);
 
 // Refuses a pool that is failed, read-only, marked needs_check, or whose metadata is nearly full.
 // Throws kUnfitPool, kPoolFull, kNeedsCheck.

@@ -5,10 +5,8 @@
 
 #include <spdlog/spdlog.h>
 
-#include "cli/source/devices.h"
 #include "cli/source/lvm/volume_source.h"
 #include "cli/source/recorded.h"
-#include "io/file_device.h"
 #include "io/text.h"
 #include "persistent-data/devices.h"
 #include "persistent-data/metadata_reader.h"
@@ -82,8 +80,7 @@ void VolumeSource::begin_finish() {
 std::vector<std::optional<VolumeSource::Mappings>> VolumeSource::mappings_of(
     const std::vector<uint64_t>& thin_ids) {
   hold_ = std::make_unique<MetadataHold>(pool_, changes_, [this] { intents_.note(); });
-  const auto device =
-      FileDevice::open(at_number(pool_.metadata)(), OpenMode::kReadOnly, Bytes(4096));
+  const auto device = open_metadata(pool_);
   MetadataReader reader(*device);
   const Superblock held = reader.held_superblock(reader.live_superblock().held_root);
   std::vector<std::optional<Mappings>> found;

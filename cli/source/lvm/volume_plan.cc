@@ -2,7 +2,6 @@
 //
 // plan and verify: they read a volume and its group, and change nothing.
 
-#include "cli/source/devices.h"
 #include "cli/source/dm/tables.h"
 #include "cli/source/lvm/volume_source.h"
 #include "cli/source/places.h"
@@ -34,7 +33,7 @@ Job VolumeSource::plan_job() {
   if (job.origin_is_inactive()) {
     job.origin_thins.clear();
     if (const auto layer = find_dm_device(volume_.origin.dm_uuid("-real"))) {
-      job.origin_below = at_number(*layer)();
+      job.origin_below = facts_of_device(*layer);
     }
   }
   job.origin_made_writable = true;
@@ -59,7 +58,7 @@ void VolumeSource::check_layer() const {
   const auto layer = find_dm_device(volume_.origin.dm_uuid("-real"));
   if (!layer) return;
   const std::string group = volume_.origin.dm_uuid().substr(0, 4 + 32);  // "LVM-", the group's
-  for (const Holder& holder : at_number (*layer)().holders) {
+  for (const Holder& holder : facts_of_device(*layer).holders) {
     const auto table = read_dm_table(holder.device_number);
     const bool over_thin = table && is_thin(*table);
     if (table && table->uuid.starts_with(volume_.origin.dm_uuid())) continue;

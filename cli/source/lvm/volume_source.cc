@@ -6,7 +6,6 @@
 
 #include <cstdio>
 
-#include "cli/source/devices.h"
 #include "cli/source/places.h"
 #include "cli/source/source.h"
 #include "io/text.h"
@@ -136,7 +135,7 @@ DeviceFacts VolumeSource::origin_facts() const {
   DeviceFacts facts;
   const auto top = find_dm_device(volume_.origin.dm_uuid());
   if (top && !is_hidden(*top)) {
-    facts = at_number(*top)();
+    facts = facts_of_device(*top);
   } else {
     facts.path = "/dev/" + origin_name();
     facts.exists = facts.is_block = true;
@@ -149,17 +148,9 @@ DeviceFacts VolumeSource::origin_facts() const {
 }
 
 Job VolumeSource::base_job(ThinId id, const Look& origin) {
-  Job job;
-  job.metadata_path = path_of_device(pool_.metadata);
-  job.data_path = path_of_device(pool_.data);
-  job.thin_id = id;
   const bool is_frozen_one = frozen() && frozen()->thin_id == value(id);
-  job.thin_size = is_frozen_one ? frozen()->size : volume_.snap.size;
-  job.root_choice = request_.root_choice;
-  job.root_block = request_.root_block;
-  look_at_devices(job, at_number(pool_.metadata), at_number(pool_.data), origin);
+  Job job = pool_job(id, is_frozen_one ? frozen()->size : volume_.snap.size, origin);
   job.origin_path = job.origin.path;
-  job.data_is_certain = true;
   job.origin_users = volume_.origin_users;
   const auto snap_id = static_cast<ThinId>(volume_.snap.thin_id.value_or(0));
   if (id != snap_id) job.frozen_from = snap_id;
@@ -167,8 +158,6 @@ Job VolumeSource::base_job(ThinId id, const Look& origin) {
     job.merged_as = static_cast<ThinId>(*merged);
   }
   job.can_be_resumed = is_frozen();
-  job.journal = place_;
-  job.undo_log = undo_log_asked(request_);
   return job;
 }
 
