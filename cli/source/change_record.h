@@ -11,6 +11,7 @@
 #include <string>
 
 #include "io/durable_file.h"
+#include "merge/job.h"
 
 namespace extmerge {
 
@@ -89,5 +90,15 @@ std::optional<SystemChanges> read_changes(DurableDirectory& directory,
 // Replaces the record. The new one is durable on return.
 void write_changes(DurableDirectory& directory, const std::string& journal_name,
                    const SystemChanges& changes);
+
+// The record of one merge, and its place.
+struct RecordedChanges {
+  JournalPlace place;
+  SystemChanges changes;
+  bool is_removed = false;  // for good, with its journal
+
+  // Makes the changes durable, unless the record is removed.
+  void write() const;
+};
 
 }  // namespace extmerge

@@ -6,8 +6,6 @@
 
 namespace extmerge {
 
-void NamedSource::note() const { write_changes(*place_.directory, place_.name, changes_); }
-
 Job NamedSource::pool_job(ThinId id, Bytes size, const Look& origin) {
   Job job;
   job.metadata_path = path_of_device(pool_.metadata);
@@ -28,7 +26,7 @@ Job NamedSource::pool_job(ThinId id, Bytes size, const Look& origin) {
 void NamedSource::reserve_mappings() {
   hold_.reset();
   if (uses_held_snapshot()) return;
-  hold_ = std::make_unique<MetadataHold>(pool_, changes_, [this] { note(); });
+  hold_ = std::make_unique<MetadataHold>(pool_, recorded_);
 }
 
 }  // namespace extmerge

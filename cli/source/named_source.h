@@ -30,12 +30,11 @@ class NamedSource : public Source {
   // A job for a thin of the pool. Looks at the devices; at the origin by `origin`, now and later.
   Job pool_job(ThinId id, Bytes size, const Look& origin);
   bool uses_held_snapshot() const { return request_.has("metadata-snap"); }
-  // Makes the record durable.
-  void note() const;
 
   const Request& request_;
-  JournalPlace place_;
-  SystemChanges changes_;
+  RecordedChanges recorded_;
+  JournalPlace& place_ = recorded_.place;
+  SystemChanges& changes_ = recorded_.changes;
   StateTraces traces_;
   ThinPool pool_;
   std::unique_ptr<MetadataHold> hold_;

@@ -42,13 +42,12 @@ DmSource::DmSource(const Request& request, uint64_t device_number)
     }
     changes_ = {};
   }
-  const auto note_changes = [this] { note(); };
   if (request.command == Command::kAbort) {
-    has_reclaimed_ = give_up_metadata_snapshot(changes_, note_changes);
+    has_reclaimed_ = give_up_metadata_snapshot(recorded_);
     return;
   }
   try {
-    has_reclaimed_ = reclaim_metadata_snapshot(changes_, note_changes);
+    has_reclaimed_ = reclaim_metadata_snapshot(recorded_);
   } catch (const Error& error) {
     if (error.id() != MessageId::kUnfitPool) throw;
     throw Error(error.id(), error.what(),

@@ -5,7 +5,6 @@
 #include <spdlog/spdlog.h>
 
 #include "cli/source/lvm/writable_origin.h"
-#include "cli/source/places.h"
 #include "io/sysfs.h"
 #include "io/text.h"
 
@@ -23,18 +22,10 @@ ThinVolume recorded_volume(const Lvm& lvm, const SystemChanges& record) {
   return volume;
 }
 
-void Intents::note() const {
-  if (!is_forgotten_) write_changes(*place_.directory, place_.name, record_);
-}
-
-void Intents::remove_journal() {
-  extmerge::remove_journal(place_);
-  is_forgotten_ = true;
-}
-
 std::optional<Begun> Intents::journal(bool to_act_on_it) const {
   try {
-    const auto journal = Journal::open(*place_.directory, place_.name, to_act_on_it, false);
+    const auto journal =
+        Journal::open(*recorded_.place.directory, recorded_.place.name, to_act_on_it, false);
     if (!journal) return {};
     const MergeRecord& record = journal->record();
     return Begun{journal->state(), {record.thin_id, record.transaction_id}};
@@ -42,7 +33,7 @@ std::optional<Begun> Intents::journal(bool to_act_on_it) const {
     // --restart replaces a journal that cannot be read. Until then the merge in it counts as
     // unfinished, and as that of another thin.
     const bool is_replaced = is_unreadable_journal(error) && request_.merge.restart &&
-                             Journal::is_ours(*place_.directory, place_.name);
+                             Journal::is_ours(*recorded_.place.directory, recorded_.place.name);
     if (!is_replaced) throw;
     return Begun{JournalState::kCopying, {static_cast<ThinId>(UINT32_MAX), 0}};
   }
@@ -70,14 +61,14 @@ void Intents::mark_origin() {
 void Intents::keep_thin_inactive() {
   if (volume_.snap.skips_activation) return;
   record_.thin_kept_inactive = true;
-  note();
+  recorded_.write();
   lvm_.run({"lvchange", "-ky", volume_.snap.full_name()}, "see lvs -a");
 }
 
 void Intents::deactivate_thin() {
   record_.thin_was_active = true;
   record_.boot = boot_id();
-  note();
+  recorded_.write();
   lvm_.run({"lvchange", "-an", volume_.snap.full_name()}, "find out who uses it (fuser, lsblk)");
 }
 
@@ -116,7 +107,7 @@ void Intents::make_freeze() {
   record_.freeze_uuid = made->uuid;
   record_.freeze_id = made->thin_id;
   record_.freeze_transaction = made->transaction_id.value_or(0);
-  note();
+  recorded_.write();
   spdlog::info("the state to be merged is frozen in {}", printable(made->full_name()));
 }
 
@@ -127,7 +118,7 @@ void Intents::forget_freeze() {
   if (group.find(record_.freeze)) return;
   record_.freeze.clear();
   record_.origin_marked = volume_.origin.has_tag(kHalfMergedTag);
-  note();
+  recorded_.write();
 }
 
 // udev is not told, but it sees the kernel's own event and links the thin by its UUID for that
@@ -135,7 +126,7 @@ void Intents::forget_freeze() {
 void Intents::activate_carrier(const LogicalVolume& thin) {
   record_.carrier = thin.uuid;
   record_.boot = boot_id();
-  note();
+  recorded_.write();
   lvm_.run_unannounced({"lvchange", "-ay", "-K", thin.full_name()}, "");
 }
 
@@ -143,7 +134,7 @@ void Intents::activate_pool() {
   record_.pool_was_active = false;
   record_.pool_uuid = volume_.pool.dm_uuid("-tpool");
   record_.boot = boot_id();
-  note();
+  recorded_.write();
   lvm_.run({"lvchange", "-ay", volume_.pool.full_name()},
            "see lvs -a and the kernel's log (thin_check may have found damage)");
 }
@@ -175,7 +166,7 @@ void Intents::put_back(const std::set<Intent>& which) {
           intent == Intent::kMark || intent == Intent::kThin || intent == Intent::kFreeze;
       if (outlives) volume_.list_again(lvm_);
       undo(intent);
-      note();
+      recorded_.write();
     } catch (const Error& error) {
       if (first) spdlog::error("{}", printable(error.what()));
       first = first.value_or(error);

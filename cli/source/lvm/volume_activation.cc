@@ -47,12 +47,12 @@ void VolumeSource::check_transaction(const PoolStatus& status) const {
 void VolumeSource::settle_other_pool() {
   if (changes_.pool_uuid.empty() || changes_.pool_uuid == volume_.pool.dm_uuid("-tpool")) return;
   if (volume_.group.find_pool(changes_.pool_uuid)) {
-    has_reclaimed_ = reclaim_metadata_snapshot(changes_, [this] { intents_.note(); });
+    has_reclaimed_ = reclaim_metadata_snapshot(recorded_);
   }
   intents_.put_back({Intent::kPool});
   changes_.holding = false;  // with a pool that is gone went its metadata snapshot
   changes_.pool_uuid.clear();
-  intents_.note();
+  recorded_.write();
 }
 
 // Makes LVM put a layer below the origin without showing the origin.

@@ -79,7 +79,7 @@ void VolumeSource::begin_finish() {
 
 std::vector<std::optional<VolumeSource::Mappings>> VolumeSource::mappings_of(
     const std::vector<uint64_t>& thin_ids) {
-  hold_ = std::make_unique<MetadataHold>(pool_, changes_, [this] { intents_.note(); });
+  hold_ = std::make_unique<MetadataHold>(pool_, recorded_);
   const auto device = open_metadata(pool_);
   MetadataReader reader(*device);
   const Superblock held = reader.held_superblock(reader.live_superblock().held_root);
@@ -117,7 +117,7 @@ std::string VolumeSource::finish() {
                 "keep it inactive, and run the same command again");
   }
   changes_.removing = true;
-  intents_.note();
+  recorded_.write();
   // By its uuid: a name may be another volume's by now.
   const std::string uuid = volume_.snap.uuid;
   std::optional<Error> failure;
@@ -134,7 +134,7 @@ std::string VolumeSource::finish() {
   if (volume_.group.find_by_uuid(uuid)) {
     changes_.removing = false;
     intents_.put_back({Intent::kThin});
-    intents_.note();
+    recorded_.write();
     if (failure) throw *failure;
     throw Error(MessageId::kThinOpen, name + " was activated just now: it is not removed",
                 "deactivate it, and run the same command again");
@@ -143,7 +143,7 @@ std::string VolumeSource::finish() {
   finishing_ = false;
   const std::string outcome = make_ordinary(lvm_, volume_.group, changes_);
   changes_.removing = changes_.thin_kept_inactive = changes_.thin_was_active = false;
-  intents_.note();
+  recorded_.write();
   return name + " is removed; " + outcome;
 }
 
@@ -173,7 +173,6 @@ std::optional<CompletedRemoval> complete_removal(const Request& request,
   lock_recorded(*found);
   SystemChanges& changes = found->changes;
   if (!changes.removing) return {};  // another command has completed it
-  const JournalPlace& place = found->place;
   const Lvm lvm(request.stop);
   ThinVolume volume = recorded_volume(lvm, changes);
   volume.group.check();
@@ -181,15 +180,16 @@ std::optional<CompletedRemoval> complete_removal(const Request& request,
   if (!volume.group.find_by_uuid(changes.origin_uuid)) {
     // Nothing is left to be completed, and the names may be others' by now.
     changes.removing = false;
-    write_changes(*place.directory, place.name, changes);
+    found->write();
     return {};
   }
   const std::string outcome = make_ordinary(lvm, volume.group, changes);
-  Intents(request, lvm, volume, place, changes).put_back({Intent::kPool});
+  Intents(request, lvm, volume, *found).put_back({Intent::kPool});
   changes.removing = changes.thin_kept_inactive = changes.thin_was_active = false;
-  write_changes(*place.directory, place.name, changes);
+  found->write();
   if (volume.group.find(changes.thin)) return {};  // made since, by the same name
-  return CompletedRemoval{place.path, changes.thin_name() + " was removed already; " + outcome};
+  return CompletedRemoval{found->place.path,
+                          changes.thin_name() + " was removed already; " + outcome};
 }
 
 }  // namespace extmerge

@@ -29,7 +29,7 @@ VolumeSource::VolumeSource(const Request& request, const std::string& name)
     : NamedSource(request),
       lvm_(request.stop),
       volume_(find_thin_volume(lvm_, name)),
-      intents_(request, lvm_, volume_, place_, changes_) {
+      intents_(request, lvm_, volume_, recorded_) {
   place_ = place_of(request_, identity_of(volume_.origin), StateDirectory::kCreate);
   lock_place_patiently(place_, request_);
   look_at_volumes();  // another command may have changed them while it had the lock
@@ -60,7 +60,7 @@ VolumeSource::VolumeSource(const Request& request, const std::string& name)
     settle_other_pool();
     intents_.put_back({Intent::kCarrier, Intent::kOrigin});
     open_pool();
-    has_reclaimed_ |= reclaim_metadata_snapshot(changes_, [this] { intents_.note(); });
+    has_reclaimed_ |= reclaim_metadata_snapshot(recorded_);
   } catch (const Error& error) {
     if (request_.command != Command::kAbort || error.id() == MessageId::kStopped) {
       put_back_activation();
@@ -257,7 +257,7 @@ void VolumeSource::begin_record() {
   }
   changes_ = next;
   intents_.record_origin();
-  intents_.note();
+  recorded_.write();
 }
 
 Job VolumeSource::merge_job() {
@@ -274,7 +274,7 @@ Job VolumeSource::merge_job() {
       changes_.freeze_id = volume_.snap.thin_id;
       changes_.freeze_transaction = volume_.snap.transaction_id.value_or(0);
       intents_.record_origin();
-      intents_.note();
+      recorded_.write();
     } else if (changes_.freeze.empty()) {
       intents_.keep_thin_inactive();
     } else {
