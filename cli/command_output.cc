@@ -4,8 +4,6 @@
 
 #include <spdlog/spdlog.h>
 
-#include "cli/confirm.h"
-#include "cli/show/json.h"
 #include "cli/show/output.h"
 #include "io/text.h"
 
@@ -50,34 +48,6 @@ void print_report(const Options& options, const std::string& text, const std::st
   flush_output();
 }
 
-void print_merge_report(const Options& options, const MergeReport& report,
-                        const DeviceNames& names) {
-  try {
-    print_report(options, merge_text(report, names, options.sizes),
-                 options.json ? merge_json(report, names) : "");
-  } catch (const Error& error) {
-    throw Error(MessageId::kOutputFailed,
-                std::string("the merge is complete, only its report is lost: ") + error.what(),
-                "extmerge status " + shell_word(report.journal) + " shows the state of the merge");
-  }
-}
-
-void print_status_report(const Options& options, const MergeStatus& status) {
-  print_report(options, status_text(status, options.sizes, {}), status_json(status, {}));
-}
-
 void say(const std::string& notice) { spdlog::info("{}", printable(notice)); }
-
-bool confirm(const Options& options, const PlanReport& report, const DeviceNames& names,
-             ProgressDisplay& display, Signals& signals, TerminalLine& terminal) {
-  if (options.yes) return true;
-  display.pause();
-  std::string text = plan_text(report, names, options.sizes);
-  text.pop_back();
-  terminal.write_line(text);
-  const bool yes = ask(question(report, names, options.finish), signals.stop_token());
-  display.go_on();
-  return yes;
-}
 
 }  // namespace extmerge

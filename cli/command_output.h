@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Output that the commands share: questions, progress and reports.
+// Output that the commands share: names, progress and reports.
 
 #pragma once
 
@@ -34,16 +34,7 @@ void draw_map(const Options& options, OutputFile& file, const Picture& picture);
 
 // -qq suppresses text. JSON is always printed, because the user asked for it.
 void print_report(const Options& options, const std::string& text, const std::string& json);
-// The merge is done: if its report is lost, the error says not to merge again.
-void print_merge_report(const Options& options, const MergeReport& report,
-                        const DeviceNames& names);
-// Prints the status of a merge that the command found done.
-void print_status_report(const Options& options, const MergeStatus& status);
 // Prints a line on standard error.
 void say(const std::string& notice);
-
-// Shows the plan and asks. Returns true at once with --yes.
-bool confirm(const Options& options, const PlanReport& report, const DeviceNames& names,
-             ProgressDisplay& display, Signals& signals, TerminalLine& terminal);
 
 }  // namespace extmerge

@@ -4,10 +4,13 @@
 
 #include "cli/command_output.h"
 #include "cli/commands.h"
+#include "cli/confirm.h"
+#include "cli/show/json.h"
 #include "cli/source/lvm/volume_source.h"
 #include "cli/source/merge_status.h"
 #include "cli/source/open_source.h"
 #include "cli/source/places.h"
+#include "io/text.h"
 
 namespace extmerge {
 
@@ -34,6 +37,24 @@ DeviceNames names_after(const Options& options, const Source& source) {
     names.origin = journal->record().origin.path;
   }
   return names;
+}
+
+// The merge is done: if its report is lost, the error says not to merge again.
+void print_merge_report(const Options& options, const MergeReport& report,
+                        const DeviceNames& names) {
+  try {
+    print_report(options, merge_text(report, names, options.sizes),
+                 options.json ? merge_json(report, names) : "");
+  } catch (const Error& error) {
+    throw Error(MessageId::kOutputFailed,
+                std::string("the merge is complete, only its report is lost: ") + error.what(),
+                "extmerge status " + shell_word(report.journal) + " shows the state of the merge");
+  }
+}
+
+// The merge was found done.
+void print_status_report(const Options& options, const MergeStatus& status) {
+  print_report(options, status_text(status, options.sizes, {}), status_json(status, {}));
 }
 
 // A killed run had merged everything; its status is the report.
@@ -146,6 +167,19 @@ class Round {
   MergeOptions wishes_;
   std::set<std::string> said_;
 };
+
+// Shows the plan and asks. Returns true at once with --yes.
+bool confirm(const Options& options, const PlanReport& report, const DeviceNames& names,
+             ProgressDisplay& display, Signals& signals, TerminalLine& terminal) {
+  if (options.yes) return true;
+  display.pause();
+  std::string text = plan_text(report, names, options.sizes);
+  text.pop_back();
+  terminal.write_line(text);
+  const bool yes = ask(question(report, names, options.finish), signals.stop_token());
+  display.go_on();
+  return yes;
+}
 
 bool report_completed_removal(const Options& options) {
   const auto completed = complete_removal(options, options.source);

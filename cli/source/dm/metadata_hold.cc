@@ -66,6 +66,14 @@ void record_release(RecordedChanges& recorded) {
   recorded.write();
 }
 
+// After a failure, which may be one of the record itself.
+void record_release_if_possible(RecordedChanges& recorded) {
+  try {
+    record_release(recorded);
+  } catch (const std::exception&) {
+  }
+}
+
 void send_release(const ThinPool& pool) {
   const int failure = send_pool_message(pool.device_number, "release_metadata_snap");
   if (failure == 0) return;
@@ -130,7 +138,7 @@ MetadataHold::MetadataHold(ThinPool pool, RecordedChanges& recorded)
   try {
     recorded_.write();
   } catch (...) {
-    forget();
+    record_release_if_possible(recorded_);
     throw;
   }
   const int failure = send_pool_message(pool_.device_number, "reserve_metadata_snap");
@@ -152,35 +160,22 @@ MetadataHold::MetadataHold(ThinPool pool, RecordedChanges& recorded)
     recorded_.write();
   } catch (...) {
     // Release the snapshot now: no record says yet that extmerge reserved it.
-    if (send_pool_message(pool_.device_number, "release_metadata_snap") == 0) forget();
+    if (send_pool_message(pool_.device_number, "release_metadata_snap") == 0) {
+      record_release_if_possible(recorded_);
+    }
     throw;
-  }
-  held_ = true;
-}
-
-// Records the release, if that is possible: the failure before may be one of the record itself.
-void MetadataHold::forget() {
-  try {
-    record_release(recorded_);
-  } catch (const std::exception&) {
   }
 }
 
 MetadataHold::~MetadataHold() {
   try {
-    release();
+    // Another program may have released this metadata snapshot, and another one may be held now.
+    const auto root = pool_status(pool_.device_number).held_root;
+    if (root && held_identity(pool_, *root) == recorded_.changes.held) send_release(pool_);
+    record_release(recorded_);
   } catch (const std::exception& error) {
     spdlog::error("{}", printable(error.what()));
   }
-}
-
-void MetadataHold::release() {
-  if (!held_) return;
-  held_ = false;
-  // Another program may have released this metadata snapshot, and another one may be held now.
-  const auto root = pool_status(pool_.device_number).held_root;
-  if (root && held_identity(pool_, *root) == recorded_.changes.held) send_release(pool_);
-  record_release(recorded_);
 }
 
 bool reclaim_metadata_snapshot(RecordedChanges& recorded) {

@@ -37,18 +37,14 @@ class MetadataHold {
   // Reserves a metadata snapshot. Throws kMetadataSnapshotHeld if one is held already. `recorded`
   // must outlive it.
   MetadataHold(ThinPool pool, RecordedChanges& recorded);
+  // Releases it. Logs a failure.
   ~MetadataHold();
   MetadataHold(const MetadataHold&) = delete;
   MetadataHold& operator=(const MetadataHold&) = delete;
 
-  void release();
-
  private:
-  void forget();
-
   const ThinPool pool_;
   RecordedChanges& recorded_;
-  bool held_ = false;
 };
 
 // Releases the metadata snapshot that a killed run reserved, if the record says (`holding`) that

@@ -114,7 +114,7 @@ void Intents::make_freeze() {
 // A stop ended LVM while it waited for the group's lock. LVM has most likely made no freeze, so
 // nothing is put back, and the lock is not waited for again.
 void Intents::forget_freeze() {
-  const Group group(lvm_.volumes_unlocked(volume_.snap.vg));
+  const Group group(lvm_.volumes(volume_.snap.vg, false));
   if (group.find(record_.freeze)) return;
   record_.freeze.clear();
   record_.origin_marked = volume_.origin.has_tag(kHalfMergedTag);
@@ -127,7 +127,7 @@ void Intents::activate_carrier(const LogicalVolume& thin) {
   record_.carrier = thin.uuid;
   record_.boot = boot_id();
   recorded_.write();
-  lvm_.run_unannounced({"lvchange", "-ay", "-K", thin.full_name()}, "");
+  lvm_.run({"lvchange", "-ay", "-K", thin.full_name()}, "", Lvm::Udev::kUntold);
 }
 
 void Intents::activate_pool() {
@@ -185,7 +185,7 @@ void Intents::undo(Intent intent) {
     case Intent::kFreeze:
       return drop_freeze();
     case Intent::kCarrier:
-      deactivate(volume_.group.find_by_uuid(record_.carrier), Udev::kUntold);
+      deactivate(volume_.group.find_by_uuid(record_.carrier), Lvm::Udev::kUntold);
       record_.carrier.clear();
       return;
     case Intent::kOrigin:
@@ -236,14 +236,13 @@ void Intents::drop_freeze() {
 }
 
 // A failure is no reason to stop: somebody may use the volume by now.
-void Intents::deactivate(const LogicalVolume* volume, Udev udev) const {
+void Intents::deactivate(const LogicalVolume* volume, Lvm::Udev udev) const {
   const bool is_there =
       volume && (find_dm_device(volume->dm_uuid()) || find_dm_device(volume->dm_uuid("-tpool")));
   if (!is_there) return;
   const std::string name = present_name(*volume);
-  const std::vector<std::string> words = {"lvchange", "-an", name};
   try {
-    udev == Udev::kTold ? lvm_.run(words, "") : lvm_.run_unannounced(words, "");
+    lvm_.run({"lvchange", "-an", name}, "", udev);
   } catch (const Error& error) {
     if (error.id() == MessageId::kStopped) throw;  // the next command does it
     spdlog::warn("{} stays active: {}", printable(name), printable(error.what()));

@@ -86,8 +86,7 @@ class Intents {
   void release_thin();
   void drop_freeze();
   void forget_freeze();
-  enum class Udev { kTold, kUntold };
-  void deactivate(const LogicalVolume* volume, Udev udev = Udev::kTold) const;
+  void deactivate(const LogicalVolume* volume, Lvm::Udev udev = Lvm::Udev::kTold) const;
 
   const Request& request_;
   const Lvm& lvm_;

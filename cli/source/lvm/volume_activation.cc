@@ -18,8 +18,7 @@ void VolumeSource::open_pool() {
   if (!volume_.pool.is_active()) intents_.activate_pool();
   const auto device = find_dm_device(uuid);
   if (!device) {
-    const std::string setting = lvm_.activation_hindrance(volume_.pool);
-    if (!setting.empty()) throw activation_forbidden(volume_.pool, setting);
+    lvm_.check_activation(volume_.pool);
     throw Error(MessageId::kUnfitPool, "the pool " + volume_.pool.full_name() + " has no device",
                 "activate it (lvchange -ay " + volume_.pool.full_name() + ")");
   }

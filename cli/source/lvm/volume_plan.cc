@@ -47,9 +47,7 @@ Job VolumeSource::plan_job() {
 // A merge activates a thin over the origin for a moment, and LVM calls it a success where a setting
 // forbids that.
 void VolumeSource::check_activation() const {
-  if (find_dm_device(volume_.origin.dm_uuid("-real"))) return;
-  const std::string setting = lvm_.activation_hindrance(volume_.snap);
-  if (!setting.empty()) throw activation_forbidden(volume_.snap, setting);
+  if (!find_dm_device(volume_.origin.dm_uuid("-real"))) lvm_.check_activation(volume_.snap);
 }
 
 // Refuses if another device than the origin and the thins that LVM knows lies over the layer: it
