@@ -106,10 +106,9 @@ std::string VolumeSource::finish() {
   look_at_volumes();
   check_finish();
   const std::string name = thin_name();
-  if (find_dm_device(volume_.snap.dm_uuid())) {
-    throw Error(MessageId::kThinOpen, name + " was activated just now: it is not removed",
-                "deactivate it, and run the same command again");
-  }
+  const Error activated(MessageId::kThinOpen, name + " was activated just now: it is not removed",
+                        "deactivate it, and run the same command again");
+  if (find_dm_device(volume_.snap.dm_uuid())) throw activated;
   // Removing the freeze and the marks took time. The first write to a block that was frozen moves
   // it, also when the freeze is gone.
   if (merged_mappings_ && mappings_of({*volume_.snap.thin_id}).front() != merged_mappings_) {
@@ -135,9 +134,7 @@ std::string VolumeSource::finish() {
     changes_.removing = false;
     intents_.put_back({Intent::kThin});
     recorded_.write();
-    if (failure) throw *failure;
-    throw Error(MessageId::kThinOpen, name + " was activated just now: it is not removed",
-                "deactivate it, and run the same command again");
+    throw failure.value_or(activated);
   }
   if (failure) spdlog::warn("{} is removed, but {}", printable(name), printable(failure->what()));
   finishing_ = false;
