@@ -110,13 +110,13 @@ std::vector<Error> abort_merge(const Options& options) {
   }
   const JournalPlace& place = source->place();
   const auto journal = read_journal(place);
-  const bool was_put_back = source->is_put_back() && !source->has_reclaimed();
-  if (!journal && was_put_back) throw nothing_known(options, *source);
-  source->settle();
+  const bool had_leftovers = source->has_leftovers() || source->has_reclaimed();
+  if (!journal && !had_leftovers) throw nothing_known(options, *source);
+  source->clear_leftovers();
   const bool is_done = journal && journal->state() == JournalState::kDone;
   if (is_done || (journal && journal->state() == JournalState::kUndone)) {
     const std::string outcome = is_done ? "is done" : "was undone";
-    if (was_put_back)
+    if (!had_leftovers)
       throw Error(MessageId::kNothingToResume, "the merge in " + place.path + " " + outcome,
                   "there is nothing to give up");
     print_report(options,

@@ -21,7 +21,7 @@ std::unique_ptr<Source> open_held_source(const Options& options) {
   return open_source(options);
 }
 
-void put_back(std::unique_ptr<Source>& source) {
+void release(std::unique_ptr<Source>& source) {
   const bool is_named = source->is_named();
   source.reset();
   if (is_named) heed_closed_pipes();
@@ -50,7 +50,7 @@ std::vector<Error> plan(const Options& options, Signals& signals, TerminalLine& 
   }
   source->complete_plan(report);
   if (source->is_named() && report.has_nothing_to_merge()) report.refusals.clear();
-  put_back(source);
+  release(source);
   // The picture comes first: if it fails, no report stands before the JSON of the error.
   if (map && options.map != "-") draw_map(options, *map, picture_of(report, names, options.sizes));
   if (options.ranges) {
@@ -77,7 +77,7 @@ void check_can_ask(const Options& options) {
 std::vector<Error> undo(const Options& options, Signals& signals, TerminalLine& terminal) {
   check_can_ask(options);
   const std::unique_ptr<Source> source = open_source(options);
-  source->settle();
+  source->clear_leftovers();
   Progress progress;
   UndoReport report;
   try {
@@ -115,7 +115,7 @@ std::vector<Error> verify(const Options& options, Signals& signals, TerminalLine
     Merger merger(std::move(job), options.merge, progress, signals.stop_token());
     report = merger.verify();
   }
-  put_back(source);
+  release(source);
   print_report(options, verify_text(report, names, options.sizes), verify_json(report, names));
   if (!report.result.first_difference) return {};
   return {difference_error(report, names)};

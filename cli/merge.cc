@@ -58,7 +58,7 @@ void print_status_report(const Options& options, const MergeStatus& status) {
 }
 
 // A killed run had merged everything; its status is the report.
-void report_settled(const Options& options, const Source& source) {
+void report_cleared(const Options& options, const Source& source) {
   say("the merge of " + source.thin_name() + " into " + source.origin_name() +
       " was done; what a killed run had left is cleared away");
   MergeStatus status = read_status(source.place().path);
@@ -223,12 +223,13 @@ std::vector<Error> merge(const Options& options, Signals& signals, TerminalLine&
   if (options.finish && report_completed_removal(options)) return {};
   std::unique_ptr<Source> source = open_source(options);
   if (options.finish) source->check_finish();
-  const bool is_settled = source->settle();
-  if (is_settled && source->is_gone()) {
-    report_settled(options, *source);
+  const Source::Earlier earlier = source->clear_leftovers();
+  if (earlier == Source::Earlier::kDoneAndGone) {
+    report_cleared(options, *source);
     return {};
   }
-  const bool was_done = is_settled && !options.finish && !options.merge.again;
+  const bool was_done =
+      earlier == Source::Earlier::kDone && !options.finish && !options.merge.again;
   MergeReport report;
   std::string outcome;
   try {
@@ -236,11 +237,11 @@ std::vector<Error> merge(const Options& options, Signals& signals, TerminalLine&
   } catch (const Error& error) {
     // The killed run had merged everything. Otherwise this was another round.
     if (!was_done || error.id() != MessageId::kAlreadyDone) throw;
-    report_settled(options, *source);
+    report_cleared(options, *source);
     return {};
   }
   if (report.plan.nothing_new && was_done) {
-    report_settled(options, *source);
+    report_cleared(options, *source);
     return {};
   }
   print_merge_report(options, report, names_after(options, *source));
@@ -251,8 +252,8 @@ std::vector<Error> merge(const Options& options, Signals& signals, TerminalLine&
 
 std::vector<Error> resume(const Options& options, Signals& signals, TerminalLine& terminal) {
   const std::unique_ptr<Source> source = open_source(options);
-  if (source->settle()) {
-    report_settled(options, *source);
+  if (source->clear_leftovers() != Source::Earlier::kNotDone) {
+    report_cleared(options, *source);
     return {};
   }
   MergeReport report;

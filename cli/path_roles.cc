@@ -44,7 +44,7 @@ struct Part {
 };
 
 bool contains(const std::vector<File>& files, const File& file) {
-  return std::find(files.begin(), files.end(), file) != files.end();
+  return std::ranges::find(files, file) != files.end();
 }
 
 // The path without links in its folder, if that exists.
@@ -120,8 +120,7 @@ class Parts {
   Parts(const Options& options, const FileDescriptor* log) : options_(options) {
     add_ours(log);
     if (ours_.empty()) return;
-    writes_by_name_ =
-        std::any_of(ours_.begin(), ours_.end(), [](const Part& part) { return !part.is_stream(); });
+    writes_by_name_ = !std::ranges::all_of(ours_, &Part::is_stream);
     add_named();
     add_recorded();
     add_state_directory();

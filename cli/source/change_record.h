@@ -68,8 +68,9 @@ struct SystemChanges {
   bool is_borrowing() const {
     return holding || origin_activated || !pool_was_active || !carrier.empty();
   }
-  bool is_put_back() const {
-    return !origin_marked && !thin_kept_inactive && !thin_was_active && freeze.empty();
+  // Whether something is changed that outlives a command.
+  bool has_lasting() const {
+    return origin_marked || thin_kept_inactive || thin_was_active || !freeze.empty();
   }
   bool is_of_lvm() const { return !vg.empty(); }
   // Whether `name` names the thin: VG/LV, or a path of its device.

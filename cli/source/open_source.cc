@@ -13,6 +13,18 @@ namespace extmerge {
 
 namespace {
 
+// The volume of a device-mapper node, as "vg/name". LVM is asked about its group only.
+std::string volume_of_dm(const Lvm& lvm, const DmTable& node) {
+  const std::string uuid = lv_uuid_of_node(node.uuid), name = volume_of_node(node.name);
+  if (!uuid.empty()) {
+    const Group group = Group::with(lvm, name.substr(0, name.find('/')), {uuid});
+    const LogicalVolume* const volume = group.find_by_uuid(uuid);
+    if (volume && volume->dm_uuid() == node.uuid) return volume->full_name();
+  }
+  throw Error(MessageId::kNotFound, "LVM knows no volume with the uuid " + node.uuid,
+              "name the volume as VG/LV (lvs)");
+}
+
 std::unique_ptr<Source> open_path(const Request& request, const std::string& path) {
   const DeviceFacts facts = inspect(path);
   if (!facts.exists) {
@@ -84,7 +96,7 @@ std::unique_ptr<Source> open_source(const Request& request) {
     // After `merge --finish` the snapshot is gone, and its origin is an ordinary device.
     if (request.command != Command::kUndo || error.id() != MessageId::kNotFound) throw;
     const auto found = find_recorded(request, request.source);
-    if (!found || !found->changes.is_put_back()) throw;
+    if (!found || found->changes.has_lasting()) throw;
     return std::make_unique<PlainSource>(request, found->place.path);
   }
 }

@@ -4,7 +4,6 @@
 
 #include <utility>
 
-#include "cli/source/places.h"
 #include "merge/journal/journal.h"
 
 namespace extmerge {
@@ -50,10 +49,6 @@ Job PlainSource::job(StateDirectory state_directory) {
   return job;
 }
 
-Job PlainSource::plan_job() { return job(StateDirectory::kAsItIs); }
-
-Job PlainSource::merge_job() { return job(StateDirectory::kCreate); }
-
 Job PlainSource::resume_job() {
   const auto journal = read_journal(place_);
   if (!journal)
@@ -64,7 +59,5 @@ Job PlainSource::resume_job() {
   job.journal = place_;
   return job;
 }
-
-void PlainSource::abort() { remove_journal(place_); }
 
 }  // namespace extmerge

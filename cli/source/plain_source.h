@@ -7,6 +7,7 @@
 
 #include <string>
 
+#include "cli/source/places.h"
 #include "cli/source/request.h"
 #include "cli/source/source.h"
 
@@ -22,14 +23,14 @@ class PlainSource final : public Source {
   std::string thin_name() const override { return {}; }
   std::string origin_name() const override;
 
-  Job plan_job() override;
-  Job merge_job() override;
+  Job plan_job() override { return job(StateDirectory::kAsItIs); }
+  Job merge_job() override { return job(StateDirectory::kCreate); }
   // Throw kNoJournal, and what Journal::open() throws.
   Job resume_job() override;
   Job undo_job() override { return resume_job(); }
   // The user keeps it so.
   bool is_frozen() const override { return true; }
-  void abort() override;
+  void abort() override { remove_journal(place_); }
   const JournalPlace& place() const override { return place_; }
 
  private:

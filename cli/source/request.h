@@ -44,9 +44,7 @@ struct Request {
 
   // Long names of the given options, for rules about pairs of options.
   std::vector<std::string> given;
-  bool has(const std::string& name) const {
-    return std::find(given.begin(), given.end(), name) != given.end();
-  }
+  bool has(const std::string& name) const { return std::ranges::find(given, name) != given.end(); }
 
   // Whether the command is for a merge that has begun; the others take a SOURCE.
   bool is_of_begun_merge() const {

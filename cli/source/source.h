@@ -38,15 +38,14 @@ class Source : public Custody {
   virtual bool is_unfinished() const { return false; }
   // Whether one was begun and cannot go on, because the frozen state is gone.
   virtual bool must_begin_anew() const { return false; }
-  // Whether nothing is changed beside the origin's data: no freeze, no mark.
-  virtual bool is_put_back() const { return true; }
+  // Whether more than the origin's data is changed: a freeze, a mark, a held metadata snapshot.
+  virtual bool has_leftovers() const { return false; }
   // Whether a metadata snapshot that a killed run left was found, and released, on opening.
   bool has_reclaimed() const { return has_reclaimed_; }
-  // After settle(): whether there is no such source any more.
-  virtual bool is_gone() const { return false; }
-  // Clears the leftovers of a killed run whose merge is done or had not begun. Returns true if the
-  // merge is done: then nothing else remains to do.
-  virtual bool settle() { return false; }
+  // Clears the leftovers of a killed run whose merge is done or had not begun. Tells whether the
+  // merge is done: then nothing else remains to do. kDoneAndGone: the source is gone, too.
+  enum class Earlier { kNotDone, kDone, kDoneAndGone };
+  virtual Earlier clear_leftovers() { return Earlier::kNotDone; }
 
   // Mappings are readable from here on until the source goes, or release_mappings() is called. A
   // question may wait for hours, so release them before it.

@@ -34,7 +34,7 @@ DmSource::DmSource(const Request& request, uint64_t device_number)
   traces_.begin(recorded);
   changes_ = recorded.value_or(SystemChanges{});
   if (changes_.is_of_lvm()) {
-    if (!changes_.is_put_back() || changes_.is_borrowing() || changes_.removing) {
+    if (changes_.has_lasting() || changes_.is_borrowing() || changes_.removing) {
       throw Error(MessageId::kHalfMerged,
                   "the merge of " + changes_.thin_name() + " into the same origin is unfinished",
                   "finish that merge first: extmerge resume " + changes_.thin_name() +

@@ -42,7 +42,7 @@ constexpr const char* kLogAsLines =
 bool takes_command_log(const std::vector<std::string>& words) {
   if (words[0] == "lvs" || words[0] == "vgs") return true;
   if (words[0] == "lvmconfig" || words[0] == "tags") return false;
-  return std::find(words.begin(), words.end(), "-S") == words.end();
+  return std::ranges::find(words, "-S") == words.end();
 }
 
 // Whether LVM has printed a report.
@@ -155,8 +155,7 @@ void Lvm::fail_to_list(const std::string& vg, const CommandResult& result) const
     throw Error(MessageId::kLvmRefused, "LVM cannot list all volume groups: " + reason_of(listed),
                 "see vgs");
   }
-  const auto group =
-      std::find_if(all.begin(), all.end(), [&](const VolumeGroup& one) { return one.name == vg; });
+  const auto group = std::ranges::find(all, vg, &VolumeGroup::name);
   if (group == all.end()) {
     const std::string reason = is_whole ? "" : " (" + happened + ")";
     throw Error(MessageId::kGroupAbsent, "there is no volume group called " + vg + reason,

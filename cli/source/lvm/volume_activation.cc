@@ -43,7 +43,7 @@ void VolumeSource::check_transaction(const PoolStatus& status) const {
 
 // The record is one an origin; the run that was killed may have been of a snapshot in
 // another pool.
-void VolumeSource::settle_other_pool() {
+void VolumeSource::reclaim_other_pool() {
   if (changes_.pool_uuid.empty() || changes_.pool_uuid == volume_.pool.dm_uuid("-tpool")) return;
   if (volume_.group.find_pool(changes_.pool_uuid)) {
     has_reclaimed_ = reclaim_metadata_snapshot(recorded_);

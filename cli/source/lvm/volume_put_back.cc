@@ -16,20 +16,20 @@ void VolumeSource::put_back_merge() {
   if (changes_.holding && pool_failure_) throw *pool_failure_;
 }
 
-bool VolumeSource::settle() {
-  if (is_put_back()) return false;
+Source::Earlier VolumeSource::clear_leftovers() {
+  if (!has_leftovers()) return Earlier::kNotDone;
   const auto begun = intents_.journal(true);
-  if (begun && is_under_way(begun->state)) return false;
+  if (begun && is_under_way(begun->state)) return Earlier::kNotDone;
   const bool was_freeze = is_freeze();
   if (was_freeze && begun && begun->state == JournalState::kUndone) {
     intents_.put_back({Intent::kMark, Intent::kThin});
     if (request_.command == Command::kAbort) intents_.check_not_only_copy(volume_.snap);
-    return false;
+    return Earlier::kNotDone;
   }
   // There is nothing else of it any more: it is to be merged, not cleared away.
   if (was_freeze && !(begun && begun->thin == merged_thin())) {
     if (request_.command == Command::kAbort) intents_.check_not_only_copy(volume_.snap);
-    return false;
+    return Earlier::kNotDone;
   }
   // The journal of an earlier round is done as well; it is of another freeze.
   const bool was_done = begun && begun->state == JournalState::kDone && is_ours() &&
@@ -37,9 +37,9 @@ bool VolumeSource::settle() {
   spdlog::info("clearing away the leftovers of a killed run of {}",
                printable(changes_.thin_name()));
   put_back_merge();
-  is_gone_ = was_freeze;
   if (!was_freeze) look_at_volumes();
-  return was_done;
+  if (!was_done) return Earlier::kNotDone;
+  return was_freeze ? Earlier::kDoneAndGone : Earlier::kDone;
 }
 
 Job VolumeSource::undo_job() {

@@ -16,6 +16,11 @@ namespace {
 
 std::string identity_of(const LogicalVolume& volume) { return "dm:" + volume.dm_uuid(); }
 
+Error activated_during_merge(const std::string& thin) {
+  return Error(MessageId::kThinNotStill, thin + " was activated during the merge",
+               "deactivate it, and run the same command again");
+}
+
 // After the journal that is to be begun: the first half of its nonce.
 std::string freeze_name(uint64_t nonce) {
   char text[32];
@@ -57,7 +62,7 @@ VolumeSource::VolumeSource(const Request& request, const std::string& name)
     changes_.carrier.clear();
   }
   try {
-    settle_other_pool();
+    reclaim_other_pool();
     intents_.put_back({Intent::kCarrier, Intent::kOrigin});
     open_pool();
     has_reclaimed_ |= reclaim_metadata_snapshot(recorded_);
@@ -185,10 +190,7 @@ void VolumeSource::check_origin() {
   if (*writing_ == ThinUse::kAny) return;
   // Inactive, SNAP makes the freeze cost nothing; without one it has to stay so.
   if (!find_dm_device(volume_.snap.dm_uuid())) return;
-  if (changes_.freeze.empty()) {
-    throw Error(MessageId::kThinNotStill, thin_name() + " was activated during the merge",
-                "deactivate it, and run the same command again");
-  }
+  if (changes_.freeze.empty()) throw activated_during_merge(thin_name());
   const PoolStatus status = pool_status(pool_.device_number);
   // A pool that has failed or turned read-only is no reason to remove anything.
   if (!status.takes_changes() || !status.is_nearly_full()) return;
@@ -213,8 +215,7 @@ void VolumeSource::look_again(Job& job) {
   node_->check();
   Source::look_again(job);
   if (must_be_still && changes_.freeze.empty() && find_dm_device(volume_.snap.dm_uuid())) {
-    throw Error(MessageId::kThinNotStill, thin_name() + " was activated during the merge",
-                "deactivate it, and run the same command again");
+    throw activated_during_merge(thin_name());
   }
   // LVM lets anyone make a new snapshot of the origin at any time; and SNAP may be gone.
   Group group = Group::with(lvm_, volume_.snap.vg, {volume_.origin.uuid});
