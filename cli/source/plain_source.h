@@ -19,7 +19,6 @@ class PlainSource final : public Source {
   // `journal` records.
   explicit PlainSource(const Request& request, std::string journal = {});
 
-  bool is_named() const override { return false; }
   std::string thin_name() const override { return {}; }
   std::string origin_name() const override;
 

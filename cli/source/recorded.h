@@ -11,7 +11,6 @@
 #include "cli/source/change_record.h"
 #include "cli/source/lvm/group.h"
 #include "cli/source/request.h"
-#include "merge/job.h"
 
 namespace extmerge {
 

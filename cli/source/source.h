@@ -28,9 +28,9 @@ using Look = std::function<DeviceFacts()>;
 class Source : public Custody {
  public:
   // Whether it was named, and not spelled out device by device.
-  virtual bool is_named() const { return true; }
+  bool is_named() const { return !thin_name().empty(); }
 
-  // The names of source and origin, for people.
+  // The names of source and origin, for people. Only a named source has a name.
   virtual std::string thin_name() const = 0;
   virtual std::string origin_name() const = 0;
 

@@ -324,12 +324,10 @@ PoolStatus pool_status(uint64_t device_number) {
   const Task task = make_task(DM_DEVICE_STATUS, device_number);
   if (task) dm_task_no_flush(task.get());
   if (run(task)) {
-    uint64_t start = 0, length = 0;
-    char* type = nullptr;
-    char* parameters = nullptr;
-    dm_get_next_target(task.get(), nullptr, &start, &length, &type, &parameters);
-    if (type && parameters && std::string(type) == "thin-pool") {
-      if (const auto status = parse_pool_status(parameters)) return *status;
+    const std::vector<DmTarget> targets = targets_of(task.get());
+    if (!targets.empty() && targets.front().type == "thin-pool") {
+      const auto status = parse_pool_status(joined(targets.front().arguments, " "));
+      if (status) return *status;
     }
   }
   throw Error(MessageId::kUnfitPool,
