@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-#include "cli/abort.h"
-
 #include "cli/command_output.h"
+#include "cli/commands.h"
 #include "cli/show/json.h"
 #include "cli/source/lvm/volume_source.h"
 #include "cli/source/open_source.h"
@@ -32,7 +31,7 @@ void give_up_recorded(const RecordedChanges& recorded) {
   const JournalPlace& place = recorded.place;
   std::unique_ptr<Journal> journal;
   try {
-    journal = Journal::open(*place.directory, place.name, false, false);
+    journal = read_journal(place);
   } catch (const Error& error) {
     if (error.id() != MessageId::kDamagedJournal) throw;
   }
@@ -100,6 +99,8 @@ std::string outcome_text(const JournalPlace& place, const std::string& origin,
 
 }  // namespace
 
+// Puts back all but the copied blocks, removes the journal, and says whether the origin is half
+// merged.
 std::vector<Error> abort_merge(const Options& options) {
   std::unique_ptr<Source> source;
   try {
@@ -108,15 +109,14 @@ std::vector<Error> abort_merge(const Options& options) {
     return abort_recorded(options, error);
   }
   const JournalPlace& place = source->place();
-  const auto journal =
-      place.directory ? Journal::open(*place.directory, place.name, false, false) : nullptr;
-  const bool was_put_back = source->is_put_back() && !source->has_reclaimed();
-  if (!journal && was_put_back) throw nothing_known(options, *source);
-  source->settle();
+  const auto journal = read_journal(place);
+  const bool had_leftovers = source->has_leftovers() || source->has_reclaimed();
+  if (!journal && !had_leftovers) throw nothing_known(options, *source);
+  source->clear_leftovers();
   const bool is_done = journal && journal->state() == JournalState::kDone;
   if (is_done || (journal && journal->state() == JournalState::kUndone)) {
     const std::string outcome = is_done ? "is done" : "was undone";
-    if (was_put_back)
+    if (!had_leftovers)
       throw Error(MessageId::kNothingToResume, "the merge in " + place.path + " " + outcome,
                   "there is nothing to give up");
     print_report(options,

@@ -9,6 +9,7 @@
 #include "cli/help.h"
 #include "cli/nearest.h"
 #include "cli/option_table.h"
+#include "io/text.h"
 
 namespace extmerge {
 
@@ -24,23 +25,24 @@ std::string see_help(Command command) {
   return std::string("see extmerge ") + row_of(command).name + " --help";
 }
 
-std::string command_names() {
-  std::string names;
-  for (const CommandRow& row : command_table())
-    names += (names.empty() ? "" : ", ") + std::string(row.name);
+// The names of a set of commands, by default of all.
+std::vector<std::string> command_names(unsigned commands = ~0u) {
+  std::vector<std::string> names;
+  for (const CommandRow& row : command_table()) {
+    if (commands & bit(row.command)) names.push_back(row.name);
+  }
   return names;
 }
 
 const CommandRow& command_named(const std::string& name) {
   if (const CommandRow* row = find_command(name)) return *row;
-  std::vector<std::string> known;
-  for (const CommandRow& row : command_table()) known.push_back(row.name);
+  const std::string known = joined(command_names(), ", ");
   if (name.starts_with('-'))
     refuse("'" + name + "' stands before the command",
-           "the command comes first, one of " + command_names() + "; see extmerge --help");
-  const auto near = nearest(name, known);
+           "the command comes first, one of " + known + "; see extmerge --help");
+  const auto near = nearest(name, command_names());
   refuse("unknown command '" + name + "'",
-         near ? "did you mean '" + *near + "'?" : "it is one of " + command_names());
+         near ? "did you mean '" + *near + "'?" : "it is one of " + known);
 }
 
 [[noreturn]] void refuse_unknown(Command command, const std::string& option) {
@@ -90,13 +92,9 @@ void apply(const po::option& option, const CommandRow& command, Options& options
   const OptionRow& row = *find_option(option.string_key);
   const std::string name = std::string("--") + row.name;
   if (!(row.commands & bit(command.command))) {
-    std::string takers;
-    for (const CommandRow& other : command_table()) {
-      if (row.commands & bit(other.command))
-        takers += (takers.empty() ? "" : ", ") + std::string(other.name);
-    }
     refuse("extmerge " + std::string(command.name) + " has no option " + name,
-           "it belongs to " + takers + "; " + see_help(command.command));
+           "it belongs to " + joined(command_names(row.commands), ", ") + "; " +
+               see_help(command.command));
   }
   if (options.has(row.name) && !row.repeatable()) refuse(name + " is given twice", "give it once");
   check_value(option, command.command);
@@ -236,7 +234,8 @@ bool asks_for_json(const std::vector<std::string>& arguments) {
 Options parse_command_line(const std::vector<std::string>& arguments,
                            const std::function<void(Options&)>& configure) {
   if (arguments.empty())
-    refuse("the command is missing", "it is one of " + command_names() + "; see extmerge --help");
+    refuse("the command is missing",
+           "it is one of " + joined(command_names(), ", ") + "; see extmerge --help");
   if (const auto text = text_instead(arguments)) return text_only(*text);
 
   const CommandRow& command = command_named(arguments.front());
@@ -274,8 +273,7 @@ Options parse_command_line(const std::vector<std::string>& arguments,
   if (awaits_file || lacks_file)
     refuse("--export has no FILE", "it is the next word: --export=ddrescue FILE");
 
-  if (command.command == Command::kResume || command.command == Command::kStatus ||
-      command.command == Command::kUndo || command.command == Command::kAbort)
+  if (options.is_of_begun_merge())
     check_journal_argument(options, positional);
   else
     check_source(options, positional);

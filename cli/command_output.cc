@@ -4,21 +4,29 @@
 
 #include <spdlog/spdlog.h>
 
-#include "cli/confirm.h"
-#include "cli/show/json.h"
 #include "cli/show/output.h"
 #include "io/text.h"
 
 namespace extmerge {
 
-ProgressDisplay::Settings display_settings(const Options& options, const DeviceNames& names) {
-  const bool quiet = options.verbosity < 0 && options.progress == ProgressKind::kAuto;
-  return {quiet ? ProgressKind::kNone : options.progress, options.progress_seconds, options.sizes,
-          names.origin};
+DeviceNames names_of(const Source& source, const Job& job) {
+  return {job.metadata_path, job.data_path, job.origin_path, source.thin_name(),
+          source.is_named() ? source.origin_name() : ""};
 }
 
-ProgressDisplay::LinesAsked lines_asked(const Signals& signals) {
-  return [&signals] { return signals.lines_asked(); };
+DeviceNames names_before(const Source& source) {
+  DeviceNames names{{}, {}, source.origin_name(), source.thin_name(), source.origin_name()};
+  if (!names.origin.starts_with('/')) names.origin.insert(0, "/dev/");
+  return names;
+}
+
+ProgressDisplay show_progress(const Progress& progress, const Options& options,
+                              const DeviceNames& names, const Signals& signals,
+                              TerminalLine& terminal) {
+  const bool quiet = options.verbosity < 0 && options.progress == ProgressKind::kAuto;
+  return {progress, [&signals] { return signals.lines_asked(); }, terminal,
+          ProgressDisplay::Settings{quiet ? ProgressKind::kNone : options.progress,
+                                    options.progress_seconds, options.sizes, names.origin}};
 }
 
 std::unique_ptr<OutputFile> map_file(const Options& options) {
@@ -40,51 +48,6 @@ void print_report(const Options& options, const std::string& text, const std::st
   flush_output();
 }
 
-void print_merge_report(const Options& options, const MergeReport& report,
-                        const DeviceNames& names) {
-  try {
-    print_report(options, merge_text(report, names, options.sizes),
-                 options.json ? merge_json(report, names) : "");
-  } catch (const Error& error) {
-    throw Error(MessageId::kOutputFailed,
-                std::string("the merge is complete, only its report is lost: ") + error.what(),
-                "extmerge status " + shell_word(report.journal) + " shows the state of the merge");
-  }
-}
-
-void print_status_report(const Options& options, const MergeStatus& status) {
-  print_report(options, status_text(status, options.sizes, {}), status_json(status, {}));
-}
-
 void say(const std::string& notice) { spdlog::info("{}", printable(notice)); }
-
-// Shows the plan, then asks about it.
-bool confirm(const Options& options, const PlanReport& report, const DeviceNames& names,
-             ProgressDisplay& display, Signals& signals, TerminalLine& terminal) {
-  if (options.yes) return true;
-  display.pause();
-  std::string text = plan_text(report, names, options.sizes);
-  text.pop_back();
-  terminal.write_line(text);
-  const bool yes = ask(question(report, names, options.finish), signals.stop_token());
-  display.go_on();
-  return yes;
-}
-
-void print_undo_report(const Options& options, const UndoReport& report) {
-  print_report(options, undo_text(report, options.sizes), undo_json(report));
-}
-
-bool confirm_undo(const Options& options, const UndoReport& report, ProgressDisplay& display,
-                  Signals& signals, TerminalLine& terminal) {
-  if (options.yes) return true;
-  display.pause();
-  terminal.end_bar();
-  const bool yes = ask("Put back " + format_size(report.saved_bytes, options.sizes) + " of " +
-                           printable(report.origin) + " as they were before the merge? [y/N] ",
-                       signals.stop_token());
-  display.go_on();
-  return yes;
-}
 
 }  // namespace extmerge

@@ -4,14 +4,11 @@
 
 #include <spdlog/spdlog.h>
 
-#include "cli/abort.h"
 #include "cli/command_output.h"
 #include "cli/confirm.h"
-#include "cli/merge.h"
 #include "cli/show/json.h"
 #include "cli/show/output.h"
 #include "cli/source/open_source.h"
-#include "cli/status.h"
 #include "io/text.h"
 
 namespace extmerge {
@@ -24,7 +21,7 @@ std::unique_ptr<Source> open_held_source(const Options& options) {
   return open_source(options);
 }
 
-void put_back(std::unique_ptr<Source>& source) {
+void release(std::unique_ptr<Source>& source) {
   const bool is_named = source->is_named();
   source.reset();
   if (is_named) heed_closed_pipes();
@@ -39,8 +36,7 @@ std::vector<Error> plan(const Options& options, Signals& signals, TerminalLine& 
   Progress progress;
   PlanReport report;
   {
-    const ProgressDisplay display(progress, lines_asked(signals), terminal,
-                                  display_settings(options, names));
+    const ProgressDisplay display = show_progress(progress, options, names, signals, terminal);
     MergeOptions wishes = options.merge;
     wishes.last_round = options.finish;
     if (!wishes.restart) wishes.restart = source->must_begin_anew();
@@ -54,7 +50,7 @@ std::vector<Error> plan(const Options& options, Signals& signals, TerminalLine& 
   }
   source->complete_plan(report);
   if (source->is_named() && report.has_nothing_to_merge()) report.refusals.clear();
-  put_back(source);
+  release(source);
   // The picture comes first: if it fails, no report stands before the JSON of the error.
   if (map && options.map != "-") draw_map(options, *map, picture_of(report, names, options.sizes));
   if (options.ranges) {
@@ -81,25 +77,30 @@ void check_can_ask(const Options& options) {
 std::vector<Error> undo(const Options& options, Signals& signals, TerminalLine& terminal) {
   check_can_ask(options);
   const std::unique_ptr<Source> source = open_source(options);
-  source->settle();
+  source->clear_leftovers();
   Progress progress;
   UndoReport report;
   try {
-    ProgressDisplay display(progress, lines_asked(signals), terminal,
-                            display_settings(options, names_before(*source)));
+    ProgressDisplay display =
+        show_progress(progress, options, names_before(*source), signals, terminal);
     Merger merger(source->undo_job(), options.merge, progress, signals.stop_token());
-    report = merger.undo(
-        [&](const UndoReport& found) {
-          return confirm_undo(options, found, display, signals, terminal);
-        },
-        say);
+    const ConfirmUndo confirm = [&](const UndoReport& found) {
+      if (options.yes) return true;
+      display.pause();
+      const bool yes = ask("Put back " + format_size(found.saved_bytes, options.sizes) + " of " +
+                               printable(found.origin) + " as they were before the merge? [y/N] ",
+                           signals.stop_token());
+      display.go_on();
+      return yes;
+    };
+    report = merger.undo(confirm, say);
     if (source->is_named()) progress.phase = Phase::kPuttingBack;
     source->undone();
   } catch (const Error& error) {
     throw source->failed(error);
   }
   report.origin = source->origin_name();
-  print_undo_report(options, report);
+  print_report(options, undo_text(report, options.sizes), undo_json(report));
   return {};
 }
 
@@ -110,12 +111,11 @@ std::vector<Error> verify(const Options& options, Signals& signals, TerminalLine
   Progress progress;
   VerifyReport report;
   {
-    const ProgressDisplay display(progress, lines_asked(signals), terminal,
-                                  display_settings(options, names));
+    const ProgressDisplay display = show_progress(progress, options, names, signals, terminal);
     Merger merger(std::move(job), options.merge, progress, signals.stop_token());
     report = merger.verify();
   }
-  put_back(source);
+  release(source);
   print_report(options, verify_text(report, names, options.sizes), verify_json(report, names));
   if (!report.result.first_difference) return {};
   return {difference_error(report, names)};

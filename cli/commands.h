@@ -16,4 +16,10 @@ namespace extmerge {
 // The first one decides the exit status. A failure that leaves nothing to report is thrown.
 std::vector<Error> execute(const Options& options, Signals& signals, TerminalLine& terminal);
 
+// One command each, for execute():
+std::vector<Error> merge(const Options& options, Signals& signals, TerminalLine& terminal);
+std::vector<Error> resume(const Options& options, Signals& signals, TerminalLine& terminal);
+std::vector<Error> status(const Options& options);
+std::vector<Error> abort_merge(const Options& options);
+
 }  // namespace extmerge

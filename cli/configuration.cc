@@ -13,6 +13,7 @@
 
 #include "cli/option_table.h"
 #include "io/file_descriptor.h"
+#include "io/text.h"
 
 namespace extmerge {
 
@@ -32,17 +33,13 @@ bool may_be_configured(const OptionRow& row) {
          name == "state-dir";
 }
 
-std::string names_that_may_be() {
-  std::string names;
-  for (const OptionRow& row : option_table()) {
-    if (may_be_configured(row)) names += (names.empty() ? "" : ", ") + std::string(row.name);
-  }
-  return names;
-}
-
 Error wrong(const std::string& file, const std::string& why) {
+  std::vector<std::string> names;
+  for (const OptionRow& row : option_table()) {
+    if (may_be_configured(row)) names.push_back(row.name);
+  }
   return Error(MessageId::kUsage, file + ": " + why,
-               "it may hold NAME = VALUE of " + names_that_may_be());
+               "it may hold NAME = VALUE of " + joined(names, ", "));
 }
 
 Error unusable(const std::string& file, const std::string& why) {

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 
 #include "cli/log_file.h"
 #include "cli/show/service_manager.h"
@@ -51,22 +50,6 @@ spdlog::level::level_enum terminal_level(int verbosity) {
   return verbosity == 1 ? spdlog::level::debug : spdlog::level::trace;
 }
 
-spdlog::level::level_enum file_level(LogLevel level) {
-  switch (level) {
-    case LogLevel::kError:
-      return spdlog::level::err;
-    case LogLevel::kWarn:
-      return spdlog::level::warn;
-    case LogLevel::kInfo:
-      return spdlog::level::info;
-    case LogLevel::kDebug:
-      return spdlog::level::debug;
-    case LogLevel::kTrace:
-      return spdlog::level::trace;
-  }
-  return spdlog::level::info;
-}
-
 void install(const std::vector<spdlog::sink_ptr>& sinks) {
   auto logger = std::make_shared<spdlog::logger>("extmerge", sinks.begin(), sinks.end());
   logger->set_level(spdlog::level::trace);  // each sink has its own level
@@ -80,20 +63,13 @@ class FileSink : public spdlog::sinks::base_sink<std::mutex> {
   explicit FileSink(FileDescriptor file) : file_(std::move(file)) {}
 
  protected:
-  // A failed write to the log does not end a merge.
   void sink_it_(const spdlog::details::log_msg& message) override {
     spdlog::memory_buf_t line;
     const std::string text = printable_lines({message.payload.data(), message.payload.size()});
     spdlog::details::log_msg shown = message;
     shown.payload = text;
     formatter_->format(shown, line);
-    size_t done = 0;
-    while (done < line.size()) {
-      const ssize_t count = write(file_.get(), line.data() + done, line.size() - done);
-      if (count < 0 && errno == EINTR) continue;
-      if (count <= 0) return;
-      done += static_cast<size_t>(count);
-    }
+    write_all(file_.get(), {line.data(), line.size()});
   }
   void flush_() override {}
 
@@ -104,7 +80,7 @@ class FileSink : public spdlog::sinks::base_sink<std::mutex> {
 spdlog::sink_ptr file_sink(const Options& options) {
   auto sink = std::make_shared<FileSink>(open_log_file(options));
   sink->set_pattern("%Y-%m-%dT%H:%M:%S%z [%P] %l: %v");
-  sink->set_level(file_level(options.log_level.value_or(LogLevel::kInfo)));
+  sink->set_level(options.log_level.value_or(spdlog::level::info));
   return sink;
 }
 

@@ -1,21 +1,23 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-#include "cli/merge.h"
-
 #include <set>
 
 #include "cli/command_output.h"
+#include "cli/commands.h"
+#include "cli/confirm.h"
+#include "cli/show/json.h"
 #include "cli/source/lvm/volume_source.h"
 #include "cli/source/merge_status.h"
 #include "cli/source/open_source.h"
 #include "cli/source/places.h"
+#include "io/text.h"
 
 namespace extmerge {
 
 namespace {
 
 BeyondOriginChoice recorded_beyond_origin(const JournalPlace& place) {
-  const auto journal = Journal::open(*place.directory, place.name, false, false);
+  const auto journal = read_journal(place);
   return journal ? journal->record().beyond_origin : BeyondOriginChoice::kRefuse;
 }
 
@@ -29,8 +31,7 @@ DeviceNames names_after(const Options& options, const Source& source) {
             {}};
   }
   DeviceNames names = names_of(source, {});
-  const JournalPlace& place = source.place();
-  if (const auto journal = Journal::open(*place.directory, place.name, false, false)) {
+  if (const auto journal = read_journal(source.place())) {
     names.metadata = journal->record().metadata.path;
     names.data = journal->record().data.path;
     names.origin = journal->record().origin.path;
@@ -38,8 +39,26 @@ DeviceNames names_after(const Options& options, const Source& source) {
   return names;
 }
 
+// The merge is done: if its report is lost, the error says not to merge again.
+void print_merge_report(const Options& options, const MergeReport& report,
+                        const DeviceNames& names) {
+  try {
+    print_report(options, merge_text(report, names, options.sizes),
+                 options.json ? merge_json(report, names) : "");
+  } catch (const Error& error) {
+    throw Error(MessageId::kOutputFailed,
+                std::string("the merge is complete, only its report is lost: ") + error.what(),
+                "extmerge status " + shell_word(report.journal) + " shows the state of the merge");
+  }
+}
+
+// The merge was found done.
+void print_status_report(const Options& options, const MergeStatus& status) {
+  print_report(options, status_text(status, options.sizes, {}), status_json(status, {}));
+}
+
 // A killed run had merged everything; its status is the report.
-void report_settled(const Options& options, const Source& source) {
+void report_cleared(const Options& options, const Source& source) {
   say("the merge of " + source.thin_name() + " into " + source.origin_name() +
       " was done; the leftovers of a killed run are removed");
   MergeStatus status = read_status(source.place().path);
@@ -103,7 +122,7 @@ class Round {
     Merger planner(std::move(job), wishes_, progress_, signals_.stop_token());
     PlanReport plan = planner.plan();
     source_.complete_plan(plan);
-    source_.planned();
+    source_.release_mappings();
     if (plan.has_nothing_to_merge()) return plan;
     refuse_any(plan.refusals);
     if (!options_.yes)
@@ -149,6 +168,19 @@ class Round {
   std::set<std::string> said_;
 };
 
+// Shows the plan and asks. Returns true at once with --yes.
+bool confirm(const Options& options, const PlanReport& report, const DeviceNames& names,
+             ProgressDisplay& display, Signals& signals, TerminalLine& terminal) {
+  if (options.yes) return true;
+  display.pause();
+  std::string text = plan_text(report, names, options.sizes);
+  text.pop_back();
+  terminal.write_line(text);
+  const bool yes = ask(question(report, names, options.finish), signals.stop_token());
+  display.go_on();
+  return yes;
+}
+
 bool report_completed_removal(const Options& options) {
   const auto completed = complete_removal(options, options.source);
   if (!completed) return false;
@@ -160,8 +192,8 @@ bool report_completed_removal(const Options& options) {
 MergeReport merge_while_shown(const Options& options, std::unique_ptr<Source>& source,
                               Signals& signals, TerminalLine& terminal, std::string& outcome) {
   Progress progress;
-  ProgressDisplay display(progress, lines_asked(signals), terminal,
-                          display_settings(options, names_before(*source)));
+  ProgressDisplay display =
+      show_progress(progress, options, names_before(*source), signals, terminal);
   const ConfirmPlan ask = [&](const PlanReport& found, const DeviceNames& names) {
     PlanReport shown = found;
     if (!source->is_named()) shown.notes.clear();  // the merger has said them
@@ -187,27 +219,17 @@ MergeReport merge_while_shown(const Options& options, std::unique_ptr<Source>& s
 
 }  // namespace
 
-DeviceNames names_of(const Source& source, const Job& job) {
-  return {job.metadata_path, job.data_path, job.origin_path, source.thin_name(),
-          source.is_named() ? source.origin_name() : ""};
-}
-
-DeviceNames names_before(const Source& source) {
-  DeviceNames names{{}, {}, source.origin_name(), source.thin_name(), source.origin_name()};
-  if (!names.origin.starts_with('/')) names.origin.insert(0, "/dev/");
-  return names;
-}
-
 std::vector<Error> merge(const Options& options, Signals& signals, TerminalLine& terminal) {
   if (options.finish && report_completed_removal(options)) return {};
   std::unique_ptr<Source> source = open_source(options);
   if (options.finish) source->check_finish();
-  const bool is_settled = source->settle();
-  if (is_settled && source->is_gone()) {
-    report_settled(options, *source);
+  const Source::Earlier earlier = source->clear_leftovers();
+  if (earlier == Source::Earlier::kDoneAndGone) {
+    report_cleared(options, *source);
     return {};
   }
-  const bool was_done = is_settled && !options.finish && !options.merge.again;
+  const bool was_done =
+      earlier == Source::Earlier::kDone && !options.finish && !options.merge.again;
   MergeReport report;
   std::string outcome;
   try {
@@ -215,11 +237,11 @@ std::vector<Error> merge(const Options& options, Signals& signals, TerminalLine&
   } catch (const Error& error) {
     // The killed run had merged everything. Otherwise this was another round.
     if (!was_done || error.id() != MessageId::kAlreadyDone) throw;
-    report_settled(options, *source);
+    report_cleared(options, *source);
     return {};
   }
   if (report.plan.nothing_new && was_done) {
-    report_settled(options, *source);
+    report_cleared(options, *source);
     return {};
   }
   print_merge_report(options, report, names_after(options, *source));
@@ -230,15 +252,15 @@ std::vector<Error> merge(const Options& options, Signals& signals, TerminalLine&
 
 std::vector<Error> resume(const Options& options, Signals& signals, TerminalLine& terminal) {
   const std::unique_ptr<Source> source = open_source(options);
-  if (source->settle()) {
-    report_settled(options, *source);
+  if (source->clear_leftovers() != Source::Earlier::kNotDone) {
+    report_cleared(options, *source);
     return {};
   }
   MergeReport report;
   {
     Progress progress;
-    const ProgressDisplay display(progress, lines_asked(signals), terminal,
-                                  display_settings(options, names_before(*source)));
+    const ProgressDisplay display =
+        show_progress(progress, options, names_before(*source), signals, terminal);
     report = Round(options, *source, progress, signals).resume();
   }
   print_merge_report(options, report, names_after(options, *source));

@@ -2,7 +2,7 @@
 
 #include "cli/option_table.h"
 
-#include <array>
+#include <initializer_list>
 #include <utility>
 
 namespace extmerge {
@@ -29,9 +29,9 @@ std::string not_empty(const std::string& value, const char* option) {
   throw Error(MessageId::kUsage, std::string(option) + " has an empty value", "name a path");
 }
 
-template <typename T, size_t N>
+template <typename T>
 T choose(const std::string& value, const char* option,
-         const std::array<std::pair<const char*, T>, N>& choices) {
+         std::initializer_list<std::pair<const char*, T>> choices) {
   std::string names;
   for (const auto& [name, choice] : choices) {
     if (value == name) return choice;
@@ -39,45 +39,6 @@ T choose(const std::string& value, const char* option,
   }
   throw Error(MessageId::kUsage, std::string(option) + ": '" + value + "' is none of its values",
               "it takes one of " + names);
-}
-
-BeyondOriginChoice beyond_choice(const std::string& value) {
-  return choose<BeyondOriginChoice, 3>(value, "--beyond-origin",
-                                       {{{"refuse", BeyondOriginChoice::kRefuse},
-                                         {"drop", BeyondOriginChoice::kDrop},
-                                         {"extend", BeyondOriginChoice::kExtend}}});
-}
-
-CompareMode compare_choice(const std::string& value) {
-  return choose<CompareMode, 3>(value, "--compare",
-                                {{{"auto", CompareMode::kAuto},
-                                  {"always", CompareMode::kAlways},
-                                  {"never", CompareMode::kNever}}});
-}
-
-VerifyChoice verify_choice(const std::string& value) {
-  return choose<VerifyChoice, 3>(value, "--verify",
-                                 {{{"none", VerifyChoice::kNone},
-                                   {"sample", VerifyChoice::kSample},
-                                   {"full", VerifyChoice::kFull}}});
-}
-
-ProgressKind progress_choice(const std::string& value) {
-  return choose<ProgressKind, 5>(value, "--progress",
-                                 {{{"auto", ProgressKind::kAuto},
-                                   {"bar", ProgressKind::kBar},
-                                   {"line", ProgressKind::kLine},
-                                   {"json", ProgressKind::kJson},
-                                   {"none", ProgressKind::kNone}}});
-}
-
-LogLevel level_choice(const std::string& value) {
-  return choose<LogLevel, 5>(value, "--log-level",
-                             {{{"error", LogLevel::kError},
-                               {"warn", LogLevel::kWarn},
-                               {"info", LogLevel::kInfo},
-                               {"debug", LogLevel::kDebug},
-                               {"trace", LogLevel::kTrace}}});
 }
 
 void set_metadata_snap(Options& o, const std::string& value) {
@@ -136,7 +97,13 @@ constexpr OptionRow kOptions[] = {
      [](Options& o, V v) { o.thin_size = parse_size(v, "--thin-size", Bytes(kSectorSize)); }},
     {G::kSource, "beyond-origin", 0, "WHAT", kWithSource,
      "Handle data past the end: refuse,drop,extend",
-     [](Options& o, V v) { o.merge.beyond_origin = beyond_choice(v); }},
+     [](Options& o, V v) {
+       o.merge.beyond_origin =
+           choose<BeyondOriginChoice>(v, "--beyond-origin",
+                                      {{"refuse", BeyondOriginChoice::kRefuse},
+                                       {"drop", BeyondOriginChoice::kDrop},
+                                       {"extend", BeyondOriginChoice::kExtend}});
+     }},
 
     {G::kPlan, "allow-stale", 0, nullptr, kLong, "Accept that the thin (undo: origin) changed",
      [](Options& o, V) { o.merge.overrides.allow_stale = true; }},
@@ -169,9 +136,19 @@ constexpr OptionRow kOptions[] = {
      [](Options& o, V v) { o.undo_log = not_empty(v, "--undo-log"); }},
 
     {G::kCopy, "compare", 0, "WHEN", kWriting, "Write only what differs: auto, always, never",
-     [](Options& o, V v) { o.merge.pipeline.compare = compare_choice(v); }},
+     [](Options& o, V v) {
+       o.merge.pipeline.compare = choose<CompareMode>(v, "--compare",
+                                                      {{"auto", CompareMode::kAuto},
+                                                       {"always", CompareMode::kAlways},
+                                                       {"never", CompareMode::kNever}});
+     }},
     {G::kCopy, "verify", 0, "HOW", kWriting, "Read back: none, sample (default), full",
-     [](Options& o, V v) { o.merge.verify = verify_choice(v); }},
+     [](Options& o, V v) {
+       o.merge.verify = choose<VerifyChoice>(v, "--verify",
+                                             {{"none", VerifyChoice::kNone},
+                                              {"sample", VerifyChoice::kSample},
+                                              {"full", VerifyChoice::kFull}});
+     }},
     {G::kCopy, "checkpoint-interval", 0, "SIZE|Ns", kWriting,
      "Record progress this often (256M or 5s)", set_checkpoint_interval},
     {G::kCopy, "rate-limit", 0, "SIZE", kMoving, "Limit the rate to SIZE a second",
@@ -203,7 +180,7 @@ constexpr OptionRow kOptions[] = {
      }},
     {G::kOutput, "export", 0, "ddrescue FILE", kStatus, "Write a GNU ddrescue mapfile (-: stdout)",
      [](Options& o, V v) {
-       o.exported = choose<bool, 1>(v, "--export", {{{"ddrescue", true}}});
+       o.exported = choose<bool>(v, "--export", {{"ddrescue", true}});
      }},
     {G::kOutput, "noheadings", 0, nullptr, kPlan | kStatus, "Leave out the first line of tables",
      [](Options& o, V) { o.headings = false; }},
@@ -212,7 +189,14 @@ constexpr OptionRow kOptions[] = {
     {G::kOutput, "nosuffix", 0, nullptr, kAll, "Print sizes without their unit",
      [](Options& o, V) { o.sizes.suffix = false; }},
     {G::kOutput, "progress", 0, "KIND", kLong, "Show progress: auto, bar, line, json, none",
-     [](Options& o, V v) { o.progress = progress_choice(v); }},
+     [](Options& o, V v) {
+       o.progress = choose<ProgressKind>(v, "--progress",
+                                         {{"auto", ProgressKind::kAuto},
+                                          {"bar", ProgressKind::kBar},
+                                          {"line", ProgressKind::kLine},
+                                          {"json", ProgressKind::kJson},
+                                          {"none", ProgressKind::kNone}});
+     }},
     {G::kOutput, "progress-json", 0, nullptr, kLong, "Do the same as --progress=json",
      [](Options& o, V) { o.progress = ProgressKind::kJson; }},
     {G::kOutput, "progress-frequency", 0, "SECS", kLong, "Print a line every SECS seconds",
@@ -226,7 +210,14 @@ constexpr OptionRow kOptions[] = {
     {G::kOutput, "log-file", 0, "FILE", kAll, "Append messages and actions to FILE",
      [](Options& o, V v) { o.log_file = not_empty(v, "--log-file"); }},
     {G::kOutput, "log-level", 0, "LEVEL", kAll, "Log up to error, warn, info, debug, trace",
-     [](Options& o, V v) { o.log_level = level_choice(v); }},
+     [](Options& o, V v) {
+       o.log_level = choose<spdlog::level::level_enum>(v, "--log-level",
+                                                       {{"error", spdlog::level::err},
+                                                        {"warn", spdlog::level::warn},
+                                                        {"info", spdlog::level::info},
+                                                        {"debug", spdlog::level::debug},
+                                                        {"trace", spdlog::level::trace}});
+     }},
     {G::kOutput, "version", 'V', nullptr, kAll, "Print the version", [](Options&, V) {}},
     {G::kOutput, "help", 'h', nullptr, kAll, "Print this text", [](Options&, V) {}},
 };

@@ -4,6 +4,8 @@
 
 #pragma once
 
+#include <spdlog/common.h>
+
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,9 +15,6 @@
 #include "cli/source/request.h"
 
 namespace extmerge {
-
-// Levels of the log file, from few to many messages, named as in spdlog.
-enum class LogLevel { kError, kWarn, kInfo, kDebug, kTrace };
 
 // `text` is printed instead of running a command: --help, --version, help.
 struct Options : Request {
@@ -36,7 +35,7 @@ struct Options : Request {
   std::optional<unsigned> progress_seconds;
   int verbosity = 0;  // -v adds one, -q takes one away
   std::optional<std::string> log_file;
-  std::optional<LogLevel> log_level;
+  std::optional<spdlog::level::level_enum> log_level;
 };
 
 }  // namespace extmerge

@@ -44,7 +44,7 @@ struct Part {
 };
 
 bool contains(const std::vector<File>& files, const File& file) {
-  return std::find(files.begin(), files.end(), file) != files.end();
+  return std::ranges::find(files, file) != files.end();
 }
 
 // The path without links in its folder, if that exists.
@@ -103,9 +103,7 @@ bool lies_on(const Part& ours, const DeviceFacts& device, const std::vector<File
 
 // --journal must not name a file of another journal, which would be lost.
 void check_journal_name(const Options& options) {
-  if (!options.journal ||
-      !(options.command == Command::kPlan || options.command == Command::kMerge))
-    return;
+  if (!options.journal || options.is_of_begun_merge()) return;
   const std::string& path = *options.journal;
   for (const std::string& ending : files_of_journal("")) {
     if (ending.empty() || !path.ends_with(ending)) continue;
@@ -122,8 +120,7 @@ class Parts {
   Parts(const Options& options, const FileDescriptor* log) : options_(options) {
     add_ours(log);
     if (ours_.empty()) return;
-    writes_by_name_ =
-        std::any_of(ours_.begin(), ours_.end(), [](const Part& part) { return !part.is_stream(); });
+    writes_by_name_ = !std::ranges::all_of(ours_, &Part::is_stream);
     add_named();
     add_recorded();
     add_state_directory();
@@ -190,15 +187,12 @@ class Parts {
   // not opened.
   void add_recorded() {
     if (!options_.journal) return;
-    const bool must_be_there =
-        options_.command == Command::kResume || options_.command == Command::kStatus ||
-        options_.command == Command::kUndo || options_.command == Command::kAbort;
     try {
       add_merge(read_status(*options_.journal));
     } catch (const Error& error) {
       const bool is_of_volume = ::access(changes_name(*options_.journal).c_str(), F_OK) == 0;
       const bool is_missing = error.id() == MessageId::kNoJournal && is_of_volume;
-      if (writes_by_name_ && must_be_there && !is_missing) throw;
+      if (writes_by_name_ && options_.is_of_begun_merge() && !is_missing) throw;
     }
   }
 

@@ -30,6 +30,10 @@ sigset_t taken() {
   return set;
 }
 
+// The action for SIGPIPE at the program's start: the caller may have ignored the signal.
+struct sigaction inherited_action {};
+bool is_changed = false;
+
 }  // namespace
 
 void Signals::start() {
@@ -65,14 +69,6 @@ void Signals::take() {
     stop_.request_stop();
   }
 }
-
-namespace {
-
-// The action at the program's start: the caller may have ignored the signal.
-struct sigaction inherited_action {};
-bool is_changed = false;
-
-}  // namespace
 
 void ignore_closed_pipes() {
   struct sigaction action {};

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-#include "cli/status.h"
-
 #include "cli/command_output.h"
+#include "cli/commands.h"
 #include "cli/show/ddrescue_map.h"
 #include "cli/show/json.h"
 #include "cli/show/picture.h"
@@ -38,8 +37,7 @@ void print_status(const Options& options, const std::string& path,
   std::unique_ptr<OutputFile> exported;
   if (options.exported)
     exported = std::make_unique<OutputFile>("--export", options.export_path, kMapfileMark);
-  const WholeJournal whole =
-      map || exported ? read_whole(path) : WholeJournal{read_status(path), nullptr};
+  const WholeJournal whole = read_whole(path, map || exported);
   const auto draw = [&] { draw_map(options, *map, picture_of(*whole.journal, options.sizes)); };
   // Write files first: if one fails, no report stands before the JSON of the error.
   if (map && options.map != "-") draw();
@@ -61,7 +59,7 @@ std::vector<Error> status_of_volume(const Options& options) {
   if (!found)
     throw Error(MessageId::kNoJournal, "no merge of " + options.source + " is known",
                 "extmerge status lists the known merges");
-  const auto journal = Journal::open(*found->place.directory, found->place.name, false, false);
+  const auto journal = read_journal(found->place);
   if (!journal && (options.map || options.exported))
     throw Error(
         MessageId::kNoJournal, "no merge of " + options.source + " has begun",

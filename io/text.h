@@ -6,6 +6,7 @@
 
 #pragma once
 
+#include <charconv>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -28,6 +29,14 @@ std::string shell_word(const std::string& text);
 std::string hex(std::span<const unsigned char> bytes);
 // 16 digits.
 std::string hex(uint64_t number);
+
+// Reads a decimal number; false unless it is all of `text`, without a sign.
+template <typename Number>
+bool parse_whole(std::string_view text, Number& number) {
+  const char* const end = text.data() + text.size();
+  const auto [stop, failure] = std::from_chars(text.data(), end, number);
+  return failure == std::errc() && stop == end;
+}
 
 std::string joined(const std::vector<std::string>& words, std::string_view separator);
 // "k1, k2 and k3"; of more than five names the first three: "k1, k10, k100 and 147 more".

@@ -40,7 +40,7 @@ void add_plan(Json& json, const PlanReport& report, const DeviceNames& names) {
   json["metadata"] = names.metadata;
   json["data"] = names.data;
   json["origin"] = names.origin;
-  json["source"] = names.thin_name.empty() ? Json(nullptr) : Json(names.thin_name);
+  json["source"] = optional_text(names.thin_name);
   json["data_block_size"] = report.limits.block_size.bytes().value();
   json["metadata_snap"] = report.metadata_snap.value();
   json["transaction_id"] = report.transaction_id;
@@ -57,7 +57,7 @@ void add_plan(Json& json, const PlanReport& report, const DeviceNames& names) {
   json["siblings"] = Json::array();
   for (const Sibling& sibling : report.siblings) {
     json["siblings"].push_back({{"thin_id", value(sibling.id)},
-                                {"name", sibling.name.empty() ? Json(nullptr) : Json(sibling.name)},
+                                {"name", optional_text(sibling.name)},
                                 {"harmed_blocks", sibling.harmed_blocks},
                                 {"unreadable", sibling.unreadable}});
   }

@@ -29,6 +29,15 @@ bool colours_wanted() {
 
 }  // namespace
 
+void write_all(int fd, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t written = write(fd, text.data(), text.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return;
+    text.remove_prefix(static_cast<size_t>(written));
+  }
+}
+
 TerminalLine::TerminalLine(int fd)
     : fd_(fd),
       terminal_(isatty(fd) == 1 && understands_escapes()),
@@ -46,29 +55,19 @@ void TerminalLine::write_line(std::string_view text) {
   bar_drawn_ = false;
   line += text;
   line += '\n';
-  write_all(line);
+  write_all(fd_, line);
 }
 
 void TerminalLine::draw(std::string_view text) {
   const std::lock_guard lock(mutex_);
   bar_drawn_ = true;
-  write_all(std::string(kWipe) + std::string(text) + "\r");
+  write_all(fd_, std::string(kWipe) + std::string(text) + "\r");
 }
 
 void TerminalLine::end_bar() {
   const std::lock_guard lock(mutex_);
-  if (bar_drawn_) write_all("\n");
+  if (bar_drawn_) write_all(fd_, "\n");
   bar_drawn_ = false;
-}
-
-// Failures are dropped: a failed write to standard error does not end a merge.
-void TerminalLine::write_all(std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t written = write(fd_, text.data(), text.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return;
-    text.remove_prefix(static_cast<size_t>(written));
-  }
 }
 
 }  // namespace extmerge

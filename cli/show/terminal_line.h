@@ -14,6 +14,9 @@
 
 namespace extmerge {
 
+// Drops failures: a failed write to standard error or a log does not end a merge.
+void write_all(int fd, std::string_view text);
+
 class TerminalLine {
  public:
   // Writes to file descriptor `fd`, which must stay open.
@@ -33,8 +36,6 @@ class TerminalLine {
   void end_bar();
 
  private:
-  void write_all(std::string_view text);
-
   const int fd_;
   const bool terminal_;
   const bool colours_;

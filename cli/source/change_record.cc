@@ -155,4 +155,8 @@ void write_changes(DurableDirectory& directory, const std::string& journal_name,
   create_whole(directory, name, unpublished_name(name), std::as_bytes(std::span(text)));
 }
 
+void RecordedChanges::write() const {
+  if (!is_removed) write_changes(*place.directory, place.name, changes);
+}
+
 }  // namespace extmerge

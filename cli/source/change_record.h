@@ -11,6 +11,7 @@
 #include <string>
 
 #include "io/durable_file.h"
+#include "merge/job.h"
 
 namespace extmerge {
 
@@ -67,8 +68,9 @@ struct SystemChanges {
   bool is_borrowing() const {
     return holding || origin_activated || !pool_was_active || !carrier.empty();
   }
-  bool is_put_back() const {
-    return !origin_marked && !thin_kept_inactive && !thin_was_active && freeze.empty();
+  // Whether something is changed that outlives a command.
+  bool has_lasting() const {
+    return origin_marked || thin_kept_inactive || thin_was_active || !freeze.empty();
   }
   bool is_of_lvm() const { return !vg.empty(); }
   // Whether `name` names the thin: VG/LV, or a path of its device.
@@ -89,5 +91,15 @@ std::optional<SystemChanges> read_changes(DurableDirectory& directory,
 // Replaces the record. The new one is durable on return.
 void write_changes(DurableDirectory& directory, const std::string& journal_name,
                    const SystemChanges& changes);
+
+// The record of one merge, and its place.
+struct RecordedChanges {
+  JournalPlace place;
+  SystemChanges changes;
+  bool is_removed = false;  // for good, with its journal
+
+  // Makes the changes durable, unless the record is removed.
+  void write() const;
+};
 
 }  // namespace extmerge

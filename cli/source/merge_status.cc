@@ -4,33 +4,23 @@
 
 #include <algorithm>
 
-#include "cli/source/devices.h"
 #include "cli/source/places.h"
 
 namespace extmerge {
 
 namespace {
 
-MergeStatus status_of(const Journal& journal, const std::string& path, bool running) {
-  MergeStatus status;
-  status.journal = path;
-  status.state = journal.state();
-  status.running = running;
-  status.record = journal.record();
-  status.progress = journal.progress();
-  return status;
-}
-
-// Nothing if the journal is missing.
-std::optional<MergeStatus> read(DurableDirectory& directory, const std::string& name) {
-  const auto journal = Journal::open(directory, name, false, false);
-  if (!journal) return {};
-  return status_of(*journal, directory.path() + "/" + name, directory.is_locked(lock_name(name)));
-}
-
-Error no_journal(const std::string& path) {
-  return Error(MessageId::kNoJournal, "there is no journal " + path,
-               "extmerge status without a path lists the known journals");
+// Its journal is null if it is missing.
+WholeJournal read(DurableDirectory& directory, const std::string& name, bool pages) {
+  WholeJournal whole;
+  whole.journal = Journal::open(directory, name, false, pages);
+  if (!whole.journal) return whole;
+  whole.status.journal = directory.path() + "/" + name;
+  whole.status.state = whole.journal->state();
+  whole.status.running = directory.is_locked(lock_name(name));
+  whole.status.record = whole.journal->record();
+  whole.status.progress = whole.journal->progress();
+  return whole;
 }
 
 }  // namespace
@@ -48,22 +38,15 @@ std::string state_text(JournalState state) {
   }
 }
 
-MergeStatus read_status(const std::string& path) {
-  const JournalPath place = open_journal_path(path);
-  if (place.directory) {
-    if (const auto status = read(*place.directory, place.name)) return *status;
-  }
-  throw no_journal(place.path);
-}
+MergeStatus read_status(const std::string& path) { return read_whole(path, false).status; }
 
-WholeJournal read_whole(const std::string& path) {
+WholeJournal read_whole(const std::string& path, bool pages) {
   const JournalPath place = open_journal_path(path);
   WholeJournal whole;
-  if (place.directory) whole.journal = Journal::open(*place.directory, place.name, false);
-  if (!whole.journal) throw no_journal(place.path);
-  whole.status =
-      status_of(*whole.journal, place.path, place.directory->is_locked(lock_name(place.name)));
-  return whole;
+  if (place.directory) whole = read(*place.directory, place.name, pages);
+  if (whole.journal) return whole;
+  throw Error(MessageId::kNoJournal, "there is no journal " + place.path,
+              "extmerge status without a path lists the known journals");
 }
 
 std::vector<MergeStatus> read_all(DurableDirectory& directory) {
@@ -73,7 +56,8 @@ std::vector<MergeStatus> read_all(DurableDirectory& directory) {
   for (const std::string& name : names) {
     if (!name.ends_with(".journal")) continue;
     try {
-      if (auto status = read(directory, name)) found.push_back(std::move(*status));
+      WholeJournal whole = read(directory, name, false);
+      if (whole.journal) found.push_back(std::move(whole.status));
     } catch (const Error& error) {
       if (error.exit_status() != 6) throw;
       MergeStatus status;

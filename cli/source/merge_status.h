@@ -30,12 +30,13 @@ std::string state_text(JournalState state);
 // Throws Error(kNoJournal), and as Journal::open() does.
 MergeStatus read_status(const std::string& path);
 
-// A journal's status together with its plan, whose pages are all checked. Both are of one moment.
+// A journal and its status, both of one moment.
 struct WholeJournal {
   MergeStatus status;
   std::unique_ptr<Journal> journal;
 };
-WholeJournal read_whole(const std::string& path);
+// The plan can be read only with `pages`, which are then all checked. Throws as read_status().
+WholeJournal read_whole(const std::string& path, bool pages);
 
 // All journals in `directory`, by name, including damaged ones.
 std::vector<MergeStatus> read_all(DurableDirectory& directory);

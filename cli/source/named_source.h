@@ -17,7 +17,6 @@ namespace extmerge {
 
 class NamedSource : public Source {
  public:
-  void planned() override { hold_.reset(); }
   const JournalPlace& place() const override { return place_; }
 
   bool owns_mappings() const override { return !uses_held_snapshot(); }
@@ -28,13 +27,14 @@ class NamedSource : public Source {
   explicit NamedSource(const Request& request)
       : request_(request), traces_(request, place_, changes_) {}
 
+  // A job for a thin of the pool. Looks at the devices; at the origin by `origin`, now and later.
+  Job pool_job(ThinId id, Bytes size, const Look& origin);
   bool uses_held_snapshot() const { return request_.has("metadata-snap"); }
-  // Makes the record durable.
-  void note() const;
 
   const Request& request_;
-  JournalPlace place_;
-  SystemChanges changes_;
+  RecordedChanges recorded_;
+  JournalPlace& place_ = recorded_.place;
+  SystemChanges& changes_ = recorded_.changes;
   StateTraces traces_;
   ThinPool pool_;
   std::unique_ptr<MetadataHold> hold_;

@@ -13,6 +13,18 @@ namespace extmerge {
 
 namespace {
 
+// The volume of a device-mapper node, as "vg/name". LVM is asked about its group only.
+std::string volume_of_dm(const Lvm& lvm, const DmTable& node) {
+  const std::string uuid = lv_uuid_of_node(node.uuid), name = volume_of_node(node.name);
+  if (!uuid.empty()) {
+    const Group group = Group::with(lvm, name.substr(0, name.find('/')), {uuid});
+    const LogicalVolume* const volume = group.find_by_uuid(uuid);
+    if (volume && volume->dm_uuid() == node.uuid) return volume->full_name();
+  }
+  throw Error(MessageId::kNotFound, "LVM knows no volume with the uuid " + node.uuid,
+              "name the volume as VG/LV (lvs)");
+}
+
 std::unique_ptr<Source> open_path(const Request& request, const std::string& path) {
   const DeviceFacts facts = inspect(path);
   if (!facts.exists) {
@@ -48,11 +60,9 @@ std::unique_ptr<Source> open_recorded_source(const Request& request, const Syste
 }
 
 std::unique_ptr<Source> open_present(const Request& request) {
-  const bool of_record = request.command == Command::kResume || request.command == Command::kUndo ||
-                         request.command == Command::kAbort;
   if (!request.source.empty()) {
     if (is_path(request.source)) return open_path(request, request.source);
-    if (of_record) {
+    if (request.is_of_begun_merge()) {
       if (const auto found = find_recorded(request, request.source)) {
         return open_recorded_source(request, found->changes);
       }
@@ -70,7 +80,7 @@ std::unique_ptr<Source> open_present(const Request& request) {
                       ", or, if the merge had not begun to copy, extmerge merge " + frozen);
     }
   }
-  if (!of_record) return std::make_unique<PlainSource>(request);
+  if (!request.is_of_begun_merge()) return std::make_unique<PlainSource>(request);
   const JournalPath path = open_journal_path(*request.journal);
   const auto changes = path.directory ? read_changes(*path.directory, path.name) : std::nullopt;
   if (changes) return open_recorded_source(request, *changes);
@@ -86,7 +96,7 @@ std::unique_ptr<Source> open_source(const Request& request) {
     // After `merge --finish` the snapshot is gone, and its origin is an ordinary device.
     if (request.command != Command::kUndo || error.id() != MessageId::kNotFound) throw;
     const auto found = find_recorded(request, request.source);
-    if (!found || !found->changes.is_put_back()) throw;
+    if (!found || found->changes.has_lasting()) throw;
     return std::make_unique<PlainSource>(request, found->place.path);
   }
 }

@@ -178,6 +178,11 @@ void lock_place_patiently(JournalPlace& place, const Request& request) {
   lock_place(place);
 }
 
+std::unique_ptr<Journal> read_journal(const JournalPlace& place) {
+  if (!place.directory) return nullptr;
+  return Journal::open(*place.directory, place.name, false, false);
+}
+
 void remove_journal(const JournalPlace& place) {
   // Remove the journal first: without its record it would look like one of plain devices.
   place.directory->remove(place.name);

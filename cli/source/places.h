@@ -11,6 +11,7 @@
 
 #include "cli/source/request.h"
 #include "merge/job.h"
+#include "merge/journal/journal.h"
 
 namespace extmerge {
 
@@ -44,6 +45,9 @@ void lock_place(JournalPlace& place);
 // make them fail.
 void lock_place_patiently(JournalPlace& place, const Request& request);
 
+// The journal, without a look at its plan. Null if it or its directory is missing. Throws as
+// Journal::open().
+std::unique_ptr<Journal> read_journal(const JournalPlace& place);
 // Removes the journal and the change record beside it, durably.
 void remove_journal(const JournalPlace& place);
 

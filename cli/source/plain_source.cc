@@ -4,7 +4,6 @@
 
 #include <utility>
 
-#include "cli/source/places.h"
 #include "merge/journal/journal.h"
 
 namespace extmerge {
@@ -20,9 +19,15 @@ PlainSource::PlainSource(const Request& request, std::string journal)
 
 std::string PlainSource::origin_name() const {
   if (journal_.empty()) return absolute_path(request_.origin);
-  const auto journal =
-      place_.directory ? Journal::open(*place_.directory, place_.name, false, false) : nullptr;
+  const auto journal = read_journal(place_);
   return journal ? journal->record().origin.path : "the origin";
+}
+
+void PlainSource::look_at(Job& job, const std::string& metadata, const std::string& data,
+                          const std::string& origin) {
+  job.metadata = inspect(metadata);
+  job.data = inspect(data);
+  look_at_devices(job, [origin] { return inspect(origin); });
 }
 
 Job PlainSource::job(StateDirectory state_directory) {
@@ -34,8 +39,7 @@ Job PlainSource::job(StateDirectory state_directory) {
   job.thin_size = request_.thin_size;
   job.root_choice = request_.root_choice;
   job.root_block = request_.root_block;
-  look_at_devices(job, at_path(request_.metadata), at_path(request_.data),
-                  at_path(request_.origin));
+  look_at(job, request_.metadata, request_.data, request_.origin);
   if (request_.command != Command::kVerify) {
     job.journal = place_of(request_, job.origin.identity,
                            job.origin.exists ? state_directory : StateDirectory::kAsItIs);
@@ -45,23 +49,15 @@ Job PlainSource::job(StateDirectory state_directory) {
   return job;
 }
 
-Job PlainSource::plan_job() { return job(StateDirectory::kAsItIs); }
-
-Job PlainSource::merge_job() { return job(StateDirectory::kCreate); }
-
 Job PlainSource::resume_job() {
-  std::unique_ptr<Journal> journal;
-  if (place_.directory) journal = Journal::open(*place_.directory, place_.name, false, false);
+  const auto journal = read_journal(place_);
   if (!journal)
     throw Error(MessageId::kNoJournal, "there is no journal " + absolute_path(journal_),
                 "extmerge status lists the known journals");
   Job job = job_of(journal->record());
-  look_at_devices(job, at_path(job.metadata_path), at_path(job.data_path),
-                  at_path(job.origin_path));
+  look_at(job, job.metadata_path, job.data_path, job.origin_path);
   job.journal = place_;
   return job;
 }
-
-void PlainSource::abort() { remove_journal(place_); }
 
 }  // namespace extmerge

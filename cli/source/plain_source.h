@@ -7,6 +7,7 @@
 
 #include <string>
 
+#include "cli/source/places.h"
 #include "cli/source/request.h"
 #include "cli/source/source.h"
 
@@ -18,23 +19,23 @@ class PlainSource final : public Source {
   // `journal` records.
   explicit PlainSource(const Request& request, std::string journal = {});
 
-  bool is_named() const override { return false; }
   std::string thin_name() const override { return {}; }
   std::string origin_name() const override;
 
-  Job plan_job() override;
-  Job verify_job() override { return plan_job(); }
-  Job merge_job() override;
+  Job plan_job() override { return job(StateDirectory::kAsItIs); }
+  Job merge_job() override { return job(StateDirectory::kCreate); }
   // Throw kNoJournal, and what Journal::open() throws.
   Job resume_job() override;
   Job undo_job() override { return resume_job(); }
   // The user keeps it so.
   bool is_frozen() const override { return true; }
-  void abort() override;
+  void abort() override { remove_journal(place_); }
   const JournalPlace& place() const override { return place_; }
 
  private:
   Job job(StateDirectory state_directory);
+  void look_at(Job& job, const std::string& metadata, const std::string& data,
+               const std::string& origin);
 
   const Request& request_;
   const std::string journal_;

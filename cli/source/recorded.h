@@ -11,7 +11,6 @@
 #include "cli/source/change_record.h"
 #include "cli/source/lvm/group.h"
 #include "cli/source/request.h"
-#include "merge/job.h"
 
 namespace extmerge {
 
@@ -20,10 +19,6 @@ namespace extmerge {
 Group recorded_group(const Lvm& lvm, const SystemChanges& changes);
 const LogicalVolume* find_freeze(const Group& group, const SystemChanges& changes);
 
-struct RecordedChanges {
-  JournalPlace place;
-  SystemChanges changes;
-};
 // Locks the record and reads it again: the command before may have changed it. Throws
 // kJournalLocked if the lock is taken, or if another merge has replaced the record.
 void lock_recorded(RecordedChanges& recorded);

@@ -4,6 +4,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -43,10 +44,18 @@ struct Request {
 
   // Long names of the given options, for rules about pairs of options.
   std::vector<std::string> given;
-  bool has(const std::string& name) const;
+  bool has(const std::string& name) const { return std::ranges::find(given, name) != given.end(); }
+
+  // Whether the command is for a merge that has begun; the others take a SOURCE.
+  bool is_of_begun_merge() const {
+    return command == Command::kResume || command == Command::kStatus ||
+           command == Command::kUndo || command == Command::kAbort;
+  }
 };
 
 // Whether the argument is a path: neither VG/LV nor a bare name.
-bool is_path(const std::string& argument);
+inline bool is_path(const std::string& argument) {
+  return argument.starts_with('/') || argument.starts_with("./") || argument.starts_with("../");
+}
 
 }  // namespace extmerge

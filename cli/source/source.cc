@@ -45,10 +45,8 @@ void Source::look_again(Job& job) {
   job.origin_thins = find_origin_thins(job.origin, job.metadata);
 }
 
-void Source::look_at_devices(Job& job, const Look& metadata, const Look& data, const Look& origin) {
+void Source::look_at_devices(Job& job, const Look& origin) {
   job.custody = this;
-  job.metadata = metadata();
-  job.data = data();
   log_facts("metadata", job.metadata);
   log_facts("data", job.data);
   origin_ = origin;

@@ -12,22 +12,25 @@
 
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <set>
 #include <string>
 
-#include "cli/source/devices.h"
 #include "merge/job.h"
 #include "merge/merge.h"
 
 namespace extmerge {
 
+// Returns the facts of a device as they are now.
+using Look = std::function<DeviceFacts()>;
+
 class Source : public Custody {
  public:
   // Whether it was named, and not spelled out device by device.
-  virtual bool is_named() const { return true; }
+  bool is_named() const { return !thin_name().empty(); }
 
-  // The names of source and origin, for people.
+  // The names of source and origin, for people. Only a named source has a name.
   virtual std::string thin_name() const = 0;
   virtual std::string origin_name() const = 0;
 
@@ -35,21 +38,19 @@ class Source : public Custody {
   virtual bool is_unfinished() const { return false; }
   // Whether one was begun and cannot go on, because the frozen state is gone.
   virtual bool must_begin_anew() const { return false; }
-  // Whether nothing is changed beside the origin's data: no freeze, no mark.
-  virtual bool is_put_back() const { return true; }
+  // Whether more than the origin's data is changed: a freeze, a mark, a held metadata snapshot.
+  virtual bool has_leftovers() const { return false; }
   // Whether a metadata snapshot that a killed run left was found, and released, on opening.
   bool has_reclaimed() const { return has_reclaimed_; }
-  // After settle(): whether there is no such source any more.
-  virtual bool is_gone() const { return false; }
-  // Clears the leftovers of a killed run whose merge is done or had not begun. Returns true if the
-  // merge is done: then nothing else remains to do.
-  virtual bool settle() { return false; }
+  // Clears the leftovers of a killed run whose merge is done or had not begun. Tells whether the
+  // merge is done: then nothing else remains to do. kDoneAndGone: the source is gone, too.
+  enum class Earlier { kNotDone, kDone, kDoneAndGone };
+  virtual Earlier clear_leftovers() { return Earlier::kNotDone; }
 
-  // Mappings are readable from here on until the source goes, or release_mappings() is called.
+  // Mappings are readable from here on until the source goes, or release_mappings() is called. A
+  // question may wait for hours, so release them before it.
   virtual Job plan_job() = 0;
-  virtual Job verify_job() = 0;
-  // Releases everything that plan_job() holds: the question may wait for hours.
-  virtual void planned() {}
+  virtual Job verify_job() { return plan_job(); }
   // Adds the refusals and notes that only the source knows.
   virtual void complete_plan(PlanReport&) const {}
 
@@ -93,9 +94,9 @@ class Source : public Custody {
   void look_again(Job& job) override;
 
  protected:
-  // Fills in the custody, which is this, and what the system and device-mapper say of the three
-  // devices.
-  void look_at_devices(Job& job, const Look& metadata, const Look& data, const Look& origin);
+  // Fills in the custody, which is this, and the facts of the origin. The job has the facts of the
+  // pool's devices already.
+  void look_at_devices(Job& job, const Look& origin);
 
   bool has_reclaimed_ = false;
 

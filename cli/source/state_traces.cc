@@ -17,12 +17,13 @@ namespace {
 
 // Whether a record is of no use without a journal.
 bool says_nothing(const SystemChanges& changes) {
-  return changes.is_put_back() && !changes.is_borrowing() && !changes.removing &&
+  return !changes.has_lasting() && !changes.is_borrowing() && !changes.removing &&
          !changes.freeze_id && !changes.merged_id;
 }
 
 // The record as it was found, minus the changes that are put back by now.
-std::optional<SystemChanges> settled(std::optional<SystemChanges> record, bool has_journal) {
+std::optional<SystemChanges> without_borrowed(std::optional<SystemChanges> record,
+                                              bool has_journal) {
   if (!record) return {};
   record->holding = record->origin_activated = false;
   record->held.clear();
@@ -65,7 +66,7 @@ void StateTraces::restore() {
   DurableDirectory& directory = *place_.directory;
   const bool has_journal = directory.open(place_.name, false) != nullptr;
   const auto now = read_changes(directory, place_.name);
-  const auto kept = has_begun_ ? settled(before_, has_journal) : now;
+  const auto kept = has_begun_ ? without_borrowed(before_, has_journal) : now;
   if (kept && kept != now) write_changes(directory, place_.name, *kept);
   if (!kept && now) directory.remove(changes_name(place_.name));
   if (kept || has_journal) return;

@@ -9,7 +9,6 @@
 
 #include <array>
 #include <cerrno>
-#include <charconv>
 #include <chrono>
 #include <cstdarg>
 #include <cstdio>
@@ -22,6 +21,7 @@
 #include "io/block_drivers.h"
 #include "io/error.h"
 #include "io/sysfs.h"
+#include "io/text.h"
 
 namespace extmerge {
 
@@ -94,7 +94,7 @@ std::string number_text(uint64_t device_number) {
   return std::to_string(major(device_number)) + ":" + std::to_string(minor(device_number));
 }
 
-DmTarget job_of(uint64_t start, uint64_t length, const char* type, const char* parameters) {
+DmTarget target_of(uint64_t start, uint64_t length, const char* type, const char* parameters) {
   DmTarget target;
   target.type = type;
   target.start = start;
@@ -112,7 +112,7 @@ std::vector<DmTarget> targets_of(dm_task* task) {
     char* type = nullptr;
     char* parameters = nullptr;
     next = dm_get_next_target(task, next, &start, &length, &type, &parameters);
-    if (type) targets.push_back(job_of(start, length, type, parameters));
+    if (type) targets.push_back(target_of(start, length, type, parameters));
   } while (next);
   return targets;
 }
@@ -133,10 +133,7 @@ void load(uint64_t device_number, const std::vector<DmTarget>& targets, bool rea
   const Task task = make_task(DM_DEVICE_RELOAD, device_number);
   bool complete = task && (!read_only || dm_task_set_ro(task.get()));
   for (const DmTarget& target : targets) {
-    std::string parameters;
-    for (const std::string& argument : target.arguments) {
-      parameters += (parameters.empty() ? "" : " ") + argument;
-    }
+    const std::string parameters = joined(target.arguments, " ");
     complete = complete && dm_task_add_target(task.get(), target.start, target.length,
                                               target.type.c_str(), parameters.c_str());
   }
@@ -173,24 +170,19 @@ bool becomes_true(const std::function<bool()>& condition) {
   return true;
 }
 
-// "112/1024"
-bool parse_pair(const std::string& text, uint64_t& used, uint64_t& total) {
-  const char* const end = text.data() + text.size();
-  const auto [slash, failure] = std::from_chars(text.data(), end, used);
-  if (failure != std::errc() || slash == end || *slash != '/') return false;
-  const auto [stop, second_failure] = std::from_chars(slash + 1, end, total);
-  return second_failure == std::errc() && stop == end;
+// "112/1024", "253:1027"
+template <typename Number>
+bool parse_pair(std::string_view text, char between, Number& first, Number& second) {
+  const size_t at = text.find(between);
+  return at != std::string_view::npos && parse_whole(text.substr(0, at), first) &&
+         parse_whole(text.substr(at + 1), second);
 }
 
 }  // namespace
 
 std::optional<uint64_t> parse_device_number(const std::string& text) {
   unsigned high = 0, low = 0;
-  const char* end = text.data() + text.size();
-  const auto [colon, failure] = std::from_chars(text.data(), end, high);
-  if (failure != std::errc() || colon == end || *colon != ':') return {};
-  const auto [stop, low_failure] = std::from_chars(colon + 1, end, low);
-  if (low_failure != std::errc() || stop != end) return {};
+  if (!parse_pair(text, ':', high, low)) return {};
   return makedev(high, low);
 }
 
@@ -238,6 +230,10 @@ std::string dm_path(const DmTable& table) { return "/dev/mapper/" + table.name; 
 std::string path_of_device(uint64_t device_number) {
   if (const auto table = read_dm_table(device_number)) return dm_path(*table);
   return "/dev/" + SysfsBlock(SystemRoot{}, device_number).kernel_name();
+}
+
+DeviceFacts facts_of_device(uint64_t device_number) {
+  return inspect_device(device_number, path_of_device(device_number));
 }
 
 void reload_dm_table(uint64_t device_number, bool read_only, const UdevStep& udev,
@@ -311,19 +307,15 @@ std::optional<PoolStatus> parse_pool_status(const std::string& text) {
     status.mode = first;
     return status;
   }
-  const char* const end = first.data() + first.size();
-  const auto [stop, failure] = std::from_chars(first.data(), end, status.transaction_id);
-  if (failure != std::errc() || stop != end) return {};
-  if (!(words >> metadata >> data >> held >> status.mode)) return {};
-  if (!parse_pair(metadata, status.used_metadata, status.total_metadata) ||
-      !parse_pair(data, status.used_data, status.total_data)) {
+  if (!parse_whole(first, status.transaction_id) ||
+      !(words >> metadata >> data >> held >> status.mode) ||
+      !parse_pair(metadata, '/', status.used_metadata, status.total_metadata) ||
+      !parse_pair(data, '/', status.used_data, status.total_data)) {
     return {};
   }
   if (held != "-") {
     uint64_t block = 0;
-    const char* const held_end = held.data() + held.size();
-    const auto [held_stop, held_failure] = std::from_chars(held.data(), held_end, block);
-    if (held_failure != std::errc() || held_stop != held_end) return {};
+    if (!parse_whole(held, block)) return {};
     status.held_root = MetadataBlock(block);
   }
   for (std::string word; words >> word;) status.needs_check |= word == "needs_check";
@@ -334,12 +326,10 @@ PoolStatus pool_status(uint64_t device_number) {
   const Task task = make_task(DM_DEVICE_STATUS, device_number);
   if (task) dm_task_no_flush(task.get());
   if (run(task)) {
-    uint64_t start = 0, length = 0;
-    char* type = nullptr;
-    char* parameters = nullptr;
-    dm_get_next_target(task.get(), nullptr, &start, &length, &type, &parameters);
-    if (type && parameters && std::string(type) == "thin-pool") {
-      if (const auto status = parse_pool_status(parameters)) return *status;
+    const std::vector<DmTarget> targets = targets_of(task.get());
+    if (!targets.empty() && targets.front().type == "thin-pool") {
+      const auto status = parse_pool_status(joined(targets.front().arguments, " "));
+      if (status) return *status;
     }
   }
   throw Error(MessageId::kUnfitPool,

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "cli/source/dm/udev_step.h"
+#include "io/device_facts.h"
 #include "io/units.h"
 
 namespace extmerge {
@@ -46,6 +47,8 @@ std::vector<uint64_t> all_dm_devices();
 std::string dm_path(const DmTable& table);
 // The same for the device with that number; "/dev/NAME" if it is not a dm device.
 std::string path_of_device(uint64_t device_number);
+// The facts of any device as they are now, with that path.
+DeviceFacts facts_of_device(uint64_t device_number);
 // Turns "253:1027", as in tables, into a device number.
 std::optional<uint64_t> parse_device_number(const std::string& text);
 

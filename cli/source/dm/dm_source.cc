@@ -2,7 +2,6 @@
 
 #include "cli/source/dm/dm_source.h"
 
-#include "cli/source/devices.h"
 #include "cli/source/dm/tables.h"
 #include "cli/source/places.h"
 #include "io/identity.h"
@@ -29,13 +28,13 @@ DmSource::DmSource(const Request& request, uint64_t device_number)
   origin_ = path_of_device(origin_number_);
   pool_ = find_pool(arguments->pool);
 
-  place_ = place_of(request, at_number(origin_number_)().identity, StateDirectory::kCreate);
+  place_ = place_of(request, facts_of_device(origin_number_).identity, StateDirectory::kCreate);
   lock_place_patiently(place_, request);
   const auto recorded = read_changes(*place_.directory, place_.name);
   traces_.begin(recorded);
   changes_ = recorded.value_or(SystemChanges{});
   if (changes_.is_of_lvm()) {
-    if (!changes_.is_put_back() || changes_.is_borrowing() || changes_.removing) {
+    if (changes_.has_lasting() || changes_.is_borrowing() || changes_.removing) {
       throw Error(MessageId::kHalfMerged,
                   "the merge of " + changes_.thin_name() + " into the same origin is unfinished",
                   "finish that merge first: extmerge resume " + changes_.thin_name() +
@@ -43,13 +42,12 @@ DmSource::DmSource(const Request& request, uint64_t device_number)
     }
     changes_ = {};
   }
-  const auto note_changes = [this] { note(); };
   if (request.command == Command::kAbort) {
-    has_reclaimed_ = give_up_metadata_snapshot(changes_, note_changes);
+    has_reclaimed_ = give_up_metadata_snapshot(recorded_);
     return;
   }
   try {
-    has_reclaimed_ = reclaim_metadata_snapshot(changes_, note_changes);
+    has_reclaimed_ = reclaim_metadata_snapshot(recorded_);
   } catch (const Error& error) {
     if (error.id() != MessageId::kUnfitPool) throw;
     throw Error(error.id(), error.what(),
@@ -60,9 +58,9 @@ DmSource::DmSource(const Request& request, uint64_t device_number)
 bool DmSource::is_ours(const Journal& journal) const {
   const MergeRecord& begun = journal.record();
   return begun.thin_id == id_ &&
-         is_same_identity(begun.metadata.identity, at_number(pool_.metadata)().identity) &&
-         is_same_identity(begun.data.identity, at_number(pool_.data)().identity) &&
-         is_same_identity(begun.origin.identity, at_number(origin_number_)().identity);
+         is_same_identity(begun.metadata.identity, facts_of_device(pool_.metadata).identity) &&
+         is_same_identity(begun.data.identity, facts_of_device(pool_.data).identity) &&
+         is_same_identity(begun.origin.identity, facts_of_device(origin_number_).identity);
 }
 
 void DmSource::check_still() const {
@@ -90,19 +88,10 @@ Job DmSource::job() {
   changes_.thin = thin_.name;
   reserve_mappings();
 
-  Job job;
-  job.metadata_path = path_of_device(pool_.metadata);
-  job.data_path = path_of_device(pool_.data);
+  Job job = pool_job(id_, Bytes(thin_.targets[0].length * kSectorSize),
+                     [number = origin_number_] { return facts_of_device(number); });
   job.origin_path = origin_;
-  job.data_is_certain = true;
-  job.thin_id = id_;
-  job.thin_size = Bytes(thin_.targets[0].length * kSectorSize);
-  job.root_choice = request_.root_choice;
-  job.root_block = request_.root_block;
-  look_at_devices(job, at_number(pool_.metadata), at_number(pool_.data), at_number(origin_number_));
   job.can_be_resumed = false;
-  job.journal = place_;
-  job.undo_log = undo_log_asked(request_);
   return job;
 }
 
@@ -115,7 +104,7 @@ void DmSource::complete_plan(PlanReport& report) const {
 }
 
 bool DmSource::must_begin_anew() const {
-  const auto journal = Journal::open(*place_.directory, place_.name, false, false);
+  const auto journal = read_journal(place_);
   return journal && journal->state() == JournalState::kCopying && is_ours(*journal);
 }
 

@@ -26,7 +26,6 @@ class DmSource final : public NamedSource {
   // writes in place.
   bool must_begin_anew() const override;
   Job plan_job() override { return job(); }
-  Job verify_job() override { return job(); }
   void complete_plan(PlanReport& report) const override;
   Job merge_job() override;
   Job resume_job() override;

@@ -6,11 +6,9 @@
 
 #include <cerrno>
 
-#include "cli/source/devices.h"
 #include "cli/source/dm/tables.h"
 #include "cli/source/recorded.h"
 #include "io/error.h"
-#include "io/file_device.h"
 #include "io/text.h"
 #include "persistent-data/devices.h"
 #include "persistent-data/metadata_reader.h"
@@ -30,10 +28,6 @@ Error held_by_another(const ThinPool& pool, MetadataBlock root) {
                "if a program uses it, wait for that program, or read it with --metadata-snap; if "
                "nobody needs it, release it: " +
                    release_command(pool));
-}
-
-std::unique_ptr<FileDevice> open_metadata(const ThinPool& pool) {
-  return FileDevice::open(at_number(pool.metadata)(), OpenMode::kReadOnly, Bytes(4096));
 }
 
 // Identifies a metadata snapshot: a block number alone does not, because the pool reuses blocks.
@@ -66,10 +60,26 @@ ThinPool recorded_pool(const SystemChanges& changes) {
               "activate that pool and run the same command again");
 }
 
-void forget_hold(SystemChanges& changes, const MetadataHold::Note& note) {
-  changes.holding = false;
-  changes.held.clear();
-  note();
+void record_release(RecordedChanges& recorded) {
+  recorded.changes.holding = false;
+  recorded.changes.held.clear();
+  recorded.write();
+}
+
+// After a failure, which may be one of the record itself.
+void record_release_if_possible(RecordedChanges& recorded) {
+  try {
+    record_release(recorded);
+  } catch (const std::exception&) {
+  }
+}
+
+void send_release(const ThinPool& pool) {
+  const int failure = send_pool_message(pool.device_number, "release_metadata_snap");
+  if (failure == 0) return;
+  throw Error(MessageId::kUnfitPool,
+              "cannot release the metadata snapshot of " + pool.name + ": " + errno_text(failure),
+              "release it by hand: " + release_command(pool));
 }
 
 // Whether the held root knows the thin with that id, a freeze that only extmerge can have made.
@@ -87,6 +97,10 @@ ThinPool find_pool(uint64_t device_number) {
   if (devices) return {device_number, table->name, table->uuid, devices->metadata, devices->data};
   throw Error(MessageId::kUnfitPool, "the pool has no thin-pool table",
               "see dmsetup table; the pool must be active");
+}
+
+std::unique_ptr<FileDevice> open_metadata(const ThinPool& pool) {
+  return FileDevice::open(facts_of_device(pool.metadata), OpenMode::kReadOnly, Bytes(4096));
 }
 
 void check_pool(const ThinPool& pool, const PoolStatus& status) {
@@ -111,25 +125,25 @@ void check_pool(const ThinPool& pool, const PoolStatus& status) {
   }
 }
 
-MetadataHold::MetadataHold(ThinPool pool, SystemChanges& changes, Note note)
-    : pool_(std::move(pool)), changes_(changes), note_(std::move(note)) {
+MetadataHold::MetadataHold(ThinPool pool, RecordedChanges& recorded)
+    : pool_(std::move(pool)), recorded_(recorded) {
   const PoolStatus before = pool_status(pool_.device_number);
   check_pool(pool_, before);
   if (before.held_root) throw held_by_another(pool_, *before.held_root);
-  changes_.pool = pool_.name;
-  changes_.pool_uuid = pool_.uuid;
-  changes_.holding = true;
-  changes_.held.clear();
+  SystemChanges& changes = recorded_.changes;
+  changes.pool = pool_.name;
+  changes.pool_uuid = pool_.uuid;
+  changes.holding = true;
+  changes.held.clear();
   try {
-    note_();
+    recorded_.write();
   } catch (...) {
-    forget();
+    record_release_if_possible(recorded_);
     throw;
   }
   const int failure = send_pool_message(pool_.device_number, "reserve_metadata_snap");
   if (failure != 0) {
-    changes_.holding = false;
-    note_();
+    record_release(recorded_);
     if (failure == EBUSY) {
       throw held_by_another(pool_,
                             pool_status(pool_.device_number).held_root.value_or(MetadataBlock(0)));
@@ -141,82 +155,57 @@ MetadataHold::MetadataHold(ThinPool pool, SystemChanges& changes, Note note)
   }
   try {
     if (const auto root = pool_status(pool_.device_number).held_root) {
-      changes_.held = held_identity(pool_, *root);
+      changes.held = held_identity(pool_, *root);
     }
-    note_();
+    recorded_.write();
   } catch (...) {
     // Release the snapshot now: no record says yet that extmerge reserved it.
-    if (send_pool_message(pool_.device_number, "release_metadata_snap") == 0) forget();
+    if (send_pool_message(pool_.device_number, "release_metadata_snap") == 0) {
+      record_release_if_possible(recorded_);
+    }
     throw;
-  }
-  held_ = true;
-}
-
-// Notes the release, if that is possible: the failure before may be one of the note itself.
-void MetadataHold::forget() {
-  changes_.holding = false;
-  changes_.held.clear();
-  try {
-    note_();
-  } catch (const std::exception&) {
   }
 }
 
 MetadataHold::~MetadataHold() {
   try {
-    release();
+    // Another program may have released this metadata snapshot, and another one may be held now.
+    const auto root = pool_status(pool_.device_number).held_root;
+    if (root && held_identity(pool_, *root) == recorded_.changes.held) send_release(pool_);
+    record_release(recorded_);
   } catch (const std::exception& error) {
     spdlog::error("{}", printable(error.what()));
   }
 }
 
-void MetadataHold::release() {
-  if (!held_) return;
-  held_ = false;
-  // Another program may have released this metadata snapshot, and another one may be held now.
-  const auto root = pool_status(pool_.device_number).held_root;
-  const bool is_ours = root && held_identity(pool_, *root) == changes_.held;
-  const int failure = is_ours ? send_pool_message(pool_.device_number, "release_metadata_snap") : 0;
-  if (failure != 0) {
-    throw Error(
-        MessageId::kUnfitPool,
-        "cannot release the metadata snapshot of " + pool_.name + ": " + errno_text(failure),
-        "release it by hand: " + release_command(pool_));
-  }
-  forget_hold(changes_, note_);
-}
-
-bool reclaim_metadata_snapshot(SystemChanges& changes, const MetadataHold::Note& note) {
+bool reclaim_metadata_snapshot(RecordedChanges& recorded) {
+  const SystemChanges& changes = recorded.changes;
   if (!changes.holding) return false;
   const ThinPool pool = recorded_pool(changes);
   const auto held = pool_status(pool.device_number).held_root;
   if (held) {
-    const bool recorded = !changes.held.empty() && held_identity(pool, *held) == changes.held;
+    const bool is_recorded = !changes.held.empty() && held_identity(pool, *held) == changes.held;
     const bool has_freeze = changes.held.empty() && !changes.freeze.empty() && changes.freeze_id &&
                             knows_thin(pool, *held, static_cast<ThinId>(*changes.freeze_id));
-    if (!recorded && !has_freeze) throw held_by_another(pool, *held);
+    if (!is_recorded && !has_freeze) throw held_by_another(pool, *held);
     spdlog::info("releasing the metadata snapshot that a killed run left in {}",
                  printable(pool.name));
-    if (const int failure = send_pool_message(pool.device_number, "release_metadata_snap")) {
-      throw Error(
-          MessageId::kUnfitPool,
-          "cannot release the metadata snapshot of " + pool.name + ": " + errno_text(failure),
-          "release it by hand: " + release_command(pool));
-    }
+    send_release(pool);
   }
-  forget_hold(changes, note);
+  record_release(recorded);
   return true;
 }
 
-bool give_up_metadata_snapshot(SystemChanges& changes, const MetadataHold::Note& note) {
+bool give_up_metadata_snapshot(RecordedChanges& recorded) {
+  const SystemChanges& changes = recorded.changes;
   try {
-    return reclaim_metadata_snapshot(changes, note);
+    return reclaim_metadata_snapshot(recorded);
   } catch (const Error& error) {
     if (error.id() != MessageId::kUnfitPool || find_recorded_pool(changes)) throw;
     spdlog::warn("{}. If the pool is activated later: dmsetup message {} 0 release_metadata_snap",
                  printable(error.what()), printable(changes.pool));
   }
-  forget_hold(changes, note);
+  record_release(recorded);
   return true;
 }
 

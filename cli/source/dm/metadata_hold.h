@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
 // A metadata snapshot of an active pool, reserved by message and held only while the mappings are
-// read. A pool has at most one: extmerge never touches one that it did not reserve. Notes before
-// and after each step tell the next run whether a killed run reserved the one that is held.
+// read. A pool has at most one: extmerge never touches one that it did not reserve. The record is
+// written before and after each step: it tells the next run whether a killed run reserved the one
+// that is held.
 
 #pragma once
 
-#include <functional>
+#include <memory>
 #include <string>
 
 #include "cli/source/change_record.h"
 #include "cli/source/dm/device_mapper.h"
+#include "io/file_device.h"
 
 namespace extmerge {
 
@@ -23,35 +25,33 @@ struct ThinPool {
 // The pool with that device number. Throws kUnfitPool if the device is not a pool.
 ThinPool find_pool(uint64_t device_number);
 
+// Opens the pool's metadata device to read it.
+std::unique_ptr<FileDevice> open_metadata(const ThinPool& pool);
+
 // Refuses a pool that is failed, read-only, marked needs_check, or whose metadata is nearly full.
 // Throws kUnfitPool, kPoolFull, kNeedsCheck.
 void check_pool(const ThinPool& pool, const PoolStatus& status);
 
 class MetadataHold {
  public:
-  using Note = std::function<void()>;  // makes `changes` durable
-  // Reserves a metadata snapshot. Throws kMetadataSnapshotHeld if one is held already.
-  MetadataHold(ThinPool pool, SystemChanges& changes, Note note);
+  // Reserves a metadata snapshot. Throws kMetadataSnapshotHeld if one is held already. `recorded`
+  // must outlive it.
+  MetadataHold(ThinPool pool, RecordedChanges& recorded);
+  // Releases it. Logs a failure.
   ~MetadataHold();
   MetadataHold(const MetadataHold&) = delete;
   MetadataHold& operator=(const MetadataHold&) = delete;
 
-  void release();
-
  private:
-  void forget();
-
   const ThinPool pool_;
-  SystemChanges& changes_;
-  const Note note_;
-  bool held_ = false;
+  RecordedChanges& recorded_;
 };
 
-// Releases the metadata snapshot that a killed run reserved, if `changes.holding` says that there
-// may be one. Returns whether it said so. Throws kMetadataSnapshotHeld if it is not certain who
-// reserved it. The pool is always the recorded one; kUnfitPool if that is not active.
-bool reclaim_metadata_snapshot(SystemChanges& changes, const MetadataHold::Note& note);
+// Releases the metadata snapshot that a killed run reserved, if the record says (`holding`) that
+// there may be one. Returns whether it said so. Throws kMetadataSnapshotHeld if it is not certain
+// who reserved it. The pool is always the recorded one; kUnfitPool if that is not active.
+bool reclaim_metadata_snapshot(RecordedChanges& recorded);
 // The same for a merge that is given up: an inactive pool is only a warning.
-bool give_up_metadata_snapshot(SystemChanges& changes, const MetadataHold::Note& note);
+bool give_up_metadata_snapshot(RecordedChanges& recorded);
 
 }  // namespace extmerge

@@ -2,7 +2,7 @@
 
 #include "cli/source/dm/tables.h"
 
-#include <charconv>
+#include "io/text.h"
 
 namespace extmerge {
 
@@ -27,9 +27,7 @@ std::optional<ThinTable> thin_table(const DmTable& table) {
   if (arguments.size() < 2) return {};
   const auto pool = parse_device_number(arguments[0]);
   uint32_t id = 0;
-  const char* const end = arguments[1].data() + arguments[1].size();
-  const auto [stop, failure] = std::from_chars(arguments[1].data(), end, id);
-  if (!pool || failure != std::errc() || stop != end) return {};
+  if (!pool || !parse_whole(arguments[1], id)) return {};
   ThinTable thin{*pool, static_cast<ThinId>(id), {}};
   if (arguments.size() > 2) thin.origin = parse_device_number(arguments[2]);
   return thin;

@@ -51,8 +51,6 @@ union SemaphoreArgument {
   int value;
 };
 
-int find_semaphore(uint32_t cookie) { return ::semget(static_cast<key_t>(cookie), 1, 0); }
-
 }  // namespace
 
 UdevStep::UdevStep(const std::string& dm_uuid) : cookie_(kCookieMagic | folded_hash(dm_uuid)) {}
@@ -118,7 +116,7 @@ void UdevStep::wait() const {
 }
 
 void UdevStep::discard() const {
-  const int semaphore = find_semaphore(cookie_);
+  const int semaphore = ::semget(static_cast<key_t>(cookie_), 1, 0);
   if (semaphore >= 0) ::semctl(semaphore, 0, IPC_RMID);
 }
 

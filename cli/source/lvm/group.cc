@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "cli/source/dm/device_mapper.h"
 #include "io/error.h"
 
 namespace extmerge {
@@ -86,17 +87,6 @@ std::string present_name(const LogicalVolume& volume) {
     if (!name.empty()) return name;
   }
   return volume.full_name();
-}
-
-std::string volume_of_dm(const Lvm& lvm, const DmTable& node) {
-  const std::string uuid = lv_uuid_of_node(node.uuid), name = volume_of_node(node.name);
-  if (!uuid.empty()) {
-    const Group group = Group::with(lvm, name.substr(0, name.find('/')), {uuid});
-    const LogicalVolume* const volume = group.find_by_uuid(uuid);
-    if (volume && volume->dm_uuid() == node.uuid) return volume->full_name();
-  }
-  throw Error(MessageId::kNotFound, "LVM knows no volume with the uuid " + node.uuid,
-              "name the volume as VG/LV (lvs)");
 }
 
 }  // namespace extmerge

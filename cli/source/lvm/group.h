@@ -10,7 +10,6 @@
 #include <string>
 #include <vector>
 
-#include "cli/source/dm/device_mapper.h"
 #include "cli/source/lvm/lvm.h"
 #include "merge/job.h"
 
@@ -52,9 +51,5 @@ class Group {
 
 // The current name of an active volume, as "vg/name"; the last known name of an inactive one.
 std::string present_name(const LogicalVolume& volume);
-
-// The volume of a device-mapper node, as "vg/name". Throws kNotFound. LVM is asked about this group
-// only.
-std::string volume_of_dm(const Lvm& lvm, const DmTable& node);
 
 }  // namespace extmerge

@@ -5,7 +5,6 @@
 #include <spdlog/spdlog.h>
 
 #include "cli/source/lvm/writable_origin.h"
-#include "cli/source/places.h"
 #include "io/sysfs.h"
 #include "io/text.h"
 
@@ -23,18 +22,10 @@ ThinVolume recorded_volume(const Lvm& lvm, const SystemChanges& record) {
   return volume;
 }
 
-void Intents::note() const {
-  if (!is_forgotten_) write_changes(*place_.directory, place_.name, record_);
-}
-
-void Intents::remove_journal() {
-  extmerge::remove_journal(place_);
-  is_forgotten_ = true;
-}
-
 std::optional<Begun> Intents::journal(bool to_act_on_it) const {
   try {
-    const auto journal = Journal::open(*place_.directory, place_.name, to_act_on_it, false);
+    const auto journal =
+        Journal::open(*recorded_.place.directory, recorded_.place.name, to_act_on_it, false);
     if (!journal) return {};
     const MergeRecord& record = journal->record();
     return Begun{journal->state(), {record.thin_id, record.transaction_id}};
@@ -42,7 +33,7 @@ std::optional<Begun> Intents::journal(bool to_act_on_it) const {
     // --restart replaces a journal that cannot be read. Until then the merge in it counts as
     // unfinished, and as that of another thin.
     const bool is_replaced = is_unreadable_journal(error) && request_.merge.restart &&
-                             Journal::is_ours(*place_.directory, place_.name);
+                             Journal::is_ours(*recorded_.place.directory, recorded_.place.name);
     if (!is_replaced) throw;
     return Begun{JournalState::kCopying, {static_cast<ThinId>(UINT32_MAX), 0}};
   }
@@ -70,14 +61,14 @@ void Intents::mark_origin() {
 void Intents::keep_thin_inactive() {
   if (volume_.snap.skips_activation) return;
   record_.thin_kept_inactive = true;
-  note();
+  recorded_.write();
   lvm_.run({"lvchange", "-ky", volume_.snap.full_name()}, "see lvs -a");
 }
 
 void Intents::deactivate_thin() {
   record_.thin_was_active = true;
   record_.boot = boot_id();
-  note();
+  recorded_.write();
   lvm_.run({"lvchange", "-an", volume_.snap.full_name()}, "stop what uses it (fuser -v, lsblk)");
 }
 
@@ -116,18 +107,18 @@ void Intents::make_freeze() {
   record_.freeze_uuid = made->uuid;
   record_.freeze_id = made->thin_id;
   record_.freeze_transaction = made->transaction_id.value_or(0);
-  note();
+  recorded_.write();
   spdlog::info("the state to be merged is frozen in {}", printable(made->full_name()));
 }
 
 // A stop ended LVM while it waited for the group's lock. LVM has most likely made no freeze, so
 // nothing is put back, and the lock is not waited for again.
 void Intents::forget_freeze() {
-  const Group group(lvm_.volumes_unlocked(volume_.snap.vg));
+  const Group group(lvm_.volumes(volume_.snap.vg, false));
   if (group.find(record_.freeze)) return;
   record_.freeze.clear();
   record_.origin_marked = volume_.origin.has_tag(kHalfMergedTag);
-  note();
+  recorded_.write();
 }
 
 // udev is not told, but it sees the kernel's own event and links the thin by its UUID for that
@@ -135,15 +126,15 @@ void Intents::forget_freeze() {
 void Intents::activate_carrier(const LogicalVolume& thin) {
   record_.carrier = thin.uuid;
   record_.boot = boot_id();
-  note();
-  lvm_.run_unannounced({"lvchange", "-ay", "-K", thin.full_name()}, "");
+  recorded_.write();
+  lvm_.run({"lvchange", "-ay", "-K", thin.full_name()}, "", Lvm::Udev::kUntold);
 }
 
 void Intents::activate_pool() {
   record_.pool_was_active = false;
   record_.pool_uuid = volume_.pool.dm_uuid("-tpool");
   record_.boot = boot_id();
-  note();
+  recorded_.write();
   lvm_.run({"lvchange", "-ay", volume_.pool.full_name()},
            "see lvs -a and the kernel's log (thin_check may have found damage)");
 }
@@ -175,7 +166,7 @@ void Intents::put_back(const std::set<Intent>& which) {
           intent == Intent::kMark || intent == Intent::kThin || intent == Intent::kFreeze;
       if (outlives) volume_.list_again(lvm_);
       undo(intent);
-      note();
+      recorded_.write();
     } catch (const Error& error) {
       if (first) spdlog::error("{}", printable(error.what()));
       first = first.value_or(error);
@@ -194,7 +185,7 @@ void Intents::undo(Intent intent) {
     case Intent::kFreeze:
       return drop_freeze();
     case Intent::kCarrier:
-      deactivate(volume_.group.find_by_uuid(record_.carrier), Udev::kUntold);
+      deactivate(volume_.group.find_by_uuid(record_.carrier), Lvm::Udev::kUntold);
       record_.carrier.clear();
       return;
     case Intent::kOrigin:
@@ -245,14 +236,13 @@ void Intents::drop_freeze() {
 }
 
 // A failure is no reason to stop: somebody may use the volume by now.
-void Intents::deactivate(const LogicalVolume* volume, Udev udev) const {
+void Intents::deactivate(const LogicalVolume* volume, Lvm::Udev udev) const {
   const bool is_there =
       volume && (find_dm_device(volume->dm_uuid()) || find_dm_device(volume->dm_uuid("-tpool")));
   if (!is_there) return;
   const std::string name = present_name(*volume);
-  const std::vector<std::string> words = {"lvchange", "-an", name};
   try {
-    udev == Udev::kTold ? lvm_.run(words, "") : lvm_.run_unannounced(words, "");
+    lvm_.run({"lvchange", "-an", name}, "", udev);
   } catch (const Error& error) {
     if (error.id() == MessageId::kStopped) throw;  // the next command does it
     spdlog::warn("{} stays active: {}", printable(name), printable(error.what()));

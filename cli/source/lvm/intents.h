@@ -47,13 +47,8 @@ struct Begun {
 class Intents {
  public:
   // All of these must outlive it. The group of `volume` may lack its snap, origin and pool.
-  Intents(const Request& request, const Lvm& lvm, ThinVolume& volume, const JournalPlace& place,
-          SystemChanges& record)
-      : request_(request), lvm_(lvm), volume_(volume), place_(place), record_(record) {}
-
-  // Makes the record durable, until the journal is removed.
-  void note() const;
-  void remove_journal();
+  Intents(const Request& request, const Lvm& lvm, ThinVolume& volume, RecordedChanges& recorded)
+      : request_(request), lvm_(lvm), volume_(volume), recorded_(recorded) {}
 
   const LogicalVolume* freeze() const { return find_freeze(volume_.group, record_); }
   std::optional<Begun> journal(bool to_act_on_it = false) const;
@@ -91,15 +86,13 @@ class Intents {
   void release_thin();
   void drop_freeze();
   void forget_freeze();
-  enum class Udev { kTold, kUntold };
-  void deactivate(const LogicalVolume* volume, Udev udev = Udev::kTold) const;
+  void deactivate(const LogicalVolume* volume, Lvm::Udev udev = Lvm::Udev::kTold) const;
 
   const Request& request_;
   const Lvm& lvm_;
   ThinVolume& volume_;
-  const JournalPlace& place_;
-  SystemChanges& record_;
-  bool is_forgotten_ = false;
+  RecordedChanges& recorded_;
+  SystemChanges& record_ = recorded_.changes;
 };
 
 // The volumes of a record, as far as they exist.

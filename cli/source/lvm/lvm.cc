@@ -42,7 +42,7 @@ constexpr const char* kLogAsLines =
 bool takes_command_log(const std::vector<std::string>& words) {
   if (words[0] == "lvs" || words[0] == "vgs") return true;
   if (words[0] == "lvmconfig" || words[0] == "tags") return false;
-  return std::find(words.begin(), words.end(), "-S") == words.end();
+  return std::ranges::find(words, "-S") == words.end();
 }
 
 // Whether LVM has printed a report.
@@ -98,6 +98,13 @@ class PrivateFolder {
   std::string path_;
 };
 
+std::vector<std::string> lvs_words(const std::vector<std::string>& more) {
+  std::vector<std::string> words = {"lvs",        "-a", "--reportformat", "json", "--units", "b",
+                                    "--nosuffix", "-o", lvs_fields()};
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
 }  // namespace
 
 Lvm::Lvm(std::stop_token stop) : stop_(std::move(stop)) {
@@ -148,8 +155,7 @@ void Lvm::fail_to_list(const std::string& vg, const CommandResult& result) const
     throw Error(MessageId::kLvmRefused, "LVM cannot list all volume groups: " + reason_of(listed),
                 "see vgs");
   }
-  const auto group =
-      std::find_if(all.begin(), all.end(), [&](const VolumeGroup& one) { return one.name == vg; });
+  const auto group = std::ranges::find(all, vg, &VolumeGroup::name);
   if (group == all.end()) {
     const std::string reason = is_whole ? "" : " (" + happened + ")";
     throw Error(MessageId::kGroupAbsent, "there is no volume group called " + vg + reason,
@@ -160,33 +166,14 @@ void Lvm::fail_to_list(const std::string& vg, const CommandResult& result) const
   throw Error(MessageId::kLvmRefused, happened, "see lvs -a " + vg);
 }
 
-namespace {
-
-std::vector<std::string> lvs_words(const std::string& vg) {
-  return {"lvs",        "-a", "--reportformat", "json", "--units", "b",
-          "--nosuffix", "-o", lvs_fields(),     vg};
-}
-
-}  // namespace
-
-std::vector<LogicalVolume> Lvm::volumes(const std::string& vg) const {
-  const CommandResult result = call(lvs_words(vg));
-  if (result.exit_status != 0) fail_to_list(vg, result);
-  return parse_lvs(result.output);
-}
-
-std::vector<LogicalVolume> Lvm::volumes_unlocked(const std::string& vg) const {
-  std::vector<std::string> words = lvs_words(vg);
-  words.insert(words.begin() + 1, "--nolocking");
-  const CommandResult result = call(words);
+std::vector<LogicalVolume> Lvm::volumes(const std::string& vg, bool locked) const {
+  const CommandResult result = call(locked ? lvs_words({vg}) : lvs_words({"--nolocking", vg}));
   if (result.exit_status != 0) fail_to_list(vg, result);
   return parse_lvs(result.output);
 }
 
 std::string Lvm::group_of(const std::string& lv_uuid) const {
-  std::vector<std::string> words = lvs_words("--nolocking");
-  words.insert(words.end(), {"-S", "lv_uuid=" + lv_uuid});
-  const CommandResult result = call(words);
+  const CommandResult result = call(lvs_words({"--nolocking", "-S", "lv_uuid=" + lv_uuid}));
   if (has_report(result)) {  // see fail_to_list()
     for (const LogicalVolume& volume : parse_lvs(result.output)) {
       if (volume.uuid == lv_uuid) return volume.vg;
@@ -248,6 +235,16 @@ std::string Lvm::activation_hindrance(const LogicalVolume& volume) const {
          ", and the volume has no tag of this host)";
 }
 
+void Lvm::check_activation(const LogicalVolume& volume) const {
+  const std::string setting = activation_hindrance(volume);
+  if (setting.empty()) return;
+  const std::string name = volume.full_name();
+  throw Error(MessageId::kActivationForbidden,
+              name + " may not be activated on this host: lvm.conf has " + setting,
+              "add \"" + name +
+                  "\" to activation/volume_list, or run extmerge where the volume may be active");
+}
+
 std::string Lvm::writing_hindrance(const std::vector<LogicalVolume>& volumes) const {
   const auto list = setting("activation/read_only_volume_list");
   if (!list) return {};
@@ -258,16 +255,9 @@ std::string Lvm::writing_hindrance(const std::vector<LogicalVolume>& volumes) co
   return is_listed ? *list : "";
 }
 
-void Lvm::run(const std::vector<std::string>& words, const std::string& next) const {
-  run(words, next, {});
-}
-
-void Lvm::run_unannounced(const std::vector<std::string>& words, const std::string& next) const {
-  run(words, next, {"DM_DISABLE_UDEV=1"});
-}
-
-void Lvm::run(const std::vector<std::string>& words, const std::string& next,
-              const std::vector<std::string>& environment) const {
+void Lvm::run(const std::vector<std::string>& words, const std::string& next, Udev udev) const {
+  std::vector<std::string> environment;
+  if (udev == Udev::kUntold) environment.push_back("DM_DISABLE_UDEV=1");
   const CommandResult result = call(words, environment);
   if (result.exit_status == 0) return;
   const std::string happened = "lvm " + joined(words, " ") + " failed: " + reason_of(result);

@@ -29,34 +29,35 @@ class Lvm {
   explicit Lvm(std::stop_token stop);
 
   // Every volume of the group, including hidden ones. Throws kGroupAbsent if there is no such
-  // group, kUnfitGroup, kPermission, kLvmRefused.
-  std::vector<LogicalVolume> volumes(const std::string& vg) const;
-  // The same without a lock: another command may be changing the group.
-  std::vector<LogicalVolume> volumes_unlocked(const std::string& vg) const;
+  // group, kUnfitGroup, kPermission, kLvmRefused. Unless `locked`, another command may be changing
+  // the group.
+  std::vector<LogicalVolume> volumes(const std::string& vg, bool locked = true) const;
   // The current name of the group that has the volume with that uuid; empty if there is none. No
   // group is locked, so a sick or busy group does not disturb others.
   std::string group_of(const std::string& lv_uuid) const;
   // Thin volume -> external origin, by name.
   std::map<std::string, std::string> external_origins(const std::string& vg) const;
-  // The setting that forbids activating the volume here, or activating it read-write, as a line of
-  // lvm.conf. Empty if none does.
-  std::string activation_hindrance(const LogicalVolume& volume) const;
+  // Throws kActivationForbidden if a setting of lvm.conf forbids activating the volume here.
+  void check_activation(const LogicalVolume& volume) const;
+  // The setting that forbids activating one of these read-write, as a line of lvm.conf. Empty if
+  // none does.
   std::string writing_hindrance(const std::vector<LogicalVolume>& volumes) const;
 
+  // kUntold: LVM makes and removes the names of nodes itself. udev still makes and removes its
+  // links by UUID and label.
+  enum class Udev { kTold, kUntold };
   // Runs `lvm WORDS`. Throws kLvmRefused with LVM's reason and `next`.
-  void run(const std::vector<std::string>& words, const std::string& next) const;
-  // The same without udev: LVM makes and removes the names of nodes itself. udev still makes and
-  // removes its links by UUID and label.
-  void run_unannounced(const std::vector<std::string>& words, const std::string& next) const;
+  void run(const std::vector<std::string>& words, const std::string& next,
+           Udev udev = Udev::kTold) const;
 
  private:
   // The setting as `KEY=VALUE`; nothing if it is not set.
   std::optional<std::string> setting(const std::string& key) const;
   std::vector<std::string> host_tags() const;
+  // The setting that forbids activating the volume; empty if none does.
+  std::string activation_hindrance(const LogicalVolume& volume) const;
   CommandResult call(const std::vector<std::string>& words,
                      const std::vector<std::string>& environment = {}) const;
-  void run(const std::vector<std::string>& words, const std::string& next,
-           const std::vector<std::string>& environment) const;
   [[noreturn]] void fail_to_list(const std::string& vg, const CommandResult& result) const;
 
   std::string program_;

@@ -3,11 +3,11 @@
 #include "cli/source/lvm/report.h"
 
 #include <algorithm>
-#include <charconv>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "io/error.h"
+#include "io/text.h"
 
 namespace extmerge {
 
@@ -33,11 +33,8 @@ std::optional<uint64_t> number_of(const nlohmann::json& row, const char* field) 
   const std::string text = text_of(row, field);
   if (text.empty()) return {};
   uint64_t number = 0;
-  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (failure != std::errc() || end != text.data() + text.size()) {
-    throw not_understood(std::string(field) + " is '" + text + "'");
-  }
-  return number;
+  if (parse_whole(text, number)) return number;
+  throw not_understood(std::string(field) + " is '" + text + "'");
 }
 
 // lvs shows hidden volumes in brackets.
@@ -82,6 +79,29 @@ LogicalVolume volume_of(const nlohmann::json& row) {
   volume.transaction_id = number_of(row, "transaction_id");
   volume.skips_activation = flag_of(row, "lv_skip_activation");
   return volume;
+}
+
+// Calls `take` for each row of a kind, "lv" or "vg".
+template <typename Take>
+void each_row(const std::string& json, const char* kind, const Take& take) {
+  try {
+    const nlohmann::json whole = nlohmann::json::parse(json);
+    for (const nlohmann::json& report : whole.at("report")) {
+      for (const nlohmann::json& row : report.at(kind)) take(row);
+    }
+  } catch (const nlohmann::json::exception& error) {
+    throw not_understood(error.what());
+  }
+}
+
+// The string whose first quote is at `i`. Moves `i` to its last quote, or to the end of the text.
+std::string take_string(std::string_view text, size_t& i) {
+  std::string string;
+  for (++i; i < text.size() && text[i] != '"'; ++i) {
+    if (text[i] == '\\' && i + 1 < text.size()) ++i;
+    string += text[i];
+  }
+  return string;
 }
 
 bool contains(const std::vector<std::string>& strings, std::string_view string) {
@@ -144,38 +164,23 @@ std::string vgs_fields() { return "vg_name,vg_uuid,vg_shared,vg_exported"; }
 
 std::vector<LogicalVolume> parse_lvs(const std::string& json) {
   std::vector<LogicalVolume> volumes;
-  try {
-    const nlohmann::json whole = nlohmann::json::parse(json);
-    for (const nlohmann::json& report : whole.at("report")) {
-      for (const nlohmann::json& row : report.at("lv")) {
-        LogicalVolume volume = volume_of(row);
-        // A volume of several segments has one row for each.
-        const bool known =
-            std::any_of(volumes.begin(), volumes.end(), [&](const LogicalVolume& other) {
-              return other.uuid == volume.uuid && other.segment_type == volume.segment_type;
-            });
-        if (!known) volumes.push_back(std::move(volume));
-      }
-    }
-  } catch (const nlohmann::json::exception& error) {
-    throw not_understood(error.what());
-  }
+  each_row(json, "lv", [&](const nlohmann::json& row) {
+    LogicalVolume volume = volume_of(row);
+    // A volume of several segments has one row for each.
+    const bool known = std::ranges::any_of(volumes, [&](const LogicalVolume& other) {
+      return other.uuid == volume.uuid && other.segment_type == volume.segment_type;
+    });
+    if (!known) volumes.push_back(std::move(volume));
+  });
   return volumes;
 }
 
 std::vector<VolumeGroup> parse_vgs(const std::string& json) {
   std::vector<VolumeGroup> groups;
-  try {
-    const nlohmann::json whole = nlohmann::json::parse(json);
-    for (const nlohmann::json& report : whole.at("report")) {
-      for (const nlohmann::json& row : report.at("vg")) {
-        groups.push_back({text_of(row, "vg_name"), text_of(row, "vg_uuid"),
-                          flag_of(row, "vg_shared"), flag_of(row, "vg_exported")});
-      }
-    }
-  } catch (const nlohmann::json::exception& error) {
-    throw not_understood(error.what());
-  }
+  each_row(json, "vg", [&](const nlohmann::json& row) {
+    groups.push_back({text_of(row, "vg_name"), text_of(row, "vg_uuid"), flag_of(row, "vg_shared"),
+                      flag_of(row, "vg_exported")});
+  });
   return groups;
 }
 
@@ -198,8 +203,7 @@ std::string reason_in_log(const std::string& json) {
 std::string reason_in_lines(const std::string& errors) {
   constexpr size_t kMost = 4;
   std::vector<std::string> lines;
-  std::istringstream stream(errors);
-  for (std::string line; std::getline(stream, line);) {
+  for (const std::string& line : split(errors, '\n')) {
     const size_t begin = line.find_first_not_of(' ');
     if (begin == std::string::npos || line.compare(begin, 8, "WARNING:") == 0) continue;
     lines.push_back(line.substr(begin));
@@ -214,13 +218,7 @@ std::string reason_in_lines(const std::string& errors) {
 std::vector<std::string> parse_setting(std::string_view text) {
   std::vector<std::string> strings;
   for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '"') continue;
-    std::string string;
-    for (++i; i < text.size() && text[i] != '"'; ++i) {
-      if (text[i] == '\\' && i + 1 < text.size()) ++i;
-      string += text[i];
-    }
-    strings.push_back(string);
+    if (text[i] == '"') strings.push_back(take_string(text, i));
   }
   return strings;
 }
@@ -258,11 +256,7 @@ std::map<std::string, std::string> parse_external_origins(std::string_view text)
   for (size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
     if (c == '"') {
-      std::string string;
-      for (++i; i < text.size() && text[i] != '"'; ++i) {
-        if (text[i] == '\\' && i + 1 < text.size()) ++i;
-        string += text[i];
-      }
+      const std::string string = take_string(text, i);
       if (i >= text.size()) throw not_understood("a string in the metadata text has no end");
       if (is_value) take_value(string);
     } else if (c == '#') {

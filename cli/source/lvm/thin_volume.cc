@@ -103,14 +103,6 @@ ThinVolume find_thin_volume(const Lvm& lvm, Group group, const std::string& snap
   return found;
 }
 
-Error activation_forbidden(const LogicalVolume& volume, const std::string& setting) {
-  return Error(MessageId::kActivationForbidden,
-               volume.full_name() + " may not be activated on this host: lvm.conf has " + setting,
-               "add \"" + volume.full_name() +
-                   "\" to activation/volume_list, or run extmerge where "
-                   "the volume may be active");
-}
-
 void ThinVolume::list_again(const Lvm& lvm) {
   group = Group::with(lvm, snap.vg, {origin.uuid, snap.uuid});
   for (LogicalVolume* const one : {&snap, &pool, &origin}) {

@@ -35,7 +35,4 @@ ThinVolume find_thin_volume(const Lvm& lvm, const std::string& name);
 // The same for the volume `snap` of `group`.
 ThinVolume find_thin_volume(const Lvm& lvm, Group group, const std::string& snap);
 
-// kActivationForbidden; `setting` is the result of Lvm::activation_hindrance().
-Error activation_forbidden(const LogicalVolume& volume, const std::string& setting);
-
 }  // namespace extmerge

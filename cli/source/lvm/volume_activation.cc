@@ -18,8 +18,7 @@ void VolumeSource::open_pool() {
   if (!volume_.pool.is_active()) intents_.activate_pool();
   const auto device = find_dm_device(uuid);
   if (!device) {
-    const std::string setting = lvm_.activation_hindrance(volume_.pool);
-    if (!setting.empty()) throw activation_forbidden(volume_.pool, setting);
+    lvm_.check_activation(volume_.pool);
     throw Error(MessageId::kUnfitPool, "the pool " + volume_.pool.full_name() + " has no device",
                 "activate it (lvchange -ay " + volume_.pool.full_name() + ")");
   }
@@ -44,15 +43,15 @@ void VolumeSource::check_transaction(const PoolStatus& status) const {
 
 // The record is one an origin; the run that was killed may have been of a snapshot in
 // another pool.
-void VolumeSource::settle_other_pool() {
+void VolumeSource::reclaim_other_pool() {
   if (changes_.pool_uuid.empty() || changes_.pool_uuid == volume_.pool.dm_uuid("-tpool")) return;
   if (volume_.group.find_pool(changes_.pool_uuid)) {
-    has_reclaimed_ = reclaim_metadata_snapshot(changes_, [this] { intents_.note(); });
+    has_reclaimed_ = reclaim_metadata_snapshot(recorded_);
   }
   intents_.put_back({Intent::kPool});
   changes_.holding = false;  // with a pool that is gone went its metadata snapshot
   changes_.pool_uuid.clear();
-  intents_.note();
+  recorded_.write();
 }
 
 // Makes LVM put a layer below the origin without showing the origin.

@@ -5,10 +5,8 @@
 
 #include <spdlog/spdlog.h>
 
-#include "cli/source/devices.h"
 #include "cli/source/lvm/volume_source.h"
 #include "cli/source/recorded.h"
-#include "io/file_device.h"
 #include "io/text.h"
 #include "persistent-data/devices.h"
 #include "persistent-data/metadata_reader.h"
@@ -81,9 +79,8 @@ void VolumeSource::begin_finish() {
 
 std::vector<std::optional<VolumeSource::Mappings>> VolumeSource::mappings_of(
     const std::vector<uint64_t>& thin_ids) {
-  hold_ = std::make_unique<MetadataHold>(pool_, changes_, [this] { intents_.note(); });
-  const auto device =
-      FileDevice::open(at_number(pool_.metadata)(), OpenMode::kReadOnly, Bytes(4096));
+  hold_ = std::make_unique<MetadataHold>(pool_, recorded_);
+  const auto device = open_metadata(pool_);
   MetadataReader reader(*device);
   const Superblock held = reader.held_superblock(reader.live_superblock().held_root);
   std::vector<std::optional<Mappings>> found;
@@ -109,10 +106,9 @@ std::string VolumeSource::finish() {
   look_at_volumes();
   check_finish();
   const std::string name = thin_name();
-  if (find_dm_device(volume_.snap.dm_uuid())) {
-    throw Error(MessageId::kThinOpen, name + " was activated just now: it is not removed",
-                "deactivate it (lvchange -an), and run the same command again");
-  }
+  const Error activated(MessageId::kThinOpen, name + " was activated just now: it is not removed",
+                        "deactivate it (lvchange -an), and run the same command again");
+  if (find_dm_device(volume_.snap.dm_uuid())) throw activated;
   // Removing the freeze and the marks took time. The first write to a block that was frozen moves
   // it, also when the freeze is gone.
   if (merged_mappings_ && mappings_of({*volume_.snap.thin_id}).front() != merged_mappings_) {
@@ -120,7 +116,7 @@ std::string VolumeSource::finish() {
                 "keep it inactive, and run the same command again");
   }
   changes_.removing = true;
-  intents_.note();
+  recorded_.write();
   // By its uuid: a name may be another volume's by now.
   const std::string uuid = volume_.snap.uuid;
   std::optional<Error> failure;
@@ -137,16 +133,14 @@ std::string VolumeSource::finish() {
   if (volume_.group.find_by_uuid(uuid)) {
     changes_.removing = false;
     intents_.put_back({Intent::kThin});
-    intents_.note();
-    if (failure) throw *failure;
-    throw Error(MessageId::kThinOpen, name + " was activated just now: it is not removed",
-                "deactivate it (lvchange -an), and run the same command again");
+    recorded_.write();
+    throw failure.value_or(activated);
   }
   if (failure) spdlog::warn("{} is removed, but {}", printable(name), printable(failure->what()));
   finishing_ = false;
   const std::string outcome = make_ordinary(lvm_, volume_.group, changes_);
   changes_.removing = changes_.thin_kept_inactive = changes_.thin_was_active = false;
-  intents_.note();
+  recorded_.write();
   return name + " is removed; " + outcome;
 }
 
@@ -176,7 +170,6 @@ std::optional<CompletedRemoval> complete_removal(const Request& request,
   lock_recorded(*found);
   SystemChanges& changes = found->changes;
   if (!changes.removing) return {};  // another command has completed it
-  const JournalPlace& place = found->place;
   const Lvm lvm(request.stop);
   ThinVolume volume = recorded_volume(lvm, changes);
   volume.group.check();
@@ -184,15 +177,16 @@ std::optional<CompletedRemoval> complete_removal(const Request& request,
   if (!volume.group.find_by_uuid(changes.origin_uuid)) {
     // Nothing is left to be completed, and the names may be others' by now.
     changes.removing = false;
-    write_changes(*place.directory, place.name, changes);
+    found->write();
     return {};
   }
   const std::string outcome = make_ordinary(lvm, volume.group, changes);
-  Intents(request, lvm, volume, place, changes).put_back({Intent::kPool});
+  Intents(request, lvm, volume, *found).put_back({Intent::kPool});
   changes.removing = changes.thin_kept_inactive = changes.thin_was_active = false;
-  write_changes(*place.directory, place.name, changes);
+  found->write();
   if (volume.group.find(changes.thin)) return {};  // made since, by the same name
-  return CompletedRemoval{place.path, changes.thin_name() + " was removed already; " + outcome};
+  return CompletedRemoval{found->place.path,
+                          changes.thin_name() + " was removed already; " + outcome};
 }
 
 }  // namespace extmerge

@@ -2,7 +2,6 @@
 //
 // plan and verify: they read a volume and its group, and change nothing.
 
-#include "cli/source/devices.h"
 #include "cli/source/dm/tables.h"
 #include "cli/source/lvm/volume_source.h"
 #include "cli/source/places.h"
@@ -34,7 +33,7 @@ Job VolumeSource::plan_job() {
   if (job.origin_is_inactive()) {
     job.origin_thins.clear();
     if (const auto layer = find_dm_device(volume_.origin.dm_uuid("-real"))) {
-      job.origin_below = at_number(*layer)();
+      job.origin_below = facts_of_device(*layer);
     }
   }
   job.origin_made_writable = true;
@@ -48,9 +47,7 @@ Job VolumeSource::plan_job() {
 // A merge activates a thin over the origin for a moment, and LVM calls it a success where a setting
 // forbids that.
 void VolumeSource::check_activation() const {
-  if (find_dm_device(volume_.origin.dm_uuid("-real"))) return;
-  const std::string setting = lvm_.activation_hindrance(volume_.snap);
-  if (!setting.empty()) throw activation_forbidden(volume_.snap, setting);
+  if (!find_dm_device(volume_.origin.dm_uuid("-real"))) lvm_.check_activation(volume_.snap);
 }
 
 // Refuses if another device than the origin and the thins that LVM knows lies over the layer: it
@@ -59,7 +56,7 @@ void VolumeSource::check_layer() const {
   const auto layer = find_dm_device(volume_.origin.dm_uuid("-real"));
   if (!layer) return;
   const std::string group = volume_.origin.dm_uuid().substr(0, 4 + 32);  // "LVM-", the group's
-  for (const Holder& holder : at_number (*layer)().holders) {
+  for (const Holder& holder : facts_of_device(*layer).holders) {
     const auto table = read_dm_table(holder.device_number);
     const bool over_thin = table && is_thin(*table);
     if (table && table->uuid.starts_with(volume_.origin.dm_uuid())) continue;

@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 
 #include "cli/source/lvm/volume_source.h"
+#include "cli/source/places.h"
 #include "cli/source/recorded.h"
 #include "io/text.h"
 
@@ -15,20 +16,20 @@ void VolumeSource::put_back_merge() {
   if (changes_.holding && pool_failure_) throw *pool_failure_;
 }
 
-bool VolumeSource::settle() {
-  if (is_put_back()) return false;
+Source::Earlier VolumeSource::clear_leftovers() {
+  if (!has_leftovers()) return Earlier::kNotDone;
   const auto begun = intents_.journal(true);
-  if (begun && is_under_way(begun->state)) return false;
+  if (begun && is_under_way(begun->state)) return Earlier::kNotDone;
   const bool was_freeze = is_freeze();
   if (was_freeze && begun && begun->state == JournalState::kUndone) {
     intents_.put_back({Intent::kMark, Intent::kThin});
     if (request_.command == Command::kAbort) intents_.check_not_only_copy(volume_.snap);
-    return false;
+    return Earlier::kNotDone;
   }
   // There is nothing else of it any more: it is to be merged, not cleared away.
   if (was_freeze && !(begun && begun->thin == merged_thin())) {
     if (request_.command == Command::kAbort) intents_.check_not_only_copy(volume_.snap);
-    return false;
+    return Earlier::kNotDone;
   }
   // The journal of an earlier round is done as well; it is of another freeze.
   const bool was_done = begun && begun->state == JournalState::kDone && is_ours() &&
@@ -36,9 +37,9 @@ bool VolumeSource::settle() {
   spdlog::info("clearing away the leftovers of a killed run of {}",
                printable(changes_.thin_name()));
   put_back_merge();
-  is_gone_ = was_freeze;
   if (!was_freeze) look_at_volumes();
-  return was_done;
+  if (!was_done) return Earlier::kNotDone;
+  return was_freeze ? Earlier::kDoneAndGone : Earlier::kDone;
 }
 
 Job VolumeSource::undo_job() {
@@ -51,7 +52,7 @@ Job VolumeSource::undo_job() {
                 "extmerge status lists the known merges");
   }
   intents_.record_origin();
-  intents_.note();
+  recorded_.write();
   try {
     if (!volume_.origin.has_tag(kHalfMergedTag)) intents_.mark_origin();
     // The thin may be in use: what it maps of its own, it does not read from the origin.
@@ -78,15 +79,15 @@ void VolumeSource::abort() {
                 "extmerge abort " + changes_.thin_name());
   }
   put_back_activation();
-  intents_.remove_journal();
+  remove_journal(place_);
+  recorded_.is_removed = true;
 }
 
 void put_back_recorded(const Request& request, RecordedChanges& recorded) {
-  SystemChanges& changes = recorded.changes;
+  const SystemChanges& changes = recorded.changes;
   lock_recorded(recorded);
-  const auto note = [&] { write_changes(*recorded.place.directory, recorded.place.name, changes); };
   if (!changes.is_of_lvm()) {
-    give_up_metadata_snapshot(changes, note);
+    give_up_metadata_snapshot(recorded);
     return;
   }
   const Lvm lvm(request.stop);
@@ -105,9 +106,9 @@ void put_back_recorded(const Request& request, RecordedChanges& recorded) {
     throw Error(MessageId::kPathChanged, changes.thin_name() + " or its freeze still exists",
                 "name it as LVM does: extmerge abort " + changes.thin_name());
   }
-  Intents intents(request, lvm, volume, recorded.place, changes);
+  Intents intents(request, lvm, volume, recorded);
   intents.put_back({Intent::kMark, Intent::kThin, Intent::kFreeze});
-  if (volume.group.find_pool(changes.pool_uuid)) reclaim_metadata_snapshot(changes, note);
+  if (volume.group.find_pool(changes.pool_uuid)) reclaim_metadata_snapshot(recorded);
   intents.put_back({Intent::kPool});
 }
 

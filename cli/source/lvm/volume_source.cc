@@ -6,7 +6,6 @@
 
 #include <cstdio>
 
-#include "cli/source/devices.h"
 #include "cli/source/places.h"
 #include "cli/source/source.h"
 #include "io/text.h"
@@ -16,6 +15,11 @@ namespace extmerge {
 namespace {
 
 std::string identity_of(const LogicalVolume& volume) { return "dm:" + volume.dm_uuid(); }
+
+Error activated_during_merge(const std::string& thin) {
+  return Error(MessageId::kThinNotStill, thin + " was activated during the merge",
+               "deactivate it (lvchange -an), and run the same command again");
+}
 
 // After the journal that is to be begun: the first half of its nonce.
 std::string freeze_name(uint64_t nonce) {
@@ -30,7 +34,7 @@ VolumeSource::VolumeSource(const Request& request, const std::string& name)
     : NamedSource(request),
       lvm_(request.stop),
       volume_(find_thin_volume(lvm_, name)),
-      intents_(request, lvm_, volume_, place_, changes_) {
+      intents_(request, lvm_, volume_, recorded_) {
   place_ = place_of(request_, identity_of(volume_.origin), StateDirectory::kCreate);
   lock_place_patiently(place_, request_);
   look_at_volumes();  // another command may have changed them while it had the lock
@@ -58,10 +62,10 @@ VolumeSource::VolumeSource(const Request& request, const std::string& name)
     changes_.carrier.clear();
   }
   try {
-    settle_other_pool();
+    reclaim_other_pool();
     intents_.put_back({Intent::kCarrier, Intent::kOrigin});
     open_pool();
-    has_reclaimed_ |= reclaim_metadata_snapshot(changes_, [this] { intents_.note(); });
+    has_reclaimed_ |= reclaim_metadata_snapshot(recorded_);
   } catch (const Error& error) {
     if (request_.command != Command::kAbort || error.id() == MessageId::kStopped) {
       put_back_activation();
@@ -136,7 +140,7 @@ DeviceFacts VolumeSource::origin_facts() const {
   DeviceFacts facts;
   const auto top = find_dm_device(volume_.origin.dm_uuid());
   if (top && !is_hidden(*top)) {
-    facts = at_number(*top)();
+    facts = facts_of_device(*top);
   } else {
     facts.path = "/dev/" + origin_name();
     facts.exists = facts.is_block = true;
@@ -149,17 +153,9 @@ DeviceFacts VolumeSource::origin_facts() const {
 }
 
 Job VolumeSource::base_job(ThinId id, const Look& origin) {
-  Job job;
-  job.metadata_path = path_of_device(pool_.metadata);
-  job.data_path = path_of_device(pool_.data);
-  job.thin_id = id;
   const bool is_frozen_one = frozen() && frozen()->thin_id == value(id);
-  job.thin_size = is_frozen_one ? frozen()->size : volume_.snap.size;
-  job.root_choice = request_.root_choice;
-  job.root_block = request_.root_block;
-  look_at_devices(job, at_number(pool_.metadata), at_number(pool_.data), origin);
+  Job job = pool_job(id, is_frozen_one ? frozen()->size : volume_.snap.size, origin);
   job.origin_path = job.origin.path;
-  job.data_is_certain = true;
   job.origin_users = volume_.origin_users;
   const auto snap_id = static_cast<ThinId>(volume_.snap.thin_id.value_or(0));
   if (id != snap_id) job.frozen_from = snap_id;
@@ -167,8 +163,6 @@ Job VolumeSource::base_job(ThinId id, const Look& origin) {
     job.merged_as = static_cast<ThinId>(*merged);
   }
   job.can_be_resumed = is_frozen();
-  job.journal = place_;
-  job.undo_log = undo_log_asked(request_);
   return job;
 }
 
@@ -196,10 +190,7 @@ void VolumeSource::check_origin() {
   if (*writing_ == ThinUse::kAny) return;
   // Inactive, SNAP makes the freeze cost nothing; without one it has to stay so.
   if (!find_dm_device(volume_.snap.dm_uuid())) return;
-  if (changes_.freeze.empty()) {
-    throw Error(MessageId::kThinNotStill, thin_name() + " was activated during the merge",
-                "deactivate it (lvchange -an), and run the same command again");
-  }
+  if (changes_.freeze.empty()) throw activated_during_merge(thin_name());
   const PoolStatus status = pool_status(pool_.device_number);
   // A pool that has failed or turned read-only is no reason to remove anything.
   if (!status.takes_changes() || !status.is_nearly_full()) return;
@@ -224,8 +215,7 @@ void VolumeSource::look_again(Job& job) {
   node_->check();
   Source::look_again(job);
   if (must_be_still && changes_.freeze.empty() && find_dm_device(volume_.snap.dm_uuid())) {
-    throw Error(MessageId::kThinNotStill, thin_name() + " was activated during the merge",
-                "deactivate it (lvchange -an), and run the same command again");
+    throw activated_during_merge(thin_name());
   }
   // LVM lets anyone make a new snapshot of the origin at any time; and SNAP may be gone.
   Group group = Group::with(lvm_, volume_.snap.vg, {volume_.origin.uuid});
@@ -268,7 +258,7 @@ void VolumeSource::begin_record() {
   }
   changes_ = next;
   intents_.record_origin();
-  intents_.note();
+  recorded_.write();
 }
 
 Job VolumeSource::merge_job() {
@@ -285,7 +275,7 @@ Job VolumeSource::merge_job() {
       changes_.freeze_id = volume_.snap.thin_id;
       changes_.freeze_transaction = volume_.snap.transaction_id.value_or(0);
       intents_.record_origin();
-      intents_.note();
+      recorded_.write();
     } else if (changes_.freeze.empty()) {
       intents_.keep_thin_inactive();
     } else {

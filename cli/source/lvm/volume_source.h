@@ -14,7 +14,8 @@
 //   undo                  origin marked and writable, as for a merge; then the same
 //
 // A killed run leaves any prefix of that. The next one, of whatever command, first puts
-// right what can be told from the record (see the constructor and settle()).
+// right what can be told from the record (see the constructor and
+// clear_leftovers()).
 
 #pragma once
 
@@ -51,9 +52,8 @@ class VolumeSource final : public NamedSource {
   void undone() override;
   Error failed(const Error& error) override;
 
-  bool is_put_back() const override { return changes_.is_put_back() && !changes_.holding; }
-  bool is_gone() const override { return is_gone_; }
-  bool settle() override;
+  bool has_leftovers() const override { return changes_.has_lasting() || changes_.holding; }
+  Earlier clear_leftovers() override;
   void check_finish() const override;
   void begin_finish() override;
   bool is_as_merged() override;
@@ -78,7 +78,7 @@ class VolumeSource final : public NamedSource {
   // The volume, its pool and its origin as they are now; it may have been renamed.
   void look_at_volumes();
   const LogicalVolume* frozen() const { return intents_.freeze(); }
-  void settle_other_pool();
+  void reclaim_other_pool();
   void open_pool();
   void check_transaction(const PoolStatus& status) const;
   void put_back_activation();
@@ -114,10 +114,9 @@ class VolumeSource final : public NamedSource {
   ThinVolume volume_;
   Intents intents_;
   std::unique_ptr<OriginNode> node_;
-  std::optional<ThinUse> writing_;  // while the origin is written through the node
-  std::mutex checking_;             // check_origin() is called from two threads
-  bool is_gone_ = false;            // what was named was a freeze, and is merged and removed
-  bool finishing_ = false;          // SNAP is kept inactive until it is removed
+  std::optional<ThinUse> writing_;           // while the origin is written through the node
+  std::mutex checking_;                      // check_origin() is called from two threads
+  bool finishing_ = false;                   // SNAP is kept inactive until it is removed
   std::optional<Mappings> merged_mappings_;  // of SNAP when it was found to be as merged
   // abort: why the pool could not be worked with.
   std::optional<Error> pool_failure_;

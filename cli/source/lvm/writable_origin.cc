@@ -76,7 +76,7 @@ OriginNode::OriginNode(const LogicalVolume& origin, Use use, const Carrier& carr
   if (use_ == Use::kWrite) claim_origin();
   try {
     find_layer(carrier);
-    if (use_ == Use::kWrite) hide_origin();
+    if (top_ != 0 && !is_hidden(top_)) load_error_table(top_, udev_);
   } catch (...) {
     put_back();
     throw;
@@ -131,10 +131,6 @@ void OriginNode::make_node() {
   claim_ = FileDescriptor(::open(facts.node.c_str(), mode | O_EXCL | O_DIRECT | O_CLOEXEC));
   if (!claim_) throw system_error("claim", facts.path, errno, MessageId::kInUse);
   remove_when_closed(node_, udev_);
-}
-
-void OriginNode::hide_origin() const {
-  if (top_ != 0 && !is_hidden(top_)) load_error_table(top_, udev_);
 }
 
 DeviceFacts OriginNode::node_facts() const {

@@ -64,7 +64,6 @@ class OriginNode {
   void claim_origin();
   void find_layer(const Carrier& carrier);
   void make_node();
-  void hide_origin() const;
   void put_back();
   DeviceFacts node_facts() const;
 
