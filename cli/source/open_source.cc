@@ -44,12 +44,14 @@ std::unique_ptr<Source> open_path(const Request& request, const std::string& pat
   return std::make_unique<DmSource>(request, facts.device_number);
 }
 
-// The volume's current name, found by its uuid. If the volume is gone, the name of its freeze.
+// The volume's current name, found by its uuid. If the volume is gone, the name of its freeze,
+// or its last name in the group of the origin.
 std::string present_name(const Request& request, const SystemChanges& changes) {
   const Group group = recorded_group(Lvm(request.stop), changes);
   if (const auto* const thin = group.find_by_uuid(changes.thin_uuid)) return thin->full_name();
-  const LogicalVolume* const freeze = find_freeze(group, changes);
-  return freeze ? freeze->full_name() : changes.thin_name();
+  if (const auto* const freeze = find_freeze(group, changes)) return freeze->full_name();
+  const auto* const origin = group.find_by_uuid(changes.origin_uuid);
+  return (origin ? origin->vg : changes.vg) + "/" + changes.thin;
 }
 
 std::unique_ptr<Source> open_recorded_source(const Request& request, const SystemChanges& changes) {

@@ -4,9 +4,25 @@
 
 #include <utility>
 
+#include "cli/source/dm/device_mapper.h"
+#include "io/identity.h"
 #include "merge/journal/journal.h"
 
 namespace extmerge {
+
+namespace {
+
+// The path of a recorded device. A device-mapper device may have another name since.
+std::string present_path(const JournalDevice& recorded) {
+  const std::string kind = "dm:";  // io/device_identity.h
+  if (!recorded.identity.starts_with(kind) ||
+      is_same_identity(inspect(recorded.path).identity, recorded.identity))
+    return recorded.path;
+  const auto renamed = find_dm_device(recorded.identity.substr(kind.size()));
+  return renamed ? path_of_device(*renamed) : recorded.path;
+}
+
+}  // namespace
 
 PlainSource::PlainSource(const Request& request, std::string journal)
     : request_(request), journal_(std::move(journal)) {
@@ -20,7 +36,7 @@ PlainSource::PlainSource(const Request& request, std::string journal)
 std::string PlainSource::origin_name() const {
   if (journal_.empty()) return absolute_path(request_.origin);
   const auto journal = read_journal(place_);
-  return journal ? journal->record().origin.path : "the origin";
+  return journal ? present_path(journal->record().origin) : "the origin";
 }
 
 void PlainSource::look_at(Job& job, const std::string& metadata, const std::string& data,
@@ -55,6 +71,9 @@ Job PlainSource::resume_job() {
     throw Error(MessageId::kNoJournal, "there is no journal " + absolute_path(journal_),
                 "extmerge status lists the known journals");
   Job job = job_of(journal->record());
+  job.metadata_path = present_path(journal->record().metadata);
+  job.data_path = present_path(journal->record().data);
+  job.origin_path = present_path(journal->record().origin);
   look_at(job, job.metadata_path, job.data_path, job.origin_path);
   job.journal = place_;
   return job;
