@@ -108,6 +108,7 @@ stamp scatter /dev/$vg/$snap_lv 11 11 20
 setsid "$EXTMERGE" verify --batch-mode --rate-limit 300k $vg/$snap_lv > /run/said 2>&1 &
 merger=$!
 until is_held; do pause 0.01; done
+pause 0.5 # until the mappings are read
 pool=$(dm_name $pool_lv)-tpool
 dmsetup message "$pool" 0 release_metadata_snap
 stamp range /dev/$vg/$snap_lv 12 0 16
