@@ -39,7 +39,7 @@ std::vector<Error> plan(const Options& options, Signals& signals, TerminalLine& 
     const ProgressDisplay display = show_progress(progress, options, names, signals, terminal);
     MergeOptions wishes = options.merge;
     wishes.last_round = options.finish;
-    if (!wishes.restart) wishes.restart = source->must_begin_anew();
+    if (!wishes.restart) wishes.restart = source->must_restart();
     Merger merger(std::move(job), wishes, progress, signals.stop_token());
     RunListener each_run;
     if (options.ranges) {

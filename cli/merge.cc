@@ -98,7 +98,7 @@ class Round {
   // A new merge, or an unfinished one that can be resumed. Where nothing was written since the last
   // one (PlanReport::nothing_new), nothing is changed.
   MergeReport merge(const ConfirmPlan& confirmation) {
-    if (!wishes_.restart && source_.must_begin_anew()) {
+    if (!wishes_.restart && source_.must_restart()) {
       say("the thin may have changed since the merge began: the merge restarts from the beginning");
       wishes_.restart = true;
     }

@@ -37,7 +37,7 @@ class Source : public Custody {
   // Whether a merge of this source was begun and can go on; `merge` then resumes.
   virtual bool is_unfinished() const { return false; }
   // Whether one was begun and cannot go on, because the frozen state is gone.
-  virtual bool must_begin_anew() const { return false; }
+  virtual bool must_restart() const { return false; }
   // Whether more than the origin's data is changed: a freeze, a mark, a held metadata snapshot.
   virtual bool has_leftovers() const { return false; }
   // Whether a metadata snapshot that a killed run left was found, and released, on opening.

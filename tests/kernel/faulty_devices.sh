@@ -36,7 +36,7 @@ origin_becomes() {
   dmsetup resume origin
 }
 well() { origin_becomes "0 $size linear $disk 0"; }
-begin_anew() {
+start_over() {
   well
   rm -rf "$EXTMERGE_STATE_DIR" /run/saved
   mkdir -m 700 "$EXTMERGE_STATE_DIR" /run/saved
@@ -93,7 +93,7 @@ fails 8 EXM-801 merge "${options[@]}" "${source[@]}"
 merges
 
 note "a device that fails all writes"
-begin_anew
+start_over
 origin_becomes "0 $size flakey $disk 0 0 60 1 error_writes"
 fails 7 EXM-70[23] merge "${options[@]}" --undo-log $log "${source[@]}"
 merges
@@ -102,7 +102,7 @@ fails 7 EXM-70[23] undo --yes --batch-mode "$EXTMERGE_STATE_DIR"/*.journal
 undoes
 
 note "a device that fails writes now and then"
-begin_anew
+start_over
 origin_becomes "0 $size flakey $disk 0 1 1 1 error_writes"
 # Each attempt first compares all that the attempt before recorded, since a name is no certain identity.
 for attempt in $(seq 100); do
@@ -117,7 +117,7 @@ same "the origin is not what the snapshot was" /run/view $disk
 note "done at attempt $attempt"
 
 note "errors where the rest would go, swapped in in the middle; undone instead of resumed"
-begin_anew
+start_over
 slowly --undo-log $log
 origin_becomes "0 $((size / 4)) linear $disk 0
 $((size / 4)) $((size - size / 4)) error"
@@ -128,7 +128,7 @@ undoes
 merges
 
 note "sectors of the pool that cannot be read"
-begin_anew
+start_over
 dmsetup message dusty 0 addbadblock 64
 dmsetup message dusty 0 addbadblock 3001
 dmsetup message dusty 0 enable
@@ -136,7 +136,7 @@ fails 7 EXM-701 merge "${options[@]}" "${source[@]}"
 merges
 
 note "SIGKILL with writes in flight: nobody else gets at the origin before they have landed"
-begin_anew
+start_over
 origin_becomes "0 $size delay $disk 0 0 $disk 0 700 $disk 0 0"
 "$EXTMERGE" merge "${options[@]}" "${source[@]}" > /run/said 2>&1 &
 merger=$!

@@ -72,7 +72,7 @@ class Allocation : public testing::TestWithParam<Deed> {
     counting = false;
     return result;
   }
-  void begin_anew() {
+  void start_over() {
     rig.world.put_back(first);
     rig.world.restart(Survivors::kNone, 1);
   }
@@ -92,7 +92,7 @@ TEST_P(Allocation, ThatFailsEndsInAnErrorOrTheRightBytes) {
   uint64_t failures = 0;
   for (const bool for_ever : {false, true}) {
     for (uint64_t index = 0;; index += kStride) {
-      begin_anew();
+      start_over();
       const std::string where =
           "allocation " + std::to_string(index) + (for_ever ? " and all after it" : "");
       const Attempt result = attempt_without(index, for_ever ? UINT64_MAX : index + 1);

@@ -67,7 +67,7 @@ class Crash : public testing::TestWithParam<Scenario (*)()> {
     return tried;
   }
 
-  void begin_anew() {
+  void start_over() {
     rig.world.put_back(first);
     rig.world.restart(Survivors::kNone, 1);
   }
@@ -81,7 +81,7 @@ class Crash : public testing::TestWithParam<Scenario (*)()> {
 TEST_P(Crash, AtAnyOperationKeepsTheViewAndIsMendedByRunningAgain) {
   uint64_t crashes = 0;
   for (uint64_t index = 0;; index += kStride) {
-    begin_anew();
+    start_over();
     const std::string where = std::string(scenario.name) + ", cut at " + std::to_string(index);
     if (!run_and_cut(index, where)) break;
     crashes += try_outcomes(index, where);
@@ -99,7 +99,7 @@ TEST_P(Crash, DuringAResumeIsMendedTheSameWay) {
   SimulatedRandom random(7);
   uint64_t crashes = 0;
   for (uint64_t pair = 0; pair < kSecondCuts; ++pair) {
-    begin_anew();
+    start_over();
     const uint64_t index = random_below(random, operations);
     std::string where = std::string(scenario.name) + ", cut at " + std::to_string(index);
     run_and_cut(index, where);

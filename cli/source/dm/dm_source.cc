@@ -103,13 +103,13 @@ void DmSource::complete_plan(PlanReport& report) const {
   }
 }
 
-bool DmSource::must_begin_anew() const {
+bool DmSource::must_restart() const {
   const auto journal = read_journal(place_);
   return journal && journal->state() == JournalState::kCopying && is_ours(*journal);
 }
 
 Job DmSource::resume_job() {
-  if (must_begin_anew()) {
+  if (must_restart()) {
     throw Error(MessageId::kStale,
                 thin_name() + " may have changed since its merge was interrupted",
                 "restart from the beginning: extmerge merge " + thin_name());

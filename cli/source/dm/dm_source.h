@@ -24,7 +24,7 @@ class DmSource final : public NamedSource {
   std::string origin_name() const override { return origin_; }
   // A merge that was begun cannot be resumed: the thin may have changed since, and no root shows
   // writes in place.
-  bool must_begin_anew() const override;
+  bool must_restart() const override;
   Job plan_job() override { return job(); }
   void complete_plan(PlanReport& report) const override;
   Job merge_job() override;

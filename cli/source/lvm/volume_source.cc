@@ -130,7 +130,7 @@ bool VolumeSource::is_unfinished() const {
   return begun && begun->state == JournalState::kCopying && begun->thin == merged_thin();
 }
 
-bool VolumeSource::must_begin_anew() const {
+bool VolumeSource::must_restart() const {
   const auto begun = intents_.journal();
   return is_ours() && begun && begun->state == JournalState::kCopying && !is_unfinished();
 }
@@ -289,7 +289,7 @@ Job VolumeSource::merge_job() {
 }
 
 Job VolumeSource::resume_job() {
-  if (must_begin_anew()) {
+  if (must_restart()) {
     throw Error(MessageId::kStale, "the state of " + thin_name() + " that was being merged is gone",
                 "restart from the beginning: extmerge merge " + thin_name());
   }

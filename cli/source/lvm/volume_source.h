@@ -40,7 +40,7 @@ class VolumeSource final : public NamedSource {
   std::string thin_name() const override { return volume_.snap.full_name(); }
   std::string origin_name() const override { return volume_.origin.full_name(); }
   bool is_unfinished() const override;
-  bool must_begin_anew() const override;
+  bool must_restart() const override;
 
   Job plan_job() override;
   Job verify_job() override;
