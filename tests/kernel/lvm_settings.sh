@@ -231,6 +231,7 @@ for log in 'log/verbose=0' 'log/verbose=2' 'log/report_command_log=1' 'log/silen
 done
 set_to
 for command in "plan" "${merge[*]}" "verify" "abort"; do
+  : > /run/said # of the command before
   # shellcheck disable=SC2086 # words
   "$EXTMERGE" $command $vg/$snap_lv > /run/said 2>&1 7>&- &
   waiter=$!
