@@ -154,7 +154,7 @@ state_of_kernel() {
 }
 # state_of_group [,FIELD]: prints LVM's metadata of the group.
 state_of_group() {
-  ((!udev)) || udevadm settle -t 5 || true # udevd opens a volume after each write, and lv_attr shows that
+  [[ ! -S /run/udev/control ]] || udevadm settle -t 5 || true # udevd opens a volume after each write, and lv_attr shows that
   lvs_of vg_attr,vg_tags,lv_name,lv_attr,lv_size,origin,thin_id,lv_skip_activation,lv_tags"${1-}"
 }
 state() { state_of_group && state_of_kernel; }
