@@ -32,9 +32,9 @@ DeviceNames names_after(const Options& options, const Source& source) {
   }
   DeviceNames names = names_of(source, {});
   if (const auto journal = read_journal(source.place())) {
-    names.metadata = journal->record().metadata.path;
-    names.data = journal->record().data.path;
-    names.origin = journal->record().origin.path;
+    names.metadata = present_path(journal->record().metadata);
+    names.data = present_path(journal->record().data);
+    names.origin = present_path(journal->record().origin);
   }
   return names;
 }

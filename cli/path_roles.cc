@@ -177,9 +177,9 @@ class Parts {
 
   void add_merge(const MergeStatus& merge) {
     if (merge.damage) return;
-    add("the metadata", merge.record.metadata.path);
-    add("the data", merge.record.data.path);
-    add("the origin", merge.record.origin.path);
+    add("the metadata", present_path(merge.record.metadata));
+    add("the data", present_path(merge.record.data));
+    add("the origin", present_path(merge.record.origin));
     add("the undo log", merge.record.undo_log);
   }
 

@@ -85,6 +85,7 @@ void Merger::plan_journal(State& state, PlanReport& report) {
   JournalDecision decision = decide_journal(state, journal.get(), record_of(state, report));
   if (decision.refusal) report.refusals.push_back(*decision.refusal);
   report.nothing_new = decision.nothing_new;
+  if (report.has_nothing_to_merge()) report.notes.clear();  // they are about a merge
   if (report.nothing_new && !open_readable_origin()) {
     report.notes.push_back("the origin " + job_.origin_path +
                            " is inactive: extmerge did not check whether it was written to since "

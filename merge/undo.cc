@@ -234,7 +234,7 @@ UndoReport Merger::undo(const ConfirmUndo& confirm, const Notice& notice) {
                 "extmerge status lists the known journals");
   }
   const MergeRecord& record = journal->record();
-  UndoReport report{journal->path(), record.undo_log, record.origin.path, false, 0, {}, {}, 0};
+  UndoReport report{journal->path(), record.undo_log, job_.origin_path, false, 0, {}, {}, 0};
   if (journal->state() == JournalState::kUndone) {
     report.was_undone = true;
     report.origin_bytes = record.origin_size_before;

@@ -13,6 +13,7 @@
 #include <system_error>
 
 #include "cli/source/change_record.h"
+#include "cli/source/dm/device_mapper.h"
 #include "cli/source/dm/holders.h"
 #include "io/file_device.h"
 #include "io/identity.h"
@@ -181,6 +182,18 @@ void lock_place_patiently(JournalPlace& place, const Request& request) {
 std::unique_ptr<Journal> read_journal(const JournalPlace& place) {
   if (!place.directory) return nullptr;
   return Journal::open(*place.directory, place.name, false, false);
+}
+
+std::string present_path(const JournalDevice& recorded) {
+  const std::string kind = "dm:";  // io/device_identity.h
+  if (!recorded.identity.starts_with(kind)) return recorded.path;
+  try {
+    if (is_same_identity(inspect(recorded.path).identity, recorded.identity)) return recorded.path;
+    const auto renamed = find_dm_device(recorded.identity.substr(kind.size()));
+    return renamed ? path_of_device(*renamed) : recorded.path;
+  } catch (const Error&) {
+    return recorded.path;
+  }
 }
 
 void remove_journal(const JournalPlace& place) {

@@ -4,25 +4,9 @@
 
 #include <utility>
 
-#include "cli/source/dm/device_mapper.h"
-#include "io/identity.h"
 #include "merge/journal/journal.h"
 
 namespace extmerge {
-
-namespace {
-
-// The path of a recorded device. A device-mapper device may have another name since.
-std::string present_path(const JournalDevice& recorded) {
-  const std::string kind = "dm:";  // io/device_identity.h
-  if (!recorded.identity.starts_with(kind) ||
-      is_same_identity(inspect(recorded.path).identity, recorded.identity))
-    return recorded.path;
-  const auto renamed = find_dm_device(recorded.identity.substr(kind.size()));
-  return renamed ? path_of_device(*renamed) : recorded.path;
-}
-
-}  // namespace
 
 PlainSource::PlainSource(const Request& request, std::string journal)
     : request_(request), journal_(std::move(journal)) {

@@ -89,6 +89,7 @@ DiskJournalHeader to_disk(const JournalHeader& header) {
     if constexpr (requires { number.value(); }) {
       place.set(number.value());
     } else {
+      static_assert(sizeof number == sizeof place.get());
       place.set(static_cast<decltype(place.get())>(number));
     }
   });
@@ -102,6 +103,7 @@ DiskJournalHeader to_disk(const JournalHeader& header) {
 JournalHeader from_disk(const DiskJournalHeader& disk) {
   JournalHeader header;
   for_each_number(disk, header, [](const auto& place, auto& number) {
+    static_assert(sizeof number == sizeof place.get());
     number = std::remove_reference_t<decltype(number)>(place.get());
   });
   MergeRecord& record = header.record;

@@ -114,8 +114,8 @@ void VolumeSource::complete_plan(PlanReport& report) const {
               origin_name() + " is tagged as half merged, by a merge that is not known in " +
                   place_.directory->path(),
               "resume that merge with the --state-dir or --journal that it began with; if its "
-              "journal is lost, restart from the beginning with --restart (and remove its freeze: "
-              "lvs -a -o +tags, lvremove)"));
+              "journal is lost, restart from the beginning with --restart, and keep its freeze "
+              "(lvs -a -o +tags) until that is done"));
   }
   if (!is_in_use() || is_unfinished() || report.nothing_new) return;
   if (uses_held_snapshot()) {
