@@ -48,8 +48,8 @@ void lock_place_patiently(JournalPlace& place, const Request& request);
 // The journal, without a look at its plan. Null if it or its directory is missing. Throws as
 // Journal::open().
 std::unique_ptr<Journal> read_journal(const JournalPlace& place);
-// The path of a recorded device now: a device-mapper device may have been renamed. The recorded path
-// if that cannot be told.
+// The present path of a recorded device: a device-mapper device is found by its uuid after a
+// rename. The recorded path if that fails.
 std::string present_path(const JournalDevice& recorded);
 // Removes the journal and the change record beside it, durably.
 void remove_journal(const JournalPlace& place);
