@@ -87,5 +87,14 @@ TEST_F(PlaceOfJournal, IsOneThatCannotBeReadWhichTheMergeThenRefuses) {
   EXPECT_EQ(name_for(kNew), default_journal_name(kOld));
 }
 
+// A name for a report: it must never end the command.
+TEST(PresentPath, OfADeviceThatCannotBeFoundIsTheRecordedOne) {
+  for (const char* const path : {"/dev/mapper/gone", "/etc/passwd/not-a-folder", ""}) {
+    for (const char* const identity : {"dm:LVM-gone", "dm-name:gone", "wwid:gone", ""}) {
+      EXPECT_EQ(present_path({path, identity}), path) << identity;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace extmerge
