@@ -111,6 +111,12 @@ struct Job {
 
   // An inactive LVM volume has a name and a size, but no device yet.
   bool origin_is_inactive() const { return origin.is_block && origin.device_number == 0; }
+  // The device to read the origin from: the layer below while the origin is inactive. Null if there
+  // is none.
+  const DeviceFacts* readable_origin() const {
+    if (!origin_is_inactive()) return &origin;
+    return origin_below ? &*origin_below : nullptr;
+  }
   // Whether a thin of this pool is the merged one, or the volume that it is a freeze of.
   bool is_merged(ThinId id) const { return id == thin_id || id == frozen_from; }
   bool is_sibling(const OriginUser& user) const {

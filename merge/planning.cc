@@ -86,7 +86,7 @@ void Merger::plan_journal(State& state, PlanReport& report) {
   if (decision.refusal) report.refusals.push_back(*decision.refusal);
   report.nothing_new = decision.nothing_new;
   if (report.has_nothing_to_merge()) report.notes.clear();  // they are about a merge
-  if (report.nothing_new && !open_readable_origin()) {
+  if (report.nothing_new && !job_.readable_origin()) {
     report.notes.push_back("the origin " + job_.origin_path +
                            " is inactive: extmerge did not check whether it was written to since "
                            "the last merge. extmerge verify compares it with the snapshot");
@@ -101,9 +101,9 @@ void Merger::plan_journal(State& state, PlanReport& report) {
 }
 
 std::shared_ptr<BlockDevice> Merger::open_readable_origin() const {
-  if (job_.origin_is_inactive() && !job_.origin_below) return nullptr;
-  const DeviceFacts& readable = job_.origin_is_inactive() ? *job_.origin_below : job_.origin;
-  return job_.custody->open(readable, OpenMode::kReadOnly, alignment_of(readable.size));
+  const DeviceFacts* const readable = job_.readable_origin();
+  if (!readable) return nullptr;
+  return job_.custody->open(*readable, OpenMode::kReadOnly, alignment_of(readable->size));
 }
 
 void Merger::draw_map(State& state, PlanReport& plan) const {

@@ -188,9 +188,11 @@ std::string present_path(const JournalDevice& recorded) {
   const std::string kind = "dm:";  // io/device_identity.h
   if (!recorded.identity.starts_with(kind)) return recorded.path;
   try {
-    if (is_same_identity(inspect(recorded.path).identity, recorded.identity)) return recorded.path;
-    const auto renamed = find_dm_device(recorded.identity.substr(kind.size()));
-    return renamed ? path_of_device(*renamed) : recorded.path;
+    const auto number = find_dm_device(recorded.identity.substr(kind.size()));
+    struct stat status {};
+    const bool is_renamed =
+        number && (::stat(recorded.path.c_str(), &status) != 0 || status.st_rdev != *number);
+    return is_renamed ? path_of_device(*number) : recorded.path;
   } catch (const Error&) {
     return recorded.path;
   }

@@ -14,8 +14,7 @@
 //   undo                  origin marked and writable, as for a merge; then the same
 //
 // A killed run leaves any prefix of that. The next one, of whatever command, first puts
-// right what can be told from the record (see the constructor and
-// clear_leftovers()).
+// right what can be told from the record (see the constructor and clear_leftovers()).
 
 #pragma once
 
