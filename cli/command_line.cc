@@ -117,6 +117,9 @@ constexpr Conflict kConflicts[] = {
     {"ranges", "nosuffix", "the table counts data blocks"},
     {"ranges", "map", "the table is all that is printed"},
     {"json", "noheadings", "JSON has no headings"},
+    {"full", "since-last", "a merge is of all blocks or of the changed ones"},
+    {"restart", "since-last", "--restart merges everything"},
+    {"again", "since-last", "--again merges everything"},
     {"finish", "allow-stale", "--finish removes only the state that was merged"},
     {"finish", "metadata-snap", "--finish removes only the state that was merged"},
     {"progress", "progress-json", "they choose the same thing"},
@@ -148,9 +151,9 @@ void check_combinations(const Options& o) {
            "leave out --progress, or use --progress=line or json");
   if (o.log_level && !o.log_file)
     refuse("--log-level without --log-file", "add --log-file FILE; on the terminal use -v and -q");
-  if (o.finish && o.has("verify") && o.merge.verify != VerifyChoice::kFull)
+  if (o.finish && o.has("verify") && o.merge.verify < VerifyChoice::kChanged)
     refuse("--finish removes the snapshot, so it verifies in full",
-           "leave out --verify, or --finish");
+           "leave out --verify, or use --verify=changed where an earlier merge was verified in full");
   if (o.command == Command::kVerify && o.merge.beyond_origin == BeyondOriginChoice::kExtend)
     refuse("--beyond-origin=extend is not for verify, which changes nothing", "use refuse or drop");
   if (o.undo_log && o.has("compare") && o.merge.pipeline.compare != CompareMode::kAlways)

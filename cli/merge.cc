@@ -92,7 +92,7 @@ class Round {
         wishes_(options.merge) {
     if (!options.finish) return;
     wishes_.last_round = true;
-    wishes_.verify = VerifyChoice::kFull;
+    if (!options.has("verify")) wishes_.verify = VerifyChoice::kFull;
   }
 
   // A new merge, or an unfinished one that can be resumed. Where nothing was written since the last
@@ -107,6 +107,7 @@ class Round {
     if (source_.is_named()) {
       const PlanReport plan = plan_and_ask(confirmation);
       if (plan.has_nothing_to_merge()) return report_of_nothing(source_, plan);
+      wishes_.full_reason = plan.full_reason;  // the freeze hides what speaks against a round
       return carry_out(resumes, {});
     }
     return carry_out(resumes, confirmation);
@@ -137,6 +138,7 @@ class Round {
     try {
       Job job = resumes ? source_.resume_job() : source_.merge_job();
       if (resumes) wishes_.beyond_origin = recorded_beyond_origin(source_.place());
+      if (resumes) wishes_.full_reason.clear();
       if (!source_.is_frozen()) wishes_.verify = VerifyChoice::kFull;
       const DeviceNames names = names_of(source_, job);
       const Confirm ask = [&](const PlanReport& found) {

@@ -119,6 +119,11 @@ constexpr OptionRow kOptions[] = {
      "Discard an unfinished journal and start over", [](Options& o, V) { o.merge.restart = true; }},
     {G::kPlan, "again", 0, nullptr, kPlan | kMerge, "Repeat a merge that is done",
      [](Options& o, V) { o.merge.again = true; }},
+    {G::kPlan, "full", 0, nullptr, kPlan | kMerge, "Merge all blocks, not only the changed ones",
+     [](Options& o, V) { o.merge.round = RoundChoice::kFull; }},
+    {G::kPlan, "since-last", 0, nullptr, kPlan | kMerge,
+     "Merge only what changed since the last merge",
+     [](Options& o, V) { o.merge.round = RoundChoice::kSince; }},
     {G::kPlan, "finish", 0, nullptr, kMerge, "Remove VG/SNAP afterwards, free the origin",
      [](Options& o, V) { o.finish = true; }},
     {G::kPlan, "dry-run", 'n', nullptr, kMerge, "Plan only, with all guards",
@@ -142,11 +147,12 @@ constexpr OptionRow kOptions[] = {
                                                        {"always", CompareMode::kAlways},
                                                        {"never", CompareMode::kNever}});
      }},
-    {G::kCopy, "verify", 0, "HOW", kWriting, "Read back: none, sample (default), full",
+    {G::kCopy, "verify", 0, "HOW", kWriting, "Read back: none, sample, changed, full",
      [](Options& o, V v) {
        o.merge.verify = choose<VerifyChoice>(v, "--verify",
                                              {{"none", VerifyChoice::kNone},
                                               {"sample", VerifyChoice::kSample},
+                                              {"changed", VerifyChoice::kChanged},
                                               {"full", VerifyChoice::kFull}});
      }},
     {G::kCopy, "checkpoint-interval", 0, "SIZE|Ns", kWriting,

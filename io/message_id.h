@@ -89,6 +89,9 @@ enum class MessageId : int {
   kDamagedUndoLog = 615,
   kUndoLogInTheWay = 616,
   kUndoFirst = 617,
+  kNoBase = 618,
+  kOtherThin = 619,
+  kNotVerified = 620,
 
   // 7xx: I/O error or stopped, resumable
   kReadFailed = 701,

@@ -12,7 +12,6 @@
 #include "merge/container.h"
 #include "merge/journal/sample.h"
 #include "merge/merge.h"
-#include "persistent-data/mapping_time.h"
 
 namespace extmerge {
 
@@ -95,6 +94,7 @@ JournalDecision Merger::decide_journal(State& state, Journal* journal, const Mer
   JournalWishes wishes{must_resume_,   options_.restart,
                        options_.again, options_.overrides.allow_stale,
                        job_.merged_as, options_.last_round};
+  wishes.full = options_.round == RoundChoice::kFull;
   if (job_.undo_log) wishes.undo_log = job_.undo_log->path;
   wishes.undo_log_exists = options_.restart && undo_log_exists(journal);
   const auto origin_unchanged = [&] {
@@ -107,7 +107,8 @@ JournalDecision Merger::decide_journal(State& state, Journal* journal, const Mer
   };
   JournalDecision decision = decide(journal, wanted, wishes, origin_unchanged);
   if (decision.refusal && decision.refusal->id() == MessageId::kAlreadyDone) {
-    decision.nothing_new = is_unwritten_since(journal->record(), state) && origin_unchanged();
+    decision.nothing_new =
+        (wanted.is_round() || is_unwritten_since(journal->record(), wanted)) && origin_unchanged();
   }
   const bool follows_another =
       journal && journal->state() == JournalState::kDone && !decision.refusal && !options_.again &&
@@ -116,24 +117,26 @@ JournalDecision Merger::decide_journal(State& state, Journal* journal, const Mer
       !is_later(wanted, journal->record());
   if (!follows_another) return decision;
   // Where this thin maps nothing, it now shows what was merged from the other thin.
-  const uint64_t changed = count_unmapped(*journal->all_runs(), state.reader(), state.device(),
-                                          state.end_of_data(), stop_);
+  uint64_t changed = count_unmapped(*journal->all_runs(), state.reader(), state.device(),
+                                    state.end_of_data(), stop_);
+  // The journal of a round does not have the blocks of the rounds before. LVM's siblings were
+  // judged by each of these.
+  if (journal->record().is_round() && !job_.origin_users) changed = std::max<uint64_t>(changed, 1);
   if (changed == 0) return decision;
   return {false,
           Error(MessageId::kSharedOrigin,
-                thin_id_text(wanted.thin_id) + " was changed in " + plural(changed, "block") +
+                thin_id_text(wanted.thin_id) + " was changed in " +
+                    (journal->record().is_round() ? "at least " : "") + plural(changed, "block") +
                     " when " + thin_id_text(journal->record().thin_id) + " was merged into " +
                     wanted.origin.path + ": merging it now would give the state of neither",
                 "to merge the state that it shows now, add --allow-shared-origin")};
 }
 
-// Only a freeze can prove it: a thin that was merged itself is written in place.
-bool Merger::is_unwritten_since(const MergeRecord& done, State& state) const {
-  if (job_.thin_id == done.thin_id || job_.merged_as != done.thin_id) return false;
-  const bool unwritten =
-      all_mapped_before(state.reader(), state.device().mapping_root, done.creation_time);
-  state.check_still_held();
-  return unwritten;
+// For a journal of version 1, which does not know the thin that was frozen. Only a freeze can prove
+// it: a thin that was merged itself is written in place.
+bool Merger::is_unwritten_since(const MergeRecord& done, const MergeRecord& wanted) const {
+  return job_.thin_id != done.thin_id && job_.merged_as == done.thin_id &&
+         done.creation_time < kEndOfTimes && wanted.newest_time < done.creation_time;
 }
 
 // The sample of the origin may miss a write; the time of a file's last modification shows it. This
@@ -199,10 +202,15 @@ std::unique_ptr<Journal> Merger::begin_or_go_on(State& state, BlockDevice& origi
   std::unique_ptr<Journal> journal = open_journal(true);
   const JournalDecision decision = decide_journal(state, journal.get(), wanted);
   if (decision.refusal) throw *decision.refusal;
+  if (base_for(state, journal.get(), wanted).base != wanted.base) {
+    throw Error(MessageId::kStale,
+                "another merge has changed the journal " + job_.journal.path +
+                    " since this one was planned",
+                "run the same command again; nothing was written to the origin");
+  }
   if (!decision.go_on) {
     const bool replaces_another = journal != nullptr;
-    journal.reset();
-    journal = begin_journal(state, wanted);
+    journal = begin_journal(state, origin, wanted, journal.get());
     try {
       // Grow the origin only now: its old size is durable in the journal.
       grow_origin(*journal, origin);
@@ -235,7 +243,9 @@ std::unique_ptr<Journal> Merger::begin_or_go_on(State& state, BlockDevice& origi
                            .copy_blocks = begun.block_size.blocks_holding(begun.copy_bytes),
                            .runs = begun.runs,
                            .copy_bytes = begun.copy_bytes,
-                           .digest = begun.digest};
+                           .digest = begun.digest,
+                           .state_bytes = begun.copy_bytes,
+                           .state_digest = begun.state_digest};
     report.plan.limits = begun.limits();
     report.plan.siblings.clear();
   }
@@ -264,9 +274,17 @@ void Merger::refuse_unmerged(Journal& journal, State& state, BlockDevice& origin
                   "; to restart from the beginning: extmerge merge --restart");
 }
 
-std::unique_ptr<Journal> Merger::begin_journal(State& state, const MergeRecord& wanted) {
+std::unique_ptr<Journal> Merger::begin_journal(State& state, BlockDevice& origin,
+                                               MergeRecord wanted, Journal* last) {
   DurableDirectory& directory = *job_.journal.directory;
   Journal::discard_unpublished(directory, job_.journal.name);
+  std::optional<HeldMappings> held;
+  std::function<void(const Mapping&)> check_held;
+  if (wanted.is_round()) {
+    wanted.old_places = places_to_keep(*last, origin);
+    held.emplace(*last);
+    check_held = [&](const Mapping& mapping) { held->check(mapping); };
+  }
   const uint64_t nonce = job_.journal.nonce ? *job_.journal.nonce : random_nonce();
   // Make the undo log before the journal that names it.
   if (job_.undo_log) {
@@ -276,7 +294,8 @@ std::unique_ptr<Journal> Merger::begin_journal(State& state, const MergeRecord& 
   std::unique_ptr<Journal> journal = Journal::begin(directory, job_.journal.name, wanted, nonce);
   // Walk the metadata again instead of keeping the plan in memory. The journal checks that the plan
   // is the same.
-  PlannedRuns runs(state.reader(), state.device(), state.end_of_data(), wanted.limits(), stop_);
+  PlannedRuns runs(state.reader(), state.device(), state.end_of_data(), wanted.limits(), stop_, {},
+                   check_held);
   journal->publish(runs);
   return journal;
 }

@@ -96,6 +96,7 @@ MergeReport Merger::merge(const Confirm& confirm, const Notice& notice) {
   const std::shared_ptr<FileLock> lock = lock_journal();
   refuse_stale_plan(state, wanted);
   const std::unique_ptr<Journal> journal = begin_or_go_on(state, *origin, wanted, report);
+  const std::unique_ptr<PlanSpool> everything = spool_everything(state, *journal);
   job_.custody->release_mappings();
 
   // From here on a merge can be resumed after a crash: the plan is durable, in place, and of a
@@ -105,10 +106,10 @@ MergeReport Merger::merge(const Confirm& confirm, const Notice& notice) {
     report.counters = copy(*journal, state, *origin).counters;
     // Every planned byte is durable. Now check that the bytes are right, that the plan is still
     // current, and that nobody else uses the origin.
-    verify_merged(*journal, state, *origin);
+    const Verified verified = verify_merged(*journal, state, *origin, everything.get());
     refuse_new_users(report.plan);
     refuse_changed_pool(state, *journal, wanted, report.plan);
-    journal->record_done(fingerprint(*journal, *origin));
+    journal->record_done(fingerprint(*journal, *origin), verified);
   } catch (const Error& error) {
     throw with_way_back(error, job_, journal->path());
   }

@@ -13,7 +13,9 @@
 
 #include "merge/copy/pipeline.h"
 #include "merge/job.h"
+#include "merge/journal/base.h"
 #include "merge/journal/choice.h"
+#include "merge/journal/spool.h"
 #include "merge/plan/cells.h"
 #include "merge/plan/progress.h"
 #include "merge/plan/siblings.h"
@@ -24,7 +26,8 @@ namespace extmerge {
 
 struct UndoSize;
 
-enum class VerifyChoice { kNone, kSample, kFull };
+// kChanged: all that this merge copied; kFull: all that the merged state maps.
+enum class VerifyChoice { kNone, kSample, kChanged, kFull };
 
 struct MergeOptions {
   PipelineOptions pipeline;
@@ -32,7 +35,11 @@ struct MergeOptions {
   Overrides overrides;
   bool restart = false;
   bool again = false;
-  bool last_round = false;  // merge again what is done already, if the origin is unchanged since
+  // Of --finish: merge again what is done already, if the origin is unchanged since; with kChanged,
+  // an earlier merge must have been compared in full.
+  bool last_round = false;
+  RoundChoice round = RoundChoice::kAsKnown;
+  std::string full_reason;  // if not empty, a full merge, for that reason
   VerifyChoice verify = VerifyChoice::kSample;
   bool draw_map = false;  // plan
 };
@@ -52,6 +59,8 @@ struct PlanReport {
   MetadataBlock metadata_snap;  // superblock of the mappings, 0 for the live one
   uint64_t transaction_id = 0;  // of that superblock
   Bytes origin_bytes;
+  std::optional<Base> base;             // of a round
+  std::string full_reason;              // the reason for a full merge, as the end of a sentence
   std::optional<Bytes> resumable_from;  // of an unfinished journal that a merge would resume
   bool nothing_new = false;             // certain, with kAlreadyDone among the refusals
   bool live_tree_unreadable = false;    // unknown whether the thin has changed
@@ -136,10 +145,14 @@ class Merger {
   PlanReport make_plan(State& state, Purpose purpose, const RunListener& each_run);
   // A function that asks the custody whether the command still has the origin.
   std::function<void()> watch() const;
-  void plan_journal(State& state, PlanReport& report);
+  // Decides between a round and a full merge, after the last journal.
+  void plan_base(State& state, Journal* last, PlanReport& report) const;
+  BaseDecision base_for(const State& state, Journal* last, const MergeRecord& wanted) const;
+  void plan_journal(State& state, Journal* journal, PlanReport& report);
+  std::optional<ThinIdentity> frozen_from(const State& state) const;
   MergeRecord record_of(const State& state, const PlanReport& plan) const;
   JournalDecision decide_journal(State& state, Journal* journal, const MergeRecord& wanted);
-  bool is_unwritten_since(const MergeRecord& done, State& state) const;
+  bool is_unwritten_since(const MergeRecord& done, const MergeRecord& wanted) const;
   std::unique_ptr<Journal> open_journal(bool writable);
   std::shared_ptr<FileLock> lock_journal();
   // Counts the plan, and fills `tree` if that is not null.
@@ -165,7 +178,9 @@ class Merger {
   void refuse_changed_source(State& state, const MergeRecord& record, const PlanReport& plan) const;
   std::unique_ptr<Journal> begin_or_go_on(State& state, BlockDevice& origin,
                                           const MergeRecord& wanted, MergeReport& report);
-  std::unique_ptr<Journal> begin_journal(State& state, const MergeRecord& wanted);
+  // `last` is the journal that a round follows.
+  std::unique_ptr<Journal> begin_journal(State& state, BlockDevice& origin, MergeRecord wanted,
+                                         Journal* last);
   // Where the origin first differs from the journal's plan below `end`: all of it, or a sample.
   std::optional<Bytes> find_difference(Journal& journal, State& state, BlockDevice& origin,
                                        Bytes end, bool in_full);
@@ -187,7 +202,13 @@ class Merger {
   void refuse_undo(Journal& journal);
   std::shared_ptr<BlockDevice> claim_for_undo(Journal& journal);
   JournalProgress copy(Journal& journal, State& state, BlockDevice& origin);
-  void verify_merged(Journal& journal, State& state, BlockDevice& origin);
+  // Compares as far as it is wanted. Returns how much of the state is compared by now.
+  Verified verify_merged(Journal& journal, State& state, BlockDevice& origin,
+                         const PlanSpool* everything);
+  std::optional<Bytes> compare_all(ExtentSource& extents, Bytes bytes, State& state,
+                                   BlockDevice& origin);
+  // The runs of the whole state, where these are to be compared and the journal has fewer.
+  std::unique_ptr<PlanSpool> spool_everything(State& state, const Journal& journal) const;
 
   Job job_;
   MergeOptions options_;

@@ -21,6 +21,14 @@ PlanLimits limits_of(const Job& job, const State& state, BeyondOriginChoice beyo
   return {state.superblock().data_block_size, end, job.thin_size};
 }
 
+// The comparison of this round proves its own blocks only.
+Error not_verified(const Job& job) {
+  return Error(MessageId::kNotVerified,
+               "no earlier merge into " + job.origin_path + " was compared in full",
+               "compare one while the snapshot is in use (extmerge merge --verify=full), or leave "
+               "out --verify=changed");
+}
+
 }  // namespace
 
 PlanReport Merger::make_plan(State& state, Purpose purpose, const RunListener& each_run) {
@@ -32,6 +40,10 @@ PlanReport Merger::make_plan(State& state, Purpose purpose, const RunListener& e
   report.metadata_snap = state.superblock().location;
   report.transaction_id = state.superblock().transaction_id;
   report.origin_bytes = job_.origin.size;
+
+  std::unique_ptr<Journal> journal;
+  if (purpose == Purpose::kMerge && job_.journal.directory) journal = open_journal(false);
+  if (purpose == Purpose::kMerge) plan_base(state, journal.get(), report);
 
   PlanFacts facts;
   BeyondOriginScan beyond(state.data());
@@ -71,7 +83,9 @@ PlanReport Merger::make_plan(State& state, Purpose purpose, const RunListener& e
   facts.live_tree_unreadable = report.live_tree_unreadable =
       freshness == State::Freshness::kUnknown;
   report.notes = notes_for(facts, job_, options_.beyond_origin, options_.overrides);
-  if (purpose == Purpose::kMerge && job_.journal.directory) plan_journal(state, report);
+  if (purpose == Purpose::kMerge && job_.journal.directory) {
+    plan_journal(state, journal.get(), report);
+  }
   if (purpose == Purpose::kMerge && job_.undo_log && !report.resumable_from) {
     plan_undo_log(state, report);
   }
@@ -79,10 +93,31 @@ PlanReport Merger::make_plan(State& state, Purpose purpose, const RunListener& e
   return report;
 }
 
+BaseDecision Merger::base_for(const State& state, Journal* last, const MergeRecord& wanted) const {
+  if (!options_.full_reason.empty()) return {{}, options_.full_reason};
+  const ThinDevice* const thin =
+      job_.frozen_from ? state.device_of(*job_.frozen_from) : &state.device();
+  return choose_base(last, wanted, thin, {options_.round, options_.restart, options_.again});
+}
+
+void Merger::plan_base(State& state, Journal* last, PlanReport& report) const {
+  const BaseDecision decision = base_for(state, last, record_of(state, report));
+  report.base = decision.base;
+  report.full_reason = decision.full_reason;
+  if (decision.base) {
+    report.limits.since = decision.base->time;
+    report.limits.held_end = decision.base->end;
+  } else if (options_.round == RoundChoice::kSince) {
+    throw no_base(decision.full_reason);
+  }
+}
+
 // Whether a merge would begin a journal, replace one or resume it.
-void Merger::plan_journal(State& state, PlanReport& report) {
-  const std::unique_ptr<Journal> journal = open_journal(false);
-  JournalDecision decision = decide_journal(state, journal.get(), record_of(state, report));
+void Merger::plan_journal(State& state, Journal* journal, PlanReport& report) {
+  JournalDecision decision = decide_journal(state, journal, record_of(state, report));
+  const bool needs_full = options_.verify == VerifyChoice::kChanged && options_.last_round &&
+                          report.base && report.base->verified != Verified::kEverything;
+  if (needs_full) report.refusals.push_back(not_verified(job_));
   if (decision.refusal) report.refusals.push_back(*decision.refusal);
   report.nothing_new = decision.nothing_new;
   if (report.has_nothing_to_merge()) report.notes.clear();  // they are about a merge
@@ -93,7 +128,7 @@ void Merger::plan_journal(State& state, PlanReport& report) {
   }
   if (decision.go_on) report.resumable_from = journal->progress().position;
   const bool replaces_done = journal && journal->state() == JournalState::kDone &&
-                             !decision.refusal && undo_log_exists(journal.get());
+                             !decision.refusal && undo_log_exists(journal);
   if (replaces_done) {
     report.notes.push_back("the previous merge can be undone with " + journal->record().undo_log +
                            " only until this merge begins");
@@ -200,6 +235,13 @@ std::vector<Sibling> Merger::known_siblings(const std::vector<Sibling>& compared
   return siblings;
 }
 
+// Only if the metadata agrees that the merged thin can be a snapshot of that one.
+std::optional<ThinIdentity> Merger::frozen_from(const State& state) const {
+  const ThinDevice* const thin = job_.frozen_from ? state.device_of(*job_.frozen_from) : nullptr;
+  if (!thin || thin->snapshotted_time < state.device().creation_time) return {};
+  return ThinIdentity{thin->id, thin->creation_time, thin->transaction_id};
+}
+
 MergeRecord Merger::record_of(const State& state, const PlanReport& plan) const {
   MergeRecord record;
   record.metadata = {job_.metadata_path, job_.metadata.identity};
@@ -224,6 +266,10 @@ MergeRecord Merger::record_of(const State& state, const PlanReport& plan) const 
   record.runs = plan.summary.runs;
   record.copy_bytes = plan.summary.copy_bytes;
   record.digest = plan.summary.digest;
+  record.state_digest = plan.summary.state_digest;
+  record.newest_time = plan.summary.newest_time;
+  record.base = plan.base;
+  record.frozen_from = frozen_from(state);
   record.created_at = static_cast<uint64_t>(std::time(nullptr));
   if (job_.undo_log) record.undo_log = job_.undo_log->path;
   return record;

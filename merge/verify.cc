@@ -59,25 +59,53 @@ VerifyReport Merger::verify() {
 std::optional<Bytes> Merger::find_difference(Journal& journal, State& state, BlockDevice& origin,
                                              Bytes end, bool in_full) {
   if (!in_full) return compare_sample(journal, state.data(), origin, end);
-  progress_.total_bytes = end.value();
-  progress_.done_bytes = 0;
-  progress_.phase = Phase::kVerifying;
   const std::unique_ptr<RunSource> runs = journal.all_runs();
   // Only a forged position ends inside a block.
   const uint64_t block = alignment_of(origin.size()).value();
   const bool is_all = end == journal.record().copy_bytes;
   ExtentSource extents(*runs, journal.record().limits(), Bytes(0),
                        is_all ? end : Bytes(end.value() / block * block));
+  return compare_all(extents, end, state, origin);
+}
+
+std::optional<Bytes> Merger::compare_all(ExtentSource& extents, Bytes bytes, State& state,
+                                         BlockDevice& origin) {
+  progress_.total_bytes = bytes.value();
+  progress_.done_bytes = 0;
+  progress_.phase = Phase::kVerifying;
   return compare_extents({state.data(), origin, extents, {}, watch()}, options_.pipeline, progress_,
                          stop_)
       .first_difference;
 }
 
-void Merger::verify_merged(Journal& journal, State& state, BlockDevice& origin) {
-  if (options_.verify == VerifyChoice::kNone) return;
-  const auto difference = find_difference(journal, state, origin, journal.record().copy_bytes,
-                                          options_.verify == VerifyChoice::kFull);
-  if (!difference) return;
+// A round's plan is a part of the state. To compare everything, the other runs are needed, too.
+std::unique_ptr<PlanSpool> Merger::spool_everything(State& state, const Journal& journal) const {
+  if (options_.verify != VerifyChoice::kFull || !journal.record().is_round()) return nullptr;
+  const PlanLimits limits = journal.record().limits().of_everything();
+  PlannedRuns runs(state.reader(), state.device(), state.end_of_data(), limits, stop_);
+  auto spool = std::make_unique<PlanSpool>(*job_.journal.directory,
+                                           job_.journal.name + ".compare", runs, limits);
+  state.check_still_held();
+  return spool;
+}
+
+Verified Merger::verify_merged(Journal& journal, State& state, BlockDevice& origin,
+                               const PlanSpool* everything) {
+  if (options_.verify == VerifyChoice::kNone) return Verified::kNothing;
+  std::optional<Bytes> difference;
+  const bool in_full = options_.verify != VerifyChoice::kSample;
+  if (everything) {
+    const std::unique_ptr<RunSource> runs = everything->runs();
+    ExtentSource extents(*runs, everything->limits());
+    difference = compare_all(extents, everything->bytes(), state, origin);
+  } else {
+    difference = find_difference(journal, state, origin, journal.record().copy_bytes, in_full);
+  }
+  const std::optional<Base>& base = journal.record().base;
+  if (!difference) {
+    const Verified own = in_full ? Verified::kEverything : Verified::kSample;
+    return everything || !base ? own : std::min(own, base->verified);
+  }
   // The journal claims too much: set its position to 0, so that the next run copies everything
   // again. The undo log's saved bytes stay.
   JournalProgress nothing;
@@ -87,7 +115,9 @@ void Merger::verify_merged(Journal& journal, State& state, BlockDevice& origin) 
               "the origin " + job_.origin.path + " differs from the snapshot at byte " +
                   std::to_string(difference->value()) + " after the merge",
               "something else writes to the origin or to the snapshot's data, or a device loses "
-              "writes; stop that and run the merge again: it restarts from the beginning");
+              "writes; stop that and " +
+                  std::string(base ? "merge everything: the same command with --restart"
+                                   : "run the merge again: it restarts from the beginning"));
 }
 
 void Merger::refuse_new_users(const PlanReport& plan) {

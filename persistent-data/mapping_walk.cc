@@ -154,14 +154,15 @@ void decode_leaf(std::span<const std::byte> block, const NodeExpectation& leaf,
   const Node node = check_node(block, leaf);
   mappings.resize(node.size());
   for (uint32_t i = 0; i < node.size(); ++i) {
-    const DataBlock data = unpack_data_block(node.value64(i));
+    const uint64_t value = node.value64(i);
+    const DataBlock data = unpack_data_block(value);
     if (data >= end_of_data)
       throw damaged(leaf.location,
                     "thin block " + std::to_string(node.key(i)) + " is mapped to data block " +
                         std::to_string(data.value()) + ", the data device ends at block " +
                         std::to_string(end_of_data.value()),
                     leaf.device);
-    mappings[i] = {ThinBlock(node.key(i)), data};
+    mappings[i] = {ThinBlock(node.key(i)), data, unpack_time(value)};
   }
 }
 

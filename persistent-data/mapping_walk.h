@@ -23,7 +23,11 @@ namespace extmerge {
 struct Mapping {
   ThinBlock thin;
   DataBlock data;
+  uint32_t time = 0;  // the pool's time when the mapping was made, its lower 24 bits
 };
+
+// A mapping has 24 bits for its time. Times of a pool that has reached this end say nothing.
+inline constexpr uint32_t kEndOfTimes = uint32_t{1} << 24;
 
 // Replaces `mappings` by the checked mappings of one leaf. Throws kMetadataDamaged.
 void decode_leaf(std::span<const std::byte> block, const NodeExpectation& leaf,

@@ -33,6 +33,16 @@ Json describe_with_status(const Error& error) {
   return json;
 }
 
+Json base_json(const std::optional<Base>& base) {
+  if (!base) return nullptr;
+  return {{"pool_time", base->time},
+          {"end_bytes", base->end.value()},
+          {"verified", base->verified == Verified::kEverything ? "full"
+                       : base->verified == Verified::kSample   ? "sample"
+                                                               : "none"},
+          {"merged_at", base->created_at}};
+}
+
 void add_plan(Json& json, const PlanReport& report, const DeviceNames& names) {
   const PlanSummary& sum = report.summary;
   json["plan_id"] = to_string(sum.digest);
@@ -67,6 +77,9 @@ void add_plan(Json& json, const PlanReport& report, const DeviceNames& names) {
                                  {"expected_bytes", optional_bytes(report.undo_log->expected)},
                                  {"most_bytes", report.undo_log->most.value()}};
   }
+  json["round"] = report.base ? "since" : "full";
+  json["base"] = base_json(report.base);
+  json["full_reason"] = optional_text(report.full_reason);
   json["notes"] = report.notes;
 }
 
@@ -107,6 +120,8 @@ Json status_members(const MergeStatus& status) {
   json["runs"] = record.runs;
   json["origin_bytes"] = record.origin_size_after.value();
   json["thin_bytes"] = optional_bytes(record.thin_size);
+  json["round"] = record.base ? "since" : "full";
+  json["base"] = base_json(record.base);
   json["total_bytes"] = record.copy_bytes.value();
   json["durable_bytes"] = status.progress.position.value();
   add_counters(json, status.progress.counters);

@@ -106,7 +106,10 @@ std::string plan_text(const PlanReport& report, const DeviceNames& names, const 
   text += line("mapped", plural(sum.mapped_blocks, "block") + ", " +
                              size(report.limits.block_size.length(sum.mapped_blocks)));
   text += line("to be copied", plural(sum.copy_blocks, "block") + " in " + plural(sum.runs, "run") +
-                                   ", " + size(sum.copy_bytes));
+                                   ", " + size(sum.copy_bytes) +
+                                   (report.base ? ", changed since the last merge" : ""));
+  text += line("round", report.base ? "only what changed since the last merge"
+                                    : "everything: " + report.full_reason);
   text += line("beyond the origin", size(sum.beyond_origin_bytes));
   if (report.limits.thin_end) text += line("beyond the thin", size(sum.beyond_thin_bytes));
   text += sibling_lines(report.siblings, report.siblings_are_known, all_siblings);
@@ -294,6 +297,8 @@ const char* verified_text(VerifyChoice choice) {
       return "none";
     case VerifyChoice::kSample:
       return "sample";
+    case VerifyChoice::kChanged:
+      return "changed";
     case VerifyChoice::kFull:
       return "full";
   }

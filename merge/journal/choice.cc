@@ -16,13 +16,19 @@ bool same_device(const MergeRecord& a, const MergeRecord& b) {
 }
 
 bool same_plan(const MergeRecord& a, const MergeRecord& b) {
-  return a.digest == b.digest && a.mapping_root == b.mapping_root;
+  return a.digest == b.digest && a.state_digest == b.state_digest;
+}
+
+// Whether both are of one state of a thin. One may be a round's.
+bool same_state(const MergeRecord& a, const MergeRecord& b) {
+  return a.state_digest == b.state_digest && a.mapping_root == b.mapping_root;
 }
 
 // A repair moves the tree's nodes. Another root may have the same plan by chance; then an undo log
 // may hold bytes of other contents.
 bool may_go_on_with(const MergeRecord& begun, const MergeRecord& wanted) {
-  return same_plan(begun, wanted) || (begun.digest == wanted.digest && begun.undo_log.empty());
+  return same_plan(begun, wanted) &&
+         (begun.mapping_root == wanted.mapping_root || begun.undo_log.empty());
 }
 
 std::string thin_text(const MergeRecord& record) {
@@ -88,6 +94,12 @@ JournalDecision decide_unfinished(const Journal& journal, const MergeRecord& wan
   }
   if (const Refusal refusal = refuse_other_devices(journal, wanted, wishes))
     return {false, *refusal};
+  if (wishes.full && begun.is_round()) {
+    return refuse(MessageId::kHalfMerged,
+                  "the unfinished merge in " + journal.path() + " is a round, not a full merge",
+                  "finish it first (extmerge resume " + journal.path() +
+                      "), or restart from the beginning with --restart, which merges everything");
+  }
   // Finish an old plan only if the user asked for that: `merge` has just shown the new one.
   if (!may_go_on_with(begun, wanted) && !(wishes.must_resume && wishes.allow_stale)) {
     const bool other_limits =
@@ -162,8 +174,10 @@ JournalDecision decide(const Journal* journal, const MergeRecord& wanted,
                   "nothing is left to do; extmerge verify compares the origin with the snapshot");
   }
   if (wishes.again) return {};
-  if (is_same_source(record, wanted, wishes.merged_as) && same_plan(record, wanted) &&
-      !wishes.last_round) {
+  const bool is_merged = is_same_source(record, wanted, wishes.merged_as) &&
+                         same_state(record, wanted);
+  const bool is_empty_round = wanted.is_round() && wanted.copy_bytes == Bytes(0);
+  if ((is_merged || is_empty_round) && !wishes.last_round) {
     return refuse(MessageId::kAlreadyDone,
                   thin_text(record) + " was merged into " + record.origin.path + " already (" +
                       journal->path() + ")",

@@ -7,8 +7,9 @@
 //   of another origin                        refuse
 //   unfinished, same source, same plan       resume; without an undo log also if a repair has moved
 //                                            the tree's nodes
+//   unfinished round, with --full            refuse
 //   unfinished, otherwise                    refuse (half merged; stale); --restart: new
-//   done, same plan                          refuse (done already);       --again: new
+//   done, same plan, or an empty round       refuse (done already);       --again: new
 //   done, another plan (written since)       new, if the origin is as the merge left it;
 //                                            --again: new
 //   unfinished, with an undo log             --restart: refuse (undo it first)
@@ -32,6 +33,7 @@ struct JournalWishes {
   bool last_round = false;                // see MergeOptions
   std::optional<std::string> undo_log{};  // where to save overwritten bytes
   bool undo_log_exists = false;           // of the journal
+  bool full = false;                      // --full
 };
 
 // Whether both are of one pool: times, transactions and blocks of two pools cannot be compared.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The journal as it lies on disk, version 1; docs/journal-format.md explains it.
+// The journal as it lies on disk, version 2; docs/journal-format.md explains it, and version 1.
 //
-//   header copy, header copy, 8 progress slots, plan pages
+//   header copy, header copy, 8 progress slots, page of places, plan pages
 //
 // Each of these parts ends in the CRC-32C of all its bytes before, and carries the journal's random
 // nonce. So no part of another journal counts as one of this, even if the disk blocks held that
@@ -21,7 +21,7 @@ namespace extmerge {
 
 inline constexpr char kHeaderMagic[8] = {'e', 'x', 'm', '-', 'j', 'r', 'n', 'l'};
 inline constexpr char kSlotMagic[8] = {'e', 'x', 'm', '-', 'p', 'r', 'o', 'g'};
-inline constexpr uint32_t kJournalFormatVersion = 1;
+inline constexpr uint32_t kJournalFormatVersion = 2;
 
 inline constexpr size_t kHeaderSize = 16384;
 inline constexpr size_t kHeaderCopies = 2;
@@ -30,14 +30,18 @@ inline constexpr size_t kSlotDistance = 4096;  // no file-system block holds two
 inline constexpr size_t kSlots = 8;
 inline constexpr size_t kSlotsOffset = kHeaderSize * kHeaderCopies;
 inline constexpr size_t kPlanPageSize = 4096;
-inline constexpr size_t kPlanOffset = kSlotsOffset + kSlots * kSlotDistance;
-static_assert(kPlanOffset == 65536);
+inline constexpr size_t kPlacesOffset = kSlotsOffset + kSlots * kSlotDistance;
+inline constexpr size_t kPlanOffset = kPlacesOffset + kPlanPageSize;
+static_assert(kPlanOffset == 69632);
+// Version 1 has no page of places.
+constexpr size_t plan_offset(uint32_t version) { return version == 1 ? kPlacesOffset : kPlanOffset; }
 
 inline constexpr size_t kChecksumSize = 4;
 
 inline constexpr size_t kMaxPath = 4095;     // PATH_MAX without the final zero
 inline constexpr size_t kMaxIdentity = 255;  // of a device
-inline constexpr size_t kMaxUndoLogPath = 3072;
+inline constexpr size_t kMaxUndoLogPath = 3000;
+inline constexpr size_t kMaxUndoLogPathRead = 3072;  // in version 1
 
 // Followed by seven strings, each a le16 length and its bytes: path and identity
 // of metadata, data and origin, path of the undo log (empty: none); then zeroes up to
@@ -82,7 +86,25 @@ static_assert(offsetof(DiskJournalHeader, thin_size_known) == 96);
 static_assert(offsetof(DiskJournalHeader, plan_end) == 120);
 static_assert(offsetof(DiskJournalHeader, digest) == 152);
 static_assert(offsetof(DiskJournalHeader, fingerprint) == 184);
-static_assert(sizeof(DiskJournalHeader) + 3 * (2 + kMaxPath + 2 + kMaxIdentity) + 2 +
+
+// Follows in version 2: the thin that was frozen, and what the origin held already.
+struct DiskRound {
+  le32 frozen_from_known;  // 0 or 1
+  le32 frozen_from_id;
+  le32 frozen_from_creation_time;
+  le32 newest_time;
+  le64 frozen_from_transaction_id;
+  le32 verified;
+  le32 base_known;  // 0 or 1
+  le32 base_time;
+  le32 base_verified;
+  le64 base_end;
+  le64 base_nonce;
+  le64 base_created_at;
+  unsigned char state_digest[16];
+};
+static_assert(sizeof(DiskRound) == 80);
+static_assert(sizeof(DiskJournalHeader) + sizeof(DiskRound) + 3 * (2 + kMaxPath + 2 + kMaxIdentity) + 2 +
                   kMaxUndoLogPath + kChecksumSize <=
               kHeaderSize);
 
@@ -99,6 +121,18 @@ struct DiskProgressSlot {
 };
 static_assert(sizeof(DiskProgressSlot) == 72);
 static_assert(offsetof(DiskProgressSlot, position) == 24);
+
+// Followed by the places, le64 each, in rising order; then zeroes up to the checksum.
+struct DiskPlacesPage {
+  le64 nonce;
+  le64 count;
+};
+inline constexpr size_t kMostPlaces = 448;
+static_assert(sizeof(DiskPlacesPage) + kMostPlaces * sizeof(le64) + kChecksumSize <= kPlanPageSize);
+
+// The place of a run's contents. Version 1 has runs of pool data only, and no tag.
+enum class RunContent : uint64_t { kPoolData = 0 };
+inline constexpr unsigned kRunContentBits = 2;
 
 // Followed by the runs; then zeroes up to the checksum.
 struct DiskPlanPage {

@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "persistent-data/disk_format.h"
+#include "persistent-data/mapping_walk.h"
 
 namespace extmerge {
 
@@ -84,7 +85,7 @@ DiskJournalHeader to_disk(const JournalHeader& header) {
   const MergeRecord& record = header.record;
   DiskJournalHeader disk{};
   std::memcpy(disk.magic, kHeaderMagic, sizeof disk.magic);
-  disk.version.set(kJournalFormatVersion);
+  disk.version.set(header.version);
   for_each_number(disk, header, [](auto& place, const auto& number) {
     if constexpr (requires { number.value(); }) {
       place.set(number.value());
@@ -102,6 +103,7 @@ DiskJournalHeader to_disk(const JournalHeader& header) {
 
 JournalHeader from_disk(const DiskJournalHeader& disk) {
   JournalHeader header;
+  header.version = disk.version.get();
   for_each_number(disk, header, [](const auto& place, auto& number) {
     static_assert(sizeof number == sizeof place.get());
     number = std::remove_reference_t<decltype(number)>(place.get());
@@ -111,6 +113,46 @@ JournalHeader from_disk(const DiskJournalHeader& disk) {
   if (disk.thin_size_known.get()) record.thin_size = Bytes(disk.thin_size.get());
   std::memcpy(record.digest.bytes.data(), disk.digest, sizeof disk.digest);
   return header;
+}
+
+DiskRound round_to_disk(const JournalHeader& header) {
+  const MergeRecord& record = header.record;
+  DiskRound disk{};
+  if (const auto& thin = record.frozen_from) {
+    disk.frozen_from_known.set(1);
+    disk.frozen_from_id.set(value(thin->id));
+    disk.frozen_from_creation_time.set(thin->creation_time);
+    disk.frozen_from_transaction_id.set(thin->transaction_id);
+  }
+  disk.newest_time.set(record.newest_time);
+  disk.verified.set(static_cast<uint32_t>(header.verified));
+  if (const auto& base = record.base) {
+    disk.base_known.set(1);
+    disk.base_time.set(base->time);
+    disk.base_verified.set(static_cast<uint32_t>(base->verified));
+    disk.base_end.set(base->end.value());
+    disk.base_nonce.set(base->nonce);
+    disk.base_created_at.set(base->created_at);
+  }
+  std::memcpy(disk.state_digest, record.state_digest.bytes.data(), sizeof disk.state_digest);
+  return disk;
+}
+
+void round_from_disk(const DiskRound& disk, JournalHeader& header) {
+  MergeRecord& record = header.record;
+  if (disk.frozen_from_known.get()) {
+    record.frozen_from = {static_cast<ThinId>(disk.frozen_from_id.get()),
+                          disk.frozen_from_creation_time.get(),
+                          disk.frozen_from_transaction_id.get()};
+  }
+  record.newest_time = disk.newest_time.get();
+  header.verified = static_cast<Verified>(disk.verified.get());
+  if (disk.base_known.get()) {
+    record.base = {disk.base_time.get(), Bytes(disk.base_end.get()),
+                   static_cast<Verified>(disk.base_verified.get()), disk.base_nonce.get(),
+                   disk.base_created_at.get()};
+  }
+  std::memcpy(record.state_digest.bytes.data(), disk.state_digest, sizeof disk.state_digest);
 }
 
 template <typename Enum>
@@ -165,6 +207,21 @@ std::optional<std::string> find_implausible_plan(const JournalHeader& header) {
   return {};
 }
 
+std::optional<std::string> find_implausible_round(const JournalHeader& header) {
+  const MergeRecord& record = header.record;
+  if (header.verified > Verified::kEverything) return "the extent of its verification is unknown";
+  if (header.state < JournalState::kDone && header.verified != Verified::kNothing)
+    return "a merge that is not done counts as verified";
+  if (record.frozen_from && value(record.frozen_from->id) > kMaxThinId)
+    return "the id of the frozen thin has more than 24 bits";
+  if (!record.base) return {};
+  if (record.base->time == 0 || record.base->time >= kEndOfTimes)
+    return "the pool's time of its base is out of range";
+  if (record.base->verified > Verified::kEverything)
+    return "the extent of its base's verification is unknown";
+  return {};
+}
+
 // Whether both are the same journal, perhaps in different states: all other bytes, including the
 // nonce, must be equal.
 bool describe_the_same(const JournalHeader& a, JournalHeader b) {
@@ -172,6 +229,7 @@ bool describe_the_same(const JournalHeader& a, JournalHeader b) {
   b.state = a.state;
   b.fingerprint = a.fingerprint;
   b.undo_log_bytes = a.undo_log_bytes;
+  b.verified = a.verified;
   return encode_header(a) == encode_header(b);
 }
 
@@ -199,6 +257,7 @@ std::optional<std::string> find_implausible(const JournalHeader& header) {
     return "there is the length of an undo log that cannot be complete";
   if (auto why = find_implausible_choice(header.record)) return why;
   if (auto why = find_implausible_size(header.record)) return why;
+  if (auto why = find_implausible_round(header)) return why;
   return find_implausible_plan(header);
 }
 
@@ -207,6 +266,11 @@ std::vector<std::byte> encode_header(const JournalHeader& header) {
   const DiskJournalHeader disk = to_disk(header);
   std::memcpy(copy.data(), &disk, sizeof disk);
   size_t at = sizeof disk;
+  if (header.version > 1) {
+    const DiskRound round = round_to_disk(header);
+    std::memcpy(copy.data() + at, &round, sizeof round);
+    at += sizeof round;
+  }
   for (const NamedDevice& named : kDevices) {
     const JournalDevice& device = header.record.*named.device;
     append_string(copy, at, device.path, kMaxPath, "path of the " + std::string(named.name));
@@ -223,14 +287,21 @@ std::optional<JournalHeader> decode_header(std::span<const std::byte> copy,
   const auto disk = load<DiskJournalHeader>(copy.data());
   if (std::memcmp(disk.magic, kHeaderMagic, sizeof disk.magic) != 0 || !part_is_intact(copy))
     return {};
-  if (disk.version.get() != kJournalFormatVersion)
+  const uint32_t version = disk.version.get();
+  if (version == 0 || version > kJournalFormatVersion)
     throw Error(MessageId::kJournalVersion,
-                "the journal " + path + " has format version " +
-                    std::to_string(disk.version.get()) + "; this program knows version " +
-                    std::to_string(kJournalFormatVersion),
+                "the journal " + path + " has format version " + std::to_string(version) +
+                    "; this program knows versions 1 to " + std::to_string(kJournalFormatVersion),
                 "finish the merge with the version of extmerge that began it");
   JournalHeader header = from_disk(disk);
   size_t at = sizeof disk;
+  if (version > 1) {
+    round_from_disk(load<DiskRound>(copy.data() + at), header);
+    at += sizeof(DiskRound);
+  } else {
+    header.record.state_digest = header.record.digest;
+    header.record.newest_time = kEndOfTimes;  // unknown
+  }
   for (const NamedDevice& named : kDevices) {
     JournalDevice& device = header.record.*named.device;
     if (!take_string(copy, at, kMaxPath, device.path) ||
@@ -238,7 +309,7 @@ std::optional<JournalHeader> decode_header(std::span<const std::byte> copy,
       throw damaged_journal(path,
                             "the header's " + std::string(named.name) + " has no proper name");
   }
-  if (!take_string(copy, at, kMaxUndoLogPath, header.record.undo_log))
+  if (!take_string(copy, at, kMaxUndoLogPathRead, header.record.undo_log))
     throw damaged_journal(path, "the header's undo log has no proper name");
   if (auto why = find_implausible(header))
     throw damaged_journal(path, "the header is implausible: " + *why);

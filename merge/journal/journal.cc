@@ -21,7 +21,7 @@ namespace extmerge {
 
 namespace {
 
-// The part of the file before the plan, or the whole file if it is shorter.
+// The part of the file before the plan of version 2, or the whole file if it is shorter.
 std::vector<std::byte> read_front(DurableFile& file) {
   std::vector<std::byte> front(kPlanOffset);
   file.read(Bytes(0), front);
@@ -30,10 +30,36 @@ std::vector<std::byte> read_front(DurableFile& file) {
 
 void check_size(const DurableFile& file, const JournalHeader& header, const std::string& path) {
   const uint64_t size = file.size().value();
-  const uint64_t pages = (size - std::min(size, kPlanOffset)) / kPlanPageSize;
-  if (pages != header.plan_pages || size != kPlanOffset + pages * kPlanPageSize)
+  const uint64_t plan = plan_offset(header.version);
+  const uint64_t pages = (size - std::min(size, plan)) / kPlanPageSize;
+  if (pages != header.plan_pages || size != plan + pages * kPlanPageSize)
     throw damaged_journal(path, "its size of " + std::to_string(size) + " bytes does not fit the " +
                                     std::to_string(header.plan_pages) + " pages of its plan");
+}
+
+void encode_places(uint64_t nonce, const std::vector<Bytes>& places, std::span<std::byte> page) {
+  DiskPlacesPage disk{};
+  disk.nonce.set(nonce);
+  disk.count.set(places.size());
+  std::memcpy(page.data(), &disk, sizeof disk);
+  for (size_t i = 0; i < places.size(); ++i) {
+    const le64 place(places[i].value());
+    std::memcpy(page.data() + sizeof disk + i * sizeof place, &place, sizeof place);
+  }
+  seal_part(page);
+}
+
+// Nothing if the page is damaged, or of another journal.
+std::optional<std::vector<Bytes>> decode_places(uint64_t nonce, std::span<const std::byte> page) {
+  const auto disk = load<DiskPlacesPage>(page.data());
+  if (!part_is_intact(page) || disk.nonce.get() != nonce || disk.count.get() > kMostPlaces)
+    return {};
+  std::vector<Bytes> places;
+  for (uint64_t i = 0; i < disk.count.get(); ++i) {
+    places.emplace_back(load<le64>(page.data() + sizeof disk + i * sizeof(le64)).get());
+    if (i > 0 && places[i - 1] >= places[i]) return {};
+  }
+  return places;
 }
 
 }  // namespace
@@ -91,7 +117,17 @@ void Journal::write_front() {
     std::ranges::copy(encode_slot(header_.nonce, progress_),
                       at(kSlotsOffset + slot * kSlotDistance));
   }
+  encode_places(header_.nonce, header_.record.old_places,
+                std::span(front).subspan(kPlacesOffset, kPlanPageSize));
   file_->write(Bytes(0), front);
+}
+
+void Journal::load_places(std::span<const std::byte> front) {
+  if (header_.version == 1) return;
+  const auto places =
+      decode_places(header_.nonce, front.subspan(kPlacesOffset, kPlanPageSize));
+  if (!places) throw damaged_journal(path_, "its page of places is not intact");
+  header_.record.old_places = *places;
 }
 
 void Journal::load(std::span<const std::byte> front, size_t newest_copy) {
@@ -110,7 +146,7 @@ void Journal::load(std::span<const std::byte> front, size_t newest_copy) {
 
 void Journal::open_plan() {
   const MergeRecord& record = header_.record;
-  pages_.emplace(*file_, path_, header_.nonce, record.limits(), header_.plan_pages,
+  pages_.emplace(*file_, path_, header_.version, header_.nonce, record.limits(), header_.plan_pages,
                  record.copy_bytes);
 }
 
@@ -148,7 +184,7 @@ void Journal::write_slot(const SequencedProgress& progress) {
                encode_slot(header_.nonce, progress));
 }
 
-void Journal::record_state(JournalState state, uint64_t fingerprint) {
+void Journal::record_state(JournalState state, uint64_t fingerprint, Verified verified) {
   // A continued undo writes the state again: a kill may have left another state in one copy.
   const bool is_undoing_again =
       state == JournalState::kUndoing && header_.state == JournalState::kUndoing;
@@ -163,6 +199,7 @@ void Journal::record_state(JournalState state, uint64_t fingerprint) {
   JournalHeader next = header_;
   next.state = state;
   next.fingerprint = fingerprint;
+  if (next.version > 1) next.verified = verified;
   if (!is_undoing_again) next.undo_log_bytes = progress_.progress.undo_log_bytes;
   for (size_t copy = 0; copy < kHeaderCopies; ++copy) write_next_header(next);
   header_ = next;
@@ -206,7 +243,9 @@ std::unique_ptr<Journal> Journal::open(DurableDirectory& directory, const std::s
   check_size(*file, header, path);
   std::unique_ptr<Journal> journal(new Journal(std::move(file), path, header));
   journal->load(front, chosen.copy);
-  if (pages) journal->pages().check_all(header.record.runs, header.record.digest, stop);
+  if (!pages) return journal;
+  journal->load_places(front);
+  journal->pages().check_all(header.record.runs, header.record.digest, stop);
   return journal;
 }
 

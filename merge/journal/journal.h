@@ -33,7 +33,7 @@ class Journal {
  public:
   // Opens the journal `name`; null if it is missing. A caller that acts on the contents passes
   // `writable`, which makes them durable first. A left-over NAME.new is no journal. open() verifies
-  // every plan page and the digest unless `pages` is false (status). Throws kDamagedJournal,
+  // the page of places, every plan page and the digest unless `pages` is false (status). Throws kDamagedJournal,
   // kJournalVersion, kJournalUnsafe; kStopped if `stop` is requested.
   static std::unique_ptr<Journal> open(DurableDirectory& directory, const std::string& name,
                                        bool writable, bool pages = true,
@@ -70,13 +70,17 @@ class Journal {
   void record_progress(const JournalProgress& progress);
   // Durable on return. The last position must be recorded before. `fingerprint` describes the
   // merged origin (merge/journal/sample.h).
-  void record_done(uint64_t fingerprint) { record_state(JournalState::kDone, fingerprint); }
+  void record_done(uint64_t fingerprint, Verified verified = Verified::kNothing) {
+    record_state(JournalState::kDone, fingerprint, verified);
+  }
   uint64_t fingerprint() const { return header_.fingerprint; }  // kDone only
+  // How much of the state on the origin was compared, in this merge and those before; from kDone.
+  Verified verified() const { return header_.verified; }
   // record_undoing() goes from kCopying or kDone to kUndoing, before the first byte is put back. A
   // continued undo calls it again. record_undone() goes to kUndone after the last byte. Both are
   // durable on return, in both copies of the header.
-  void record_undoing() { record_state(JournalState::kUndoing, fingerprint()); }
-  void record_undone() { record_state(JournalState::kUndone, fingerprint()); }
+  void record_undoing() { record_state(JournalState::kUndoing, fingerprint(), verified()); }
+  void record_undone() { record_state(JournalState::kUndone, fingerprint(), verified()); }
 
   // The runs from the one that holds `position`; none at the end. `skip` is the position's offset
   // in the first run. Another thread may record progress during the reading. The runs must not
@@ -94,10 +98,11 @@ class Journal {
   void check_plan(const PlanPageWriter& writer, const PlanDigest& digest) const;
   void write_front();
   void load(std::span<const std::byte> front, size_t newest_copy);
+  void load_places(std::span<const std::byte> front);
   void open_plan();
   const PlanPages& pages() const;
   void write_slot(const SequencedProgress& progress);
-  void record_state(JournalState state, uint64_t fingerprint);
+  void record_state(JournalState state, uint64_t fingerprint, Verified verified);
   void write_next_header(JournalHeader& next);
   void begin_record();
 

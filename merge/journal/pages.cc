@@ -2,7 +2,7 @@
 //
 // A run is three varints. The first two are its distance from the end of the run before, on the
 // thin and on the data device; the second is zigzag, since data blocks jump both ways. The third is
-// its number of blocks. The first run of a page follows an imaginary one that ends at block 0 of
+// its number of blocks and the place of its contents. The first run of a page follows an imaginary one that ends at block 0 of
 // both.
 
 #include "merge/journal/pages.h"
@@ -50,15 +50,22 @@ uint64_t from_zigzag(uint64_t value) { return (value >> 1) ^ (value & 1 ? ~uint6
 size_t put_run(std::byte* to, const Run& previous, const Run& run) {
   size_t size = put_varint(to, run.thin - (previous.thin + previous.blocks));
   size += put_varint(to + size, to_zigzag(run.data - (previous.data + previous.blocks)));
-  return size + put_varint(to + size, run.blocks);
+  constexpr auto content = static_cast<uint64_t>(RunContent::kPoolData);
+  return size + put_varint(to + size, run.blocks << kRunContentBits | content);
 }
 
-bool take_run(std::span<const std::byte> from, size_t& at, const Run& previous, Run& run) {
+bool take_run(std::span<const std::byte> from, uint32_t version, size_t& at, const Run& previous,
+              Run& run) {
   uint64_t gap = 0;
   uint64_t jump = 0;
+  uint64_t tagged = 0;
   if (!take_varint(from, at, gap) || !take_varint(from, at, jump) ||
-      !take_varint(from, at, run.blocks))
+      !take_varint(from, at, tagged))
     return false;
+  const unsigned bits = version == 1 ? 0 : kRunContentBits;
+  const uint64_t content = tagged & ((1u << bits) - 1);
+  if (content != static_cast<uint64_t>(RunContent::kPoolData)) return false;
+  run.blocks = tagged >> bits;
   run.thin = previous.thin + previous.blocks + gap;
   run.data = previous.data + previous.blocks + from_zigzag(jump);
   return true;
@@ -132,8 +139,8 @@ void PlanPageWriter::finish() {
   if (page_at_ > 0) write_piece();
 }
 
-bool decode_plan_page(std::span<const std::byte> bytes, uint64_t nonce, uint64_t index,
-                      const PlanLimits& limits, PlanPage& page) {
+bool decode_plan_page(std::span<const std::byte> bytes, uint32_t version, uint64_t nonce,
+                      uint64_t index, const PlanLimits& limits, PlanPage& page) {
   const auto disk = load<DiskPlanPage>(bytes.data());
   if (!part_is_intact(bytes) || disk.nonce.get() != nonce || disk.index.get() != index)
     return false;
@@ -145,7 +152,7 @@ bool decode_plan_page(std::span<const std::byte> bytes, uint64_t nonce, uint64_t
   Run run;
   for (uint32_t i = 0; i < disk.run_count.get(); ++i) {
     const Run previous = run;
-    if (!take_run(encoded, at, previous, run) ||
+    if (!take_run(encoded, version, at, previous, run) ||
         !is_planned(run, previous.thin + previous.blocks, limits))
       return false;
     page.runs.push_back(run);
@@ -208,12 +215,12 @@ class PlanPages::Source : public RunSource {
 };
 
 void PlanPages::read(uint64_t index, std::span<std::byte> bytes) const {
-  if (file_.read(Bytes(kPlanOffset + index * kPlanPageSize), bytes) != bytes.size())
+  if (file_.read(Bytes(plan_offset(version_) + index * kPlanPageSize), bytes) != bytes.size())
     throw damaged_journal(path_, "its plan is cut off");
 }
 
 void PlanPages::decode(std::span<const std::byte> bytes, uint64_t index, PlanPage& page) const {
-  if (!decode_plan_page(bytes, nonce_, index, limits_, page))
+  if (!decode_plan_page(bytes, version_, nonce_, index, limits_, page))
     throw damaged_journal(path_, "page " + std::to_string(index) + " of its plan is not intact");
 }
 

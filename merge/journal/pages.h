@@ -61,19 +61,20 @@ class PlanPageWriter {
   uint64_t pages_ = 0;  // complete ones
 };
 
-// False if the page is damaged, of another journal, not number `index`, or holds runs that are
+// False if the page is damaged, of another journal or version, not number `index`, or holds runs that are
 // invalid with these limits.
-bool decode_plan_page(std::span<const std::byte> bytes, uint64_t nonce, uint64_t index,
-                      const PlanLimits& limits, PlanPage& page);
+bool decode_plan_page(std::span<const std::byte> bytes, uint32_t version, uint64_t nonce,
+                      uint64_t index, const PlanLimits& limits, PlanPage& page);
 
 // The pages of one journal, to read.
 class PlanPages {
  public:
   // `file` must outlive it, `path` is for messages.
-  PlanPages(DurableFile& file, std::string path, uint64_t nonce, const PlanLimits& limits,
-            uint64_t pages, Bytes copy_bytes)
+  PlanPages(DurableFile& file, std::string path, uint32_t version, uint64_t nonce,
+            const PlanLimits& limits, uint64_t pages, Bytes copy_bytes)
       : file_(file),
         path_(std::move(path)),
+        version_(version),
         nonce_(nonce),
         limits_(limits),
         pages_(pages),
@@ -97,6 +98,7 @@ class PlanPages {
 
   DurableFile& file_;
   const std::string path_;
+  const uint32_t version_;
   const uint64_t nonce_;
   const PlanLimits limits_;
   const uint64_t pages_;

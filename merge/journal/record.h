@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "merge/plan/runs.h"
 
@@ -33,6 +34,27 @@ enum class BeyondOriginChoice : uint32_t { kRefuse = 1, kDrop = 2, kExtend = 3 }
 struct JournalDevice {
   std::string path;      // absolute, from when the merge began; a resume looks there first
   std::string identity;  // DeviceFacts::identity, which must not change
+};
+
+// A thin, told from others that had its id before.
+struct ThinIdentity {
+  ThinId id{};
+  uint32_t creation_time = 0;   // the pool's time then
+  uint64_t transaction_id = 0;  // the pool's then
+  friend bool operator==(const ThinIdentity&, const ThinIdentity&) = default;
+};
+
+// How much of the merged state was compared with the origin afterwards.
+enum class Verified : uint32_t { kNothing = 0, kSample = 1, kEverything = 2 };
+
+// An earlier state of the same thin that the origin holds already.
+struct Base {
+  uint32_t time = 0;  // what was written since has mappings of this pool time, or later
+  Bytes end;          // the origin holds the state up to here
+  Verified verified = Verified::kNothing;
+  uint64_t nonce = 0;       // of the journal of that merge
+  uint64_t created_at = 0;  // when that merge began, seconds since the epoch
+  friend bool operator==(const Base&, const Base&) = default;
 };
 
 // The description of one merge: everything that a resume needs, and everything that must not
@@ -64,7 +86,22 @@ struct MergeRecord {
   uint64_t created_at = 0;  // seconds since the epoch; for people only
   std::string undo_log;     // its absolute path; empty if there is none
 
-  PlanLimits limits() const { return {block_size, plan_end, thin_size}; }
+  // The thin that the merged one is a freeze of, if that is known.
+  std::optional<ThinIdentity> frozen_from;
+  uint32_t newest_time = 0;      // of the mappings of the merged thin
+  PlanDigest state_digest;       // of a plan with everything; a round's plan is a part of it
+  std::optional<Base> base;      // of a round
+  std::vector<Bytes> old_places; // of earlier rounds; the origin's fingerprint has them, too
+
+  bool is_round() const { return base.has_value(); }
+  PlanLimits limits() const {
+    PlanLimits limits{block_size, plan_end, thin_size};
+    if (base) {
+      limits.since = base->time;
+      limits.held_end = base->end;
+    }
+    return limits;
+  }
 };
 
 struct CopyCounters {

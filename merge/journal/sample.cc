@@ -260,20 +260,47 @@ std::optional<Error> draw_plan(ExtentSource& extents, Bytes all, Bytes end, Bloc
   return failure;
 }
 
-uint64_t origin_fingerprint(Journal& journal, BlockDevice& origin) {
-  const uint64_t size = origin.size().value();
-  const uint64_t unit = std::max<uint64_t>(kCompareUnit, origin.logical_block_size().value());
-  const uint64_t blocks = round_up(size, unit) / unit;
-  std::vector<uint64_t> numbers;
-  for (uint64_t i = 0; i < std::min(kFirstBlocks, blocks); ++i) numbers.push_back(i);
-  spread(blocks, numbers);
+namespace {
 
+uint64_t fingerprint_unit(const BlockDevice& origin) {
+  return std::max<uint64_t>(kCompareUnit, origin.logical_block_size().value());
+}
+
+// Appends the numbers of the plan's blocks, and of those of earlier rounds, in units of the origin.
+void add_planned(Journal& journal, uint64_t unit, uint64_t blocks, std::vector<uint64_t>& numbers) {
   std::vector<uint64_t> planned;
   spread(round_up(journal.record().copy_bytes.value(), unit) / unit, planned);
   for (const uint64_t number : planned) {
     const uint64_t block = journal.extent_at(Bytes(number * unit)).origin_offset.value() / unit;
     if (block < blocks) numbers.push_back(block);
   }
+  for (const Bytes place : journal.record().old_places) {
+    if (place.value() / unit < blocks) numbers.push_back(place.value() / unit);
+  }
+}
+
+}  // namespace
+
+std::vector<Bytes> places_to_keep(Journal& journal, BlockDevice& origin) {
+  const uint64_t unit = fingerprint_unit(origin);
+  std::vector<uint64_t> numbers;
+  add_planned(journal, unit, round_up(origin.size().value(), unit) / unit, numbers);
+  sort_and_unique(numbers);
+  const uint64_t kept = std::min<uint64_t>(numbers.size(), kMostPlaces);
+  std::vector<Bytes> places;
+  for (uint64_t i = 0; i < kept; ++i)
+    places.emplace_back(numbers[share(numbers.size(), i, kept)] * unit);
+  return places;
+}
+
+uint64_t origin_fingerprint(Journal& journal, BlockDevice& origin) {
+  const uint64_t size = origin.size().value();
+  const uint64_t unit = fingerprint_unit(origin);
+  const uint64_t blocks = round_up(size, unit) / unit;
+  std::vector<uint64_t> numbers;
+  for (uint64_t i = 0; i < std::min(kFirstBlocks, blocks); ++i) numbers.push_back(i);
+  spread(blocks, numbers);
+  add_planned(journal, unit, blocks, numbers);
   sort_and_unique(numbers);
 
   std::vector<Place> places;

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <optional>
 #include <stop_token>
+#include <vector>
 
 #include "io/block_device.h"
 #include "merge/journal/journal.h"
@@ -35,8 +36,13 @@ std::optional<Error> draw_plan(ExtentSource& extents, Bytes all, Bytes end, Bloc
                                const std::stop_token& stop, OriginMap& map);
 
 // XXH3 of 4 KiB blocks of the origin: the first 16, which file systems change on every mount; the
-// last; 64 spread over the origin by a fixed rule; and the plan's first, last and 64 spread over
-// the plan.
+// last; 64 spread over the origin by a fixed rule; the plan's first, last and 64 spread over the
+// plan; and the journal's places of earlier rounds.
 uint64_t origin_fingerprint(Journal& journal, BlockDevice& origin);
+
+// The places of the journal's plan, and of earlier rounds, for the journal of the next round.
+// Otherwise the fingerprint of a small round would not see the blocks of earlier ones. At most
+// kMostPlaces, evenly chosen, in rising order.
+std::vector<Bytes> places_to_keep(Journal& journal, BlockDevice& origin);
 
 }  // namespace extmerge

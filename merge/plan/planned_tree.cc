@@ -18,6 +18,7 @@ uint64_t words_of(uint64_t bits) { return (bits + 63) / 64; }
 PlannedTree::PlannedTree(const ThinDevice& source, const PlanLimits& limits,
                          uint64_t nr_metadata_blocks, uint64_t most_blocks)
     : source_(source),
+      limits_(limits),
       end_block_(limits.block_size.blocks_holding(limits.end)),
       bits_(std::min(end_block_, most_blocks)),
       memory_(std::max<uint64_t>(1, words_of(bits_)) * sizeof(uint64_t)),
@@ -35,6 +36,7 @@ void PlannedTree::add_leaf(MetadataBlock leaf, std::span<const Mapping> mappings
   for (const Mapping& mapping : mappings) {
     const uint64_t key = mapping.thin.value();
     if (key >= end_block_) break;  // keys rise
+    if (!limits_.is_planned(mapping.thin, mapping.time)) continue;
     ++planned;
     if (key >= bits_) {
       ++without_bit;

@@ -38,6 +38,7 @@ class PlannedTree {
   void finish(const LeafFinder& tree);
 
   const ThinDevice& source() const { return source_; }
+  const PlanLimits& limits() const { return limits_; }
   uint64_t end_block() const { return end_block_; }  // the first that is not planned
   uint64_t planned_blocks() const { return planned_blocks_; }
   // The nodes of the tree.
@@ -62,6 +63,7 @@ class PlannedTree {
   uint64_t count_before(uint64_t thin_block) const;
 
   const ThinDevice source_;
+  const PlanLimits limits_;
   const uint64_t end_block_;
   const uint64_t bits_;
   Buffer memory_;                 // the bits

@@ -44,6 +44,19 @@ struct PlanLimits {
   DataBlockSize block_size;
   Bytes end;                      // of the copied bytes
   std::optional<Bytes> thin_end;  // unknown without --thin-size
+  // A round leaves out the mappings older than this pool time, because the origin holds their
+  // blocks already, up to `held_end`. 0: nothing is left out.
+  uint32_t since = 0;
+  Bytes held_end{};
+
+  bool is_round() const { return since > 0; }
+  // Whether the plan has the block of a mapping that was made at `time`.
+  bool is_planned(ThinBlock thin, uint32_t time) const {
+    if (time >= since) return true;
+    return held_end < end && thin.value() >= held_end.value() / block_size.bytes().value();
+  }
+  // The same limits without the round's.
+  PlanLimits of_everything() const { return {block_size, end, thin_end}; }
 };
 
 // The part of `run` before the plan's end; length 0 if the run lies past it.

@@ -3,6 +3,7 @@
 #include "merge/plan/runs.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace extmerge {
 
@@ -12,37 +13,59 @@ Bytes alignment_of(Bytes end) {
 }
 
 PlannedRuns::PlannedRuns(MetadataReader& reader, const ThinDevice& device, DataBlock end_of_data,
-                         const PlanLimits& limits, std::stop_token stop, BeyondOrigin beyond)
+                         const PlanLimits& limits, std::stop_token stop, BeyondOrigin beyond,
+                         std::function<void(const Mapping&)> left_out)
     : walk_(reader, device.mapping_root, {.end_of_data = end_of_data}),
+      limits_(limits),
       counter_(device, limits, std::move(beyond)),
-      stop_(std::move(stop)) {}
+      stop_(std::move(stop)),
+      left_out_(std::move(left_out)) {}
 
 bool PlannedRuns::next(Run& run) {
   Run found;
   while (next_unclipped(found)) {
     if (stop_.stop_requested()) throw stopped_while_planning();
-    run = counter_.count(found);
+    run = limits_.is_round() ? counter_.count_planned(found) : counter_.count(found);
     if (run.blocks > 0) return true;
   }
-  if (!ended_) summary_ = counter_.finish(walk_.delivered());
+  if (ended_) return false;
+  if (any_.blocks > 0) counter_.count(any_);
+  summary_ = counter_.finish(walk_.delivered());
   ended_ = true;
   return false;
 }
 
 bool PlannedRuns::next_unclipped(Run& run) {
-  run.blocks = 0;
+  run = std::exchange(pending_, {});
   for (;;) {
-    for (; !batch_.empty(); batch_ = batch_.subspan(1)) {
-      const Run one{batch_.front().thin, batch_.front().data, 1};
+    while (!batch_.empty()) {
+      const Mapping mapping = batch_.front();
+      batch_ = batch_.subspan(1);
+      if (limits_.is_round() && !is_planned(mapping)) continue;
+      const Run one{mapping.thin, mapping.data, 1};
       if (run.blocks == 0) {
         run = one;
       } else if (!run.try_append(one)) {
+        pending_ = one;
         return true;
       }
     }
     if (!ended_) batch_ = walk_.next();
     if (batch_.empty()) return run.blocks > 0;
+    if (stop_.stop_requested()) throw stopped_while_planning();
+    counter_.look_at(batch_);
   }
+}
+
+bool PlannedRuns::is_planned(const Mapping& mapping) {
+  const Run one{mapping.thin, mapping.data, 1};
+  if (!any_.try_append(one)) {
+    if (any_.blocks > 0) counter_.count(any_);
+    any_ = one;
+  }
+  if (limits_.is_planned(mapping.thin, mapping.time)) return true;
+  if (left_out_) left_out_(mapping);
+  return false;
 }
 
 std::optional<Extent> ExtentSource::next(Bytes most) {

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <stop_token>
@@ -35,8 +36,10 @@ class RunSource {
 // The runs of one device from the metadata, clipped, counted and digested on the way.
 class PlannedRuns : public RunSource {
  public:
+  // `left_out` is called for each mapping that a round leaves out, in order.
   PlannedRuns(MetadataReader& reader, const ThinDevice& device, DataBlock end_of_data,
-              const PlanLimits& limits, std::stop_token stop = {}, BeyondOrigin beyond = {});
+              const PlanLimits& limits, std::stop_token stop = {}, BeyondOrigin beyond = {},
+              std::function<void(const Mapping&)> left_out = {});
 
   // Throws kStopped if `stop` was requested, and as MappingWalk::next() does. At the end it also
   // throws kMetadataDamaged if the device's details have another number of mappings.
@@ -46,13 +49,19 @@ class PlannedRuns : public RunSource {
   const PlanSummary& summary() const { return summary_; }
 
  private:
-  // The next run in the metadata, before it is cut at the plan's end.
+  // The next planned run in the metadata, before it is cut at the plan's end.
   bool next_unclipped(Run& run);
+  // A round: counts the mapping among all, and tells whether it is planned.
+  bool is_planned(const Mapping& mapping);
 
   MappingWalk walk_;
+  const PlanLimits limits_;
   PlanCounter counter_;
   const std::stop_token stop_;
+  const std::function<void(const Mapping&)> left_out_;
   std::span<const Mapping> batch_;  // mappings not looked at yet
+  Run pending_;                     // the beginning of the next run
+  Run any_;                         // a round: the last run of all mappings, not counted yet
   bool ended_ = false;
   PlanSummary summary_;
 };

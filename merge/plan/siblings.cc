@@ -16,6 +16,7 @@ class KeyStream {
 
   bool at_end() const { return batch_.empty(); }
   ThinBlock key() const { return batch_.front().thin; }
+  uint32_t time() const { return batch_.front().time; }
   void advance() {
     batch_ = batch_.subspan(1);
     if (batch_.empty()) batch_ = walk_.next();
@@ -46,6 +47,7 @@ TreeOverlap overlap_of(MetadataReader& reader, const PlannedTree& planned, Metad
     KeyStream theirs(reader, root, unshared);
     for (; !ours.at_end() && ours.key().value() < planned.end_block(); ours.advance()) {
       if (stop.stop_requested()) throw stopped_while_planning();
+      if (!planned.limits().is_planned(ours.key(), ours.time())) continue;
       while (!theirs.at_end() && theirs.key() < ours.key()) theirs.advance();
       if (theirs.at_end() || theirs.key() != ours.key()) ++harmed;
     }

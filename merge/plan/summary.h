@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <stop_token>
 
 #include "io/error.h"
@@ -16,6 +17,7 @@
 #include "merge/plan/digest.h"
 #include "merge/plan/run.h"
 #include "persistent-data/devices.h"
+#include "persistent-data/mapping_walk.h"
 #include "persistent-data/metadata_reader.h"
 
 namespace extmerge {
@@ -24,6 +26,18 @@ class PlannedTree;
 
 // kStopped, for a stop before the first byte is copied.
 Error stopped_while_planning();
+
+// Runs, summed up.
+struct RunSums {
+  uint64_t blocks = 0;  // the last perhaps in part
+  uint64_t runs = 0;
+  Bytes bytes;
+  Bytes end{};  // offset on the origin where the last extent ends
+  RunDigest digest{};
+
+  void add(const Run& run, const PlanLimits& limits);
+  void add(const RunSums& other);
+};
 
 struct PlanSummary {
   uint64_t mapped_blocks = 0;  // of the whole device, including blocks that are never copied
@@ -34,6 +48,10 @@ struct PlanSummary {
   Bytes beyond_thin_bytes{};    // mapped past the thin's end, so not visible
   Bytes end_of_copy{};          // offset on the origin where the last extent ends
   PlanDigest digest;
+  // Of a plan with everything. A round's plan is a part of it.
+  Bytes state_bytes{};
+  PlanDigest state_digest;
+  uint32_t newest_time = 0;  // of all mappings, 24 bits
   friend bool operator==(const PlanSummary&, const PlanSummary&) = default;
 };
 
@@ -47,9 +65,13 @@ class alignas(128) PlanCounter {
   // `device` and `limits` are copied; `beyond` may be empty.
   PlanCounter(const ThinDevice& device, const PlanLimits& limits, BeyondOrigin beyond);
 
-  // Counts a coalesced run of the metadata. Returns its copied part, perhaps without blocks. Throws
-  // kMetadataDamaged for a run past the end of any possible device.
+  // Counts a coalesced run of the metadata. Returns its part before the plan's end, perhaps without
+  // blocks. Throws kMetadataDamaged for a run past the end of any possible device.
   Run count(const Run& run);
+  // Counts a coalesced run of a round's plan, and returns the same part of it.
+  Run count_planned(const Run& run);
+  // Notes the times of mappings.
+  void look_at(std::span<const Mapping> mappings);
   void add(const PlanCounter& other);
   // The summary. Throws kMetadataDamaged if `mapped_blocks` is not the number in the device's
   // details.
@@ -57,14 +79,16 @@ class alignas(128) PlanCounter {
 
  private:
   void count_past_end(const Run& run);
+  Run before_end(const Run& run) const;
 
   ThinDevice device_;
   PlanLimits limits_;
   uint64_t end_block_;   // the first block that is not copied
   uint64_t last_block_;  // the number of blocks that the largest device holds
   BeyondOrigin beyond_;
-  PlanSummary sums_;
-  RunDigest digest_;
+  RunSums all_, planned_;
+  Bytes beyond_origin_, beyond_thin_;
+  uint32_t newest_time_ = 0;
 };
 
 // Called now and then with the mappings read since the last call; from several threads.

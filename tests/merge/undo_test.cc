@@ -318,7 +318,7 @@ TEST_F(UndoTest, ABeginningAnewDoesNotLoseTheLog) {
 TEST_F(UndoTest, ABeginningAnewBecauseOfADamagedPlanDoesNotLoseTheLogEither) {
   merge_in_part();
   auto journal = directory->file("journal");
-  journal[65536 + 30] ^= std::byte{1};
+  journal[kPlanOffset + 30] ^= std::byte{1};
   directory->put_file("journal", journal);
   EXPECT_EQ(merge_failure(), MessageId::kDamagedJournal);
   options.restart = true;

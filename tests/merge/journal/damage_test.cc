@@ -38,7 +38,7 @@ TEST_F(DamagedJournalTest, ATailOfZeroesIsRefusedOrCostsNoMoreThanProgress) {
     FileBytes zeroed = copying_;
     std::fill(zeroed.begin() + static_cast<ptrdiff_t>(length), zeroed.end(), std::byte{0});
     ASSERT_EQ(open_unless_damaged(zeroed), nullptr) << length;
-    std::copy(copying_.begin() + kPlanOffset, copying_.end(), zeroed.begin() + kPlanOffset);
+    std::copy(copying_.begin() + kPlacesOffset, copying_.end(), zeroed.begin() + kPlacesOffset);
     const auto journal = open_unless_damaged(zeroed);
     ASSERT_EQ(journal != nullptr, length >= kHeaderSize) << length;
     if (!journal) continue;
@@ -83,13 +83,23 @@ TEST_F(DamagedJournalTest, WithBothHeaderCopiesDamagedNothingIsBelieved) {
 TEST_F(DamagedJournalTest, AnyFlippedByteOfASlotLosesAtMostThatPosition) {
   // Position 11000 is the 19th sequence number, counted from 0: slot 2.
   const size_t newest = kSlotsOffset + 2 * kSlotDistance;
-  for (size_t at = kSlotsOffset; at < kPlanOffset; at += kShortStride) {
+  for (size_t at = kSlotsOffset; at < kPlacesOffset; at += kShortStride) {
     for (const int mask : kMasks) {
       copying_[at] ^= std::byte(mask);
       const auto journal = open(copying_, false);
       const bool hit = at >= newest && at < newest + kSlotSize;
       ASSERT_EQ(position_of(*journal), Bytes(hit ? 10000 : 11000)) << at;
       ASSERT_EQ(journal->state(), JournalState::kCopying);
+      copying_[at] ^= std::byte(mask);
+    }
+  }
+}
+
+TEST_F(DamagedJournalTest, AnyFlippedByteOfThePageOfPlacesIsDamage) {
+  for (size_t at = kPlacesOffset; at < kPlanOffset; at += kShortStride) {
+    for (const int mask : kMasks) {
+      copying_[at] ^= std::byte(mask);
+      ASSERT_EQ(refusal([&] { open(copying_); }), MessageId::kDamagedJournal) << at;
       copying_[at] ^= std::byte(mask);
     }
   }
@@ -132,15 +142,16 @@ TEST_F(DamagedJournalTest, AnyFlippedByteOfThePlanIsRefused) {
     const size_t index = (at - kPlanOffset) / kPlanPageSize;
     for (const int mask : kMasks) {
       copying_[at] ^= std::byte(mask);
-      ASSERT_FALSE(
-          decode_plan_page(page(copying_, index), nonce_, index, record_.limits(), decoded))
+      ASSERT_FALSE(decode_plan_page(page(copying_, index), kJournalFormatVersion, nonce_, index,
+                                    record_.limits(), decoded))
           << at;
       if (at % 8 == 0) {
         ASSERT_EQ(refusal([&] { open(copying_); }), MessageId::kDamagedJournal) << at;
       }
       copying_[at] ^= std::byte(mask);
     }
-    ASSERT_TRUE(decode_plan_page(page(copying_, index), nonce_, index, record_.limits(), decoded));
+    ASSERT_TRUE(decode_plan_page(page(copying_, index), kJournalFormatVersion, nonce_, index,
+                                 record_.limits(), decoded));
   }
   EXPECT_NE(open(copying_), nullptr);
 }

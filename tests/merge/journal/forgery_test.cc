@@ -118,7 +118,7 @@ TEST_F(JournalForgeryTest, SealedNamesThatAreTooLongOrHoldAZeroAreRefused) {
     for (size_t copy = 0; copy < kHeaderCopies; ++copy) {
       const le16 disk_length(static_cast<uint16_t>(length));
       const auto part = header_copy(bytes, copy);
-      const auto names = part.subspan(sizeof(DiskJournalHeader));
+      const auto names = part.subspan(sizeof(DiskJournalHeader) + sizeof(DiskRound));
       std::ranges::fill(names, std::byte{0});
       std::memcpy(names.data(), &disk_length, sizeof disk_length);
       std::ranges::fill(names.subspan(sizeof disk_length, std::min<size_t>(length, 9000)),
@@ -170,11 +170,11 @@ TEST_F(JournalForgeryTest, AHigherSequenceThatIsLessDoneIsRefused) {
 }
 
 TEST_F(JournalForgeryTest, AnotherVersionIsRefusedAsThatAndAnotherByteOrderAsDamage) {
-  const auto to_version_2 = [](DiskJournalHeader& h) { h.version.set(2); };
-  EXPECT_EQ(refusal([&] { open(with_headers(copying_, to_version_2)); }),
+  const auto to_version_3 = [](DiskJournalHeader& h) { h.version.set(3); };
+  EXPECT_EQ(refusal([&] { open(with_headers(copying_, to_version_3)); }),
             MessageId::kJournalVersion);
   FileBytes one_copy = copying_;
-  FileBytes newer = with_headers(copying_, to_version_2);
+  FileBytes newer = with_headers(copying_, to_version_3);
   std::ranges::copy(header_copy(newer, 1), header_copy(one_copy, 1).begin());
   EXPECT_EQ(refusal([&] { open(one_copy); }), MessageId::kJournalVersion);
   // A later version may change the rest of the file.

@@ -74,7 +74,8 @@ TEST(PlanPages, AnyRunsComeBackAsTheyWere) {
     const Runs runs = any_runs();
     const PlanLimits limits = limits_for(runs, *rc::gen::inRange<uint64_t>(0, kTestBlock));
     const WrittenPages written(runs, limits);
-    const PlanPages pages(*written.file, "plan", kNonce, limits, written.pages, written.copy_bytes);
+    const PlanPages pages(*written.file, "plan", kJournalFormatVersion, kNonce, limits,
+                          written.pages, written.copy_bytes);
     Bytes skip;
     RC_ASSERT(drain(*pages.runs_from(Bytes(0), skip)) == runs);
     pages.check_all(runs.size(), digest_of(runs, limits), {});
@@ -129,7 +130,8 @@ TEST(PlanPages, EachPageCanBeDecodedByItself) {
   Bytes position = written.copy_bytes;
   for (uint64_t index = written.pages; index-- > 0;) {
     PlanPage page;
-    ASSERT_TRUE(decode_plan_page(written.page(index), kNonce, index, limits, page));
+    ASSERT_TRUE(
+        decode_plan_page(written.page(index), kJournalFormatVersion, kNonce, index, limits, page));
     EXPECT_EQ(page.end, position);
     position = page.position;
     decoded.insert(decoded.begin(), page.runs.begin(), page.runs.end());
@@ -144,11 +146,11 @@ TEST(PlanPages, APageOfAnotherPlaceOrJournalOrPlanIsRefused) {
   const WrittenPages written(runs, limits);
   PlanPage page;
   const FileBytes first = written.page(0);
-  EXPECT_TRUE(decode_plan_page(first, kNonce, 0, limits, page));
-  EXPECT_FALSE(decode_plan_page(first, kNonce, 1, limits, page));
-  EXPECT_FALSE(decode_plan_page(first, kNonce + 1, 0, limits, page));
+  EXPECT_TRUE(decode_plan_page(first, kJournalFormatVersion, kNonce, 0, limits, page));
+  EXPECT_FALSE(decode_plan_page(first, kJournalFormatVersion, kNonce, 1, limits, page));
+  EXPECT_FALSE(decode_plan_page(first, kJournalFormatVersion, kNonce + 1, 0, limits, page));
   const PlanLimits shorter{limits.block_size, Bytes(kTestBlock), {}};
-  EXPECT_FALSE(decode_plan_page(first, kNonce, 0, shorter, page));
+  EXPECT_FALSE(decode_plan_page(first, kJournalFormatVersion, kNonce, 0, shorter, page));
 }
 
 TEST(PlanPages, SealedNonsenseIsRefusedAndReadsNothingOutOfBounds) {
@@ -157,7 +159,7 @@ TEST(PlanPages, SealedNonsenseIsRefusedAndReadsNothingOutOfBounds) {
   const WrittenPages written(runs, limits);
   const FileBytes good = written.page(0);
   PlanPage page;
-  ASSERT_TRUE(decode_plan_page(good, kNonce, 0, limits, page));
+  ASSERT_TRUE(decode_plan_page(good, kJournalFormatVersion, kNonce, 0, limits, page));
   const PlanPage expected = page;
   EXPECT_TRUE(rc::check([&] {
     FileBytes bytes = good;
@@ -165,7 +167,7 @@ TEST(PlanPages, SealedNonsenseIsRefusedAndReadsNothingOutOfBounds) {
     for (int i = 0; i < count; ++i)
       bytes[*rc::gen::inRange<size_t>(16, 600)] = std::byte(*rc::gen::arbitrary<uint8_t>());
     seal_part(bytes);
-    if (!decode_plan_page(bytes, kNonce, 0, limits, page)) return;
+    if (!decode_plan_page(bytes, kJournalFormatVersion, kNonce, 0, limits, page)) return;
     // Accepted runs must be valid in a plan.
     ThinBlock least;
     Bytes length;
@@ -182,7 +184,7 @@ TEST(PlanPages, SealedNonsenseIsRefusedAndReadsNothingOutOfBounds) {
     const le32 runs_claimed(count);
     std::memcpy(bytes.data() + offsetof(DiskPlanPage, run_count), &runs_claimed, 4);
     seal_part(bytes);
-    EXPECT_FALSE(decode_plan_page(bytes, kNonce, 0, limits, page)) << count;
+    EXPECT_FALSE(decode_plan_page(bytes, kJournalFormatVersion, kNonce, 0, limits, page)) << count;
   }
 }
 
@@ -197,15 +199,17 @@ TEST(PlanPages, ANumberThatDoesNotFitOrDoesNotEndIsRefused) {
     std::memcpy(bytes.data(), &disk, sizeof disk);
     std::ranges::transform(run, bytes.begin() + sizeof disk, [](int b) { return std::byte(b); });
     seal_part(bytes);
-    return decode_plan_page(bytes, kNonce, 0, limits, page);
+    return decode_plan_page(bytes, kJournalFormatVersion, kNonce, 0, limits, page);
   };
-  EXPECT_TRUE(is_page({0x02, 0x00, 0x01}));
+  EXPECT_TRUE(is_page({0x02, 0x00, 0x04}));
   EXPECT_EQ(page.runs, Runs{make_run(2, 0, 1)});
-  EXPECT_TRUE(is_page({0x82, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x00, 0x00, 0x01}));
+  EXPECT_TRUE(is_page({0x82, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x00, 0x00, 0x04}));
+  // The tag of another content than pool data, of which no merge has any.
+  for (const int tagged : {0x05, 0x06, 0x07}) EXPECT_FALSE(is_page({0x02, 0x00, tagged}));
   // 2^64 + 2 must not count as 2, and more than ten bytes are no number.
-  EXPECT_FALSE(is_page({0x82, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x02, 0x00, 0x01}));
+  EXPECT_FALSE(is_page({0x82, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x02, 0x00, 0x04}));
   EXPECT_FALSE(
-      is_page({0x82, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x00, 0x00, 0x01}));
+      is_page({0x82, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x00, 0x00, 0x04}));
   EXPECT_FALSE(is_page(std::vector<int>(kPlanPageSize - sizeof(DiskPlanPage), 0xff)));
 }
 
@@ -214,8 +218,8 @@ TEST(PlanPages, TheWorkedExampleOfTheDocumentationIsTrue) {
   const PlanLimits limits = limits_for(runs, 0);
   const WrittenPages written(runs, limits);
   ASSERT_EQ(written.pages, 1u);
-  const std::vector<int> expected = {0x02, 0xd0, 0x0f, 0x03, 0x00, 0x85, 0x0f,
-                                     0x01, 0xa6, 0x02, 0x00, 0xc8, 0x01, 0x00};
+  const std::vector<int> expected = {0x02, 0xd0, 0x0f, 0x0c, 0x00, 0x85, 0x0f,
+                                     0x04, 0xa6, 0x02, 0x00, 0xa0, 0x06, 0x00};
   const FileBytes page = written.page(0);
   for (size_t i = 0; i < expected.size(); ++i)
     EXPECT_EQ(std::to_integer<int>(page[28 + i]), expected[i]) << "byte " << i;

@@ -41,6 +41,12 @@ std::string any_text(size_t most) {
 
 JournalDevice any_device() { return {any_text(kMaxPath), any_text(kMaxIdentity)}; }
 
+PlanDigest any_digest() {
+  PlanDigest digest;
+  for (uint8_t& byte : digest.bytes) byte = *rc::gen::arbitrary<uint8_t>();
+  return digest;
+}
+
 MergeRecord any_record() {
   MergeRecord record;
   record.metadata = any_device();
@@ -70,10 +76,27 @@ MergeRecord any_record() {
   const uint64_t blocks = record.block_size.blocks_holding(record.copy_bytes);
   record.mapped_blocks = blocks + any_below(UINT64_MAX - blocks);
   record.runs = blocks == 0 ? 0 : 1 + any_below(blocks);
-  for (uint8_t& byte : record.digest.bytes) byte = *rc::gen::arbitrary<uint8_t>();
+  record.digest = any_digest();
   record.created_at = any_number();
   record.undo_log = any_text(kMaxUndoLogPath);
   return record;
+}
+
+ThinIdentity any_thin() {
+  return {ThinId{static_cast<uint32_t>(any_up_to(kMaxThinId))}, static_cast<uint32_t>(any_number()),
+          any_number()};
+}
+
+Verified any_verified() { return Verified{static_cast<uint32_t>(any_below(3))}; }
+
+// What version 2 has more than version 1.
+void add_round(MergeRecord& record) {
+  if (*rc::gen::arbitrary<bool>()) record.frozen_from = any_thin();
+  record.newest_time = static_cast<uint32_t>(any_number());
+  record.state_digest = any_digest();
+  if (*rc::gen::arbitrary<bool>()) return;
+  record.base = {static_cast<uint32_t>(1 + any_below(kEndOfTimes - 1)), Bytes(any_number()),
+                 any_verified(), any_number(), any_number()};
 }
 
 JournalHeader any_header() {
@@ -89,6 +112,14 @@ JournalHeader any_header() {
   if (header.state >= JournalState::kDone) header.fingerprint = any_number();
   if (header.state >= JournalState::kDone && !header.record.undo_log.empty())
     header.undo_log_bytes = Bytes(any_number());
+  header.version = *rc::gen::inRange<uint32_t>(1, 3);
+  if (header.version == 1) {
+    header.record.state_digest = header.record.digest;
+    header.record.newest_time = kEndOfTimes;
+    return header;
+  }
+  add_round(header.record);
+  if (header.state >= JournalState::kDone) header.verified = any_verified();
   return header;
 }
 
@@ -101,17 +132,20 @@ auto members_of(const MergeRecord& record) {
   const auto& [metadata, data, origin, thin_id, creation_time, transaction_id, pool_time,
                pool_transaction_id, root_choice, root_block, mapping_root, block_size,
                logical_block_size, thin_size, beyond_origin, origin_size_before, origin_size_after,
-               plan_end, mapped_blocks, runs, copy_bytes, digest, created_at, undo_log] = record;
+               plan_end, mapped_blocks, runs, copy_bytes, digest, created_at, undo_log, frozen_from,
+               newest_time, state_digest, base, old_places] = record;
   return std::tuple(members_of(metadata), members_of(data), members_of(origin), thin_id,
                     creation_time, transaction_id, pool_time, pool_transaction_id, root_choice,
                     root_block, mapping_root, block_size.bytes(), logical_block_size, thin_size,
                     beyond_origin, origin_size_before, origin_size_after, plan_end, mapped_blocks,
-                    runs, copy_bytes, digest, created_at, undo_log);
+                    runs, copy_bytes, digest, created_at, undo_log, frozen_from, newest_time,
+                    state_digest, base, old_places);
 }
 auto members_of(const JournalHeader& header) {
-  const auto& [sequence, nonce, state, plan_pages, fingerprint, undo_log_bytes, record] = header;
-  return std::tuple(sequence, nonce, state, plan_pages, fingerprint, undo_log_bytes,
-                    members_of(record));
+  const auto& [version, sequence, nonce, state, plan_pages, fingerprint, undo_log_bytes, verified,
+               record] = header;
+  return std::tuple(version, sequence, nonce, state, plan_pages, fingerprint, undo_log_bytes,
+                    verified, members_of(record));
 }
 auto members_of(const SequencedProgress& progress) {
   const auto& [sequence, recorded] = progress;
