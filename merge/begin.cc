@@ -112,6 +112,7 @@ JournalDecision Merger::decide_journal(State& state, Journal* journal, const Mer
   }
   const bool follows_another =
       journal && journal->state() == JournalState::kDone && !decision.refusal && !options_.again &&
+      !wanted.is_round() &&
       !options_.overrides.allow_shared_origin && same_pool(journal->record(), wanted) &&
       !is_same_source(journal->record(), wanted, job_.merged_as) &&
       !is_later(wanted, journal->record());

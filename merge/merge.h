@@ -149,6 +149,8 @@ class Merger {
   void plan_base(State& state, Journal* last, PlanReport& report) const;
   BaseDecision base_for(const State& state, Journal* last, const MergeRecord& wanted) const;
   void plan_journal(State& state, Journal* journal, PlanReport& report);
+  // A mapping older than the last merge that this merge did not have.
+  Refusal find_other_mapping(State& state, const Journal& last, const PlanLimits& limits) const;
   std::optional<ThinIdentity> frozen_from(const State& state) const;
   MergeRecord record_of(const State& state, const PlanReport& plan) const;
   JournalDecision decide_journal(State& state, Journal* journal, const MergeRecord& wanted);

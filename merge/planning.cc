@@ -112,12 +112,34 @@ void Merger::plan_base(State& state, Journal* last, PlanReport& report) const {
   }
 }
 
+Refusal Merger::find_other_mapping(State& state, const Journal& last,
+                                   const PlanLimits& limits) const {
+  HeldMappings held(last);
+  PlannedRuns runs(state.reader(), state.device(), state.end_of_data(), limits, stop_, {},
+                   [&](const Mapping& mapping) { held.check(mapping); });
+  try {
+    for (Run run; runs.next(run);) {
+    }
+  } catch (const Error& error) {
+    if (error.id() != MessageId::kOtherThin) throw;
+    return error;
+  }
+  return {};
+}
+
 // Whether a merge would begin a journal, replace one or resume it.
 void Merger::plan_journal(State& state, Journal* journal, PlanReport& report) {
   JournalDecision decision = decide_journal(state, journal, record_of(state, report));
   const bool needs_full = options_.verify == VerifyChoice::kChanged && options_.last_round &&
                           report.base && report.base->verified != Verified::kEverything;
   if (needs_full) report.refusals.push_back(not_verified(job_));
+  // On the user's word alone nothing is called done. A merge checks it while it builds the journal.
+  const bool seems_done = options_.round == RoundChoice::kSince && report.base &&
+                          report.summary.runs == 0 && journal->state() == JournalState::kDone;
+  if (seems_done) {
+    const Refusal refusal = find_other_mapping(state, *journal, report.limits);
+    if (refusal) report.refusals.push_back(*refusal);
+  }
   if (decision.refusal) report.refusals.push_back(*decision.refusal);
   report.nothing_new = decision.nothing_new;
   if (report.has_nothing_to_merge()) report.notes.clear();  // they are about a merge

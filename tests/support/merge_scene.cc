@@ -59,6 +59,8 @@ Contents build_metadata(const SceneShape& shape) {
   return builder.image();
 }
 
+}  // namespace
+
 DeviceFacts image_facts(const SimulatedDisk& disk, uint64_t inode) {
   DeviceFacts facts;
   facts.path = disk.name();
@@ -72,8 +74,6 @@ DeviceFacts image_facts(const SimulatedDisk& disk, uint64_t inode) {
   facts.underlying_files = {{facts.file_system, inode}};
   return facts;
 }
-
-}  // namespace
 
 MergeScene::MergeScene(SimulatedWorld& world, SceneShape shape) : shape_(std::move(shape)) {
   SimulatedRandom random(shape_.seed);

@@ -93,6 +93,9 @@ class MergeScene {
   mutable std::vector<std::unique_ptr<SceneCustody>> custodies_;
 };
 
+// The facts of a disk as an image without other users.
+DeviceFacts image_facts(const SimulatedDisk& disk, uint64_t inode);
+
 // The first difference of two contents, in words, with the labels of both sectors. Empty if they
 // are equal.
 std::string first_difference(const std::vector<std::byte>& now,

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+#include "tests/support/thin_pool.h"
+
+#include <algorithm>
+#include <cstring>
+#include <set>
+
+#include "tests/support/merge_scene.h"
+#include "tests/support/metadata_builder.h"
+
+namespace extmerge {
+
+namespace {
+
+constexpr uint64_t kMetadataBlocks = 256;
+
+std::vector<std::byte> random_bytes(uint64_t size, SimulatedRandom& random) {
+  std::vector<std::byte> bytes(size);
+  for (uint64_t at = 0; at < size; at += sizeof(uint64_t)) {
+    const uint64_t word = random();
+    std::memcpy(&bytes[at], &word, sizeof word);
+  }
+  return bytes;
+}
+
+}  // namespace
+
+ThinPool::ThinPool(SimulatedWorld& world, uint64_t origin_blocks, uint64_t data_blocks,
+                   uint64_t seed)
+    : origin_blocks_(origin_blocks), data_blocks_(data_blocks), random_(seed) {
+  metadata_ = std::make_shared<SimulatedDisk>(
+      world, "/images/metadata", std::vector<std::byte>(kMetadataBlocks * kMetadataBlockSize));
+  data_ = std::make_shared<SimulatedDisk>(world, "/images/data",
+                                          std::vector<std::byte>(data_blocks * kBlockSize));
+  origin_ = std::make_shared<SimulatedDisk>(world, "/images/origin",
+                                            random_bytes(origin_blocks * kBlockSize, random_));
+}
+
+void ThinPool::create(uint32_t id) { thins_[id] = {time_, time_, ++transaction_id_, {}}; }
+
+void ThinPool::snapshot(uint32_t id, uint32_t of) {
+  ++time_;
+  Thin& origin = thins_.at(of);
+  origin.snapshotted_time = time_;
+  thins_[id] = {time_, time_, ++transaction_id_, origin.mappings};
+}
+
+void ThinPool::remove(uint32_t id) {
+  thins_.erase(id);
+  ++transaction_id_;
+}
+
+uint64_t ThinPool::allocate() const {
+  std::set<uint64_t> used;
+  for (const auto& [id, thin] : thins_) {
+    for (const auto& [block, mapping] : thin.mappings) used.insert(mapping.data);
+  }
+  for (uint64_t data = 0; data < data_blocks_; ++data) {
+    if (!used.contains(data)) return data;
+  }
+  throw std::runtime_error("the simulated pool is full");
+}
+
+ThinPool::Contents ThinPool::block_of(const Thin& thin, uint64_t block) const {
+  const auto found = thin.mappings.find(block);
+  const bool is_mapped = found != thin.mappings.end();
+  const uint64_t at = is_mapped ? found->second.data : block;
+  Contents contents;
+  (is_mapped ? data_ : origin_)->look([&](std::span<const std::byte> bytes) {
+    const auto from = bytes.subspan(at * kBlockSize, kBlockSize);
+    contents.assign(from.begin(), from.end());
+  });
+  return contents;
+}
+
+void ThinPool::write(uint32_t id, uint64_t block, bool zeros) {
+  constexpr uint64_t kUnit = 4096;
+  Thin& thin = thins_.at(id);
+  Contents contents = block_of(thin, block);
+  const uint64_t at = random_below(random_, kBlockSize / kUnit) * kUnit;
+  const Contents bytes = zeros ? Contents(kUnit) : random_bytes(kUnit, random_);
+  std::copy(bytes.begin(), bytes.end(), contents.begin() + static_cast<ptrdiff_t>(at));
+  const auto found = thin.mappings.find(block);
+  const bool in_place = found != thin.mappings.end() && found->second.time >= thin.snapshotted_time;
+  if (!in_place) thin.mappings[block] = {allocate(), time_};
+  data_->overwrite(Bytes(thin.mappings[block].data * kBlockSize), contents);
+}
+
+void ThinPool::discard(uint32_t id, uint64_t block) { thins_.at(id).mappings.erase(block); }
+
+void ThinPool::revert(uint32_t id, uint32_t to) {
+  thins_.erase(id);
+  thins_.at(to).transaction_id = ++transaction_id_;
+}
+
+std::shared_ptr<ThinPool::Backup> ThinPool::back_up() const {
+  return std::make_shared<Backup>(Backup{time_, transaction_id_, thins_});
+}
+
+void ThinPool::restore(const Backup& backup) {
+  time_ = backup.time;
+  transaction_id_ = backup.transaction_id;
+  thins_ = backup.thins;
+}
+
+void ThinPool::commit() {
+  MetadataBuilder pool(kMetadataBlocks);
+  for (const auto& [id, thin] : thins_) {
+    std::vector<BuiltMapping> mappings;
+    for (const auto& [block, mapping] : thin.mappings)
+      mappings.push_back({block, mapping.data, mapping.time});
+    const BuiltTree tree = pool.add_tree(mappings, {.leaf_fill = 5, .inner_fill = 3});
+    pool.add_mapping_root(id, tree.root());
+    pool.add_details(id, mappings.size(), thin.transaction_id, thin.creation_time,
+                     thin.snapshotted_time);
+  }
+  pool.finish();
+  for (const uint64_t block : {uint64_t{0}, pool.held_root()}) {
+    pool.superblock(block).time.set(time_);
+    pool.superblock(block).trans_id.set(transaction_id_);
+    pool.fix_checksum(block);
+  }
+  metadata_->overwrite(Bytes(0), pool.image());
+}
+
+ThinPool::Contents ThinPool::view(uint32_t id) const {
+  Contents view;
+  for (uint64_t block = 0; block < origin_blocks_; ++block) {
+    const Contents part = block_of(thins_.at(id), block);
+    view.insert(view.end(), part.begin(), part.end());
+  }
+  return view;
+}
+
+Job ThinPool::job(std::shared_ptr<DurableDirectory> directory, uint32_t id,
+                  std::optional<uint32_t> frozen_from) const {
+  Job job;
+  job.metadata = image_facts(*metadata_, 1);
+  job.data = image_facts(*data_, 2);
+  job.origin = image_facts(*origin_, 3);
+  job.metadata_path = metadata_->name();
+  job.data_path = data_->name();
+  job.origin_path = origin_->name();
+  job.thin_id = ThinId{id};
+  job.thin_size = Bytes(origin_blocks_ * kBlockSize);
+  if (frozen_from) job.frozen_from = ThinId{*frozen_from};
+  job.journal.path = directory->path() + "/journal";
+  job.journal.name = "journal";
+  SceneCustody& custody = *custodies_.emplace_back(std::make_unique<SceneCustody>());
+  job.custody = &custody;
+  custody.on_undo_log_at = [directory](const std::string& path) {
+    JournalPlace place;
+    place.directory = directory;
+    place.path = path;
+    place.name = path.substr(path.rfind('/') + 1);
+    return place;
+  };
+  custody.on_open = [metadata = metadata_, data = data_, origin = origin_](
+                        const DeviceFacts& facts, OpenMode, Bytes) -> std::shared_ptr<BlockDevice> {
+    if (facts.path == origin->name()) return origin;
+    return facts.path == data->name() ? data : metadata;
+  };
+  job.journal.directory = std::move(directory);
+  return job;
+}
+
+}  // namespace extmerge
