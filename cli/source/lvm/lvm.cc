@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -18,8 +17,6 @@
 #include "io/text.h"
 
 namespace extmerge {
-
-namespace fs = std::filesystem;
 
 namespace {
 
@@ -75,28 +72,6 @@ void check_root(const std::string& happened) {
   if (::geteuid() == 0) return;
   throw Error(MessageId::kPermission, happened, "run extmerge as root");
 }
-
-// A folder for one file of LVM, which writes a temporary file beside it and renames that.
-class PrivateFolder {
- public:
-  PrivateFolder() {
-    const char* const root = ::access("/run", W_OK) == 0 ? "/run" : "/tmp";
-    path_ = std::string(root) + "/extmerge.XXXXXX";
-    if (::mkdtemp(path_.data()) == nullptr) {
-      throw system_error("make", path_, errno, MessageId::kCommandFailed);
-    }
-  }
-  ~PrivateFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  PrivateFolder(const PrivateFolder&) = delete;
-  PrivateFolder& operator=(const PrivateFolder&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 std::vector<std::string> lvs_words(const std::vector<std::string>& more) {
   std::vector<std::string> words = {"lvs",        "-a", "--reportformat", "json", "--units", "b",
@@ -183,23 +158,6 @@ std::string Lvm::group_of(const std::string& lv_uuid) const {
   check_root("LVM cannot list all volumes: " + reason_of(result));
   throw Error(MessageId::kLvmRefused, "LVM cannot list all volumes: " + reason_of(result),
               "see lvs -a");
-}
-
-std::map<std::string, std::string> Lvm::external_origins(const std::string& vg) const {
-  // After a stop, no command waits for LVM: nothing is changed yet.
-  if (stop_.stop_requested())
-    throw Error(MessageId::kStopped, "stopped as requested", "run the same command again");
-  const PrivateFolder folder;
-  const std::string path = folder.path() + "/metadata";
-  run({"vgcfgbackup", "-f", path, vg}, "see vgs " + vg);
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  if (text.str().empty()) {
-    throw Error(MessageId::kLvmRefused, "LVM did not write the metadata of " + vg + " to a file",
-                "see lvmconfig global/test: in test mode LVM does nothing");
-  }
-  return parse_external_origins(text.str());
 }
 
 std::optional<std::string> Lvm::setting(const std::string& key) const {

@@ -11,7 +11,6 @@
 
 #pragma once
 
-#include <map>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -35,8 +34,6 @@ class Lvm {
   // The current name of the group that has the volume with that uuid; empty if there is none. No
   // group is locked, so a sick or busy group does not disturb others.
   std::string group_of(const std::string& lv_uuid) const;
-  // Thin volume -> external origin, by name.
-  std::map<std::string, std::string> external_origins(const std::string& vg) const;
   // Throws kActivationForbidden if a setting of lvm.conf forbids activating the volume here.
   void check_activation(const LogicalVolume& volume) const;
   // The setting that forbids activating one of these read-write, as a line of lvm.conf. Empty if

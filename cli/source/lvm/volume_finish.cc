@@ -16,15 +16,15 @@ namespace extmerge {
 namespace {
 
 // Makes the origin of a removed thin writable, unless other thins read it. Returns the outcome.
-std::string make_ordinary(const Lvm& lvm, Group& group, const SystemChanges& changes) {
+std::string make_ordinary(const Lvm& lvm, const Group& group, const SystemChanges& changes) {
   const LogicalVolume* const origin = group.find_by_uuid(changes.origin_uuid);
   if (!origin) {
     throw Error(MessageId::kNotFound, "the origin " + changes.origin_name() + " is gone",
                 "see lvs -a " + changes.vg);
   }
   std::vector<std::string> users;
-  for (const auto& [thin, external_origin] : group.external_origins(lvm)) {
-    if (external_origin == origin->name) users.push_back(thin);
+  for (const OriginUser& user : group.users_of(origin->name, "")) {
+    users.push_back(user.name.substr(user.name.find('/') + 1));
   }
   if (!users.empty()) {
     return origin->full_name() + " stays read-only: " + some_of(users) +
@@ -46,12 +46,12 @@ void VolumeSource::check_finish() const {
                 thin_name() + " is the freeze of " + changes_.thin_name() + ", which is gone",
                 "merge the freeze without --finish: extmerge removes it after its merge");
   }
-  if (!volume_.dependents.empty()) {
+  if (const auto dependents = volume_.dependents(); !dependents.empty()) {
+    const std::string& first = dependents.front();
     throw Error(
         MessageId::kThinOpen,
-        thin_name() + " is the origin of " + volume_.dependents.front() + ": LVM would remove " +
-            volume_.dependents.front() + " with it",
-        "merge or remove " + volume_.dependents.front() + " first, or merge without --finish");
+        thin_name() + " is the origin of " + first + ": LVM would remove " + first + " with it",
+        "merge or remove " + first + " first, or merge without --finish");
   }
   const auto device = find_dm_device(volume_.snap.dm_uuid());
   if (!device || closes_soon(*device)) return;

@@ -92,7 +92,7 @@ void VolumeSource::look_at_volumes() {
                 "see lvs -a " + volume_.snap.vg + " and extmerge status");
   }
   const std::string name = volume_.snap.name;
-  volume_ = find_thin_volume(lvm_, std::move(volume_.group), name);
+  volume_ = find_thin_volume(std::move(volume_.group), name);
   leave_out_freeze(volume_.origin_users, volume_.group);
 }
 
@@ -220,7 +220,7 @@ void VolumeSource::look_again(Job& job) {
   // LVM lets anyone make a new snapshot of the origin at any time; and SNAP may be gone.
   Group group = Group::with(lvm_, volume_.snap.vg, {volume_.origin.uuid});
   if (const LogicalVolume* const origin = group.find_by_uuid(volume_.origin.uuid)) {
-    job.origin_users = group.users_of(lvm_, origin->name, volume_.pool.name);
+    job.origin_users = group.users_of(origin->name, volume_.pool.name);
     leave_out_freeze(*job.origin_users, group);
   }
   const bool is_undone_under = !must_be_still && !group.find_by_uuid(volume_.snap.uuid);
