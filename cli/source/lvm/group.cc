@@ -87,6 +87,10 @@ void Group::check() const {
   check_group({volume.vg, volume.vg_uuid, volume.vg_shared, volume.vg_exported}, volume.vg_partial);
 }
 
+bool is_active_now(const LogicalVolume& volume) {
+  return find_dm_device(volume.dm_uuid()).has_value();
+}
+
 std::string present_name(const LogicalVolume& volume) {
   for (const char* layer : {"", "-tpool", "-real"}) {
     const auto device = find_dm_device(volume.dm_uuid(layer));

@@ -48,8 +48,12 @@ class Lvm {
            Udev udev = Udev::kTold) const;
 
  private:
-  // The setting as `KEY=VALUE`; nothing if it is not set.
-  std::optional<std::string> setting(const std::string& key) const;
+  // Lines of lvm.conf, `KEY=VALUE`; nothing for a setting that is not set.
+  struct Settings {
+    std::optional<std::string> volume_list, read_only_volume_list;
+  };
+  // LVM is asked once.
+  const Settings& settings() const;
   std::vector<std::string> host_tags() const;
   // The setting that forbids activating the volume; empty if none does.
   std::string activation_hindrance(const LogicalVolume& volume) const;
@@ -59,6 +63,7 @@ class Lvm {
 
   std::string program_;
   std::stop_token stop_;
+  mutable std::optional<Settings> settings_;
 };
 
 // Throws kUnfitGroup if nothing can be merged in the group, kGroupAbsent if disks are missing.

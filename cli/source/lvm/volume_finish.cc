@@ -34,8 +34,8 @@ std::string make_ordinary(const Lvm& lvm, const Group& group, const SystemChange
     lvm.run({"lvchange", "-prw", origin->full_name()}, "run that command by hand");
   }
   return origin->full_name() + " is an ordinary volume again, writable" +
-         (origin->is_active() ? ""
-                              : " once it is active (lvchange -ay " + origin->full_name() + ")");
+         (is_active_now(*origin) ? ""
+                                 : " once it is active (lvchange -ay " + origin->full_name() + ")");
 }
 
 }  // namespace
@@ -72,7 +72,7 @@ void VolumeSource::begin_finish() {
   }
   finishing_ = true;
   intents_.keep_thin_inactive();
-  if (!volume_.snap.is_active()) return;
+  if (!is_in_use()) return;
   intents_.deactivate_thin();
   look_at_volumes();
 }
@@ -145,9 +145,7 @@ std::string VolumeSource::finish() {
 }
 
 std::string VolumeSource::next_steps() const {
-  const Group group =
-      Group::with(lvm_, volume_.origin.vg, {volume_.origin.uuid, changes_.thin_uuid});
-  const LogicalVolume* const thin = group.find_by_uuid(changes_.thin_uuid);
+  const LogicalVolume* const thin = volume_.group.find_by_uuid(changes_.thin_uuid);
   const bool others = !volume_.origin_users.empty();
   if (!thin) {
     return others ? "" : "to make the origin writable: lvchange -prw " + origin_name();
@@ -158,7 +156,7 @@ std::string VolumeSource::next_steps() const {
       "--finish " +
       name;
   // Active, it may hold what was written since it was frozen.
-  if (others || thin->is_active()) return steps;
+  if (others || is_active_now(*thin)) return steps;
   return steps + ", or by hand, once nothing writes to it: lvremove " + name +
          " && lvchange -prw " + origin_name();
 }
