@@ -228,14 +228,46 @@ void Intents::undo(Intent intent) {
   }
 }
 
-void Intents::unmark_origin() {
+void Intents::unmark_origin(Origin then) {
   if (const LogicalVolume* const origin = volume_.group.find_by_uuid(record_.origin_uuid)) {
-    show_origin(lvm_, *origin, record_.origin_was_active);
-    lvm_.run({"lvchange", record_.origin_skipped_activation ? "-ky" : "-kn", "--deltag",
-              kHalfMergedTag, origin->full_name()},
-             "see lvs -a -o +tags");
+    std::vector<std::string> words = {"lvchange"};
+    if (record_.origin_marked) {
+      show_origin(lvm_, *origin, record_.origin_was_active);
+      const std::string skip = record_.origin_skipped_activation ? "-ky" : "-kn";
+      words.insert(words.end(), {skip, "--deltag", kHalfMergedTag});
+    }
+    if (then == Origin::kBecomesWritable && !origin->is_writable()) words.push_back("-prw");
+    words.push_back(origin->full_name());
+    if (words.size() > 2) lvm_.run(words, "see lvs -a -o +tags, or run that command by hand");
   }
   record_.origin_marked = false;
+}
+
+std::string Intents::release_origin() {
+  if (freeze()) {
+    put_back({Intent::kFreeze});
+    volume_.list_again(lvm_);
+  }
+  record_.freeze.clear();
+  record_.freeze_uuid.clear();
+  const LogicalVolume* const origin = volume_.group.find_by_uuid(record_.origin_uuid);
+  if (!origin) {
+    throw Error(MessageId::kNotFound, "the origin " + record_.origin_name() + " is gone",
+                "see lvs -a " + record_.vg);
+  }
+  std::vector<std::string> users;
+  for (const OriginUser& user : volume_.group.users_of(origin->name, "")) {
+    users.push_back(user.name.substr(user.name.find('/') + 1));
+  }
+  if (!users.empty()) {
+    unmark_origin();
+    return origin->full_name() + " stays read-only: " + some_of(users) +
+           (users.size() == 1 ? " reads it" : " read it");
+  }
+  unmark_origin(Origin::kBecomesWritable);
+  return origin->full_name() + " is an ordinary volume again, writable" +
+         (is_active_now(*origin) ? ""
+                                 : " once it is active (lvchange -ay " + origin->full_name() + ")");
 }
 
 void Intents::release_thin() {

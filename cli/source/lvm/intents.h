@@ -77,6 +77,9 @@ class Intents {
   enum class Listing { kCurrent, kOld };
   // Goes on after a failure; throws the first one in the end.
   void put_back(const std::set<Intent>& which, Listing listing = Listing::kCurrent);
+  // SNAP is removed: removes its freeze, and makes the origin an ordinary volume unless other thins
+  // read it. Returns the outcome.
+  std::string release_origin();
   // All that outlives a command. Refuses where that cannot be, before anything is changed.
   void put_back_merge();
 
@@ -94,7 +97,8 @@ class Intents {
   void freeze_failed(const std::string& thin, const Error& error);
   bool is_made(Intent intent) const;
   void undo(Intent intent);
-  void unmark_origin();
+  enum class Origin { kStaysReadOnly, kBecomesWritable };
+  void unmark_origin(Origin then = Origin::kStaysReadOnly);
   void release_thin();
   void drop_freeze();
   void forget_freeze();

@@ -84,6 +84,7 @@ void VolumeSource::put_back_activation() {
   try {
     std::set<Intent> borrowed = {Intent::kCarrier, Intent::kOrigin};
     if (finishing_) borrowed.insert(Intent::kThin);
+    if (is_to_be_removed_) borrowed.insert({Intent::kMark, Intent::kFreeze});
     if (changes_.pool_uuid == volume_.pool.dm_uuid("-tpool")) borrowed.insert(Intent::kPool);
     intents_.put_back(borrowed);
   } catch (const std::exception& error) {

@@ -217,11 +217,16 @@ void VolumeSource::check_origin() {
 
 Job VolumeSource::prepare(ThinId id, ThinUse use) {
   hold_.reset();
-  node_ = std::make_unique<OriginNode>(volume_.origin, OriginNode::Use::kWrite, carrier());
+  make_node();
   reserve_mappings();
   writing_ = use;
   is_just_listed_ = use == ThinUse::kStill;  // before an undo, a question follows
   return base_job(id, [this] { return node_->facts(); });
+}
+
+void VolumeSource::make_node() {
+  if (node_) return node_->check();  // LVM has made the freeze since
+  node_ = std::make_unique<OriginNode>(volume_.origin, OriginNode::Use::kWrite, carrier());
 }
 
 void VolumeSource::look_again(Job& job) {
@@ -233,7 +238,7 @@ void VolumeSource::look_again(Job& job) {
     throw activated_during_merge(thin_name());
   }
   // LVM lets anyone make a new snapshot of the origin at any time; and SNAP may be gone.
-  // done() goes by the last listing, too.
+  // done() and finish() go by the last listing, too.
   if (!std::exchange(is_just_listed_, false)) volume_.list_again(lvm_);
   const Group& group = volume_.group;
   if (const LogicalVolume* const origin = group.find_by_uuid(volume_.origin.uuid)) {
@@ -281,7 +286,7 @@ void VolumeSource::begin_record() {
 Job VolumeSource::merge_job() {
   hold_.reset();
   const bool has_frozen = is_freeze();
-  refuse_other_merge(volume_.origin);
+  if (!node_) refuse_other_merge(volume_.origin);
   if (!has_frozen) {
     intents_.put_back({Intent::kFreeze});  // of a merge that restarts from the beginning
     begin_record();
@@ -297,7 +302,7 @@ Job VolumeSource::merge_job() {
     } else {
       intents_.make_freeze();
     }
-    intents_.mark_origin();
+    if (!node_) intents_.mark_origin();
     intents_.check_mark();
     if (!has_frozen) intents_.record_freeze();
     return prepare(merged_thin()->id);
@@ -321,9 +326,9 @@ Job VolumeSource::resume_job() {
 void VolumeSource::done() {
   hold_.reset();
   drop_node();
-  std::set<Intent> merged = {Intent::kMark, Intent::kFreeze};
-  if (!finishing_) merged.insert(Intent::kThin);
-  intents_.put_back(merged);
+  // finish() removes SNAP and the freeze together. Until then nothing may hide a write to SNAP.
+  is_to_be_removed_ = finishing_;
+  if (!finishing_) intents_.put_back({Intent::kMark, Intent::kThin, Intent::kFreeze});
 }
 
 Error VolumeSource::failed(const Error& error) {

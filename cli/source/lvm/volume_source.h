@@ -107,6 +107,7 @@ class VolumeSource final : public NamedSource {
   std::vector<std::optional<Mappings>> mappings_of(const std::vector<uint64_t>& thin_ids);
   void put_back_merge();
   enum class ThinUse { kStill, kAny };
+  void make_node();
   // The origin is not written any more.
   void drop_node();
   Job prepare(ThinId id, ThinUse use = ThinUse::kStill);
@@ -119,6 +120,7 @@ class VolumeSource final : public NamedSource {
   bool is_just_listed_ = false;              // the first look_again() needs no other listing
   std::mutex checking_;                      // check_origin() is called from two threads
   bool finishing_ = false;                   // SNAP is kept inactive until it is removed
+  bool is_to_be_removed_ = false;            // all is merged; mark and freeze go with SNAP
   std::optional<Mappings> merged_mappings_;  // of SNAP when it was found to be as merged
   // abort: why the pool could not be worked with.
   std::optional<Error> pool_failure_;
