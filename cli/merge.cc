@@ -134,8 +134,8 @@ class Round {
   }
 
   MergeReport carry_out(bool resumes, const ConfirmPlan& confirmation) {
-    if (options_.finish) source_.begin_finish();
     try {
+      if (options_.finish) source_.begin_finish();
       Job job = resumes ? source_.resume_job() : source_.merge_job();
       if (resumes) wishes_.beyond_origin = recorded_beyond_origin(source_.place());
       if (resumes) wishes_.full_reason.clear();

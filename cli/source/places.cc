@@ -167,16 +167,17 @@ void lock_place(JournalPlace& place) {
               "wait for it (extmerge status " + place.path + "), or stop it");
 }
 
-void lock_place_patiently(JournalPlace& place, const Request& request) {
+bool lock_place_patiently(JournalPlace& place, const Request& request) {
   const bool is_patient = request.command == Command::kMerge || request.command == Command::kResume;
   for (int i = 0; is_patient && i < kMoreLockAttempts && !request.stop.stop_requested(); ++i) {
     place.lock = place.directory->try_lock(lock_name(place.name));
-    if (place.lock) return;
+    if (place.lock) return i > 0;
     if (i == 0) spdlog::info("waiting for another extmerge, which uses {}", printable(place.path));
   }
   if (request.stop.stop_requested())
     throw Error(MessageId::kStopped, "stopped as requested", "run the same command again");
   lock_place(place);
+  return is_patient;
 }
 
 std::unique_ptr<Journal> read_journal(const JournalPlace& place) {

@@ -42,8 +42,8 @@ std::string existing_part(const std::string& path);
 // Locks the journal for the lifetime of `place`. Throws kJournalLocked.
 void lock_place(JournalPlace& place);
 // Locks the journal; merge and resume wait up to ten seconds. So a `plan` at the same time does not
-// make them fail.
-void lock_place_patiently(JournalPlace& place, const Request& request);
+// make them fail. Returns whether it had to wait.
+bool lock_place_patiently(JournalPlace& place, const Request& request);
 
 // The journal, without a look at its plan. Null if it or its directory is missing. Throws as
 // Journal::open().

@@ -58,6 +58,19 @@ bool is_of(const SystemChanges& changes, const std::string& name, const Group& b
   return changes.is_called(name) || (is_beside && lv == changes.thin);
 }
 
+// The record in --journal, or all of the state directory.
+std::vector<RecordedChanges> candidates(const Request& request) {
+  if (!request.journal) return all_recorded(request);
+  const JournalPath path = open_journal_path(*request.journal);
+  const auto changes = path.directory ? read_changes(*path.directory, path.name) : std::nullopt;
+  if (!changes) return {};
+  return {RecordedChanges{journal_place(path.directory, path.path), *changes}};
+}
+
+std::optional<RecordedChanges> first_of(const std::vector<RecordedChanges>& found) {
+  return found.empty() ? std::nullopt : std::optional(found.front());
+}
+
 }  // namespace
 
 Group recorded_group(const Lvm& lvm, const SystemChanges& changes) {
@@ -72,24 +85,20 @@ const LogicalVolume* find_freeze(const Group& group, const SystemChanges& change
 }
 
 std::optional<RecordedChanges> find_recorded(const Request& request, const std::string& name) {
-  if (request.journal) {
-    const JournalPath path = open_journal_path(*request.journal);
-    const auto changes = path.directory ? read_changes(*path.directory, path.name) : std::nullopt;
-    if (!changes) return {};
-    if (!name.empty() && !is_of(*changes, name, group_beside(request, name))) return {};
-    return RecordedChanges{journal_place(path.directory, path.path), *changes};
-  }
+  std::vector<RecordedChanges> found = candidates(request);
+  if (found.empty() || (request.journal && name.empty())) return first_of(found);
   const Group beside = group_beside(request, name);
-  std::vector<RecordedChanges> found;
-  for (RecordedChanges& one : all_recorded(request)) {
-    if (is_of(one.changes, name, beside)) found.push_back(std::move(one));
-  }
-  if (found.empty()) return {};
-  if (found.size() == 1) return found.front();
+  std::erase_if(found, [&](const auto& one) { return !is_of(one.changes, name, beside); });
+  if (found.size() <= 1) return first_of(found);
   // Several records match, because names are reused.
   std::vector<int> ranks;
   for (const RecordedChanges& one : found) ranks.push_back(rank(request, one.changes, beside));
   return found[static_cast<size_t>(std::max_element(ranks.begin(), ranks.end()) - ranks.begin())];
+}
+
+bool has_begun_removal(const Request& request) {
+  return std::ranges::any_of(candidates(request),
+                             [](const auto& one) { return one.changes.removing; });
 }
 
 void lock_recorded(RecordedChanges& recorded) {

@@ -28,5 +28,7 @@ std::vector<RecordedChanges> all_recorded(const Request& request);
 // path of its device; the volume may be gone or renamed. With --journal, an empty name accepts any
 // record.
 std::optional<RecordedChanges> find_recorded(const Request& request, const std::string& name);
+// Whether a record says that a --finish has begun to remove its volume. Runs no LVM.
+bool has_begun_removal(const Request& request);
 
 }  // namespace extmerge

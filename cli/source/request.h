@@ -46,6 +46,10 @@ struct Request {
   std::vector<std::string> given;
   bool has(const std::string& name) const { return std::ranges::find(given, name) != given.end(); }
 
+  // Whether the command changes nothing.
+  bool only_looks() const {
+    return dry_run || command == Command::kPlan || command == Command::kVerify;
+  }
   // Whether the command is for a merge that has begun; the others take a SOURCE.
   bool is_of_begun_merge() const {
     return command == Command::kResume || command == Command::kStatus ||

@@ -36,10 +36,7 @@ std::optional<SystemChanges> without_borrowed(std::optional<SystemChanges> recor
 }  // namespace
 
 StateTraces::StateTraces(const Request& request, JournalPlace& place, const SystemChanges& changes)
-    : only_looks_(request.dry_run || request.command == Command::kPlan ||
-                  request.command == Command::kVerify),
-      place_(place),
-      changes_(changes) {
+    : only_looks_(request.only_looks()), place_(place), changes_(changes) {
   if (!only_looks_ || request.journal) return;
   std::filesystem::path folder = std::filesystem::path(state_directory(request)).lexically_normal();
   if (!folder.has_filename()) folder = folder.parent_path();  // a slash at the end

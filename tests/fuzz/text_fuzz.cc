@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Fuzzes texts of other programs and the kernel: lvs's JSON, external origins, a pool's status
+// Fuzzes texts of other programs and the kernel: lvs's JSON, the command log, a pool's status
 // line, device numbers, sizes. Input: a byte that selects the parser, then the text.
 
 #include <cstdio>
@@ -27,7 +27,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         }
         break;
       case 1:
-        static_cast<void>(parse_external_origins(text));
+        static_cast<void>(reason_in_log(text));
         break;
       case 2:
         static_cast<void>(parse_pool_status(text));

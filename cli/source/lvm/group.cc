@@ -3,6 +3,7 @@
 #include "cli/source/lvm/group.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "cli/source/dm/device_mapper.h"
 #include "io/error.h"
@@ -53,20 +54,27 @@ const LogicalVolume* Group::find_pool(const std::string& dm_uuid) const {
       volumes_, [&](const LogicalVolume& volume) { return volume.dm_uuid("-tpool") == dm_uuid; });
 }
 
-const std::map<std::string, std::string>& Group::external_origins(const Lvm& lvm) {
-  // Only an answer is kept: after a failure LVM is asked again.
-  if (!origins_ && !volumes_.empty()) origins_ = lvm.external_origins(volumes_.front().vg);
-  if (!origins_) origins_.emplace();
-  return *origins_;
+std::string Group::external_origin(const LogicalVolume& thin) const {
+  for (const std::string& name : thin.ancestors) {
+    const LogicalVolume* const parent = find(name);
+    if (!parent || !parent->is_thin() || parent->pool != thin.pool) return name;
+  }
+  return {};
 }
 
-std::vector<OriginUser> Group::users_of(const Lvm& lvm, const std::string& origin,
-                                        const std::string& pool) {
-  const auto& origins = external_origins(lvm);
+const LogicalVolume* Group::unclear_parent(const LogicalVolume& thin) const {
+  const std::string origin = external_origin(thin);
+  for (const std::string& name : thin.ancestors) {
+    if (name == origin) break;
+    if (const LogicalVolume* const parent = find(name); parent->is_external_origin) return parent;
+  }
+  return nullptr;
+}
+
+std::vector<OriginUser> Group::users_of(const std::string& origin, const std::string& pool) const {
   std::vector<OriginUser> users;
   for (const LogicalVolume& volume : volumes_) {
-    const auto found = origins.find(volume.name);
-    if (found == origins.end() || found->second != origin || !volume.thin_id) continue;
+    if (!volume.is_thin() || !volume.thin_id || external_origin(volume) != origin) continue;
     users.push_back(
         {static_cast<ThinId>(*volume.thin_id), volume.full_name(), volume.pool == pool});
   }
@@ -77,6 +85,10 @@ void Group::check() const {
   if (volumes_.empty()) return;
   const LogicalVolume& volume = volumes_.front();
   check_group({volume.vg, volume.vg_uuid, volume.vg_shared, volume.vg_exported}, volume.vg_partial);
+}
+
+bool is_active_now(const LogicalVolume& volume) {
+  return find_dm_device(volume.dm_uuid()).has_value();
 }
 
 std::string present_name(const LogicalVolume& volume) {

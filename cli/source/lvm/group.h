@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// A volume group as LVM listed it at one moment: one `lvs` for a listing, and one `vgcfgbackup` if
-// its external origins are asked for.
+// A volume group as LVM listed it at one moment, by one `lvs`.
 
 #pragma once
 
-#include <map>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,11 +31,15 @@ class Group {
   const LogicalVolume* find_by_uuid(const std::string& uuid) const;
   const LogicalVolume* find_pool(const std::string& dm_uuid) const;
 
-  // Thin volume -> its external origin, by name.
-  const std::map<std::string, std::string>& external_origins(const Lvm& lvm);
+  // The name of a thin's external origin; empty if it has none. A thin over another thin of its
+  // pool counts as an internal snapshot: see unclear_parent(). Such a snapshot reads the external
+  // origin of its parent.
+  std::string external_origin(const LogicalVolume& thin) const;
+  // A parent that may be the thin's external origin: LVM lists it like that of an internal
+  // snapshot. Null if there is none.
+  const LogicalVolume* unclear_parent(const LogicalVolume& thin) const;
   // The thin volumes whose external origin is `origin`; `pool` is the pool of this merge.
-  std::vector<OriginUser> users_of(const Lvm& lvm, const std::string& origin,
-                                   const std::string& pool);
+  std::vector<OriginUser> users_of(const std::string& origin, const std::string& pool) const;
 
   // Refuses a group in which nothing can be merged. Throws kUnfitGroup, or kGroupAbsent if disks
   // are missing: then the metadata may be old and volumes may be missing.
@@ -46,9 +47,10 @@ class Group {
 
  private:
   std::vector<LogicalVolume> volumes_;
-  std::optional<std::map<std::string, std::string>> origins_;
 };
 
+// Whether the volume is active now, by device-mapper's word: a listing may be old.
+bool is_active_now(const LogicalVolume& volume);
 // The current name of an active volume, as "vg/name"; the last known name of an inactive one.
 std::string present_name(const LogicalVolume& volume);
 

@@ -22,6 +22,15 @@ ThinVolume recorded_volume(const Lvm& lvm, const SystemChanges& record) {
   return volume;
 }
 
+namespace {
+
+Error not_as_planned(const std::string& name) {
+  return Error(MessageId::kStale, "the volume called " + name + " is not the one that was planned",
+               "run the same command again with the present name of the snapshot");
+}
+
+}  // namespace
+
 std::optional<Begun> Intents::journal(bool to_act_on_it) const {
   try {
     const auto journal =
@@ -47,29 +56,40 @@ std::optional<ThinName> Intents::frozen_thin() const {
 void Intents::record_origin() {
   const LogicalVolume& origin = volume_.origin;
   if (!record_.origin_marked) {
-    record_.origin_was_active = origin.is_active();
+    record_.origin_was_active = is_active_now(origin);
     record_.origin_skipped_activation = origin.skips_activation && !origin.has_tag(kHalfMergedTag);
   }
   record_.origin_marked = true;
 }
 
+// The uuid selects the volume: hours may have passed since the names were listed.
+void Intents::change(std::vector<std::string> words, const LogicalVolume& volume,
+                     const std::string& next) const {
+  words.insert(words.begin(), "lvchange");
+  words.insert(words.end(), {"-S", "lv_uuid=" + volume.uuid, volume.vg});
+  lvm_.run(words, next);
+}
+
 void Intents::mark_origin() {
-  lvm_.run({"lvchange", "-ky", "--addtag", kHalfMergedTag, volume_.origin.full_name()},
-           "nothing was written to the origin: see lvs -a, then run the same command again");
+  change({"-ky", "--addtag", kHalfMergedTag}, volume_.origin,
+         "nothing was written to the origin: see lvs -a, then run the same command again");
 }
 
 void Intents::keep_thin_inactive() {
   if (volume_.snap.skips_activation) return;
   record_.thin_kept_inactive = true;
   recorded_.write();
-  lvm_.run({"lvchange", "-ky", volume_.snap.full_name()}, "see lvs -a");
+  change({"-ky"}, volume_.snap, "see lvs -a");
 }
 
 void Intents::deactivate_thin() {
   record_.thin_was_active = true;
   record_.boot = boot_id();
   recorded_.write();
-  lvm_.run({"lvchange", "-an", volume_.snap.full_name()}, "stop what uses it (fuser -v, lsblk)");
+  const std::string next = "stop what uses it (fuser -v, lsblk)";
+  change({"-an"}, volume_.snap, next);
+  if (!is_active_now(volume_.snap)) return;
+  throw Error(MessageId::kThinOpen, volume_.snap.full_name() + " is still active", next);
 }
 
 void Intents::make_freeze() {
@@ -78,31 +98,41 @@ void Intents::make_freeze() {
     lvm_.run({"lvcreate", "-s", "-ky", "-pr", "-n", record_.freeze, "--addtag", kFreezeTag, thin},
              "");
   } catch (const Error& error) {
-    if (error.id() == MessageId::kStopped) {
-      forget_freeze();
-      throw;
-    }
-    put_back({Intent::kFreeze});  // LVM may have made it all the same
-    if (volume_.snap.is_active()) {
-      throw Error(MessageId::kLvmRefused,
-                  volume_.snap.full_name() + " cannot be frozen: " + std::string(error.what()),
-                  "deactivate " + volume_.snap.full_name() +
-                      " (lvchange -an) and run the same command again");
-    }
-    spdlog::info("no freeze, {} is inactive: {}", printable(volume_.snap.full_name()),
-                 printable(error.what()));
-    return keep_thin_inactive();
+    if (error.id() != MessageId::kStopped) return freeze_failed(thin, error);
+    forget_freeze();
+    throw;
   }
+}
+
+void Intents::freeze_failed(const std::string& thin, const Error& error) {
+  put_back({Intent::kFreeze}, Listing::kOld);  // LVM may have made it all the same
+  const std::string name = volume_.snap.full_name();
+  if (name != thin || !volume_.group.find_by_uuid(volume_.snap.uuid)) throw not_as_planned(thin);
+  if (is_active_now(volume_.snap)) {
+    throw Error(MessageId::kLvmRefused, name + " cannot be frozen: " + std::string(error.what()),
+                "deactivate " + name + " (lvchange -an) and run the same command again");
+  }
+  spdlog::info("no freeze, {} is inactive: {}", printable(name), printable(error.what()));
+  keep_thin_inactive();
+}
+
+void Intents::check_mark() {
+  const std::string name = volume_.origin.full_name();
   volume_.list_again(lvm_);
+  const LogicalVolume* const origin = volume_.group.find_by_uuid(volume_.origin.uuid);
+  if (!origin || !origin->has_tag(kHalfMergedTag)) throw not_as_planned(name);
+}
+
+void Intents::record_freeze() {
+  if (record_.freeze.empty()) return;
   const LogicalVolume* const made = volume_.group.find(record_.freeze);
   if (!made || !made->thin_id) {
     throw Error(MessageId::kLvmRefused, "LVM made " + record_.freeze + " but does not list it",
                 "see lvs -a " + volume_.snap.vg);
   }
-  // LVM knows volumes by name only, and the name may be another's since it was looked up.
+  // The freeze and SNAP are listed at the same moment, so their names fit together.
   if (made->origin != volume_.snap.name || made->pool != volume_.pool.name) {
-    throw Error(MessageId::kStale, "the volume called " + thin + " is not the one that was planned",
-                "run the same command again with the present name of the snapshot");
+    throw not_as_planned(made->vg + "/" + made->origin);
   }
   record_.freeze_uuid = made->uuid;
   record_.freeze_id = made->thin_id;
@@ -157,14 +187,13 @@ bool Intents::is_made(Intent intent) const {
   return false;
 }
 
-void Intents::put_back(const std::set<Intent>& which) {
+void Intents::put_back(const std::set<Intent>& which, Listing listing) {
   std::optional<Error> first;
   for (const Intent intent : which) {
     if (!is_made(intent)) continue;
     try {
-      const bool outlives =
-          intent == Intent::kMark || intent == Intent::kThin || intent == Intent::kFreeze;
-      if (outlives) volume_.list_again(lvm_);
+      if (listing == Listing::kOld) volume_.list_again(lvm_);
+      listing = Listing::kCurrent;
       undo(intent);
       recorded_.write();
     } catch (const Error& error) {
@@ -199,20 +228,52 @@ void Intents::undo(Intent intent) {
   }
 }
 
-void Intents::unmark_origin() {
+void Intents::unmark_origin(Origin then) {
   if (const LogicalVolume* const origin = volume_.group.find_by_uuid(record_.origin_uuid)) {
-    show_origin(lvm_, *origin, record_.origin_was_active);
-    lvm_.run({"lvchange", record_.origin_skipped_activation ? "-ky" : "-kn", "--deltag",
-              kHalfMergedTag, origin->full_name()},
-             "see lvs -a -o +tags");
+    std::vector<std::string> words = {"lvchange"};
+    if (record_.origin_marked) {
+      show_origin(lvm_, *origin, record_.origin_was_active);
+      const std::string skip = record_.origin_skipped_activation ? "-ky" : "-kn";
+      words.insert(words.end(), {skip, "--deltag", kHalfMergedTag});
+    }
+    if (then == Origin::kBecomesWritable && !origin->is_writable()) words.push_back("-prw");
+    words.push_back(origin->full_name());
+    if (words.size() > 2) lvm_.run(words, "see lvs -a -o +tags, or run that command by hand");
   }
   record_.origin_marked = false;
+}
+
+std::string Intents::release_origin() {
+  if (freeze()) {
+    put_back({Intent::kFreeze});
+    volume_.list_again(lvm_);
+  }
+  record_.freeze.clear();
+  record_.freeze_uuid.clear();
+  const LogicalVolume* const origin = volume_.group.find_by_uuid(record_.origin_uuid);
+  if (!origin) {
+    throw Error(MessageId::kNotFound, "the origin " + record_.origin_name() + " is gone",
+                "see lvs -a " + record_.vg);
+  }
+  std::vector<std::string> users;
+  for (const OriginUser& user : volume_.group.users_of(origin->name, "")) {
+    users.push_back(user.name.substr(user.name.find('/') + 1));
+  }
+  if (!users.empty()) {
+    unmark_origin();
+    return origin->full_name() + " stays read-only: " + some_of(users) +
+           (users.size() == 1 ? " reads it" : " read it");
+  }
+  unmark_origin(Origin::kBecomesWritable);
+  return origin->full_name() + " is an ordinary volume again, writable" +
+         (is_active_now(*origin) ? ""
+                                 : " once it is active (lvchange -ay " + origin->full_name() + ")");
 }
 
 void Intents::release_thin() {
   if (const LogicalVolume* const thin = volume_.group.find_by_uuid(record_.thin_uuid)) {
     if (record_.thin_kept_inactive) lvm_.run({"lvchange", "-kn", thin->full_name()}, "see lvs -a");
-    if (record_.thin_was_active && !thin->is_active()) {
+    if (record_.thin_was_active && !is_active_now(*thin)) {
       try {
         lvm_.run({"lvchange", "-ay", "-K", thin->full_name()}, "");
       } catch (const Error& error) {

@@ -20,6 +20,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "cli/source/change_record.h"
 #include "cli/source/lvm/thin_volume.h"
@@ -64,11 +65,21 @@ class Intents {
   // Makes the freeze that the record names. An inactive thin that LVM does not freeze is kept
   // inactive instead.
   void make_freeze();
+  // Lists the group again. Throws kStale if LVM has not marked the origin.
+  void check_mark();
+  // Records the freeze as that listing has it. Throws kStale if another volume was frozen: LVM
+  // knows volumes by name, and a name may be another's by now.
+  void record_freeze();
   void activate_carrier(const LogicalVolume& thin);
   void activate_pool();
 
+  // kOld: the group may have been renamed, so it is listed again if an intent needs that.
+  enum class Listing { kCurrent, kOld };
   // Goes on after a failure; throws the first one in the end.
-  void put_back(const std::set<Intent>& which);
+  void put_back(const std::set<Intent>& which, Listing listing = Listing::kCurrent);
+  // SNAP is removed: removes its freeze, and makes the origin an ordinary volume unless other thins
+  // read it. Returns the outcome.
+  std::string release_origin();
   // All that outlives a command. Refuses where that cannot be, before anything is changed.
   void put_back_merge();
 
@@ -80,9 +91,14 @@ class Intents {
   void check_pool_can_be_cleared(const LogicalVolume* freeze) const;
 
  private:
+  // Runs lvchange for the volume with that uuid. Changes nothing if it is not in that group.
+  void change(std::vector<std::string> words, const LogicalVolume& volume,
+              const std::string& next) const;
+  void freeze_failed(const std::string& thin, const Error& error);
   bool is_made(Intent intent) const;
   void undo(Intent intent);
-  void unmark_origin();
+  enum class Origin { kStaysReadOnly, kBecomesWritable };
+  void unmark_origin(Origin then = Origin::kStaysReadOnly);
   void release_thin();
   void drop_freeze();
   void forget_freeze();

@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -18,8 +17,6 @@
 #include "io/text.h"
 
 namespace extmerge {
-
-namespace fs = std::filesystem;
 
 namespace {
 
@@ -75,28 +72,6 @@ void check_root(const std::string& happened) {
   if (::geteuid() == 0) return;
   throw Error(MessageId::kPermission, happened, "run extmerge as root");
 }
-
-// A folder for one file of LVM, which writes a temporary file beside it and renames that.
-class PrivateFolder {
- public:
-  PrivateFolder() {
-    const char* const root = ::access("/run", W_OK) == 0 ? "/run" : "/tmp";
-    path_ = std::string(root) + "/extmerge.XXXXXX";
-    if (::mkdtemp(path_.data()) == nullptr) {
-      throw system_error("make", path_, errno, MessageId::kCommandFailed);
-    }
-  }
-  ~PrivateFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  PrivateFolder(const PrivateFolder&) = delete;
-  PrivateFolder& operator=(const PrivateFolder&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 std::vector<std::string> lvs_words(const std::vector<std::string>& more) {
   std::vector<std::string> words = {"lvs",        "-a", "--reportformat", "json", "--units", "b",
@@ -185,32 +160,25 @@ std::string Lvm::group_of(const std::string& lv_uuid) const {
               "see lvs -a");
 }
 
-std::map<std::string, std::string> Lvm::external_origins(const std::string& vg) const {
-  // After a stop, no command waits for LVM: nothing is changed yet.
-  if (stop_.stop_requested())
-    throw Error(MessageId::kStopped, "stopped as requested", "run the same command again");
-  const PrivateFolder folder;
-  const std::string path = folder.path() + "/metadata";
-  run({"vgcfgbackup", "-f", path, vg}, "see vgs " + vg);
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  if (text.str().empty()) {
-    throw Error(MessageId::kLvmRefused, "LVM did not write the metadata of " + vg + " to a file",
-                "see lvmconfig global/test: in test mode LVM does nothing");
-  }
-  return parse_external_origins(text.str());
-}
-
-std::optional<std::string> Lvm::setting(const std::string& key) const {
+const Lvm::Settings& Lvm::settings() const {
+  if (settings_) return *settings_;
   // lvmconfig prints each setting that is set, and fails if one is not. A setting that is always
   // set shows that LVM has read lvm.conf.
-  const CommandResult result = call({"lvmconfig", "--mergedconfig", key, "log/report_command_log"});
-  if (result.output.find("report_command_log=") == std::string::npos) {
-    throw cannot_look("lvm.conf", reason_of(result), "see what lvmconfig says");
+  const CommandResult result = call({"lvmconfig", "--mergedconfig", "activation/volume_list",
+                                     "activation/read_only_volume_list", "log/report_command_log"});
+  Settings found;
+  bool is_whole = false;
+  std::istringstream lines(result.output);
+  for (std::string line; std::getline(lines, line);) {
+    is_whole |= line.starts_with("report_command_log=");
+    if (line.starts_with("volume_list=")) found.volume_list = "activation/" + line;
+    if (line.starts_with("read_only_volume_list=")) {
+      found.read_only_volume_list = "activation/" + line;
+    }
   }
-  if (result.exit_status != 0) return {};
-  return key.substr(0, key.find('/') + 1) + result.output.substr(0, result.output.find('\n'));
+  if (!is_whole) throw cannot_look("lvm.conf", reason_of(result), "see what lvmconfig says");
+  settings_ = found;
+  return *settings_;
 }
 
 std::vector<std::string> Lvm::host_tags() const {
@@ -225,10 +193,9 @@ std::vector<std::string> Lvm::host_tags() const {
 }
 
 std::string Lvm::activation_hindrance(const LogicalVolume& volume) const {
+  const auto& list = settings().volume_list;
   const std::vector<std::string> tags = host_tags();
-  if (const auto list = setting("activation/volume_list")) {
-    return is_in_volume_list(parse_setting(*list), volume, tags) ? "" : *list;
-  }
+  if (list) return is_in_volume_list(parse_setting(*list), volume, tags) ? "" : *list;
   // Without the list, a host with tags activates only volumes that have one of its tags.
   if (tags.empty() || has_any_tag(volume, tags)) return {};
   return "tags (this host has the tag " + tags.front() +
@@ -246,7 +213,7 @@ void Lvm::check_activation(const LogicalVolume& volume) const {
 }
 
 std::string Lvm::writing_hindrance(const std::vector<LogicalVolume>& volumes) const {
-  const auto list = setting("activation/read_only_volume_list");
+  const auto& list = settings().read_only_volume_list;
   if (!list) return {};
   const std::vector<std::string> tags = host_tags();
   const bool is_listed = std::any_of(volumes.begin(), volumes.end(), [&](const auto& volume) {

@@ -11,7 +11,6 @@
 
 #pragma once
 
-#include <map>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -35,8 +34,6 @@ class Lvm {
   // The current name of the group that has the volume with that uuid; empty if there is none. No
   // group is locked, so a sick or busy group does not disturb others.
   std::string group_of(const std::string& lv_uuid) const;
-  // Thin volume -> external origin, by name.
-  std::map<std::string, std::string> external_origins(const std::string& vg) const;
   // Throws kActivationForbidden if a setting of lvm.conf forbids activating the volume here.
   void check_activation(const LogicalVolume& volume) const;
   // The setting that forbids activating one of these read-write, as a line of lvm.conf. Empty if
@@ -51,8 +48,12 @@ class Lvm {
            Udev udev = Udev::kTold) const;
 
  private:
-  // The setting as `KEY=VALUE`; nothing if it is not set.
-  std::optional<std::string> setting(const std::string& key) const;
+  // Lines of lvm.conf, `KEY=VALUE`; nothing for a setting that is not set.
+  struct Settings {
+    std::optional<std::string> volume_list, read_only_volume_list;
+  };
+  // LVM is asked once.
+  const Settings& settings() const;
   std::vector<std::string> host_tags() const;
   // The setting that forbids activating the volume; empty if none does.
   std::string activation_hindrance(const LogicalVolume& volume) const;
@@ -62,6 +63,7 @@ class Lvm {
 
   std::string program_;
   std::stop_token stop_;
+  mutable std::optional<Settings> settings_;
 };
 
 // Throws kUnfitGroup if nothing can be merged in the group, kGroupAbsent if disks are missing.

@@ -56,6 +56,10 @@ std::vector<std::string> split(const std::string& text, char separator) {
   return parts;
 }
 
+bool contains(const std::vector<std::string>& strings, std::string_view string) {
+  return std::find(strings.begin(), strings.end(), string) != strings.end();
+}
+
 LogicalVolume volume_of(const nlohmann::json& row) {
   LogicalVolume volume;
   volume.vg = text_of(row, "vg_name");
@@ -72,6 +76,8 @@ LogicalVolume volume_of(const nlohmann::json& row) {
   volume.tags = split(text_of(row, "lv_tags"), ',');
   volume.vg_tags = split(text_of(row, "vg_tags"), ',');
   volume.origin = name_of(row, "origin");
+  volume.ancestors = split(text_of(row, "lv_ancestors"), ',');
+  volume.is_external_origin = contains(split(text_of(row, "lv_role"), ','), "extthinorigin");
   volume.pool = name_of(row, "pool_lv");
   volume.data = name_of(row, "data_lv");
   volume.metadata = name_of(row, "metadata_lv");
@@ -102,10 +108,6 @@ std::string take_string(std::string_view text, size_t& i) {
     string += text[i];
   }
   return string;
-}
-
-bool contains(const std::vector<std::string>& strings, std::string_view string) {
-  return std::find(strings.begin(), strings.end(), string) != strings.end();
 }
 
 // Adds each part once: LVM repeats some messages.
@@ -156,8 +158,9 @@ std::string lv_uuid_of_node(std::string_view dm_uuid) {
 
 std::string lvs_fields() {
   return "vg_name,vg_uuid,vg_shared,vg_exported,vg_partial,vg_tags,lv_name,lv_uuid,lv_attr,lv_size,"
-         "lv_tags,segtype,origin,pool_lv,data_lv,metadata_lv,chunk_size,thin_id,transaction_id,"
-         "lv_skip_activation";
+         "lv_tags,segtype,origin,lv_ancestors,lv_role,pool_lv,data_lv,metadata_lv,chunk_size,thin_"
+         "id,"
+         "transaction_id,lv_skip_activation";
 }
 
 std::string vgs_fields() { return "vg_name,vg_uuid,vg_shared,vg_exported"; }
@@ -236,52 +239,6 @@ bool is_in_volume_list(const std::vector<std::string>& list, const LogicalVolume
     if (item.starts_with('@')) return has_any_tag(volume, {item.substr(1)});
     return item == volume.vg || item == volume.full_name();
   });
-}
-
-// The text has sections in braces and `key = value` lines. Outside of strings, `#` begins a
-// comment. A value may be a list over several lines. The keys are in vg { logical_volumes { NAME {
-// segment1 {.
-std::map<std::string, std::string> parse_external_origins(std::string_view text) {
-  std::map<std::string, std::string> origins;
-  std::vector<std::string> sections;
-  std::string word;  // since the last delimiter
-  bool is_value = false;
-  std::string key;
-
-  const auto take_value = [&](const std::string& value) {
-    const bool in_segment = sections.size() == 4 && sections[1] == "logical_volumes";
-    if (in_segment && key == "external_origin") origins[sections[2]] = value;
-    is_value = false;
-  };
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (c == '"') {
-      const std::string string = take_string(text, i);
-      if (i >= text.size()) throw not_understood("a string in the metadata text has no end");
-      if (is_value) take_value(string);
-    } else if (c == '#') {
-      while (i + 1 < text.size() && text[i + 1] != '\n') ++i;
-    } else if (c == '{') {
-      sections.push_back(std::exchange(word, {}));
-    } else if (c == '}') {
-      if (sections.empty())
-        throw not_understood("the metadata text closes a section that it never opened");
-      sections.pop_back();
-      word.clear();
-    } else if (c == '=') {
-      key = std::exchange(word, {});
-      is_value = true;
-    } else if (c == '\n') {
-      is_value = false;
-      word.clear();
-    } else if (c != ' ' && c != '\t') {
-      word += c;
-    }
-  }
-  if (!sections.empty() || text.find("logical_volumes") == std::string_view::npos) {
-    throw not_understood("the metadata text is cut short");
-  }
-  return origins;
 }
 
 }  // namespace extmerge

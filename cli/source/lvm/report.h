@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Parses LVM's output. `lvs` in JSON tells everything about a volume group but one relation. An
-// internal snapshot of a thin reads the same external origin. But `lvs` lists its parent as its
-// origin, or nothing once that is removed. Only the text metadata has that relation.
+// Parses LVM's output: `lvs` and `vgs` in JSON, the command log, and single settings.
 
 #pragma once
 
-#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -27,6 +24,10 @@ struct LogicalVolume {
   std::string attr;        // lv_attr, 10 characters (lvs(8))
   std::string segment_type;
   std::string origin;  // as in lvs: the parent for an internal snapshot
+  // Its parent, the parent's parent and so on (lv_ancestors). An internal snapshot has its parents
+  // first, then their external origin.
+  std::vector<std::string> ancestors;
+  bool is_external_origin = false;
   std::string pool, data, metadata;
   std::vector<std::string> tags, vg_tags;
   Bytes size;
@@ -40,6 +41,9 @@ struct LogicalVolume {
   bool is_thin() const { return segment_type == "thin"; }
   bool is_writable() const { return attr.size() > 1 && attr[1] == 'w'; }
   bool is_active() const { return attr.size() > 4 && attr[4] != '-' && attr[4] != 'X'; }
+  bool is_child_of(const std::string& parent) const {
+    return ancestors.empty() ? origin == parent : ancestors.front() == parent;
+  }
   bool is_open() const { return attr.size() > 5 && attr[5] == 'o'; }
   bool has_tag(std::string_view tag) const;
   // "vg/name", for messages and LVM.
@@ -77,9 +81,5 @@ std::vector<std::string> parse_setting(std::string_view text);
 bool is_in_volume_list(const std::vector<std::string>& list, const LogicalVolume& volume,
                        const std::vector<std::string>& host_tags);
 bool has_any_tag(const LogicalVolume& volume, const std::vector<std::string>& host_tags);
-
-// Thin volume -> its external origin, by name, from a group's text metadata (vgcfgbackup). Throws
-// Error(kLvmRefused) for malformed text.
-std::map<std::string, std::string> parse_external_origins(std::string_view text);
 
 }  // namespace extmerge

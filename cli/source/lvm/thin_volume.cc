@@ -11,15 +11,17 @@ namespace extmerge {
 
 namespace {
 
+Error unfit_origin(const LogicalVolume& origin, const std::string& what) {
+  return Error(MessageId::kUnfitOrigin,
+               "the external origin " + origin.full_name() + " is " + what +
+                   ", which this version does not write to",
+               "copy the thin to a new volume instead (dd; see extmerge-recovery(7))");
+}
+
 // Check the kind of its segments first: `lvs` also shows the hidden volume below a cache, or the
 // parent of a thin, as an origin.
 void check_origin_kind(const Group& group, const LogicalVolume& origin) {
-  const auto refuse = [&](const std::string& what) {
-    throw Error(MessageId::kUnfitOrigin,
-                "the external origin " + origin.full_name() + " is " + what +
-                    ", which this version does not write to",
-                "copy the thin to a new volume instead (dd; see extmerge-recovery(7))");
-  };
+  const auto refuse = [&](const std::string& what) { throw unfit_origin(origin, what); };
   for (const LogicalVolume& volume : group.volumes()) {
     if (volume.uuid == origin.uuid && volume.segment_type != "linear" &&
         volume.segment_type != "striped") {
@@ -60,10 +62,10 @@ ThinVolume find_thin_volume(const Lvm& lvm, const std::string& name) {
                 "write VG/SNAP; a path begins with / or ./");
   }
 
-  return find_thin_volume(lvm, Group(lvm, vg), lv);
+  return find_thin_volume(Group(lvm, vg), lv);
 }
 
-ThinVolume find_thin_volume(const Lvm& lvm, Group group, const std::string& snap) {
+ThinVolume find_thin_volume(Group group, const std::string& snap) {
   ThinVolume found;
   group.check();
   found.group = std::move(group);
@@ -75,9 +77,8 @@ ThinVolume find_thin_volume(const Lvm& lvm, Group group, const std::string& snap
                 "extmerge merges a thin volume into its external origin; for other snapshots see "
                 "lvconvert --merge");
   }
-  const auto& origins = found.group.external_origins(lvm);
-  const auto origin = origins.find(snap);
-  if (origin == origins.end()) {
+  const std::string origin = found.group.external_origin(found.snap);
+  if (origin.empty()) {
     // `lvcreate -s --thinpool POOL` of a thin of the same pool makes an internal snapshot.
     const bool is_internal = !found.snap.origin.empty();
     throw Error(MessageId::kNotAThin,
@@ -88,18 +89,26 @@ ThinVolume find_thin_volume(const Lvm& lvm, Group group, const std::string& snap
                 "extmerge has no origin to merge it into; LVM merges a thin snapshot of a thin "
                 "volume (lvconvert --merge)");
   }
-  found.origin = volume_called(found.group, origin->second, "external origin");
+  if (const LogicalVolume* const parent = found.group.unclear_parent(found.snap)) {
+    throw unfit_origin(*parent, "a thin volume of the same pool");
+  }
+  found.origin = volume_called(found.group, origin, "external origin");
   check_origin_kind(found.group, found.origin);
   found.pool = volume_called(found.group, found.snap.pool, "pool");
 
-  for (const auto& [thin, its_origin] : origins) {
-    if (its_origin == snap) found.dependents.push_back(vg + "/" + thin);
-  }
-  for (const LogicalVolume& volume : found.group.volumes()) {
-    if (volume.origin == snap && !volume.is_thin()) found.dependents.push_back(volume.full_name());
-  }
-  found.origin_users = found.group.users_of(lvm, found.origin.name, found.snap.pool);
+  found.origin_users = found.group.users_of(found.origin.name, found.snap.pool);
   std::erase_if(found.origin_users, [&](const OriginUser& user) { return user.name == name; });
+  return found;
+}
+
+std::vector<std::string> ThinVolume::dependents() const {
+  const LogicalVolume* const now = group.find_by_uuid(snap.uuid);
+  std::vector<std::string> found;
+  for (const LogicalVolume& volume : group.volumes()) {
+    if (!now || !volume.is_child_of(now->name)) continue;
+    const bool is_internal = volume.is_thin() && group.external_origin(volume) != now->name;
+    if (!is_internal || now->is_external_origin) found.push_back(volume.full_name());
+  }
   return found;
 }
 

@@ -20,10 +20,11 @@ struct ThinVolume {
   LogicalVolume snap, pool, origin;
   // All other thin volumes that read the origin, including every freeze.
   std::vector<OriginUser> origin_users;
+  Group group;
+
   // Volumes that LVM removes together with the thin volume: it is their external origin, or they
   // are its old-style snapshots.
-  std::vector<std::string> dependents;
-  Group group;
+  std::vector<std::string> dependents() const;
 
   // Lists the group again. The three volumes get the names that they have now, where they exist;
   // nothing else of them changes.
@@ -33,6 +34,6 @@ struct ThinVolume {
 // `name` is "vg/snap". Throws kGroupAbsent, kNotFound, kNotAThin, kUnfitOrigin, kUnfitGroup.
 ThinVolume find_thin_volume(const Lvm& lvm, const std::string& name);
 // The same for the volume `snap` of `group`.
-ThinVolume find_thin_volume(const Lvm& lvm, Group group, const std::string& snap);
+ThinVolume find_thin_volume(Group group, const std::string& snap);
 
 }  // namespace extmerge

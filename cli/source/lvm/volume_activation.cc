@@ -13,9 +13,12 @@ namespace extmerge {
 // LVM deactivates the pool with its last thin, so the pool is activated by its own name even if a
 // thin is active.
 void VolumeSource::open_pool() {
-  intents_.check_pool_stays_writable();
   const std::string uuid = volume_.pool.dm_uuid("-tpool");
-  if (!volume_.pool.is_active()) intents_.activate_pool();
+  const bool is_active = volume_.pool.is_active() && find_dm_device(uuid);
+  // No setting forbade an activation that has been made. Only a merge makes LVM load the pool
+  // again.
+  if (!is_active || !request_.only_looks()) intents_.check_pool_stays_writable();
+  if (!is_active) intents_.activate_pool();
   const auto device = find_dm_device(uuid);
   if (!device) {
     lvm_.check_activation(volume_.pool);
@@ -81,6 +84,7 @@ void VolumeSource::put_back_activation() {
   try {
     std::set<Intent> borrowed = {Intent::kCarrier, Intent::kOrigin};
     if (finishing_) borrowed.insert(Intent::kThin);
+    if (is_to_be_removed_) borrowed.insert({Intent::kMark, Intent::kFreeze});
     if (changes_.pool_uuid == volume_.pool.dm_uuid("-tpool")) borrowed.insert(Intent::kPool);
     intents_.put_back(borrowed);
   } catch (const std::exception& error) {

@@ -13,45 +13,18 @@
 
 namespace extmerge {
 
-namespace {
-
-// Makes the origin of a removed thin writable, unless other thins read it. Returns the outcome.
-std::string make_ordinary(const Lvm& lvm, Group& group, const SystemChanges& changes) {
-  const LogicalVolume* const origin = group.find_by_uuid(changes.origin_uuid);
-  if (!origin) {
-    throw Error(MessageId::kNotFound, "the origin " + changes.origin_name() + " is gone",
-                "see lvs -a " + changes.vg);
-  }
-  std::vector<std::string> users;
-  for (const auto& [thin, external_origin] : group.external_origins(lvm)) {
-    if (external_origin == origin->name) users.push_back(thin);
-  }
-  if (!users.empty()) {
-    return origin->full_name() + " stays read-only: " + some_of(users) +
-           (users.size() == 1 ? " reads it" : " read it");
-  }
-  if (!origin->is_writable()) {
-    lvm.run({"lvchange", "-prw", origin->full_name()}, "run that command by hand");
-  }
-  return origin->full_name() + " is an ordinary volume again, writable" +
-         (origin->is_active() ? ""
-                              : " once it is active (lvchange -ay " + origin->full_name() + ")");
-}
-
-}  // namespace
-
 void VolumeSource::check_finish() const {
   if (is_freeze()) {
     throw Error(MessageId::kUsage,
                 thin_name() + " is the freeze of " + changes_.thin_name() + ", which is gone",
                 "merge the freeze without --finish: extmerge removes it after its merge");
   }
-  if (!volume_.dependents.empty()) {
+  if (const auto dependents = volume_.dependents(); !dependents.empty()) {
+    const std::string& first = dependents.front();
     throw Error(
         MessageId::kThinOpen,
-        thin_name() + " is the origin of " + volume_.dependents.front() + ": LVM would remove " +
-            volume_.dependents.front() + " with it",
-        "merge or remove " + volume_.dependents.front() + " first, or merge without --finish");
+        thin_name() + " is the origin of " + first + ": LVM would remove " + first + " with it",
+        "merge or remove " + first + " first, or merge without --finish");
   }
   const auto device = find_dm_device(volume_.snap.dm_uuid());
   if (!device || closes_soon(*device)) return;
@@ -61,8 +34,8 @@ void VolumeSource::check_finish() const {
 }
 
 void VolumeSource::begin_finish() {
-  look_at_volumes();
   check_finish();  // asking took time
+  refuse_other_merge(volume_.origin);
   if (!is_ours()) {
     // The record is of an earlier merge into the same origin, of another snapshot.
     intents_.put_back({Intent::kThin, Intent::kFreeze});
@@ -72,9 +45,14 @@ void VolumeSource::begin_finish() {
   }
   finishing_ = true;
   intents_.keep_thin_inactive();
-  if (!volume_.snap.is_active()) return;
+  if (!is_in_use()) return;
+  // An active SNAP has LVM's layer below it. The node keeps that layer, so no thin has to be
+  // activated for it later.
+  intents_.record_origin();
+  recorded_.write();
+  intents_.mark_origin();
+  make_node();
   intents_.deactivate_thin();
-  look_at_volumes();
 }
 
 std::vector<std::optional<VolumeSource::Mappings>> VolumeSource::mappings_of(
@@ -102,29 +80,32 @@ bool VolumeSource::is_as_merged() {
   return true;
 }
 
+// Relies on the listing of look_again(): no LVM has run since.
 std::string VolumeSource::finish() {
-  look_at_volumes();
   check_finish();
   const std::string name = thin_name();
   const Error activated(MessageId::kThinOpen, name + " was activated just now: it is not removed",
                         "deactivate it (lvchange -an), and run the same command again");
   if (find_dm_device(volume_.snap.dm_uuid())) throw activated;
-  // Removing the freeze and the marks took time. The first write to a block that was frozen moves
-  // it, also when the freeze is gone.
+  // The first write to a block that was frozen moves it.
   if (merged_mappings_ && mappings_of({*volume_.snap.thin_id}).front() != merged_mappings_) {
     throw Error(MessageId::kStale, name + " was written to just now: it is not removed",
                 "keep it inactive, and run the same command again");
   }
+  const LogicalVolume* const freeze = frozen();
+  intents_.check_pool_can_be_cleared(freeze);
   changes_.removing = true;
   recorded_.write();
-  // By its uuid: a name may be another volume's by now.
+  // By uuids: a name may be another volume's by now.
   const std::string uuid = volume_.snap.uuid;
+  const std::string chosen =
+      "(lv_uuid=" + uuid + " && lv_active!=active)" + (freeze ? " || lv_uuid=" + freeze->uuid : "");
   std::optional<Error> failure;
   try {
     // LVM looks whether it is active when it has the group locked, so that nobody can activate it
     // in between. A volume that is not selected is no failure. (LVM 2.03.31 refuses lv_active="",
     // and lvremove of 2.03.16 selects nothing by lv_attr.)
-    lvm_.run({"lvremove", "-y", "-S", "lv_uuid=" + uuid + " && lv_active!=active", volume_.snap.vg},
+    lvm_.run({"lvremove", "-y", "-S", chosen, volume_.snap.vg},
              "find out which program uses it (fuser -v, lsblk), then run the same command again");
   } catch (const Error& error) {
     failure = error;  // LVM may have removed it all the same
@@ -132,22 +113,19 @@ std::string VolumeSource::finish() {
   volume_.list_again(lvm_);
   if (volume_.group.find_by_uuid(uuid)) {
     changes_.removing = false;
-    intents_.put_back({Intent::kThin});
     recorded_.write();
-    throw failure.value_or(activated);
+    throw failure.value_or(activated);  // the destructor puts the rest back
   }
   if (failure) spdlog::warn("{} is removed, but {}", printable(name), printable(failure->what()));
-  finishing_ = false;
-  const std::string outcome = make_ordinary(lvm_, volume_.group, changes_);
+  finishing_ = is_to_be_removed_ = false;
+  const std::string outcome = intents_.release_origin();
   changes_.removing = changes_.thin_kept_inactive = changes_.thin_was_active = false;
   recorded_.write();
   return name + " is removed; " + outcome;
 }
 
 std::string VolumeSource::next_steps() const {
-  const Group group =
-      Group::with(lvm_, volume_.origin.vg, {volume_.origin.uuid, changes_.thin_uuid});
-  const LogicalVolume* const thin = group.find_by_uuid(changes_.thin_uuid);
+  const LogicalVolume* const thin = volume_.group.find_by_uuid(changes_.thin_uuid);
   const bool others = !volume_.origin_users.empty();
   if (!thin) {
     return others ? "" : "to make the origin writable: lvchange -prw " + origin_name();
@@ -158,13 +136,14 @@ std::string VolumeSource::next_steps() const {
       "--finish " +
       name;
   // Active, it may hold what was written since it was frozen.
-  if (others || thin->is_active()) return steps;
+  if (others || is_active_now(*thin)) return steps;
   return steps + ", or by hand, once nothing writes to it: lvremove " + name +
          " && lvchange -prw " + origin_name();
 }
 
 std::optional<CompletedRemoval> complete_removal(const Request& request,
                                                  const std::string& source) {
+  if (!has_begun_removal(request)) return {};
   auto found = find_recorded(request, source);
   if (!found || !found->changes.removing) return {};
   lock_recorded(*found);
@@ -180,8 +159,9 @@ std::optional<CompletedRemoval> complete_removal(const Request& request,
     found->write();
     return {};
   }
-  const std::string outcome = make_ordinary(lvm, volume.group, changes);
-  Intents(request, lvm, volume, *found).put_back({Intent::kPool});
+  Intents intents(request, lvm, volume, *found);
+  const std::string outcome = intents.release_origin();
+  intents.put_back({Intent::kPool});
   changes.removing = changes.thin_kept_inactive = changes.thin_was_active = false;
   found->write();
   if (volume.group.find(changes.thin)) return {};  // made since, by the same name

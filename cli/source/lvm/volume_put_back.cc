@@ -54,7 +54,10 @@ Job VolumeSource::undo_job() {
   intents_.record_origin();
   recorded_.write();
   try {
-    if (!volume_.origin.has_tag(kHalfMergedTag)) intents_.mark_origin();
+    if (!volume_.origin.has_tag(kHalfMergedTag)) {
+      intents_.mark_origin();
+      intents_.check_mark();
+    }
     // The thin may be in use: what it maps of its own, it does not read from the origin.
     return prepare(static_cast<ThinId>(*volume_.snap.thin_id), ThinUse::kAny);
   } catch (const Error& error) {
@@ -67,7 +70,7 @@ void VolumeSource::undone() {
   drop_node();
   std::set<Intent> merged = {Intent::kMark, Intent::kThin};
   if (!is_freeze()) merged.insert(Intent::kFreeze);
-  intents_.put_back(merged);
+  intents_.put_back(merged, Intents::Listing::kOld);
 }
 
 void VolumeSource::abort() {

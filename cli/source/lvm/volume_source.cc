@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 
 #include <cstdio>
+#include <utility>
 
 #include "cli/source/places.h"
 #include "cli/source/source.h"
@@ -36,11 +37,11 @@ VolumeSource::VolumeSource(const Request& request, const std::string& name)
       volume_(find_thin_volume(lvm_, name)),
       intents_(request, lvm_, volume_, recorded_) {
   place_ = place_of(request_, identity_of(volume_.origin), StateDirectory::kCreate);
-  lock_place_patiently(place_, request_);
-  look_at_volumes();  // another command may have changed them while it had the lock
+  const bool has_waited = lock_place_patiently(place_, request_);
   const auto recorded = read_changes(*place_.directory, place_.name);
   traces_.begin(recorded);
   changes_ = recorded.value_or(SystemChanges{});
+  if (has_waited || is_listing_old()) look_at_volumes();
   if (changes_.vg.empty()) name_record(changes_);
   if (changes_.origin_uuid != volume_.origin.uuid) {
     throw Error(MessageId::kForeignJournal,
@@ -48,7 +49,7 @@ VolumeSource::VolumeSource(const Request& request, const std::string& name)
                     changes_.origin_name() + ", not into " + origin_name(),
                 "name another file with --journal");
   }
-  leave_out_freeze(volume_.origin_users, volume_.group);
+  leave_out_freeze(volume_.origin_users);
   // The lock is ours, and another state directory's merge has its node: what is writable was left
   // so by a run that was killed.
   if (changes_.origin_marked) {
@@ -92,8 +93,21 @@ void VolumeSource::look_at_volumes() {
                 "see lvs -a " + volume_.snap.vg + " and extmerge status");
   }
   const std::string name = volume_.snap.name;
-  volume_ = find_thin_volume(lvm_, std::move(volume_.group), name);
-  leave_out_freeze(volume_.origin_users, volume_.group);
+  volume_ = find_thin_volume(std::move(volume_.group), name);
+  leave_out_freeze(volume_.origin_users);
+}
+
+// The group is listed before the lock is taken, since the lock's name depends on the origin.
+// Another extmerge that ended in between is noticed in one of three ways. A freeze that was made or
+// removed changes the pool's transaction id. A mark that was removed is still in the listing. A
+// change that a kill left is in the record. Whether a volume is active is asked of device-mapper
+// when it matters.
+bool VolumeSource::is_listing_old() const {
+  if (changes_.has_lasting() || changes_.is_borrowing()) return true;
+  if (volume_.origin.has_tag(kHalfMergedTag)) return true;
+  const auto pool = find_dm_device(volume_.pool.dm_uuid("-tpool"));
+  return pool && volume_.pool.transaction_id &&
+         *volume_.pool.transaction_id != pool_status(*pool).transaction_id;
 }
 
 void VolumeSource::name_record(SystemChanges& changes) const {
@@ -175,9 +189,9 @@ std::shared_ptr<BlockDevice> VolumeSource::open(const DeviceFacts& facts, OpenMo
 
 // The recorded freeze needs no protection while its snapshot exists: that has all its data. A
 // freeze that is not in the record may be the only copy of its data, whatever its tags say.
-void VolumeSource::leave_out_freeze(std::vector<OriginUser>& users, const Group& group) const {
-  const LogicalVolume* const freeze = find_freeze(group, changes_);
-  if (!freeze || !group.find_by_uuid(changes_.thin_uuid)) return;
+void VolumeSource::leave_out_freeze(std::vector<OriginUser>& users) const {
+  const LogicalVolume* const freeze = frozen();
+  if (!freeze || !volume_.group.find_by_uuid(changes_.thin_uuid)) return;
   if (changes_.freeze_id && freeze->thin_id != changes_.freeze_id) return;
   std::erase_if(users, [&](const OriginUser& user) { return user.name == freeze->full_name(); });
 }
@@ -203,10 +217,16 @@ void VolumeSource::check_origin() {
 
 Job VolumeSource::prepare(ThinId id, ThinUse use) {
   hold_.reset();
-  node_ = std::make_unique<OriginNode>(volume_.origin, OriginNode::Use::kWrite, carrier());
+  make_node();
   reserve_mappings();
   writing_ = use;
+  is_just_listed_ = use == ThinUse::kStill;  // before an undo, a question follows
   return base_job(id, [this] { return node_->facts(); });
+}
+
+void VolumeSource::make_node() {
+  if (node_) return node_->check();  // LVM has made the freeze since
+  node_ = std::make_unique<OriginNode>(volume_.origin, OriginNode::Use::kWrite, carrier());
 }
 
 void VolumeSource::look_again(Job& job) {
@@ -218,10 +238,12 @@ void VolumeSource::look_again(Job& job) {
     throw activated_during_merge(thin_name());
   }
   // LVM lets anyone make a new snapshot of the origin at any time; and SNAP may be gone.
-  Group group = Group::with(lvm_, volume_.snap.vg, {volume_.origin.uuid});
+  // done() and finish() go by the last listing, too.
+  if (!std::exchange(is_just_listed_, false)) volume_.list_again(lvm_);
+  const Group& group = volume_.group;
   if (const LogicalVolume* const origin = group.find_by_uuid(volume_.origin.uuid)) {
-    job.origin_users = group.users_of(lvm_, origin->name, volume_.pool.name);
-    leave_out_freeze(*job.origin_users, group);
+    job.origin_users = group.users_of(origin->name, volume_.pool.name);
+    leave_out_freeze(*job.origin_users);
   }
   const bool is_undone_under = !must_be_still && !group.find_by_uuid(volume_.snap.uuid);
   if (is_undone_under && !request_.merge.overrides.allow_removed_snapshot) {
@@ -264,8 +286,7 @@ void VolumeSource::begin_record() {
 Job VolumeSource::merge_job() {
   hold_.reset();
   const bool has_frozen = is_freeze();
-  refuse_other_merge(volume_.origin);
-  volume_.list_again(lvm_);  // planning and asking took time
+  if (!node_) refuse_other_merge(volume_.origin);
   if (!has_frozen) {
     intents_.put_back({Intent::kFreeze});  // of a merge that restarts from the beginning
     begin_record();
@@ -281,7 +302,9 @@ Job VolumeSource::merge_job() {
     } else {
       intents_.make_freeze();
     }
-    intents_.mark_origin();
+    if (!node_) intents_.mark_origin();
+    intents_.check_mark();
+    if (!has_frozen) intents_.record_freeze();
     return prepare(merged_thin()->id);
   } catch (const Error& error) {
     throw failed(error);
@@ -303,9 +326,9 @@ Job VolumeSource::resume_job() {
 void VolumeSource::done() {
   hold_.reset();
   drop_node();
-  std::set<Intent> merged = {Intent::kMark, Intent::kFreeze};
-  if (!finishing_) merged.insert(Intent::kThin);
-  intents_.put_back(merged);
+  // finish() removes SNAP and the freeze together. Until then nothing may hide a write to SNAP.
+  is_to_be_removed_ = finishing_;
+  if (!finishing_) intents_.put_back({Intent::kMark, Intent::kThin, Intent::kFreeze});
 }
 
 Error VolumeSource::failed(const Error& error) {
@@ -333,7 +356,7 @@ Error VolumeSource::failed(const Error& error) {
   const bool freeze_is_of_use = ours && error.id() != MessageId::kPoolFull;
   if (!freeze_is_of_use && !is_freeze()) of_no_use.insert(Intent::kFreeze);
   try {
-    intents_.put_back(of_no_use);
+    intents_.put_back(of_no_use, Intents::Listing::kOld);
   } catch (const Error& second) {
     if (std::string(second.what()) != error.what()) spdlog::error("{}", printable(second.what()));
   }

@@ -76,6 +76,8 @@ class VolumeSource final : public NamedSource {
   std::optional<uint64_t> merged_id() const;
   // The volume, its pool and its origin as they are now; it may have been renamed.
   void look_at_volumes();
+  // Whether another extmerge may have changed the group since it was listed.
+  bool is_listing_old() const;
   const LogicalVolume* frozen() const { return intents_.freeze(); }
   void reclaim_other_pool();
   void open_pool();
@@ -85,13 +87,13 @@ class VolumeSource final : public NamedSource {
   Carrier carrier();
   Job base_job(ThinId id, const Look& origin);
   DeviceFacts origin_facts() const;
-  bool is_in_use() const { return volume_.snap.is_active(); }
+  bool is_in_use() const { return is_active_now(volume_.snap); }
   // SNAP was removed, and what is named is what was frozen of it.
   bool is_freeze() const { return frozen() && frozen()->uuid == volume_.snap.uuid; }
   void check_activation() const;
   void check_layer() const;
   std::set<std::string> recorded_freezes() const;
-  void leave_out_freeze(std::vector<OriginUser>& users, const Group& group) const;
+  void leave_out_freeze(std::vector<OriginUser>& users) const;
   void name_record(SystemChanges& changes) const;
   void begin_record();
   // The mappings of SNAP or of the freeze. A write to SNAP after the freeze gives SNAP another
@@ -105,6 +107,7 @@ class VolumeSource final : public NamedSource {
   std::vector<std::optional<Mappings>> mappings_of(const std::vector<uint64_t>& thin_ids);
   void put_back_merge();
   enum class ThinUse { kStill, kAny };
+  void make_node();
   // The origin is not written any more.
   void drop_node();
   Job prepare(ThinId id, ThinUse use = ThinUse::kStill);
@@ -114,8 +117,10 @@ class VolumeSource final : public NamedSource {
   Intents intents_;
   std::unique_ptr<OriginNode> node_;
   std::optional<ThinUse> writing_;           // while the origin is written through the node
+  bool is_just_listed_ = false;              // the first look_again() needs no other listing
   std::mutex checking_;                      // check_origin() is called from two threads
   bool finishing_ = false;                   // SNAP is kept inactive until it is removed
+  bool is_to_be_removed_ = false;            // all is merged; mark and freeze go with SNAP
   std::optional<Mappings> merged_mappings_;  // of SNAP when it was found to be as merged
   // abort: why the pool could not be worked with.
   std::optional<Error> pool_failure_;

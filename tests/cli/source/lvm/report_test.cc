@@ -68,6 +68,9 @@ TEST(LvsReport, KnowsAThin) {
   EXPECT_EQ(snap.transaction_id, 0u);
   EXPECT_EQ(snap.pool, "pool");
   EXPECT_EQ(snap.origin, "origin");
+  EXPECT_EQ(snap.ancestors, std::vector<std::string>{"origin"});
+  EXPECT_FALSE(snap.is_external_origin);
+  EXPECT_TRUE(named(volumes, "origin").is_external_origin);
   EXPECT_EQ(snap.size, Bytes(16 << 20));
   EXPECT_TRUE(snap.is_writable());
   EXPECT_FALSE(snap.is_active());
@@ -208,76 +211,6 @@ TEST(LvsReport, CutShortIsRefusedWhereverTheCutIs) {
   const size_t end = text.rfind('}');
   for (size_t length = 0; length <= end; length += 13) {
     EXPECT_EQ(refused(text.substr(0, length)), MessageId::kLvmRefused) << length;
-  }
-}
-
-using Origins = std::map<std::string, std::string>;
-
-std::string group(const std::string& volumes) {
-  return "vg {\n\tid = \"x\"\n\tlogical_volumes {\n" + volumes + "\t}\n}\n";
-}
-std::string thin(const std::string& name, const std::string& line) {
-  return name + " {\n\tid = \"y\"\n\tsegment1 {\n\t\ttype = \"thin\"\n\t\t" + line + "\n\t}\n}\n";
-}
-
-TEST(ExternalOrigins, AreThoseOfTheMetadataTextAlsoOfInternalSnapshots) {
-  EXPECT_EQ(
-      parse_external_origins(report("metadata.txt")),
-      (Origins{{"daily", "origin"}, {"snap", "origin"}, {"snap_extmerge_0badcafe", "origin"}}));
-}
-
-TEST(ExternalOrigins, AreLookedForInSegmentsOfVolumesOnly) {
-  EXPECT_EQ(parse_external_origins(group(thin("a", "external_origin = \"o\""))),
-            (Origins{{"a", "o"}}));
-  const std::string of_no_volume = "vg {\n\texternal_origin = \"o\"\n\tlogical_volumes {\n\t}\n}\n";
-  const std::string of_no_segment = group("a {\n\t\texternal_origin = \"o\"\n\tinner {\n\t}\n}\n");
-  const std::string of_the_past =
-      "vg {\n\tlogical_volumes {\n\t}\n\thistorical_logical_volumes {\n" +
-      thin("a", "external_origin = \"o\"") + "\t}\n}\n";
-  for (const std::string& elsewhere : {of_no_volume, of_no_segment, of_the_past}) {
-    EXPECT_EQ(parse_external_origins(elsewhere), Origins{}) << elsewhere;
-  }
-}
-
-TEST(ExternalOrigins, InCommentsAndStringsAreNone) {
-  EXPECT_EQ(parse_external_origins(group(thin("a", "# external_origin = \"o\" {"))), Origins{});
-  EXPECT_EQ(parse_external_origins(group(thin("a", "x = \"external_origin = o\""))), Origins{});
-  EXPECT_EQ(parse_external_origins(group(thin("a", "origin = \"o\"\t# { \" }"))), Origins{});
-  EXPECT_EQ(parse_external_origins(group(thin("a", "note = \"a } b { c # d\""))), Origins{});
-  EXPECT_EQ(parse_external_origins(group(thin("a", "external_origin\n\t\tx = \"o\""))), Origins{});
-}
-
-TEST(ExternalOrigins, MayStandBesideListsAndEscapes) {
-  const std::string beside =
-      "stripes = [\n\t\t\t\"external_origin\", 0,\n\t\t\t\"pv1\", 7\n\t\t]\n"
-      "\t\tnote = \"a \\\" } \\\\\"\n\t\texternal_origin = \"o\"";
-  EXPECT_EQ(parse_external_origins(group(thin("a", beside))), (Origins{{"a", "o"}}));
-  EXPECT_EQ(parse_external_origins(group(thin("a", "external_origin=\"o\\\"p\""))),
-            (Origins{{"a", "o\"p"}}));
-}
-
-TEST(ExternalOrigins, OfSegmentsAfterTheFirstCountAsWell) {
-  const std::string volume =
-      "a {\n\tsegment1 {\n\t\ttype = \"thin\"\n\t}\n\tsegment2 {\n\t\texternal_origin = \"o\"\n"
-      "\t}\n}\n";
-  EXPECT_EQ(parse_external_origins(group(volume + thin("b", "external_origin = \"p\""))),
-            (Origins{{"a", "o"}, {"b", "p"}}));
-}
-
-TEST(ExternalOrigins, OfTextThatIsCutShortAreNotKnown) {
-  const std::string text = report("metadata.txt");
-  const size_t begin = text.find("\nvg {"), end = text.rfind('}');
-  for (size_t length = begin; length <= end; length += 7) {
-    EXPECT_EQ(thrown_by([&] { parse_external_origins(text.substr(0, length)); }),
-              MessageId::kLvmRefused)
-        << length;
-  }
-}
-
-TEST(ExternalOrigins, OfTextThatDoesNotHoldTogetherAreNotKnown) {
-  for (const char* text : {"", "garbage", "}", "vg {\n}\n", "vg {\n}\n}\n", "x = \"no end",
-                           "logical_volumes }", "logical_volumes {", "\"logical_volumes"}) {
-    EXPECT_EQ(thrown_by([&] { parse_external_origins(text); }), MessageId::kLvmRefused) << text;
   }
 }
 
