@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Measures time and cost of extmerge, beside a program that does the same job.
 
-sections: metadata thins copy equal shapes cost resume scale; all of them if none is named.
+sections: metadata thins copy equal shapes cost resume scale rounds; all of them if none is named.
 The pools are made in --folder, on a disk (up to 50 GB at a time), and in --memory (some 16
 GB). Missing peers are left out and named. EXTMERGE is the program; THIN_LS_1, THIN_CHECK_1 and
-THIN_RESTORE_1 can name the programs of thin-provisioning-tools 1.x.
+THIN_RESTORE_1 can name the programs of thin-provisioning-tools 1.x. EXTMERGE_BEFORE can name an
+extmerge that merges a later snapshot in full, for the section rounds: that of commit 85ca08b.
 """
 
 import argparse
@@ -17,12 +18,10 @@ import subprocess
 import sys
 import tempfile
 
-from measure import Contest, Table, run, system_calls
+from measure import Contest, Table, run, system_calls, traffic
 from plot import draw
-from pools import GIB, KIB, MIB, Pool, Shape, apart
-
-EXTMERGE = os.environ.get("EXTMERGE", "extmerge")
-METADATA_IMAGE = os.environ.get("EXTMERGE_METADATA_IMAGE", "metadata_image")
+from pools import GIB, KIB, MIB, Pool, RoundsPool, Shape, apart
+from rounds import EXTMERGE, METADATA_IMAGE, Rounds, RoundsImage, bound, knows_rounds
 
 
 def peers(*names):
@@ -38,8 +37,8 @@ def peers(*names):
 
 class Bench:
     def __init__(self, options):
-        self.folder, self.memory, self.rounds = options.folder, options.memory, options.rounds
-        self.plot = options.plot
+        self.folder, self.memory, self.repeats = options.folder, options.memory, options.rounds
+        self.plot, self.large = options.plot, options.large
 
     # --- merges ---------------------------------------------------------------
 
@@ -85,7 +84,7 @@ class Bench:
             commands["qemu-img"] = self.commit(pool)
         if "fio" in wanted:
             commands["fio"] = self.fio(pool)
-        return Contest(commands, self.rounds)
+        return Contest(commands, self.repeats)
 
     # --- sections -------------------------------------------------------------
 
@@ -108,7 +107,7 @@ class Bench:
             for name in peers(program):
                 commands[label] = lambda n, name=name, arguments=arguments: run(
                     [name, *arguments, images["ordered"]])
-        contest = Contest(commands, self.rounds)
+        contest = Contest(commands, self.repeats)
         for name in commands:
             table.row(name, "%.2f" % contest.median(name), "%.2f" % contest.median(name, "cpu"),
                       "%.0f" % (contest.median(name, "memory") / MIB),
@@ -133,7 +132,7 @@ class Bench:
                     for name in peers(program):
                         commands[label] = lambda n, name=name, arguments=arguments, image=image: \
                             run([name, *arguments, image])
-                contest = Contest(commands, self.rounds)
+                contest = Contest(commands, self.repeats)
                 for name in commands:
                     table.row(name, "%.2f" % contest.median(name),
                               "%.2f" % contest.median(name, "cpu"),
@@ -188,7 +187,7 @@ class Bench:
 
     def _shape(self, table, label, pool):
         merge, commit = self.merge(pool), self.commit(pool)
-        contests = [Contest({"extmerge": ours, "qemu-img": theirs}, self.rounds)
+        contests = [Contest({"extmerge": ours, "qemu-img": theirs}, self.repeats)
                     for ours, theirs in ((merge, commit),
                                          (self._pinned(merge), self._pinned(commit)),
                                          (self._without_huge_pages(pool), commit))]
@@ -200,7 +199,7 @@ class Bench:
         table = Table("cost a GiB, on disk", ["case", "cpu s", "calls", "MiB"])
         for label, shape in (("all different", Shape()), ("90 % equal", Shape(equal=0.9))):
             pool = Pool(self.folder, shape)
-            contest = Contest({"extmerge": self.merge(pool)}, self.rounds)
+            contest = Contest({"extmerge": self.merge(pool)}, self.repeats)
             with tempfile.TemporaryDirectory(dir=self.folder) as state:
                 calls = system_calls([EXTMERGE, "merge", "--yes", "--batch-mode", "--verify=none",
                                       "--state-dir", state, *pool.source(pool.next_thin())])
@@ -219,7 +218,7 @@ class Bench:
         merge(0)  # the first merge takes longer
         half = merge(1).wall / 2
         contest = Contest({"uninterrupted": merge,
-                           "killed and resumed": lambda n: self._killed(pool, half)}, self.rounds)
+                           "killed and resumed": lambda n: self._killed(pool, half)}, self.repeats)
         for name in contest.runs:
             table.row(name, "%.2f" % contest.median(name), "%.2f" % contest.median(name, "cpu"),
                       "%.0f" % (contest.median(name, "written") / MIB),
@@ -233,7 +232,7 @@ class Bench:
         for millions in (6.25, 25, 100):
             mappings = int(millions * 1_000_000)
             image = self._metadata_images(mappings, peers_too=False)["ordered"]
-            contest = Contest({"plan": lambda n: self._plan(image, mappings)}, self.rounds)
+            contest = Contest({"plan": lambda n: self._plan(image, mappings)}, self.repeats)
             wall, memory = contest.median("plan"), contest.median("plan", "memory")
             plans.append((mappings, wall, memory))
             table.row("%g million" % millions, "%.2f" % wall,
@@ -244,7 +243,7 @@ class Bench:
                       ["copied", "wall s", "cpu s", "MiB", "MiB/s"])
         for mapped in (256 * MIB, GIB, 4 * GIB):
             pool = Pool(self.folder, Shape(mapped=mapped), with_overlays=False)
-            contest = Contest({"merge": self.merge(pool)}, self.rounds)
+            contest = Contest({"merge": self.merge(pool)}, self.repeats)
             wall, memory = contest.median("merge"), contest.median("merge", "memory")
             merges.append((mapped / GIB, wall, memory))
             journal_bytes = contest.median("merge", "journal") / (mapped // (64 * KIB))
@@ -275,6 +274,74 @@ class Bench:
                       "%.0f" % ((memory_2 + memory * (blocks - more)) / MIB),
                       "%.0f" % (blocks * journal_bytes / MIB),
                       "%.1f" % (copying / gib * 16 * 1024 / 3600))
+
+    def rounds(self):
+        """Merges snapshot 2, then measures the merge of snapshot 3 again and again."""
+        knows = knows_rounds()
+        self._merge_round(knows)
+        if knows:
+            self._plan_rounds(10_000_000, self.repeats)
+            if self.large:
+                self._plan_rounds(100_000_000, 1)
+
+    def _merge_round(self, knows):
+        before = os.environ.get("EXTMERGE_BEFORE")
+        if not before:
+            print("skipped: EXTMERGE_BEFORE names no earlier extmerge")
+        if not before and not knows:
+            return
+        pool = RoundsPool(self.folder, Shape(mapped=4 * GIB))
+        changed = pool.changed_bytes()
+        rivals = {"before: merge": Rounds(self.folder, pool, before)} if before else {}
+        if knows:
+            rivals["extmerge merge --full"] = Rounds(self.folder, pool, EXTMERGE, "--full")
+            rivals["extmerge merge --since-last"] = Rounds(self.folder, pool, EXTMERGE, "--since-last")
+        for rival in rivals.values():
+            rival.merge_first()
+        pool.take_second()
+        table = Table("rounds, on disk: 4 GiB of single 64 KiB blocks are merged, then the 1 %% that changed (%d MiB)" % (changed // MIB),
+                      ["command", "wall s", "cpu s", "MiB", "MiB read", "written", "times"])
+        contest = Contest({name: rival.merge_second for name, rival in rivals.items()}, self.repeats)
+        first = next(iter(rivals))  # the peer, if there is one
+        for name in rivals:
+            table.row(name, "%.3f" % contest.median(name), "%.2f" % contest.median(name, "cpu"), "%.0f" % (contest.median(name, "memory") / MIB),
+                      "%.1f" % (contest.median(name, "read") / MIB), "%.1f" % (contest.median(name, "written") / MIB),
+                      "%.2f" % contest.times_faster(name, first))
+        moved = self._rounds_traffic(pool, rivals)
+        if knows:
+            metadata_bytes, data_bytes, origin_bytes = moved["extmerge merge --since-last"]
+            if before:
+                bound("times as fast as before", contest.times_faster("extmerge merge --since-last", first), least=25)
+            bound("bytes read from the pool's data, of those changed", data_bytes / changed, most=1.05)
+            bound("bytes read from data and origin, of those changed", (data_bytes + origin_bytes) / changed, most=2.1)
+            print("bytes read from the metadata, of those changed: %.3f" % (metadata_bytes / changed))
+        for rival in rivals.values():
+            rival.remove()
+        pool.remove()
+
+    def _rounds_traffic(self, pool, rivals):
+        """Counts what each command reads and writes, file by file. Compares each result in full."""
+        table = Table("the same, by system calls: MiB", ["command", "metadata", "data", "origin", "written"])
+        read = {}
+        for name, rival in rivals.items():
+            moved = rival.traffic()
+            metadata, data, origin = (moved[pool.path(file)] for file in ("metadata", "data", "origin"))
+            read[name] = metadata[0], data[0], origin[0]
+            table.row(name, *("%.1f" % (count / MIB) for count in (metadata[0], data[0], origin[0], origin[1])))
+        return read
+
+    def _plan_rounds(self, mappings, rounds):
+        state = RoundsImage(self.folder, mappings)
+        table = Table("plan of a round: %d million single blocks, 1 %% changed, %d MiB of metadata"
+                      % (mappings // 1_000_000, os.path.getsize(state.path("metadata")) // MIB),
+                      ["command", "wall s", "cpu s", "MiB", "ns each", "times"])
+        contest = Contest({"plan --full": state.full, "plan --since-last": state.since}, rounds)
+        for name in contest.runs:
+            wall = contest.median(name)
+            table.row(name, "%.2f" % wall, "%.2f" % contest.median(name, "cpu"), "%.0f" % (contest.median(name, "memory") / MIB),
+                      "%.1f" % (wall / mappings * 1e9), "%.2f" % contest.times_faster(name, "plan --full"))
+        bound("MiB of memory", contest.median("plan --since-last", "memory") / MIB, most=128)
+        state.remove()
 
     # --- what they have in common ----------------------------------------------
 
@@ -439,13 +506,14 @@ def prctl(option, value):
 
 
 def main():
-    sections = ("metadata", "thins", "copy", "equal", "shapes", "cost", "resume", "scale")
+    sections = ("metadata", "thins", "copy", "equal", "shapes", "cost", "resume", "scale", "rounds")
     parser = argparse.ArgumentParser(prog="./run bench", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", default="/var/tmp/extmerge-bench")
     parser.add_argument("--memory", default="/dev/shm/extmerge-bench")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--plot", metavar="FILE", help="draw the section scale, as SVG")
+    parser.add_argument("--large", action="store_true", help="in the section rounds, plan 100 million blocks too")
     parser.add_argument("sections", nargs="*", metavar="SECTION", default=[])
     options = parser.parse_args()
     for section in options.sections:

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Measures whole processes: wall and processor seconds, peak memory, bytes written, system calls.
+"""Measures whole processes: wall and processor seconds, peak memory, bytes read and written,
+system calls.
 
 Shared machines are noisy, so no figure is compared with one of another day. The commands of
 a table run in turn, A B C A B C, and ratios are taken pair by pair.
 """
 
+import collections
 import os
 import re
 import signal
@@ -15,9 +17,9 @@ import time
 
 
 class Run:
-    def __init__(self, wall, cpu, memory, written, said):
+    def __init__(self, wall, cpu, memory, read, written, said):
         self.wall, self.cpu = wall, cpu  # seconds
-        self.memory, self.written = memory, written  # bytes
+        self.memory, self.read, self.written = memory, read, written  # bytes
         self.said = said
 
 
@@ -32,7 +34,7 @@ def run(command, status=0, kill_after=None):
             os.kill(process.pid, signal.SIGKILL)  # Popen.kill() would reap a process that has ended
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         with open("/proc/%d/io" % process.pid) as counters:
-            written = int(re.search(r"^write_bytes: (\d+)", counters.read(), re.M).group(1))
+            moved = dict(re.findall(r"^(read|write)_bytes: (\d+)", counters.read(), re.M))
         _, outcome, usage = os.wait4(process.pid, 0)
         wall = time.monotonic() - begin
         process.returncode = os.waitstatus_to_exitcode(outcome)
@@ -42,7 +44,7 @@ def run(command, status=0, kill_after=None):
             raise RuntimeError("%s ended with %d:\n%s" % (
                 " ".join(command), process.returncode, words))
         return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024,
-                   written, words)
+                   int(moved["read"]), int(moved["write"]), words)
 
 
 def system_calls(command):
@@ -56,6 +58,24 @@ def system_calls(command):
             if total:
                 return int(total.group(1))
     raise RuntimeError("strace counted nothing")
+
+
+def traffic(command):
+    """{path: [bytes read, bytes written]}, counted from the command's system calls."""
+    moved = collections.defaultdict(lambda: [0, 0])
+    asynchronous = re.compile(r"aio_lio_opcode=IOCB_CMD_P(READ|WRITE), .*?aio_fildes=\d+<([^>]*)>, .*?aio_nbytes=(\d+)")
+    synchronous = re.compile(r"p?(READ|WRITE)(?:64|V)?\(\d+<([^>]*)>.* = (\d+)$", re.I)
+    # strace writes a file for each thread, so no call is split in two lines.
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["strace", "-ff", "-y", "-v", "-s", "0", "-e", "trace=read,pread64,preadv,write,pwrite64,pwritev,io_submit",
+                        "-o", folder + "/calls", *command], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL)
+        for entry in os.scandir(folder):
+            with open(entry.path) as calls:
+                for line in calls:
+                    for kind, path, length in asynchronous.findall(line) + [call.groups() for call in [synchronous.match(line)] if call]:
+                        moved[path][kind.upper() == "WRITE"] += int(length)
+    return moved
 
 
 class Contest:

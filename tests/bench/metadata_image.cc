@@ -4,10 +4,12 @@
 //
 //   metadata_image make MAPPINGS ordered|shuffled FILE   one thin (id 1), single blocks
 //   metadata_image thins COUNT FILE      that many thins (ids from 1) of one leaf each
-//   metadata_image shuffle FILE FILE     the same trees, with their leaves in random places
+//   metadata_image rounds MAPPINGS SNAPSHOTS FILE   a thin with one or two snapshots, see
+//   make_rounds metadata_image shuffle FILE FILE     the same trees, with their leaves in random
+//   places
 //
-// Images by `make` and `thins` have no space maps: extmerge can read them, thin_ls cannot.
-// `shuffle` takes an image by thin_restore and moves only the leaves of the thins.
+// Images by `make`, `thins` and `rounds` have no space maps: extmerge can read them, thin_ls
+// cannot. `shuffle` takes an image by thin_restore and moves only the leaves of the thins.
 
 #include <algorithm>
 #include <cstdio>
@@ -62,6 +64,13 @@ void reseal(std::byte* node, uint64_t number) {
   header.csum.set(node_checksum({node, kMetadataBlockSize}));
 }
 
+void write_image(const MetadataBuilder& pool, const std::string& path) {
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  file.write(reinterpret_cast<const char*>(pool.image().data()),
+             static_cast<std::streamsize>(pool.image().size()));
+  if (!file.flush()) throw std::runtime_error("cannot write " + path);
+}
+
 // A thin of ten blocks each. Thin 1 maps the blocks 0 to 9, each other one nine of these: it lacks
 // block (id mod 10) and has block 10. Every tenth thin has all ten, so a merge of thin 1 changes
 // nothing in it.
@@ -77,10 +86,76 @@ void make_thins(uint64_t count, const std::string& path) {
     pool.add_device(static_cast<uint32_t>(id), pool.add_tree(mappings));
   }
   pool.finish();
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file.write(reinterpret_cast<const char*>(pool.image().data()),
-             static_cast<std::streamsize>(pool.image().size()));
-  if (!file.flush()) throw std::runtime_error("cannot write " + path);
+  write_image(pool, path);
+}
+
+constexpr uint64_t kLeafEntries = 252;
+constexpr uint64_t kChangedOneIn = 100;
+
+// Chooses one block in each hundred, in a random place. Block 0 never changes.
+bool changes(uint64_t block) {
+  const uint64_t hundred = block / kChangedOneIn;
+  return block > 0 &&
+         block % kChangedOneIn == ((hundred * 0x9e3779b97f4a7c15) >> 32) % kChangedOneIn;
+}
+
+using Children = std::vector<std::pair<uint64_t, uint64_t>>;  // key and node
+
+// The nodes above these; returns the root.
+uint64_t add_above(MetadataBuilder& pool, Children children) {
+  while (children.size() > 1) {
+    Children above;
+    for (size_t i = 0; i < children.size(); i += kLeafEntries) {
+      const auto end = children.begin() + std::min(i + kLeafEntries, children.size());
+      above.emplace_back(children[i].first, pool.add_inner_node({children.begin() + i, end}));
+    }
+    children = std::move(above);
+  }
+  return children.front().second;
+}
+
+// A thin (id 1) maps the blocks from 0 on, each a run. Snapshot 2 was taken when the pool's time
+// became 1. Then the thin changed one block in a hundred. Snapshot 3 was taken when the time became
+// 2. The snapshots share only leaves without changes, and 3 shares all of its tree with the thin.
+// With one snapshot, this is the pool before the changes.
+void make_rounds(uint64_t mappings, uint64_t snapshots, const std::string& path) {
+  MetadataBuilder pool(2 * (mappings / kLeafEntries) * (kLeafEntries + 2) / kLeafEntries + 64);
+  Children before, after;
+  std::vector<BuiltMapping> leaf;
+  for (uint64_t first = 0; first < mappings; first += kLeafEntries) {
+    leaf.clear();
+    for (uint64_t block = first; block < std::min(first + kLeafEntries, mappings); ++block)
+      leaf.push_back({block, mappings - 1 - block, 0});
+    before.emplace_back(first, pool.add_leaf(leaf));
+  }
+  uint64_t root = add_above(pool, before);
+  pool.add_mapping_root(2, root);
+  pool.add_details(2, mappings, 0, 1, 1);
+  if (snapshots == 2) {
+    uint64_t data = mappings;
+    for (const auto& [first, unchanged] : before) {
+      leaf.clear();
+      const uint64_t changed_before = data;
+      for (uint64_t block = first; block < std::min(first + kLeafEntries, mappings); ++block) {
+        if (changes(block)) {
+          leaf.push_back({block, data++, 1});
+        } else {
+          leaf.push_back({block, mappings - 1 - block, 0});
+        }
+      }
+      after.emplace_back(first, data == changed_before ? unchanged : pool.add_leaf(leaf));
+    }
+    root = add_above(pool, after);
+    pool.add_mapping_root(3, root);
+    pool.add_details(3, mappings, 1, 2, 2);
+  }
+  pool.add_mapping_root(1, root);
+  pool.add_details(1, mappings, 0, 0, static_cast<uint32_t>(snapshots));
+  pool.finish(false);
+  pool.superblock().time.set(static_cast<uint32_t>(snapshots));
+  pool.superblock().trans_id.set(snapshots);
+  pool.fix_checksum(0);
+  write_image(pool, path);
 }
 
 // Changes the pointers in one node to the new places of the leaves.
@@ -151,6 +226,10 @@ int run(const std::vector<std::string>& arguments) {
   }
   if (arguments.size() == 3 && arguments[0] == "thins") {
     make_thins(std::stoull(arguments[1]), arguments[2]);
+    return 0;
+  }
+  if (arguments.size() == 4 && arguments[0] == "rounds") {
+    make_rounds(std::stoull(arguments[1]), std::stoull(arguments[2]), arguments[3]);
     return 0;
   }
   if (arguments.size() == 3 && arguments[0] == "shuffle") {

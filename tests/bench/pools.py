@@ -13,6 +13,8 @@ import random
 import shutil
 import struct
 import subprocess
+import tempfile
+import xml.etree.ElementTree
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 UNIT = 4096
@@ -249,3 +251,124 @@ class Pool:
             data.seek((thin - 1) * shape.mapped)
             for _ in range(0, shape.mapped, 4 * MIB):
                 file.write(data.read(4 * MIB))
+
+
+class RoundsPool:
+    """A thin (id 1) with two snapshots. One block in a hundred changed between them. An unchanged
+    mapping has time 0. Snapshot 2 was made at time 1, so a changed mapping has time 1. Snapshot 3
+    was made at time 2. All blocks are single and scattered, on both devices.
+
+    The file `metadata` is the pool with one snapshot at first, and with both after `take_second`.
+    thin_restore writes it, so no two trees share a node.
+    """
+
+    FIRST, SECOND = 2, 3
+
+    def __init__(self, folder, shape):
+        self.shape = shape
+        self.folder = os.path.join(folder, shape.name() + "-rounds")
+        self.blocks = shape.mapped // shape.block
+        self.changed = self.blocks // 100
+        if not os.path.exists(self.path("complete")):
+            os.makedirs(self.folder, exist_ok=True)
+            apart(self._make)
+            open(self.path("complete"), "w").close()
+        self._take("metadata-1")
+
+    def remove(self):
+        shutil.rmtree(self.folder)
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def source(self, thin):
+        return ["--metadata", self.path("metadata"), "--data", self.path("data"), "--thin-id", str(thin),
+                "--origin", self.path("origin"), "--live-root", "--thin-size", str(self.shape.origin)]
+
+    def changed_bytes(self):
+        return self.changed * self.shape.block
+
+    def take_second(self):
+        self._take("metadata-2")
+
+    def put_back(self, modified):
+        """Gives the origin the blocks of snapshot 2 again, and this time of modification in ns."""
+        apart(self._put_back)
+        os.utime(self.path("origin"), ns=(modified, modified))
+
+    def _put_back(self):
+        block, runs = self.shape.block, self.shape.runs()
+        with open(self.path("data"), "rb") as data, open(self.path("origin"), "r+b") as origin:
+            for place in self._changed_places():
+                thin_block, data_block, _ = runs[place]
+                data.seek(data_block * block)
+                origin.seek(thin_block * block)
+                origin.write(data.read(block))
+            origin.flush()
+            os.fsync(origin.fileno())
+            for file in (data, origin):
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def _changed_places(self):
+        """The place in Shape.runs() of each changed block, in rising order."""
+        return sorted(random.Random(3).sample(range(self.blocks), self.changed))
+
+    def check(self):
+        """Runs thin_check, and compares what thin_dump reads with the wanted mappings."""
+        subprocess.run(["thin_check", "-q", self.path("metadata-2")], check=True)
+        with tempfile.TemporaryFile("w+") as dump:
+            subprocess.run(["thin_dump", self.path("metadata-2")], check=True, stdout=dump)
+            dump.seek(0)
+            for device in xml.etree.ElementTree.parse(dump).getroot():
+                id = int(device.get("dev_id"))
+                wanted = {origin: (data, time) for origin, data, _, time in self._mappings(id != self.FIRST)}
+                found = dict(mapping for element in device for mapping in mappings_of(element))
+                if found != wanted or int(device.get("creation_time")) != max(id - 1, 0):
+                    raise RuntimeError("thin %d of %s is not as wanted" % (id, self.path("metadata-2")))
+
+    def _take(self, name):
+        shutil.copyfile(self.path(name), self.path("metadata"))  # the file stays the same
+        subprocess.run(["sync", self.path("metadata")], check=True)
+
+    def _make(self):
+        shape = self.shape
+        random_file(self.path("origin"), shape.origin)
+        random_file(self.path("data"), shape.mapped + self.changed_bytes())
+        self._make_metadata(1)
+        self._make_metadata(2)
+        self.check()
+        subprocess.run(["sync"], check=True)
+
+    def _mappings(self, with_changes):
+        """(thin block, data block, blocks, time) in order of thin block. New data lies at the end."""
+        new_data = {place: self.blocks + i for i, place in enumerate(self._changed_places())} if with_changes else {}
+        for place, (origin, data, length) in enumerate(self.shape.runs()):
+            yield origin, new_data.get(place, data), length, 1 if place in new_data else 0
+
+    def _make_metadata(self, snapshots):
+        image = self.path("metadata-%d" % snapshots)
+        with open(image + ".xml", "w") as file:
+            file.write('<superblock uuid="" time="%d" transaction="%d" flags="0" version="2" data_block_size="%d" '
+                       'nr_data_blocks="%d">\n' % (snapshots, snapshots, self.shape.block // 512, self.blocks + self.changed))
+            for id in range(1, snapshots + 2):
+                created = id - 1
+                file.write('<device dev_id="%d" mapped_blocks="%d" transaction="%d" creation_time="%d" snap_time="%d">\n'
+                           % (id, self.blocks, max(created - 1, 0), created, created or snapshots))
+                for mapping in self._mappings(snapshots == 2 and id != self.FIRST):
+                    file.write('<range_mapping origin_begin="%d" data_begin="%d" length="%d" time="%d"/>\n' % mapping)
+                file.write("</device>\n")
+            file.write("</superblock>\n")
+        with open(image, "wb") as file:
+            file.truncate(64 * MIB)
+        subprocess.run(["thin_restore", "-i", image + ".xml", "-o", image], check=True, stdout=subprocess.DEVNULL)
+        os.remove(image + ".xml")
+
+
+def mappings_of(element):
+    """(thin block, (data block, time)) of each block of one element that thin_dump has printed."""
+    value = {key: int(text) for key, text in element.attrib.items()}
+    if element.tag == "single_mapping":
+        yield value["origin_block"], (value["data_block"], value["time"])
+        return
+    for i in range(value["length"]):
+        yield value["origin_begin"] + i, (value["data_begin"] + i, value["time"])
