@@ -152,8 +152,16 @@ void check_combinations(const Options& o) {
   if (o.log_level && !o.log_file)
     refuse("--log-level without --log-file", "add --log-file FILE; on the terminal use -v and -q");
   if (o.finish && o.has("verify") && o.merge.verify < VerifyChoice::kChanged)
-    refuse("--finish removes the snapshot, so it verifies in full",
-           "leave out --verify, or use --verify=changed where an earlier merge was verified in full");
+    refuse(
+        "--finish removes the snapshot, so it verifies in full",
+        "leave out --verify, or use --verify=changed where an earlier merge was verified in full");
+  if (o.when_closed && !o.finish)
+    refuse("--when-closed without --finish: there is nothing to wait for", "add --finish");
+  for (const char* name : {"until", "timeout"}) {
+    if (o.has(name) && !o.when_closed)
+      refuse(std::string("--") + name + " without --when-closed: nothing is waited for",
+             "add --finish --when-closed");
+  }
   if (o.command == Command::kVerify && o.merge.beyond_origin == BeyondOriginChoice::kExtend)
     refuse("--beyond-origin=extend is not for verify, which changes nothing", "use refuse or drop");
   if (o.undo_log && o.has("compare") && o.merge.pipeline.compare != CompareMode::kAlways)

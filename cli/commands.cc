@@ -30,7 +30,7 @@ void release(std::unique_ptr<Source>& source) {
 std::vector<Error> plan(const Options& options, Signals& signals, TerminalLine& terminal) {
   const std::unique_ptr<OutputFile> map = map_file(options);
   std::unique_ptr<Source> source = open_held_source(options);
-  if (options.finish) source->check_finish();
+  if (options.finish) source->check_finish(options.when_closed);
   Job job = source->plan_job();
   const DeviceNames names = names_of(*source, job);
   Progress progress;

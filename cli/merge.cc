@@ -1,25 +1,20 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-#include <set>
-
 #include "cli/command_output.h"
 #include "cli/commands.h"
 #include "cli/confirm.h"
+#include "cli/round.h"
 #include "cli/show/json.h"
 #include "cli/source/lvm/volume_source.h"
 #include "cli/source/merge_status.h"
 #include "cli/source/open_source.h"
 #include "cli/source/places.h"
+#include "cli/when_closed.h"
 #include "io/text.h"
 
 namespace extmerge {
 
 namespace {
-
-BeyondOriginChoice recorded_beyond_origin(const JournalPlace& place) {
-  const auto journal = read_journal(place);
-  return journal ? journal->record().beyond_origin : BeyondOriginChoice::kRefuse;
-}
 
 // For the report: devices as they were named, or as the journal has them.
 DeviceNames names_after(const Options& options, const Source& source) {
@@ -66,110 +61,6 @@ void report_cleared(const Options& options, const Source& source) {
   print_status_report(options, status);
 }
 
-// The merge that was done before, as one that had nothing to copy.
-MergeReport report_of_nothing(const Source& source, const PlanReport& plan) {
-  const MergeStatus status = read_status(source.place().path);
-  MergeReport report;
-  report.plan = plan;
-  report.journal = status.journal;
-  report.undo_log = status.record.undo_log;
-  report.state = status.state;
-  report.total_bytes = status.record.copy_bytes;
-  report.durable_bytes = status.progress.position;
-  return report;
-}
-
-using ConfirmPlan = std::function<bool(const PlanReport&, const DeviceNames&)>;
-
-// One merge of what a source shows now: planned, confirmed, copied, and everything put back.
-class Round {
- public:
-  Round(const Options& options, Source& source, Progress& progress, Signals& signals)
-      : options_(options),
-        source_(source),
-        progress_(progress),
-        signals_(signals),
-        wishes_(options.merge) {
-    if (!options.finish) return;
-    wishes_.last_round = true;
-    if (!options.has("verify")) wishes_.verify = VerifyChoice::kFull;
-  }
-
-  // A new merge, or an unfinished one that can be resumed. Where nothing was written since the last
-  // one (PlanReport::nothing_new), nothing is changed.
-  MergeReport merge(const ConfirmPlan& confirmation) {
-    if (!wishes_.restart && source_.must_restart()) {
-      say("the thin may have changed since the merge began: the merge restarts from the beginning");
-      wishes_.restart = true;
-    }
-    const bool resumes = source_.is_unfinished() && !wishes_.restart;
-    // A named source changes the system for a merge, so it is planned and asked for first.
-    if (source_.is_named()) {
-      const PlanReport plan = plan_and_ask(confirmation);
-      if (plan.has_nothing_to_merge()) return report_of_nothing(source_, plan);
-      wishes_.full_reason = plan.full_reason;  // the freeze hides what speaks against a round
-      return carry_out(resumes, {});
-    }
-    return carry_out(resumes, confirmation);
-  }
-
-  // An unfinished one.
-  MergeReport resume() { return carry_out(true, {}); }
-
- private:
-  PlanReport plan_and_ask(const ConfirmPlan& confirmation) {
-    Job job = source_.plan_job();
-    const DeviceNames names = names_of(source_, job);
-    Merger planner(std::move(job), wishes_, progress_, signals_.stop_token());
-    PlanReport plan = planner.plan();
-    source_.complete_plan(plan);
-    source_.release_mappings();
-    if (plan.has_nothing_to_merge()) return plan;
-    refuse_any(plan.refusals);
-    if (!options_.yes)
-      said_.insert(plan.notes.begin(), plan.notes.end());  // shown with the question
-    if (confirmation(plan, names)) return plan;
-    throw Error(MessageId::kNotConfirmed, "not confirmed: nothing was done",
-                "run it again and answer y, or give --yes");
-  }
-
-  MergeReport carry_out(bool resumes, const ConfirmPlan& confirmation) {
-    try {
-      if (options_.finish) source_.begin_finish();
-      Job job = resumes ? source_.resume_job() : source_.merge_job();
-      if (resumes) wishes_.beyond_origin = recorded_beyond_origin(source_.place());
-      if (resumes) wishes_.full_reason.clear();
-      if (!source_.is_frozen()) wishes_.verify = VerifyChoice::kFull;
-      const DeviceNames names = names_of(source_, job);
-      const Confirm ask = [&](const PlanReport& found) {
-        return !confirmation || confirmation(found, names);
-      };
-      const Notice say_once = [this](const std::string& note) {
-        if (said_.insert(note).second) say(note);
-      };
-      Merger merger(std::move(job), wishes_, progress_, signals_.stop_token());
-      const MergeReport report = resumes ? merger.resume(say_once) : merger.merge(ask, say_once);
-      if (source_.is_named()) progress_.phase = Phase::kPuttingBack;
-      const bool was_written = options_.finish && !source_.is_as_merged();
-      source_.done();
-      if (!was_written) return report;
-      throw Error(MessageId::kStale,
-                  source_.thin_name() + " was written to while it was merged: it is not removed",
-                  "keep it inactive, and run the same command again");
-    } catch (const Error& error) {
-      if (source_.is_named()) progress_.phase = Phase::kPuttingBack;
-      throw source_.failed(error);
-    }
-  }
-
-  const Options& options_;
-  Source& source_;
-  Progress& progress_;
-  Signals& signals_;
-  MergeOptions wishes_;
-  std::set<std::string> said_;
-};
-
 // Shows the plan and asks. Returns true at once with --yes.
 bool confirm(const Options& options, const PlanReport& report, const DeviceNames& names,
              ProgressDisplay& display, Signals& signals, TerminalLine& terminal) {
@@ -208,6 +99,9 @@ MergeReport merge_while_shown(const Options& options, std::unique_ptr<Source>& s
     source.reset();
     source = open_source(options);
   }
+  if (options.when_closed && source->is_open()) {
+    return finish_when_closed(options, *source, progress, signals, ask, outcome);
+  }
   const MergeReport report = Round(options, *source, progress, signals).merge(ask);
   if (!options.finish) return report;
   if (signals.stop_token().stop_requested()) {
@@ -224,7 +118,7 @@ MergeReport merge_while_shown(const Options& options, std::unique_ptr<Source>& s
 std::vector<Error> merge(const Options& options, Signals& signals, TerminalLine& terminal) {
   if (options.finish && report_completed_removal(options)) return {};
   std::unique_ptr<Source> source = open_source(options);
-  if (options.finish) source->check_finish();
+  if (options.finish) source->check_finish(options.when_closed);
   const Source::Earlier earlier = source->clear_leftovers();
   if (earlier == Source::Earlier::kDoneAndGone) {
     report_cleared(options, *source);

@@ -63,6 +63,17 @@ void set_checkpoint_interval(Options& o, const std::string& value) {
   o.merge.pipeline.checkpoint_time = std::chrono::hours(24 * 365);
 }
 
+// Seconds, or a number with its unit.
+std::chrono::seconds parse_time(const std::string& value, const char* option) {
+  uint64_t unit = 1;
+  if (value.ends_with('m')) unit = 60;
+  if (value.ends_with('h')) unit = 3600;
+  if (value.ends_with('d')) unit = 86400;
+  const bool has_unit = unit > 1 || value.ends_with('s');
+  const std::string number = value.substr(0, value.size() - (has_unit ? 1 : 0));
+  return std::chrono::seconds(unit * parse_number(number, option, 1, 366 * 86400 / unit));
+}
+
 void set_units(Options& o, const std::string& value) {
   if (value.size() != 1 || !is_unit(value[0]))
     throw Error(
@@ -126,6 +137,12 @@ constexpr OptionRow kOptions[] = {
      [](Options& o, V) { o.merge.round = RoundChoice::kSince; }},
     {G::kPlan, "finish", 0, nullptr, kMerge, "Remove VG/SNAP afterwards, free the origin",
      [](Options& o, V) { o.finish = true; }},
+    {G::kPlan, "when-closed", 0, nullptr, kMerge, "With --finish: merge rounds until it is closed",
+     [](Options& o, V) { o.when_closed = true; }},
+    {G::kPlan, "until", 0, "SIZE", kMerge, "Wait once a round is smaller than SIZE (64M)",
+     [](Options& o, V v) { o.until = parse_size(v, "--until", Bytes(64 * kKiB)); }},
+    {G::kPlan, "timeout", 0, "TIME", kMerge, "Stop the wait after TIME (90s, 30m, 8h)",
+     [](Options& o, V v) { o.timeout = parse_time(v, "--timeout"); }},
     {G::kPlan, "dry-run", 'n', nullptr, kMerge, "Plan only, with all guards",
      [](Options& o, V) { o.dry_run = true; }},
     {G::kPlan, "yes", 'y', nullptr, kMerge | kResume | kUndo, "Do not ask",

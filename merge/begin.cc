@@ -110,12 +110,12 @@ JournalDecision Merger::decide_journal(State& state, Journal* journal, const Mer
     decision.nothing_new =
         (wanted.is_round() || is_unwritten_since(journal->record(), wanted)) && origin_unchanged();
   }
-  const bool follows_another =
-      journal && journal->state() == JournalState::kDone && !decision.refusal && !options_.again &&
-      !wanted.is_round() &&
-      !options_.overrides.allow_shared_origin && same_pool(journal->record(), wanted) &&
-      !is_same_source(journal->record(), wanted, job_.merged_as) &&
-      !is_later(wanted, journal->record());
+  const bool follows_another = journal && journal->state() == JournalState::kDone &&
+                               !decision.refusal && !options_.again && !wanted.is_round() &&
+                               !options_.overrides.allow_shared_origin &&
+                               same_pool(journal->record(), wanted) &&
+                               !is_same_source(journal->record(), wanted, job_.merged_as) &&
+                               !is_later(wanted, journal->record());
   if (!follows_another) return decision;
   // Where this thin maps nothing, it now shows what was merged from the other thin.
   uint64_t changed = count_unmapped(*journal->all_runs(), state.reader(), state.device(),

@@ -83,8 +83,8 @@ std::unique_ptr<PlanSpool> Merger::spool_everything(State& state, const Journal&
   if (options_.verify != VerifyChoice::kFull || !journal.record().is_round()) return nullptr;
   const PlanLimits limits = journal.record().limits().of_everything();
   PlannedRuns runs(state.reader(), state.device(), state.end_of_data(), limits, stop_);
-  auto spool = std::make_unique<PlanSpool>(*job_.journal.directory,
-                                           job_.journal.name + ".compare", runs, limits);
+  auto spool = std::make_unique<PlanSpool>(*job_.journal.directory, job_.journal.name + ".compare",
+                                           runs, limits);
   state.check_still_held();
   return spool;
 }

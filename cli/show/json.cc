@@ -94,6 +94,7 @@ void add_changes(Json& json, const SystemChanges& changes) {
   json["half_merged"] = changes.origin_marked;
   json["metadata_snapshot_held"] = changes.holding;
   json["removing"] = changes.removing;
+  json["waiting"] = changes.waiting;
   json["thin_kept_inactive"] = changes.thin_kept_inactive;
   json["pool_activated"] = !changes.pool_was_active;
   const std::optional<bool> writable = origin_is_writable(changes);

@@ -48,8 +48,12 @@ const char* phase_text(Phase phase) {
       return "copying";
     case Phase::kUndoing:
       return "undoing";
+    case Phase::kFlushing:
+      return "flushing";
     case Phase::kVerifying:
-      return "verifying";
+      return "comparing";
+    case Phase::kWaiting:
+      return "waiting";
     case Phase::kPuttingBack:
       return "putting back";
     case Phase::kFinished:
@@ -110,7 +114,7 @@ std::optional<milliseconds> ProgressView::left() const {
 }
 
 std::string progress_line(const ProgressView& view, const SizeFormat& sizes) {
-  if (view.phase == Phase::kPuttingBack) return phase_text(view.phase);
+  if (counts_nothing(view.phase)) return phase_text(view.phase);
   return std::string(phase_text(view.phase)) + "  " + tails(view, sizes).front();
 }
 
@@ -119,7 +123,7 @@ std::string progress_line(const ProgressView& view, const SizeFormat& sizes) {
 std::string progress_bar(const ProgressView& view, const SizeFormat& sizes, unsigned width) {
   constexpr size_t kLeast = 10, kMost = 60;
   const std::string name = phase_text(view.phase);
-  if (view.phase == Phase::kPuttingBack) return name.size() <= width ? name : "";
+  if (counts_nothing(view.phase)) return name.size() <= width ? name : "";
   const std::vector<std::string> all = tails(view, sizes);
   for (const std::string& tail : all) {
     const size_t used = name.size() + tail.size() + 4;  // spaces and brackets
@@ -136,6 +140,7 @@ std::string progress_bar(const ProgressView& view, const SizeFormat& sizes, unsi
 std::string progress_json(const ProgressView& view, const std::string& device) {
   nlohmann::ordered_json object;
   object["device"] = device;
+  object["phase"] = phase_text(view.named.value_or(view.phase));
   object["device_bytes"] = std::to_string(view.done);
   object["device_size"] = std::to_string(view.total);
   object["speed"] = std::to_string(view.bytes_per_second());
@@ -227,21 +232,28 @@ ProgressView ProgressDisplay::look() {
   view.done = progress_.done_bytes;
   view.durable = progress_.durable_bytes;
   const auto now = steady_clock::now();
-  const bool puts_back = view.phase == Phase::kPuttingBack;
+  const bool puts_back = counts_nothing(view.phase);
   if (puts_back && !ending_ && settings_.kind != ProgressKind::kJson) {
     if (!counted_) counted_ = view_of_phase(view, now);
     return view;
   }
   const bool counts = !puts_back && view.phase != Phase::kFinished;
   if (counts) counted_.reset();
-  if (counted_) return *counted_;
+  if (counted_) {
+    ProgressView last = *counted_;
+    if (puts_back) last.named = progress_.phase;
+    return last;
+  }
   if (counts && view.phase != phase_) {
     phase_ = view.phase;
     phase_started_ = now;
     done_then_ = view.done;
   }
+  const Phase named = view.phase;
   view = view_of_phase(view, now);
-  if (puts_back) counted_ = view;
+  if (!puts_back) return view;
+  counted_ = view;
+  view.named = named;
   return view;
 }
 

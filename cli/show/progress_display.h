@@ -35,6 +35,8 @@ enum class ProgressKind { kAuto, kBar, kLine, kJson, kNone };
 // The numbers of a Progress at one moment.
 struct ProgressView {
   Phase phase = Phase::kPlanning;
+  // In JSON: a phase that counts nothing, beside the numbers of the one before.
+  std::optional<Phase> named;
   uint64_t mappings_read = 0;
   uint64_t thins = 0;  // to be compared, 0 if there are none
   uint64_t thins_read = 0;
@@ -93,7 +95,7 @@ class ProgressDisplay {
   Phase phase_ = Phase::kPlanning;  // the phase whose clock runs
   std::chrono::steady_clock::time_point phase_started_;
   uint64_t done_then_ = 0;
-  // The last view of the last phase that counted bytes, shown during kPuttingBack.
+  // The last view of the last phase that counted bytes, shown in phases that count nothing.
   std::optional<ProgressView> counted_;
   std::chrono::steady_clock::time_point shown_;
   bool shown_any_ = false;

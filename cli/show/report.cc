@@ -203,8 +203,11 @@ std::string status_text(const MergeStatus& status, const SizeFormat& sizes,
   const auto size = [&](Bytes bytes) { return format_size(bytes, sizes); };
   std::string text =
       "Merge of " + id_text(record.thin_id) + " into " + printable(record.origin.path) + "\n";
-  text += line("state", state_text(status.state) + (status.running ? ", running" : ""));
-  text += line("durable", size(status.progress.position) + " of " + size(record.copy_bytes));
+  const bool waits = status.running && changes && changes->waiting;
+  text += line("state", waits ? "waiting: " + changes->thin_name() + " may be closed now"
+                              : state_text(status.state) + (status.running ? ", running" : ""));
+  text += line("durable", size(status.progress.position) + " of " + size(record.copy_bytes) +
+                              (record.base ? ", changed since the merge before" : ""));
   text += line("read", size(status.progress.counters.bytes_read));
   text += line("equal already", size(status.progress.counters.bytes_compared_equal));
   text += line("written", size(status.progress.counters.bytes_written));

@@ -50,6 +50,7 @@ void each_member(Changes& changes, const Visit& visit) {
   // Added since:
   visit("carrier", changes.carrier, Key::kAddedSince);
   visit("freeze_uuid", changes.freeze_uuid, Key::kAddedSince);
+  visit("waiting", changes.waiting, Key::kAddedSince);
 }
 
 template <typename Value>

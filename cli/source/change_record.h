@@ -59,6 +59,9 @@ struct SystemChanges {
   // program.
   std::string boot;
 
+  // All is merged and compared, and the thin may be closed (--when-closed). Only while a run waits.
+  bool waiting = false;
+
   // The thin is about to be removed: the merge is done and verified.
   bool removing = false;
 

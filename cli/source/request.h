@@ -5,6 +5,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -41,6 +42,9 @@ struct Request {
   MergeOptions merge;
   bool dry_run = false;
   bool finish = false;
+  bool when_closed = false;                     // --finish of a volume that is in use
+  Bytes until{64 << 20};                        // rounds go on until one is smaller
+  std::optional<std::chrono::seconds> timeout;  // of the wait for the volume to be closed
 
   // Long names of the given options, for rules about pairs of options.
   std::vector<std::string> given;

@@ -21,7 +21,7 @@ void log_facts(const char* role, const DeviceFacts& facts) {
 
 }  // namespace
 
-void Source::check_finish() const {
+void Source::check_finish(bool) const {
   throw Error(MessageId::kUsage, "--finish is for volumes of LVM (VG/SNAP)",
               "remove the thin by hand once the merge is done");
 }

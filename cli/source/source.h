@@ -69,7 +69,7 @@ class Source : public Custody {
   virtual Error failed(const Error& error) { return error; }
 
   // --finish. Refuses where it cannot be done, before anything happens.
-  virtual void check_finish() const;
+  virtual void check_finish(bool may_be_open) const;
   // Keeps the thin from being used, so that what is merged is its last state.
   virtual void begin_finish() {}
   // After the merge, before done(): whether nothing was written to the thin since.
@@ -79,6 +79,14 @@ class Source : public Custody {
   // After done(): removes the thin and makes the origin an ordinary volume again. Returns
   // what came of it, for the report.
   virtual std::string finish() { return {}; }
+  // --when-closed. Whether the thin is open now, by the kernel's word.
+  virtual bool is_open() const { return false; }
+  // Keeps the origin claimed between merges, until finish() or the end of the source.
+  virtual void keep_origin() {}
+  // Records that the thin may be closed now, or that the wait for that is over.
+  virtual void set_waiting(bool) {}
+  // Takes the thin out of use; false if it is open again.
+  virtual bool close() { return true; }
   // The next steps, with their commands; may be empty.
   virtual std::string next_steps() const { return {}; }
 

@@ -66,6 +66,7 @@ class Copy {
     const std::exception_ptr failure = run_pieces(
         pieces_, [this] { return take(); }, [this](Piece& piece) { work(piece); },
         [this](const Piece& piece) { commit(piece); });
+    progress_.phase = Phase::kFlushing;
     checkpoints_.finish(reached_);
     if (failure) std::rethrow_exception(failure);
     if (pieces_.stopped()) {

@@ -174,8 +174,8 @@ JournalDecision decide(const Journal* journal, const MergeRecord& wanted,
                   "nothing is left to do; extmerge verify compares the origin with the snapshot");
   }
   if (wishes.again) return {};
-  const bool is_merged = is_same_source(record, wanted, wishes.merged_as) &&
-                         same_state(record, wanted);
+  const bool is_merged =
+      is_same_source(record, wanted, wishes.merged_as) && same_state(record, wanted);
   const bool is_empty_round = wanted.is_round() && wanted.copy_bytes == Bytes(0);
   if ((is_merged || is_empty_round) && !wishes.last_round) {
     return refuse(MessageId::kAlreadyDone,

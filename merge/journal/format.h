@@ -34,7 +34,9 @@ inline constexpr size_t kPlacesOffset = kSlotsOffset + kSlots * kSlotDistance;
 inline constexpr size_t kPlanOffset = kPlacesOffset + kPlanPageSize;
 static_assert(kPlanOffset == 69632);
 // Version 1 has no page of places.
-constexpr size_t plan_offset(uint32_t version) { return version == 1 ? kPlacesOffset : kPlanOffset; }
+constexpr size_t plan_offset(uint32_t version) {
+  return version == 1 ? kPlacesOffset : kPlanOffset;
+}
 
 inline constexpr size_t kChecksumSize = 4;
 
@@ -104,8 +106,8 @@ struct DiskRound {
   unsigned char state_digest[16];
 };
 static_assert(sizeof(DiskRound) == 80);
-static_assert(sizeof(DiskJournalHeader) + sizeof(DiskRound) + 3 * (2 + kMaxPath + 2 + kMaxIdentity) + 2 +
-                  kMaxUndoLogPath + kChecksumSize <=
+static_assert(sizeof(DiskJournalHeader) + sizeof(DiskRound) +
+                  3 * (2 + kMaxPath + 2 + kMaxIdentity) + 2 + kMaxUndoLogPath + kChecksumSize <=
               kHeaderSize);
 
 struct DiskProgressSlot {

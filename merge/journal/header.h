@@ -18,12 +18,12 @@ namespace extmerge {
 
 struct JournalHeader {
   uint32_t version = kJournalFormatVersion;  // a journal keeps the one that it was begun with
-  uint64_t sequence = 0;  // rises with each copy written
+  uint64_t sequence = 0;                     // rises with each copy written
   uint64_t nonce = 0;
   JournalState state = JournalState::kIntent;
   uint64_t plan_pages = 0;
   uint64_t fingerprint = 0;
-  Bytes undo_log_bytes;  // from DONE on: the undo log's least size
+  Bytes undo_log_bytes;                    // from DONE on: the undo log's least size
   Verified verified = Verified::kNothing;  // from DONE on
   MergeRecord record;
 };
@@ -32,8 +32,8 @@ struct JournalHeader {
 // checked before a write and after a read.
 std::optional<std::string> find_implausible(const JournalHeader& header);
 
-// One sealed copy of kHeaderSize bytes, without the old places. Throws kUsage if a path or identity is too long: half a
-// name would name another device.
+// One sealed copy of kHeaderSize bytes, without the old places. Throws kUsage if a path or identity
+// is too long: half a name would name another device.
 std::vector<std::byte> encode_header(const JournalHeader& header);
 
 // Nothing if the copy is torn, damaged or not a header. Throws kJournalVersion for an intact copy

@@ -124,8 +124,7 @@ void Journal::write_front() {
 
 void Journal::load_places(std::span<const std::byte> front) {
   if (header_.version == 1) return;
-  const auto places =
-      decode_places(header_.nonce, front.subspan(kPlacesOffset, kPlanPageSize));
+  const auto places = decode_places(header_.nonce, front.subspan(kPlacesOffset, kPlanPageSize));
   if (!places) throw damaged_journal(path_, "its page of places is not intact");
   header_.record.old_places = *places;
 }

@@ -33,8 +33,8 @@ class Journal {
  public:
   // Opens the journal `name`; null if it is missing. A caller that acts on the contents passes
   // `writable`, which makes them durable first. A left-over NAME.new is no journal. open() verifies
-  // the page of places, every plan page and the digest unless `pages` is false (status). Throws kDamagedJournal,
-  // kJournalVersion, kJournalUnsafe; kStopped if `stop` is requested.
+  // the page of places, every plan page and the digest unless `pages` is false (status). Throws
+  // kDamagedJournal, kJournalVersion, kJournalUnsafe; kStopped if `stop` is requested.
   static std::unique_ptr<Journal> open(DurableDirectory& directory, const std::string& name,
                                        bool writable, bool pages = true,
                                        const std::stop_token& stop = {});

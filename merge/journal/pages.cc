@@ -2,8 +2,8 @@
 //
 // A run is three varints. The first two are its distance from the end of the run before, on the
 // thin and on the data device; the second is zigzag, since data blocks jump both ways. The third is
-// its number of blocks and the place of its contents. The first run of a page follows an imaginary one that ends at block 0 of
-// both.
+// its number of blocks and the place of its contents. The first run of a page follows an imaginary
+// one that ends at block 0 of both.
 
 #include "merge/journal/pages.h"
 
@@ -59,8 +59,7 @@ bool take_run(std::span<const std::byte> from, uint32_t version, size_t& at, con
   uint64_t gap = 0;
   uint64_t jump = 0;
   uint64_t tagged = 0;
-  if (!take_varint(from, at, gap) || !take_varint(from, at, jump) ||
-      !take_varint(from, at, tagged))
+  if (!take_varint(from, at, gap) || !take_varint(from, at, jump) || !take_varint(from, at, tagged))
     return false;
   const unsigned bits = version == 1 ? 0 : kRunContentBits;
   const uint64_t content = tagged & ((1u << bits) - 1);

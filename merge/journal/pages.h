@@ -61,8 +61,8 @@ class PlanPageWriter {
   uint64_t pages_ = 0;  // complete ones
 };
 
-// False if the page is damaged, of another journal or version, not number `index`, or holds runs that are
-// invalid with these limits.
+// False if the page is damaged, of another journal or version, not number `index`, or holds runs
+// that are invalid with these limits.
 bool decode_plan_page(std::span<const std::byte> bytes, uint32_t version, uint64_t nonce,
                       uint64_t index, const PlanLimits& limits, PlanPage& page);
 

@@ -88,10 +88,10 @@ struct MergeRecord {
 
   // The thin that the merged one is a freeze of, if that is known.
   std::optional<ThinIdentity> frozen_from;
-  uint32_t newest_time = 0;      // of the mappings of the merged thin
-  PlanDigest state_digest;       // of a plan with everything; a round's plan is a part of it
-  std::optional<Base> base;      // of a round
-  std::vector<Bytes> old_places; // of earlier rounds; the origin's fingerprint has them, too
+  uint32_t newest_time = 0;       // of the mappings of the merged thin
+  PlanDigest state_digest;        // of a plan with everything; a round's plan is a part of it
+  std::optional<Base> base;       // of a round
+  std::vector<Bytes> old_places;  // of earlier rounds; the origin's fingerprint has them, too
 
   bool is_round() const { return base.has_value(); }
   PlanLimits limits() const {

@@ -11,8 +11,21 @@
 
 namespace extmerge {
 
-// kPuttingBack: a named source puts back its changes beside the data; no bytes are counted.
-enum class Phase : int { kPlanning, kCopying, kVerifying, kUndoing, kPuttingBack, kFinished };
+// No bytes are counted in some of them. kFlushing: the last bytes become durable. kWaiting: until
+// the thin is closed. kPuttingBack: a named source puts back its changes beside the data.
+enum class Phase : int {
+  kPlanning,
+  kCopying,
+  kFlushing,
+  kVerifying,
+  kUndoing,
+  kWaiting,
+  kPuttingBack,
+  kFinished
+};
+constexpr bool counts_nothing(Phase phase) {
+  return phase == Phase::kFlushing || phase == Phase::kWaiting || phase == Phase::kPuttingBack;
+}
 
 struct Progress {
   std::atomic<Phase> phase{Phase::kPlanning};

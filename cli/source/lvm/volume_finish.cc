@@ -13,7 +13,12 @@
 
 namespace extmerge {
 
-void VolumeSource::check_finish() const {
+bool VolumeSource::is_open() const {
+  const auto device = find_dm_device(volume_.snap.dm_uuid());
+  return device && !closes_soon(*device);
+}
+
+void VolumeSource::check_finish(bool may_be_open) const {
   if (is_freeze()) {
     throw Error(MessageId::kUsage,
                 thin_name() + " is the freeze of " + changes_.thin_name() + ", which is gone",
@@ -26,16 +31,37 @@ void VolumeSource::check_finish() const {
         thin_name() + " is the origin of " + first + ": LVM would remove " + first + " with it",
         "merge or remove " + first + " first, or merge without --finish");
   }
-  const auto device = find_dm_device(volume_.snap.dm_uuid());
-  if (!device || closes_soon(*device)) return;
+  if (may_be_open || !is_open()) return;
   throw Error(MessageId::kThinOpen, thin_name() + " is open, and --finish would remove it",
-              "unmount it (findmnt, fuser -v " + path_of_device(*device) +
-                  "), then run the same command again");
+              "unmount it (findmnt, fuser -v /dev/" + thin_name() +
+                  "), then run the same command again; or merge it in use and wait until it is "
+                  "closed: --finish --when-closed");
+}
+
+void VolumeSource::set_waiting(bool waits) {
+  changes_.waiting = waits;
+  recorded_.write();
+  // LVM would take a second or two for it once the volume is closed.
+  if (waits) intents_.keep_thin_inactive();
+}
+
+bool VolumeSource::close() {
+  finishing_ = true;
+  intents_.keep_thin_inactive();
+  if (!is_in_use()) return true;
+  try {
+    intents_.deactivate_thin();
+  } catch (const Error& error) {
+    if (error.id() == MessageId::kStopped || !is_open()) throw;
+    spdlog::info("{}", printable(error.what()));
+    return false;
+  }
+  return true;
 }
 
 void VolumeSource::begin_finish() {
-  check_finish();  // asking took time
-  refuse_other_merge(volume_.origin);
+  check_finish(false);  // asking took time
+  if (!node_) refuse_other_merge(volume_.origin);
   if (!is_ours()) {
     // The record is of an earlier merge into the same origin, of another snapshot.
     intents_.put_back({Intent::kThin, Intent::kFreeze});
@@ -82,7 +108,7 @@ bool VolumeSource::is_as_merged() {
 
 // Relies on the listing of look_again(): no LVM has run since.
 std::string VolumeSource::finish() {
-  check_finish();
+  check_finish(false);
   const std::string name = thin_name();
   const Error activated(MessageId::kThinOpen, name + " was activated just now: it is not removed",
                         "deactivate it (lvchange -an), and run the same command again");
@@ -92,6 +118,7 @@ std::string VolumeSource::finish() {
     throw Error(MessageId::kStale, name + " was written to just now: it is not removed",
                 "keep it inactive, and run the same command again");
   }
+  drop_node();
   const LogicalVolume* const freeze = frozen();
   intents_.check_pool_can_be_cleared(freeze);
   changes_.removing = true;

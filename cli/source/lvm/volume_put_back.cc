@@ -12,6 +12,7 @@
 namespace extmerge {
 
 void VolumeSource::put_back_merge() {
+  changes_.waiting = false;
   intents_.put_back_merge();
   if (changes_.holding && pool_failure_) throw *pool_failure_;
 }

@@ -198,9 +198,10 @@ void VolumeSource::leave_out_freeze(std::vector<OriginUser>& users) const {
 
 // Asked at every checkpoint, with transfers in flight: no command is run.
 void VolumeSource::check_origin() {
-  if (!writing_) return;
+  if (!node_) return;
   const std::lock_guard guard(checking_);
   node_->check();
+  if (!writing_) return;  // it is only kept
   if (*writing_ == ThinUse::kAny) return;
   // Inactive, SNAP makes the freeze cost nothing; without one it has to stay so.
   if (!find_dm_device(volume_.snap.dm_uuid())) return;
@@ -285,6 +286,7 @@ void VolumeSource::begin_record() {
 
 Job VolumeSource::merge_job() {
   hold_.reset();
+  is_to_be_removed_ = false;
   const bool has_frozen = is_freeze();
   if (!node_) refuse_other_merge(volume_.origin);
   if (!has_frozen) {
@@ -325,10 +327,14 @@ Job VolumeSource::resume_job() {
 
 void VolumeSource::done() {
   hold_.reset();
-  drop_node();
+  writing_.reset();
+  if (!keeps_origin_) drop_node();
   // finish() removes SNAP and the freeze together. Until then nothing may hide a write to SNAP.
   is_to_be_removed_ = finishing_;
-  if (!finishing_) intents_.put_back({Intent::kMark, Intent::kThin, Intent::kFreeze});
+  if (finishing_) return;
+  std::set<Intent> merged = {Intent::kFreeze};
+  if (!keeps_origin_) merged.insert({Intent::kMark, Intent::kThin});
+  intents_.put_back(merged);
 }
 
 Error VolumeSource::failed(const Error& error) {

@@ -53,11 +53,15 @@ class VolumeSource final : public NamedSource {
 
   bool has_leftovers() const override { return changes_.has_lasting() || changes_.holding; }
   Earlier clear_leftovers() override;
-  void check_finish() const override;
+  void check_finish(bool may_be_open) const override;
   void begin_finish() override;
   bool is_as_merged() override;
   bool is_frozen() const override { return !changes_.freeze.empty(); }
   std::string finish() override;
+  bool is_open() const override;
+  void keep_origin() override { keeps_origin_ = true; }
+  void set_waiting(bool waits) override;
+  bool close() override;
   void abort() override;
   std::string next_steps() const override;
 
@@ -120,6 +124,7 @@ class VolumeSource final : public NamedSource {
   bool is_just_listed_ = false;              // the first look_again() needs no other listing
   std::mutex checking_;                      // check_origin() is called from two threads
   bool finishing_ = false;                   // SNAP is kept inactive until it is removed
+  bool keeps_origin_ = false;                // node and mark stay between merges
   bool is_to_be_removed_ = false;            // all is merged; mark and freeze go with SNAP
   std::optional<Mappings> merged_mappings_;  // of SNAP when it was found to be as merged
   // abort: why the pool could not be worked with.

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// The origin is claimed from the first round to the end, so nobody else writes it. The comparison
+// of everything while the volume is in use, and that of the last round, together prove all of it.
+
+#include "cli/when_closed.h"
+
+#include <chrono>
+#include <cstdio>
+#include <thread>
+
+#include "cli/command_output.h"
+#include "io/text.h"
+
+namespace extmerge {
+
+namespace {
+
+using std::chrono::steady_clock;
+
+constexpr std::chrono::milliseconds kLook{100};
+constexpr std::chrono::seconds kCheck{1};
+
+class Finish {
+ public:
+  Finish(const Options& options, Source& source, Progress& progress, Signals& signals)
+      : options_(options),
+        source_(source),
+        progress_(progress),
+        signals_(signals),
+        in_use_(options) {
+    in_use_.finish = false;
+  }
+
+  MergeReport run(const ConfirmPlan& confirmation, std::string& outcome) {
+    source_.keep_origin();
+    merge_in_rounds(confirmation);
+    compare_everything();
+    Options last = options_;
+    if (!last.has("verify"))
+      last.given.push_back("verify"), last.merge.verify = VerifyChoice::kChanged;
+    last.merge.round = RoundChoice::kAsKnown;
+    last.merge.restart = last.merge.again = false;
+    for (;;) {
+      wait_until_closed();
+      const auto closed = steady_clock::now();
+      if (!source_.close()) continue;
+      try {
+        const MergeReport report =
+            Round(last, source_, progress_, signals_)
+                .merge([](const PlanReport&, const DeviceNames&) { return true; });
+        refuse_to_go_on_after_a_stop();
+        outcome = source_.finish() + "; it was out of use for " + seconds_since_text(closed);
+        return report;
+      } catch (const Error& error) {
+        const bool is_open_again = source_.is_open() && error.id() != MessageId::kStopped;
+        if (!is_open_again) throw;
+        say(error.what());
+        // Until the volume closes again, the origin may have been shown.
+        last.merge.verify = VerifyChoice::kFull;
+        source_.keep_origin();
+      }
+    }
+  }
+
+ private:
+  // Until a round is small, or no longer smaller than the one before.
+  void merge_in_rounds(const ConfirmPlan& confirmation) {
+    Bytes before(UINT64_MAX);
+    bool is_asked = false;
+    const ConfirmPlan ask_once = [&](const PlanReport& plan, const DeviceNames& names) {
+      if (options_.until < plan.limits.block_size.bytes()) {
+        throw Error(MessageId::kUsage,
+                    "--until is smaller than a block of the pool (" +
+                        std::to_string(plan.limits.block_size.bytes().value()) + " bytes)",
+                    "use at least the size of a block");
+      }
+      if (is_asked) return true;
+      is_asked = true;
+      return confirmation(plan, names);
+    };
+    for (unsigned number = 1;; ++number) {
+      const MergeReport report = Round(in_use_, source_, progress_, signals_).merge(ask_once);
+      const Bytes merged = report.plan.nothing_new ? Bytes(0) : report.plan.summary.copy_bytes;
+      say("round " + std::to_string(number) + ": " + format_size(merged, options_.sizes) +
+          (report.plan.base ? " changed since the last merge" : ""));
+      in_use_.merge.round = RoundChoice::kAsKnown;
+      in_use_.merge.restart = in_use_.merge.again = false;
+      if (merged < options_.until || merged >= before) return;
+      before = merged;
+    }
+  }
+
+  void compare_everything() {
+    Options compared = in_use_;
+    compared.merge.verify = VerifyChoice::kFull;
+    compared.merge.last_round = true;  // also if nothing has changed
+    Round(compared, source_, progress_, signals_).merge([](const PlanReport&, const DeviceNames&) {
+      return true;
+    });
+  }
+
+  // Asks the kernel only: LVM would be busy all the time.
+  void wait_until_closed() {
+    if (!source_.is_open()) return;
+    const auto started = steady_clock::now();
+    auto checked = started;
+    source_.set_waiting(true);
+    progress_.phase = Phase::kWaiting;
+    say(source_.thin_name() + " may be closed now: everything is merged and compared up to here");
+    while (source_.is_open()) {
+      const auto now = steady_clock::now();
+      if (options_.timeout && now - started >= *options_.timeout) {
+        throw Error(MessageId::kThinOpen, source_.thin_name() + " is still open",
+                    "close it (findmnt, fuser -v), then run the same command again: everything is "
+                    "merged up to here");
+      }
+      refuse_to_go_on_after_a_stop();
+      if (now - checked >= kCheck) {
+        source_.check_origin();
+        checked = now;
+      }
+      std::this_thread::sleep_for(kLook);
+    }
+    source_.set_waiting(false);
+  }
+
+  void refuse_to_go_on_after_a_stop() const {
+    if (!signals_.stop_token().stop_requested()) return;
+    throw Error(MessageId::kStopped,
+                "stopped as requested: " + source_.thin_name() + " is merged and not removed",
+                "run the same command again to remove it");
+  }
+
+  static std::string seconds_since_text(steady_clock::time_point start) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.1f seconds", seconds_since(start));
+    return text;
+  }
+
+  const Options& options_;
+  Source& source_;
+  Progress& progress_;
+  Signals& signals_;
+  Options in_use_;
+};
+
+}  // namespace
+
+MergeReport finish_when_closed(const Options& options, Source& source, Progress& progress,
+                               Signals& signals, const ConfirmPlan& confirmation,
+                               std::string& outcome) {
+  return Finish(options, source, progress, signals).run(confirmation, outcome);
+}
+
+}  // namespace extmerge
