@@ -35,8 +35,6 @@ enum class ProgressKind { kAuto, kBar, kLine, kJson, kNone };
 // The numbers of a Progress at one moment.
 struct ProgressView {
   Phase phase = Phase::kPlanning;
-  // In JSON: a phase that counts nothing, beside the numbers of the one before.
-  std::optional<Phase> named;
   uint64_t mappings_read = 0;
   uint64_t thins = 0;  // to be compared, 0 if there are none
   uint64_t thins_read = 0;
@@ -45,6 +43,8 @@ struct ProgressView {
   uint64_t done = 0;
   uint64_t durable = 0;
   std::chrono::milliseconds elapsed{0};  // in this phase
+  // In JSON: a phase that counts nothing, beside the numbers of the one before.
+  std::optional<Phase> named{};
 
   uint64_t bytes_per_second() const;
   // The time left; nothing while there is no rate yet.
