@@ -1,0 +1,155 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# merge --finish --when-closed: SNAP is merged in rounds while it is open and written to. It is
+# removed soon after it is closed. The wait runs no LVM, can be stopped, ends in time, and begins
+# again where SNAP is opened again. SIGKILL at any moment loses nothing.
+source "$(dirname "$0")/guest_lvm.sh"
+
+open_snap() { exec 9<> /dev/mapper/"$(dm_name $snap_lv)"; }
+close_snap() { exec 9>&-; }
+begin() {
+  rm -f "$EXTMERGE_STATE_DIR"/*
+  new_everything 64k
+  open_snap
+}
+# in_background ARGUMENT...: starts a finish of SNAP, without its open file.
+in_background() {
+  "$EXTMERGE" merge --yes --batch-mode --finish --when-closed --until 1M "$@" $vg/$snap_lv \
+    > /run/finish 2>&1 9>&- &
+  finish=$!
+}
+waits() { [[ $("$EXTMERGE" status $vg/$snap_lv 2> /dev/null) =~ state\ +waiting ]]; }
+until_it_waits() {
+  local i
+  for ((i = 0; i < 600; ++i)); do
+    ! waits || return 0
+    kill -0 $finish 2> /dev/null || break
+    pause 0.1
+  done
+  cat /run/finish
+  fail "it does not wait"
+}
+# ends STATUS PATTERN
+ends() {
+  local status=0
+  wait $finish || status=$?
+  if ((status != $1)) || ! grep -Eq -- "$2" /run/finish; then
+    cat /run/finish
+    fail "it ended with $status, not $1, or did not say '$2'"
+  fi
+}
+is_finished() {
+  ends 0 "$vg/$snap_lv is removed; .*out of use for [0-9.]+ seconds"
+  nothing_left
+  ! is_there $snap_lv || fail "the snapshot is still there"
+  [[ $(lvs_of lv_attr $vg/$origin_lv) == *-wi* ]] || fail "the origin is not a writable plain volume"
+  origin_is /run/view
+  no_cookie
+}
+
+note "written to, then closed"
+begin
+in_background
+stamp scatter /dev/$vg/$snap_lv 2 5 20
+until_it_waits
+grep -q 'may be closed now' /run/finish || fail "it does not say that SNAP may be closed"
+"$EXTMERGE" status --json $vg/$snap_lv | grep -q '"waiting": true' || fail "status has no waiting"
+! dd if=/dev/mapper/"$(dm_name $origin_lv)" of=/dev/null bs=4k count=1 status=none 2> /dev/null ||
+  fail "the origin can be read while it is kept"
+says 6 'EXM-605' merge --yes --batch-mode --finish --when-closed $vg/$snap_lv
+before=$(stat -c %Y /usr/sbin/lvm; state_of_group ,transaction_id)
+pause 2
+[[ $before == "$(stat -c %Y /usr/sbin/lvm; state_of_group ,transaction_id)" ]] || fail "the wait changes the group"
+stamp scatter /dev/$vg/$snap_lv 3 11 40
+kernel_view $snap_lv /run/view
+close_snap
+is_finished
+note "$(grep -o 'out of use for.*' /run/finish)"
+no_group
+
+note "stopped while it waits"
+begin
+before=$(state)
+in_background
+until_it_waits
+kill -INT $finish
+ends 7 'EXM-704'
+nothing_left
+diff <(echo "$before") <(state) || fail "the stop did not put everything back"
+kernel_view $snap_lv /run/view
+origin_is /run/view
+
+note "the time to wait is over"
+in_background --timeout 1s
+ends 5 'EXM-508.*still open'
+nothing_left
+diff <(echo "$before") <(state) || fail "the end of the wait did not put everything back"
+
+note "killed while it waits"
+stamp scatter /dev/$vg/$snap_lv 4 9 50
+in_background
+until_it_waits
+kill -9 $finish
+wait $finish 2> /dev/null || true
+no_lvm_runs
+kernel_view $snap_lv /run/view
+merges $vg/$snap_lv
+nothing_left
+origin_is /run/view
+
+note "nobody has it open: no wait"
+close_snap
+stamp scatter /dev/$vg/$snap_lv 5 9 10
+kernel_view $snap_lv /run/view
+merges --finish --when-closed $vg/$snap_lv
+nothing_left
+origin_is /run/view
+! is_there $snap_lv || fail "the snapshot is still there"
+no_group
+
+note "opened again by somebody at the last moment"
+begin
+in_background --rate-limit 2M
+until_it_waits
+stamp scatter /dev/$vg/$snap_lv 6 3 40
+close_snap
+for ((i = 0; i < 300; ++i)); do
+  is_active $snap_lv || break
+  pause 0.02
+done
+if lvchange -ay -K $vg/$snap_lv 2> /dev/null && open_snap 2> /dev/null; then
+  until_it_waits
+  stamp scatter /dev/$vg/$snap_lv 7 5 60
+  kernel_view $snap_lv /run/view
+  close_snap
+  is_finished
+  note "it waited again"
+else
+  ends 0 'is removed'
+  note "it was faster"
+fi
+no_group
+
+note "a file system in use"
+rm -f "$EXTMERGE_STATE_DIR"/*
+new_group
+new_origin 16M
+quietly mkfs.ext4 -q -F /dev/$vg/$origin_lv
+new_pool 64k 80M
+new_snapshot
+mount /dev/$vg/$snap_lv /run/mounted
+in_background
+write_files /run/mounted new 30
+until_it_waits
+write_files /run/mounted newer 30
+sums /run/mounted > /run/sums
+umount /run/mounted
+ends 0 "is removed; .*out of use for [0-9.]+ seconds"
+nothing_left
+quietly lvchange -ay $vg/$origin_lv
+quietly e2fsck -fn /dev/$vg/$origin_lv
+mount /dev/$vg/$origin_lv /run/mounted
+diff /run/sums <(sums /run/mounted) || fail "files differ"
+umount /run/mounted
+no_group
