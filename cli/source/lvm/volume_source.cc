@@ -226,7 +226,7 @@ Job VolumeSource::prepare(ThinId id, ThinUse use) {
 }
 
 void VolumeSource::make_node() {
-  if (node_) return node_->check();  // LVM has made the freeze since
+  if (node_) return node_->check(OriginNode::Changer::kOwnFreeze);
   node_ = std::make_unique<OriginNode>(volume_.origin, OriginNode::Use::kWrite, carrier());
 }
 
