@@ -31,10 +31,10 @@ std::string freeze_name(uint64_t nonce) {
 
 }  // namespace
 
-VolumeSource::VolumeSource(const Request& request, const std::string& name)
+VolumeSource::VolumeSource(const Request& request, const std::string& name, const Group& listed)
     : NamedSource(request),
       lvm_(request.stop),
-      volume_(find_thin_volume(lvm_, name)),
+      volume_(find_thin_volume(lvm_, name, listed)),
       intents_(request, lvm_, volume_, recorded_) {
   place_ = place_of(request_, identity_of(volume_.origin), StateDirectory::kCreate);
   const bool has_waited = lock_place_patiently(place_, request_);
