@@ -137,7 +137,7 @@ constexpr OptionRow kOptions[] = {
      [](Options& o, V) { o.merge.round = RoundChoice::kSince; }},
     {G::kPlan, "finish", 0, nullptr, kMerge, "Remove VG/SNAP afterwards, free the origin",
      [](Options& o, V) { o.finish = true; }},
-    {G::kPlan, "when-closed", 0, nullptr, kMerge, "With --finish: merge rounds until it is closed",
+    {G::kPlan, "when-closed", 0, nullptr, kMerge, "Merge in rounds, finish once it is closed",
      [](Options& o, V) { o.when_closed = true; }},
     {G::kPlan, "until", 0, "SIZE", kMerge, "Wait once a round is smaller than SIZE (64M)",
      [](Options& o, V v) { o.until = parse_size(v, "--until", Bytes(64 * kKiB)); }},

@@ -35,7 +35,7 @@ struct MergeOptions {
   Overrides overrides;
   bool restart = false;
   bool again = false;
-  // Of --finish: merge again what is done already, if the origin is unchanged since; with kChanged,
+  // For --finish: merge again what is done already, if the origin is unchanged since; with kChanged,
   // an earlier merge must have been compared in full.
   bool last_round = false;
   RoundChoice round = RoundChoice::kAsKnown;

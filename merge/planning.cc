@@ -44,7 +44,6 @@ PlanReport Merger::make_plan(State& state, Purpose purpose, const RunListener& e
   std::unique_ptr<Journal> journal;
   if (purpose == Purpose::kMerge && job_.journal.directory) journal = open_journal(false);
   if (purpose == Purpose::kMerge) plan_base(state, journal.get(), report);
-
   PlanFacts facts;
   BeyondOriginScan beyond(state.data());
   BeyondOrigin look_at;

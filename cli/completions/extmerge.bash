@@ -34,12 +34,12 @@ _extmerge_values() { # OPTION
       ;;
     --beyond-origin) _extmerge_words "refuse drop extend" ;;
     --compare) _extmerge_words "auto always never" ;;
-    --verify) _extmerge_words "none sample full" ;;
+    --verify) _extmerge_words "none sample changed full" ;;
     --progress) _extmerge_words "auto bar line json none" ;;
     --units) _extmerge_words "b s k m g t p e h r B S K M G T P E H R" ;;
     --log-level) _extmerge_words "error warn info debug trace" ;;
     --thin-id | --thin-size | --checkpoint-interval | --rate-limit | --io-size | --io-depth | --buffer-size | \
-      --threads | --progress-frequency) ;;
+      --threads | --progress-frequency | --until | --timeout) ;;
     *) return 1 ;;
   esac
 }

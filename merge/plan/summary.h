@@ -48,7 +48,7 @@ struct PlanSummary {
   Bytes beyond_thin_bytes{};    // mapped past the thin's end, so not visible
   Bytes end_of_copy{};          // offset on the origin where the last extent ends
   PlanDigest digest;
-  // Of a plan with everything. A round's plan is a part of it.
+  // The sums of a plan with everything. A round's plan is a part of it.
   Bytes state_bytes{};
   PlanDigest state_digest;
   uint32_t newest_time = 0;  // of all mappings, 24 bits

@@ -13,8 +13,10 @@ PLAN = {
     "mapped_bytes": int, "runs": int, "copy_blocks": int, "copy_bytes": int,
     "beyond_origin_bytes": int, "beyond_thin_bytes": int, "origin_bytes": int,
     "thin_bytes": (int, type(None)), "source": (str, type(None)), "siblings_known": bool,
-    "siblings": list, "undo_log_estimate": (dict, type(None)), "notes": list,
+    "siblings": list, "undo_log_estimate": (dict, type(None)), "round": str, "base": (dict, type(None)),
+    "full_reason": (str, type(None)), "notes": list,
 }
+BASE = {"pool_time": int, "end_bytes": int, "verified": str, "merged_at": int}
 PLAN_ONLY = {"map": (dict, type(None)), "state": str, "resumable_from": (int, type(None)), "refusals": list}
 COUNTERS = {"bytes_read": int, "bytes_compared_equal": int, "bytes_written": int}
 MERGE_ONLY = {
@@ -29,14 +31,14 @@ STATUS_ONE = {
     "journal": str, "state": str, "running": bool, "plan_id": str, "thin_id": int,
     "metadata": str, "data": str, "origin": str, "data_block_size": int, "mapped_blocks": int,
     "runs": int, "origin_bytes": int, "thin_bytes": (int, type(None)), "total_bytes": int,
-    "durable_bytes": int, **COUNTERS, "created_at": int,
+    "durable_bytes": int, **COUNTERS, "created_at": int, "round": str, "base": (dict, type(None)),
     "undo_log": (str, type(None)),
 }
 # Members for one merge, not in a list of several. A volume of LVM has more (docs/lvm.md).
 STATUS_SOURCE = {"source": (str, type(None))}
 STATUS_OF_VOLUME = {
     "freeze": (str, type(None)), "half_merged": bool, "metadata_snapshot_held": bool,
-    "removing": bool, "thin_kept_inactive": bool, "pool_activated": bool,
+    "removing": bool, "waiting": bool, "thin_kept_inactive": bool, "pool_activated": bool,
     "origin_writable": (bool, type(None)),
 }
 ABORT = {"schema": str, "journal": str, "origin": str, "state": str, "durable_bytes": int}
@@ -184,7 +186,7 @@ class JsonTest(PoolTest):
     def test_the_docs_list_every_member(self):
         with open(os.path.join(SOURCE, "docs", "command-line.md"), encoding="utf-8") as file:
             text = file.read()
-        for members in (PLAN, PLAN_ONLY, MERGE_ONLY, VERIFY_ONLY, STATUS_ONE, STATUS_SOURCE, ABORT,
+        for members in (PLAN, PLAN_ONLY, BASE, MERGE_ONLY, VERIFY_ONLY, STATUS_ONE, STATUS_SOURCE, ABORT,
                         STATUS_OF_VOLUME, ERROR):
             for name in members:
                 self.assertIn("`%s`" % name, text)

@@ -187,7 +187,7 @@ class CopyOptionsTest(PoolTest):
         self.merge("--compare=auto")
 
     def test_verify_is_reported(self):
-        for how in ("none", "sample", "full"):
+        for how in ("none", "sample", "changed", "full"):
             self.assertEqual(self.merge("--verify=" + how)["verified"], how)
         self.assertEqual(self.merge()["verified"], "sample")
 

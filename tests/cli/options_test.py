@@ -21,7 +21,10 @@ FLAGS = {
     "--again": {"plan", "merge"},
     "--dry-run": {"merge"},
     "--yes": {"merge", "resume", "undo"},
+    "--full": {"plan", "merge"},
+    "--since-last": {"plan", "merge"},
     "--finish": {"merge"},
+    "--when-closed": {"merge"},
     "--batch-mode": {"plan", "merge", "resume", "verify", "undo"},
     "--json": set(COMMANDS),
     "--ranges": {"plan"},
@@ -39,6 +42,8 @@ VALUES = {
     "--origin": ("x", {"plan", "merge", "verify"}),
     "--thin-size": ("1M", {"plan", "merge", "verify"}),
     "--beyond-origin": ("drop", {"plan", "merge", "verify"}),
+    "--until": ("64M", {"merge"}),
+    "--timeout": ("30m", {"merge"}),
     "--journal": ("x", {"plan", "merge"}),
     "--state-dir": ("x", {"plan", "merge", "resume", "verify", "status", "undo", "abort"}),
     "--undo-log": ("x", {"plan", "merge"}),
@@ -142,6 +147,22 @@ class CommandLineTest(PoolTest):
         for how in ("none", "sample"):
             self.assert_usage_error(run("merge", "vg/snap", "--finish", "--verify=" + how),
                                     "verifies in full")
+        for how in ("changed", "full"):  # the parser takes them; there is no such volume
+            result = run("merge", "no-such-group/snap", "--yes", "--finish", "--verify=" + how, "--state-dir", self.pool.state)
+            self.assertIn(result.returncode, (3, 6, 11), result.stderr)
+            self.assertNotIn("EXM-101", result.stderr)
+
+    def test_when_closed_is_for_a_finish(self):
+        for source in (["vg/snap"], self.pool.source):
+            self.assert_usage_error(run("merge", *source, "--yes", "--when-closed"), "--when-closed without --finish", "add --finish")
+            for option in ("--until=64M", "--timeout=30m"):
+                for words in ([option], [option, "--finish"]):
+                    if "--finish" not in words or source == ["vg/snap"]:
+                        self.assert_usage_error(run("merge", *source, "--yes", *words), option.split("=")[0] + " without --when-closed",
+                                                "add --finish --when-closed")
+        self.assert_usage_error(self.pool.run("merge", "--yes", "--finish", "--when-closed"), "--finish is for volumes")
+        self.assertTrue(self.pool.untouched())
+        self.assertFalse(os.path.exists(self.pool.state))
 
     def test_one_source_and_one_journal(self):
         self.assert_usage_error(run("plan", "vg/snap", "more"), "'more'", "one source")
@@ -166,6 +187,11 @@ class CommandLineTest(PoolTest):
                 ("plan", ["--ranges", "--units=k"]),
                 ("plan", ["--ranges", "--nosuffix"]),
                 ("plan", ["--noheadings"]),
+                ("plan", ["--full", "--since-last"]),
+                ("merge", ["--full", "--since-last"]),
+                ("plan", ["--restart", "--since-last"]),
+                ("merge", ["--restart", "--since-last"]),
+                ("merge", ["--again", "--since-last"]),
                 ("merge", ["--progress=bar", "--progress-json"]),
                 ("merge", ["--batch-mode", "--progress=line"]),
                 ("merge", ["--batch-mode", "--progress-json"]),
@@ -207,6 +233,11 @@ class BadValuesTest(PoolTest):
         self.assert_refused("merge", "--buffer-size", "0", "63k", "257M", *self.SIZES)
         self.assert_refused("merge", "--checkpoint-interval", "0", "63k", "2T", "0s", "-1s", "s",
                             "86401s", "1.5s", "5m5s", *self.SIZES)
+        self.assert_refused("merge", "--until", "0", "63k", "65535", *self.SIZES)
+
+    def test_times(self):
+        self.assert_refused("merge", "--timeout", "0", "0h", "-1", "+1", "-1s", "x", "s", "1x", "1M", "1.5h", "5m5s", "1 h", "31622401",
+                            "527041m", "8785h", "367d", "99999999999999999999", "99999999999999999999d")
 
     def test_numbers(self):
         numbers = ("-1", "+1", "x", "1x", "", "99999999999999999999")

@@ -128,10 +128,12 @@ class ProgressTest(PoolTest):
             lines = [json.loads(line) for line in self.elsewhere(self.RATE, *words).splitlines()]
             self.assertGreaterEqual(len(lines), 3)
             for line in lines:
-                self.assertEqual(list(line), ["device", "device_bytes", "device_size", "speed",
+                self.assertEqual(list(line), ["device", "phase", "device_bytes", "device_size", "speed",
                                               "eta_ms", "time_ms"])
+                self.assertIn(line["phase"], ("copying", "flushing", "comparing"))
                 self.assertTrue(all(isinstance(v, str) for v in line.values()))
                 self.assertEqual(line["device"], self.pool.origin)
+            self.assertEqual(lines[0]["phase"], "copying")
             done = [int(line["device_bytes"]) for line in lines]
             self.assertEqual(done, sorted(done))
             self.assertEqual(lines[-1]["device_bytes"], lines[-1]["device_size"])

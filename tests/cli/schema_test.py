@@ -85,13 +85,13 @@ class SchemaTest(PoolTest):
                       "pool": "vg-pool-tpool", "pool_uuid": "c", "held": "", "boot": ""}
             record.update({name: on for name in (
                 "holding", "origin_marked", "origin_was_active", "origin_skipped_activation", "origin_activated",
-                "thin_kept_inactive", "thin_was_active", "pool_was_active", "removing")})
+                "thin_kept_inactive", "thin_was_active", "pool_was_active", "removing", "waiting")})
             with open(journal + ".lvm", "w", encoding="utf-8") as file:
                 json.dump(record, file)
             os.chmod(file.name, 0o600)
             for name in (["vg/snap", "--state-dir", pool.state], [journal]):
                 document = got("status", "--json", *name)
-                self.assertEqual((document["source"], document["removing"]), ("vg/snap", on), document)
+                self.assertEqual((document["source"], document["removing"], document["waiting"]), ("vg/snap", on, on), document)
                 yield "volume_status", document
             # The record exists, but no journal yet.
             alone = pool.path("alone%d" % number)

@@ -63,12 +63,18 @@ back_again() {
 
 if [[ $1 == script ]]; then
   script=/run/merge-at-night.sh
-  # The services must not run if nothing is mounted, and a wait takes 1 second instead of 10.
+  # The services must not run if nothing is mounted.
   sed -e 's#^stop_services.*#stop_services() { findmnt -n -o SOURCE /run/mounted > /run/stopped; rm /run/services; }#' \
     -e 's#^start_services.*#start_services() { mountpoint -q /run/mounted \&\& touch /run/services; }#' \
-    -e 's/sleep 10/sleep 1/' "$examples/merge-at-night.sh" > $script
+    "$examples/merge-at-night.sh" > $script
   chmod +x $script
   touch /run/services /run/stopped
+  # after_the_wait TEXT: extmerge waits, and runs TEXT once the snapshot is unmounted.
+  after_the_wait() {
+    in_place_of extmerge 'echo "extmerge: vg/snap may be closed now" >&2
+while mountpoint -q /run/mounted; do sleep 0.1; done
+'"$1"
+  }
 
   note "somebody else reads the origin: nothing is stopped"
   quietly lvcreate -y -s --thinpool $vg/$pool_lv -n other $vg/$origin_lv
@@ -82,25 +88,37 @@ if [[ $1 == script ]]; then
   note "an open file: the snapshot cannot be unmounted, and goes on as before"
   exec {open}< /run/mounted/new1
   ends 5
-  grep -q 'Merged vg/snap' /run/said && grep -q busy /run/said || fail "$(< /run/said)"
+  grep -q 'round 1: ' /run/said && grep -q EXM-704 /run/said && grep -q busy /run/said || fail "$(< /run/said)"
   exec {open}<&-
   services_run yes
   mounted_is snap
+  nothing_left
+
+  note "it fails before the wait: nothing is stopped"
+  in_place_of extmerge 'exit 7'
+  ends 7
+  back_again extmerge
+  [[ -e /run/services && ! -s /run/stopped ]] || fail "services were stopped"
+  mounted_is snap
 
   note "the last merge is refused, or killed: the snapshot is mounted again"
-  in_place_of extmerge '[[ $* != *--finish* ]] || exit 8; exec true_extmerge "$@"'
+  after_the_wait 'exit 8'
   ends 8
   services_run yes
   mounted_is snap
   head -c 3M /dev/urandom > /run/mounted/more
-  in_place_of extmerge '[[ $* != *--finish* ]] || exec timeout -s KILL 1.5 true_extmerge "$@" --rate-limit=256k; exec true_extmerge "$@"'
+  in_place_of extmerge 'true_extmerge "$@" &
+while mountpoint -q /run/mounted; do sleep 0.02; done
+kill -KILL $!
+wait $!'
   ends 137
+  grep -q 'may be closed now' /run/said || fail "$(< /run/said)"
   services_run yes
   mounted_is snap
   back_again extmerge
 
   note "LVM does not answer in the middle: nothing is mounted that might be the wrong volume"
-  in_place_of extmerge '[[ $* != *--finish* ]] || { touch /run/deaf; exit 8; }; exec true_extmerge "$@"'
+  after_the_wait 'touch /run/deaf; exit 8'
   in_place_of lvs '[[ ! -e /run/deaf ]] || exit 5; exec lvm lvs "$@"'
   ends 5
   back_again extmerge
@@ -111,7 +129,7 @@ if [[ $1 == script ]]; then
   touch /run/services
 
   note "a signal while it puts back, and it does so all the same"
-  in_place_of extmerge '[[ $* != *--finish* ]] || exit 8; exec true_extmerge "$@"'
+  after_the_wait 'exit 8'
   in_place_of mount 'kill -TERM $PPID; exec true_mount "$@"'
   ends 8
   services_run yes
@@ -119,9 +137,17 @@ if [[ $1 == script ]]; then
   back_again extmerge
   back_again mount
 
+  note "a signal while it waits: extmerge stops, and the snapshot is mounted again"
+  in_place_of umount 'kill -TERM $PPID; exec true_umount "$@"'
+  ends 7
+  back_again umount
+  services_run yes
+  mounted_is snap
+
   note "all of it, with nothing written since"
   sums /run/mounted > /run/sums
   ends 0
+  grep -Eq 'out of use for [0-9.]+ seconds' /run/said || fail "$(< /run/said)"
   services_run yes
   mounted_is origin
   is_home mounted

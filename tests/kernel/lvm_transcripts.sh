@@ -47,6 +47,11 @@ merged_and_closed() {
   closed
   merges vg/snap
 }
+# closed_later: the snapshot is mounted with new data until extmerge waits for it.
+closed_later() {
+  merged
+  setsid bash -c 'until extmerge status vg/snap 2> /dev/null | grep -q waiting; do sleep 0.2; done; umount /run/mounted' &> /dev/null &
+}
 # another: adds another snapshot with little data of its own.
 another() {
   mounted

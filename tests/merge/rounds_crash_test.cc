@@ -243,7 +243,7 @@ TEST_F(RoundsUnderFire, WithADamagedJournalNothingIsMerged) {
   EXPECT_FALSE(was_round);
 }
 
-// It claims less than is merged, but the origin is not as it left it.
+// The older journal claims less than is merged, but the origin is not as it left it.
 TEST_F(RoundsUnderFire, WithAnOlderJournalNothingIsMerged) {
   ASSERT_NO_FATAL_FAILURE(go_to(1));
   const auto older = directory->file("journal");

@@ -151,9 +151,10 @@ TEST(ProgressBar, MappingsAreCountedWhereThereIsRoom) {
 
 TEST(ProgressJson, HasTheMembersAndStringsThatCryptsetupHas) {
   const auto json = nlohmann::json::parse(progress_json(resumed(), "/dev/vg/origin"));
-  const nlohmann::json expected = {{"device", "/dev/vg/origin"}, {"device_bytes", "62914560"},
-                                   {"device_size", "104857600"}, {"speed", "10485760"},
-                                   {"eta_ms", "4000"},           {"time_ms", "4000"}};
+  const nlohmann::json expected = {{"device", "/dev/vg/origin"}, {"phase", "copying"},
+                                   {"device_bytes", "62914560"}, {"device_size", "104857600"},
+                                   {"speed", "10485760"},        {"eta_ms", "4000"},
+                                   {"time_ms", "4000"}};
   EXPECT_EQ(json, expected);
 }
 

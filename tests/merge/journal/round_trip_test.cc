@@ -89,7 +89,7 @@ ThinIdentity any_thin() {
 
 Verified any_verified() { return Verified{static_cast<uint32_t>(any_below(3))}; }
 
-// What version 2 has more than version 1.
+// The parts of version 2 that version 1 lacks.
 void add_round(MergeRecord& record) {
   if (*rc::gen::arbitrary<bool>()) record.frozen_from = any_thin();
   record.newest_time = static_cast<uint32_t>(any_number());
