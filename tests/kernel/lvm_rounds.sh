@@ -75,7 +75,7 @@ without() {
 # --- steps ---------------------------------------------------------------------------------------
 
 write_snap() {
-  among 1 10
+  among 1 ${1:-10}
   did "$rolled writes"
   ask write /dev/mapper/$vg-$snap_lv $rolled snap
 }
@@ -84,7 +84,7 @@ discard_snap() {
   did "$rolled discards"
   ask discard /dev/mapper/$vg-$snap_lv $rolled
 }
-# A snapshot of SNAP stays until a later step or merge removes it.
+# A snapshot of SNAP stays until a later step or merge removes it. `inner` has all that read the origin beside SNAP.
 new_inner() {
   ((${#inner[@]} < 3)) || return 0
   local name=inner$((++names))
@@ -97,6 +97,16 @@ new_inner() {
   did "$rolled writes to it"
   ask write /dev/mapper/$vg-$name $rolled
   ! chance 50 || deactivate $name
+}
+# Another volume over the origin, which mostly has no block of its own.
+new_over() {
+  ((${#inner[@]} < 3)) || return 0
+  local name=over$((++names))
+  did "another snapshot $name of the origin"
+  new_snapshot $name
+  inner+=($name)
+  among 1 4
+  ask write /dev/mapper/$vg-$name $rolled
 }
 drop_inner() {
   ((${#inner[@]})) || return 0
@@ -125,8 +135,12 @@ other_thin() {
   plain_snapshot=0
 }
 revert() {
-  ((${#inner[@]})) || return 0
+  ((${#inner[@]})) || {
+    new_inner
+    return
+  }
   pick "${inner[@]}"
+  [[ $picked == inner* ]] || return 0
   did "revert to $picked"
   deactivate $snap_lv
   deactivate $picked
@@ -185,16 +199,17 @@ reactivate() {
 }
 step() {
   among 0 99
-  if ((rolled < 42)); then write_snap
-  elif ((rolled < 52)); then discard_snap
-  elif ((rolled < 64)); then new_inner
-  elif ((rolled < 69)); then drop_inner
-  elif ((rolled < 75)); then other_thin
-  elif ((rolled < 80)); then revert
-  elif ((rolled < 85)); then cut_snap
-  elif ((rolled < 91)); then grow_snap
-  elif ((rolled < 94)); then restore_metadata
-  elif ((rolled < 97)); then restart
+  if ((rolled < 32)); then write_snap
+  elif ((rolled < 42)); then discard_snap
+  elif ((rolled < 54)); then new_inner
+  elif ((rolled < 57)); then new_over
+  elif ((rolled < 61)); then drop_inner
+  elif ((rolled < 68)); then other_thin
+  elif ((rolled < 76)); then revert
+  elif ((rolled < 84)); then cut_snap
+  elif ((rolled < 92)); then grow_snap
+  elif ((rolled < 95)); then restore_metadata
+  elif ((rolled < 98)); then restart
   else reactivate
   fi
 }
@@ -256,6 +271,7 @@ merge_beside_others() {
       kernel_view $one /run/view_now
       cmp /run/view_$one /run/view_now || fail "$one reads differently"
     done
+    ((!${#inner[@]})) || beside=$((beside + 1))
     return
   fi
   ((merge_status == 4 && ${#inner[@]})) && grep -q EXM-417 /run/json /run/said ||
@@ -285,6 +301,7 @@ kill_a_merge() {
     fi
     if chance 40; then write_snap; fi
     if chance 40; then restart; fi
+    if chance 15; then restore_metadata; fi
     [[ $expected == since ]] && base="unfinished round" || base="unfinished full"
     return
   fi
@@ -315,7 +332,8 @@ next_round() {
 round() {
   local how=idle arguments=()
   among 0 99
-  if (($1 == $2)); then how=idle
+  if (($1 == $2)); then
+    ((rolled >= 40 || ${#inner[@]})) || how=finished
   elif ((rolled < 15)); then how=written
   elif ((rolled < 30)); then how=killed
   elif ((rolled < 45)); then how=undone
@@ -336,6 +354,7 @@ round() {
   if [[ $how == idle ]] && chance 25; then
     did "inactive"
     deactivate $snap_lv
+    ! chance 40 || deactivate_all
   fi
   if [[ $how == idle && $expected == since ]] && chance 5; then
     did "--full"
@@ -343,6 +362,10 @@ round() {
   fi
   case $how in
     idle) merge_beside_others "${arguments[@]}" ;;
+    finished)
+      drop_first
+      must_merge --finish
+      ;;
     undone)
       rm -f $log
       merge_beside_others --undo-log $log
@@ -367,6 +390,10 @@ round() {
   if [[ $how != written ]]; then origin_is /run/expected; fi
   ask merged $end
   base=done other_thin_merged=0
+  if [[ $how == finished ]]; then
+    ! is_there $snap_lv || fail "SNAP is still there"
+    return
+  fi
   activate $snap_lv
   if [[ $how == idle ]]; then
     kernel_view $snap_lv /run/view_now
@@ -375,8 +402,11 @@ round() {
   if [[ $how == undone ]] && [[ -s $log ]]; then
     if chance 40; then write_snap; fi
     did "undo"
+    kernel_view $snap_lv /run/view
     quietly "$EXTMERGE" undo --yes --batch-mode --allow-shared-origin $vg/$snap_lv
     origin_is /run/before
+    kernel_view $snap_lv /run/view_now
+    cmp /run/view /run/view_now || fail "SNAP reads differently after the undo"
     base=undone
     undone=$((undone + 1))
   fi
@@ -405,13 +435,22 @@ history() {
   new_pool $chunk 120M
   new_snapshot
   ask history $seed $((${chunk%k} * 1024))
-  ask write /dev/mapper/$vg-$snap_lv 25 snap
+  # Where SNAP maps nearly all, another reader of the origin can map what a round changes.
+  pick 20 20 40 120
+  ask write /dev/mapper/$vg-$snap_lv $picked snap
   among 3 5
   rounds=$rolled
   for ((i = 1; i <= rounds; ++i)); do
-    among 1 5
-    for ((j = rolled; j > 0; --j)); do step; done
-    write_snap
+    # In a quiet round little is written, or nothing.
+    if chance 25; then
+      did "quiet"
+      ! chance 30 || discard_snap
+      ! chance 60 || write_snap 2
+    else
+      among 1 5
+      for ((j = rolled; j > 0; --j)); do step; done
+      write_snap
+    fi
     round $i $rounds
   done
   settle
@@ -419,12 +458,12 @@ history() {
   merged=$((merged + rounds))
 }
 
-merged=0 since=0 undone=0 kills=0 compared=0
+merged=0 since=0 undone=0 kills=0 compared=0 beside=0
 for ((number = 0; number < histories; ++number)); do
   started=$SECONDS
   history $((first_seed + number))
   note "seed $seed, $((SECONDS - started)) s:$steps"
 done
-note "$histories histories, $merged merges: $since rounds, $undone undone, $kills killed; $compared plans compared with snapshots"
+note "$histories histories, $merged merges: $since rounds, $undone undone, $kills killed, $beside beside other readers of the origin; $compared plans compared with snapshots"
 ((since * 4 >= merged)) || fail "most merges should be rounds"
 [[ $(dmsetup table) == 'No devices found' ]] || fail "devices are left"
