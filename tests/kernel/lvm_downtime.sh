@@ -11,7 +11,7 @@ prepare() {
   rm -f "$EXTMERGE_STATE_DIR"/*
   new_group
   quietly lvcreate -y -Wn -Zn -n $origin_lv -L "$((mapped + 256))M" $vg
-  quietly lvcreate -y --type thin-pool -n $pool_lv -L "$((mapped + mapped / 2))M" --chunksize 64k \
+  quietly lvcreate -y --type thin-pool -n $pool_lv -L "$((mapped * 5 / 2))M" --chunksize 64k \
     --poolmetadatasize 16M $vg
   new_snapshot
   dd if=/dev/urandom of=/run/random bs=1M count=16 status=none
