@@ -13,13 +13,16 @@ namespace extmerge {
 
 namespace {
 
-// The volume of a device-mapper node, as "vg/name". LVM is asked about its group only.
-std::string volume_of_dm(const Lvm& lvm, const DmTable& node) {
+// The volume of a device-mapper node. LVM is asked about its group only.
+std::unique_ptr<Source> open_volume(const Request& request, const DmTable& node) {
   const std::string uuid = lv_uuid_of_node(node.uuid), name = volume_of_node(node.name);
   if (!uuid.empty()) {
-    const Group group = Group::with(lvm, name.substr(0, name.find('/')), {uuid});
+    const std::string vg = name.substr(0, name.find('/'));
+    const Group group = Group::with(Lvm(request.stop), vg, {uuid});
     const LogicalVolume* const volume = group.find_by_uuid(uuid);
-    if (volume && volume->dm_uuid() == node.uuid) return volume->full_name();
+    if (volume && volume->dm_uuid() == node.uuid) {
+      return std::make_unique<VolumeSource>(request, volume->full_name(), group);
+    }
   }
   throw Error(MessageId::kNotFound, "LVM knows no volume with the uuid " + node.uuid,
               "name the volume as VG/LV (lvs)");
@@ -37,17 +40,13 @@ std::unique_ptr<Source> open_path(const Request& request, const std::string& pat
                 "name a thin's device, a volume as VG/SNAP, or all devices with --metadata, "
                 "--data, --thin-id and --origin");
   }
-  if (table->uuid.starts_with("LVM-")) {
-    const std::string name = volume_of_dm(Lvm(request.stop), *table);
-    return std::make_unique<VolumeSource>(request, name);
-  }
+  if (table->uuid.starts_with("LVM-")) return open_volume(request, *table);
   return std::make_unique<DmSource>(request, facts.device_number);
 }
 
 // The volume's current name, found by its uuid. If the volume is gone, the name of its freeze,
 // or its last name in the group of the origin.
-std::string present_name(const Request& request, const SystemChanges& changes) {
-  const Group group = recorded_group(Lvm(request.stop), changes);
+std::string present_name(const Group& group, const SystemChanges& changes) {
   if (const auto* const thin = group.find_by_uuid(changes.thin_uuid)) return thin->full_name();
   if (const auto* const freeze = find_freeze(group, changes)) return freeze->full_name();
   const auto* const origin = group.find_by_uuid(changes.origin_uuid);
@@ -56,7 +55,8 @@ std::string present_name(const Request& request, const SystemChanges& changes) {
 
 std::unique_ptr<Source> open_recorded_source(const Request& request, const SystemChanges& changes) {
   if (changes.is_of_lvm()) {
-    return std::make_unique<VolumeSource>(request, present_name(request, changes));
+    const Group group = recorded_group(Lvm(request.stop), changes);
+    return std::make_unique<VolumeSource>(request, present_name(group, changes), group);
   }
   return open_path(request, "/dev/mapper/" + changes.thin);
 }
@@ -75,7 +75,8 @@ std::unique_ptr<Source> open_present(const Request& request) {
       if (error.id() != MessageId::kNotFound) throw;
       const auto found = find_recorded(request, request.source);
       if (!found || found->changes.freeze.empty()) throw;
-      const std::string frozen = present_name(request, found->changes);
+      const Group group = recorded_group(Lvm(request.stop), found->changes);
+      const std::string frozen = present_name(group, found->changes);
       throw Error(error.id(), error.what(),
                   "a merge of it is unfinished, and its state is frozen in " + frozen +
                       ": extmerge resume " + request.source +

@@ -94,6 +94,28 @@ quietly lvrename $vg renamed $snap_lv
 merges $vg/$snap_lv
 origin_is /run/view
 
+note "SNAP is renamed right before it is frozen: nothing is merged"
+stamp scatter /dev/$vg/$snap_lv 2 2 12
+kernel_view $snap_lv /run/view
+origin_data > /run/origin_before
+before=$(state)
+echo "/run/itself/lvm lvrename -qq $vg $snap_lv renamed" > /run/meddle
+echo 'lvcreate*-s*' > /run/pattern
+says 4 "EXM-409.*not the one that was planned" merge --yes --batch-mode $vg/$snap_lv
+disturbed
+quietly lvrename $vg renamed $snap_lv
+origin_is /run/origin_before
+diff <(echo "$before") <(state) || fail "not everything was put back: $(< /run/said)"
+
+note "the origin is renamed right before it is marked: the mark is found by its uuid"
+echo "/run/itself/lvm lvrename -qq $vg $origin_lv renamed" > /run/meddle
+echo '*--addtag*half-merged*' > /run/pattern
+merges $vg/$snap_lv
+disturbed
+quietly lvrename $vg renamed $origin_lv
+origin_is /run/view
+diff <(echo "$before") <(state) || fail "not everything was put back: $(< /run/said)"
+
 # stopped_at PATTERN ARGUMENT...: extmerge gets a SIGTERM while LVM waits for the group's lock.
 stopped_at() {
   local pattern=$1 status=0

@@ -12,7 +12,7 @@ cp "$(readlink -f "$(command -v lvm)")" /run/itself/lvm
 cat > /run/lvm-stand-in << 'STAND_IN'
 #!/bin/sh
 case $1 in
-  lvs | vgcfgbackup) exec /run/itself/lvm "$@" ;;
+  lvs) exec /run/itself/lvm "$@" ;;
 esac
 read -r count < /run/count
 count=$((count + 1))

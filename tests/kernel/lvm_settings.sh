@@ -132,7 +132,7 @@ if [[ ${1-} == each ]]; then
   for setting in 'report/list_item_separator=";"' 'report/compact_output=1' 'report/prefixes=1' \
     'log/report_command_log=1' 'log/verbose=2'; do
     says_why 6 EXM-610 "$setting" -- plan $vg/$snap_lv
-    says_why 4 'EXM-401.*nosuch' "$setting" -- plan nosuch/snap
+    says_why 11 'EXM-1101.*nosuch' "$setting" -- plan nosuch/snap
   done
   exit 0
 fi

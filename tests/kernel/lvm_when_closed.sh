@@ -73,8 +73,8 @@ begin
 before=$(state)
 in_background
 until_it_waits
-kill -INT $finish
-ends 7 'EXM-704'
+kill -TERM $finish
+ends 143 'EXM-704'
 nothing_left
 diff <(echo "$before") <(state) || fail "the stop did not put everything back"
 kernel_view $snap_lv /run/view

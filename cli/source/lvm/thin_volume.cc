@@ -53,7 +53,7 @@ const LogicalVolume& volume_called(const Group& group, const std::string& name,
 
 }  // namespace
 
-ThinVolume find_thin_volume(const Lvm& lvm, const std::string& name) {
+ThinVolume find_thin_volume(const Lvm& lvm, const std::string& name, const Group& listed) {
   const size_t slash = name.find('/');
   const std::string vg = name.substr(0, slash);
   const std::string lv = slash == std::string::npos ? "" : name.substr(slash + 1);
@@ -61,8 +61,7 @@ ThinVolume find_thin_volume(const Lvm& lvm, const std::string& name) {
     throw Error(MessageId::kUsage, "'" + name + "' is no name of a volume",
                 "write VG/SNAP; a path begins with / or ./");
   }
-
-  return find_thin_volume(Group(lvm, vg), lv);
+  return find_thin_volume(listed.volumes().empty() ? Group(lvm, vg) : listed, lv);
 }
 
 ThinVolume find_thin_volume(Group group, const std::string& snap) {

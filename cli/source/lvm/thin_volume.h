@@ -31,8 +31,9 @@ struct ThinVolume {
   void list_again(const Lvm& lvm);
 };
 
-// `name` is "vg/snap". Throws kGroupAbsent, kNotFound, kNotAThin, kUnfitOrigin, kUnfitGroup.
-ThinVolume find_thin_volume(const Lvm& lvm, const std::string& name);
+// `name` is "vg/snap". Lists the group unless `listed` has volumes. Throws kGroupAbsent, kNotFound,
+// kNotAThin, kUnfitOrigin, kUnfitGroup.
+ThinVolume find_thin_volume(const Lvm& lvm, const std::string& name, const Group& listed);
 // The same for the volume `snap` of `group`.
 ThinVolume find_thin_volume(Group group, const std::string& snap);
 

@@ -31,10 +31,10 @@ std::string freeze_name(uint64_t nonce) {
 
 }  // namespace
 
-VolumeSource::VolumeSource(const Request& request, const std::string& name)
+VolumeSource::VolumeSource(const Request& request, const std::string& name, const Group& listed)
     : NamedSource(request),
       lvm_(request.stop),
-      volume_(find_thin_volume(lvm_, name)),
+      volume_(find_thin_volume(lvm_, name, listed)),
       intents_(request, lvm_, volume_, recorded_) {
   place_ = place_of(request_, identity_of(volume_.origin), StateDirectory::kCreate);
   const bool has_waited = lock_place_patiently(place_, request_);
@@ -226,7 +226,7 @@ Job VolumeSource::prepare(ThinId id, ThinUse use) {
 }
 
 void VolumeSource::make_node() {
-  if (node_) return node_->check();  // LVM has made the freeze since
+  if (node_) return node_->check(OriginNode::Changer::kOwnFreeze);
   node_ = std::make_unique<OriginNode>(volume_.origin, OriginNode::Use::kWrite, carrier());
 }
 

@@ -31,9 +31,9 @@ namespace extmerge {
 
 class VolumeSource final : public NamedSource {
  public:
-  // `name` is VG/SNAP. Looks, takes the journal's lock, and activates the pool if it is
-  // inactive.
-  VolumeSource(const Request& request, const std::string& name);
+  // `name` is VG/SNAP. Lists its group unless `listed` is that group. Takes the journal's lock, and
+  // activates the pool if it is inactive.
+  VolumeSource(const Request& request, const std::string& name, const Group& listed = {});
   ~VolumeSource() override;
 
   std::string thin_name() const override { return volume_.snap.full_name(); }

@@ -171,7 +171,7 @@ void OriginNode::put_back() {
   }
 }
 
-void OriginNode::check() const {
+void OriginNode::check(Changer changer) const {
   const auto top = find_dm_device(origin_.dm_uuid());
   const auto top_table = table_of(top);
   // A user has activated or refreshed the origin. pvmove also activates it.
@@ -193,8 +193,10 @@ void OriginNode::check() const {
   }
   // With an inactive table, LVM is about to resume the layer: the next check sees the result.
   if (!layer->read_only || layer->has_inactive) return;
-  spdlog::warn("LVM has made a layer of {} read-only during the merge; making it writable again",
-               printable(origin_.full_name()));
+  if (changer == Changer::kAnyone) {
+    spdlog::warn("LVM has made a layer of {} read-only during the merge; making it writable again",
+                 printable(origin_.full_name()));
+  }
   if (top_table && top_table->has_inactive) clear_inactive_table(*top);
   reload_dm_table(layer_, false, udev_, UdevRules::kHidden);
 }
