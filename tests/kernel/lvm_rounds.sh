@@ -306,7 +306,7 @@ kill_a_merge() {
     return
   fi
   did "not killed in time"
-  # It is done, or was killed right after that: nothing was written since.
+  # The merge is done, or was killed right after that: nothing was written since.
   base=done other_thin_merged=0
   ask merged $end
 }

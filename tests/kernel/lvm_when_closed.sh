@@ -131,6 +131,17 @@ else
 fi
 no_group
 
+note "--until is smaller than a block of the pool"
+rm -f "$EXTMERGE_STATE_DIR"/*
+new_everything 128k
+open_snap
+before=$(state_of_everything)
+says 1 'EXM-101: --until is smaller than a block' merge --yes --batch-mode --finish --when-closed --until 64k $vg/$snap_lv
+nothing_left
+diff <(echo "$before") <(state_of_everything) || fail "the refusal changed something"
+close_snap
+no_group
+
 note "a file system in use"
 rm -f "$EXTMERGE_STATE_DIR"/*
 new_group

@@ -63,6 +63,15 @@ TEST(ProgressLine, OfPuttingBackCountsNothing) {
   EXPECT_EQ(progress_bar(view, {}, 11), "");
 }
 
+TEST(ProgressLine, OfAFlushAndOfAWaitCountNothing) {
+  ProgressView view = resumed();
+  view.phase = Phase::kFlushing;
+  EXPECT_EQ(progress_line(view, {}), "flushing");
+  view.phase = Phase::kWaiting;
+  EXPECT_EQ(progress_line(view, {}), "waiting");
+  EXPECT_EQ(progress_bar(view, {}, 40), "waiting");
+}
+
 TEST(ProgressLine, HoursAreShown) {
   ProgressView view = resumed();
   view.total = 36060 * kMiB;
@@ -156,6 +165,23 @@ TEST(ProgressJson, HasTheMembersAndStringsThatCryptsetupHas) {
                                    {"speed", "10485760"},        {"eta_ms", "4000"},
                                    {"time_ms", "4000"}};
   EXPECT_EQ(json, expected);
+}
+
+// In a phase that counts nothing, the numbers are those of the phase before.
+TEST(ProgressJson, NamesThePhase) {
+  const auto phase_of = [](const ProgressView& view) {
+    return nlohmann::json::parse(progress_json(view, "x")).at("phase").get<std::string>();
+  };
+  ProgressView view = resumed();
+  for (const auto& [phase, name] :
+       {std::pair(Phase::kFlushing, "flushing"), std::pair(Phase::kVerifying, "comparing"),
+        std::pair(Phase::kWaiting, "waiting"), std::pair(Phase::kPuttingBack, "putting back")}) {
+    view.named = phase;
+    EXPECT_EQ(phase_of(view), name);
+  }
+  view.named.reset();
+  view.phase = Phase::kUndoing;
+  EXPECT_EQ(phase_of(view), "undoing");
 }
 
 TEST(ProgressJson, APathThatIsNotUtf8StillGivesValidJson) {
