@@ -85,6 +85,11 @@ std::string sibling_lines(const std::vector<Sibling>& siblings, bool known, bool
   return text;
 }
 
+std::string round_text(const PlanReport& report) {
+  return report.base ? "only what changed since the last merge"
+                     : "everything: " + report.full_reason;
+}
+
 std::string nothing_new_text(const DeviceNames& names) {
   return "nothing was written to " + names.thin_name + " since it was merged into " +
          names.origin_name;
@@ -108,8 +113,7 @@ std::string plan_text(const PlanReport& report, const DeviceNames& names, const 
   text += line("to be copied", plural(sum.copy_blocks, "block") + " in " + plural(sum.runs, "run") +
                                    ", " + size(sum.copy_bytes) +
                                    (report.base ? ", changed since the last merge" : ""));
-  text += line("round", report.base ? "only what changed since the last merge"
-                                    : "everything: " + report.full_reason);
+  text += line("round", round_text(report));
   text += line("beyond the origin", size(sum.beyond_origin_bytes));
   if (report.limits.thin_end) text += line("beyond the thin", size(sum.beyond_thin_bytes));
   text += sibling_lines(report.siblings, report.siblings_are_known, all_siblings);
@@ -158,6 +162,7 @@ std::string merge_text(const MergeReport& report, const DeviceNames& names,
     return text + line("journal", report.journal);
   }
   text = "Merged " + thin_text(report.plan.thin_id, names) + " into " + origin_text(names) + "\n";
+  text += line("round", round_text(report.plan));
   text += line("read", size(report.counters.bytes_read));
   text += line("equal already", size(report.counters.bytes_compared_equal));
   text += line("written", size(report.counters.bytes_written));
