@@ -37,8 +37,10 @@ class Finish {
     merge_in_rounds(confirmation);
     compare_everything();
     Options last = options_;
-    if (!last.has("verify"))
-      last.given.push_back("verify"), last.merge.verify = VerifyChoice::kChanged;
+    if (!last.has("verify")) {
+      last.merge.verify = VerifyChoice::kChanged;
+      last.given.push_back("verify");
+    }
     last.merge.round = RoundChoice::kAsKnown;
     last.merge.restart = last.merge.again = false;
     for (;;) {

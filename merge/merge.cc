@@ -81,6 +81,8 @@ MergeReport Merger::merge(const Confirm& confirm, const Notice& notice) {
   State state(job_);
   MergeReport report;
   report.plan = make_plan(state, Purpose::kMerge, {});
+  // Asked for what changed, nothing is an answer.
+  if (options_.round == RoundChoice::kSince && report.plan.has_nothing_to_merge()) return report;
   refuse_any(report.plan.refusals);
   const MergeRecord wanted = record_of(state, report.plan);
   if (notice) {
