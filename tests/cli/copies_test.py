@@ -16,7 +16,7 @@ import unittest
 from hostile_journal_test import HEADER, POSITION, SLOT, SLOTS, SLOT_DISTANCE, seal
 from support import PoolTest, run
 
-FIXED = 208  # bytes of a header before its devices
+FIXED = 288  # bytes of a header before its devices: its fixed part and its round
 
 
 def does(*words):
@@ -27,7 +27,7 @@ def does(*words):
 
 
 def older_form(journal):
-    """Writes both headers like an earlier version. Returns the journal's earlier bytes."""
+    """Gives both headers the identities of an earlier version. Returns the journal's earlier bytes."""
     with open(journal, "r+b") as file:
         whole = file.read()
         for copy in (0, 1):

@@ -134,15 +134,23 @@ class HostileJournalTest(PoolTest):
             origin.truncate(len(self.half_merged) - 65536)
         self.assert_honest_one_goes_on()
 
-    def test_of_a_newer_version(self):
+    def put_version(self, version):
         forged = bytearray(self.honest)
         for copy in range(2):
             header = forged[copy * HEADER:(copy + 1) * HEADER]
-            struct.pack_into("<I", header, VERSION, 2)
+            struct.pack_into("<I", header, VERSION, version)
             seal(header)
             forged[copy * HEADER:(copy + 1) * HEADER] = header
         self.put(forged)
+
+    def test_of_a_newer_version(self):
+        self.put_version(3)
         self.assert_refused(6, "EXM-608")
+        self.assert_honest_one_goes_on()
+
+    def test_of_this_version_that_claims_to_be_the_earlier_one(self):
+        self.put_version(1)
+        self.assert_refused(6, "EXM-603")
         self.assert_honest_one_goes_on()
 
     def test_with_a_forged_position(self):
