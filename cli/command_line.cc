@@ -122,6 +122,7 @@ constexpr Conflict kConflicts[] = {
     {"again", "since-last", "--again merges everything"},
     {"finish", "allow-stale", "--finish removes only the state that was merged"},
     {"finish", "metadata-snap", "--finish removes only the state that was merged"},
+    {"when-closed", "undo-log", "an undo log is of one round"},
     {"progress", "progress-json", "they choose the same thing"},
     {"progress", "batch-mode", "batch mode shows no progress"},
     {"progress-json", "batch-mode", "batch mode shows no progress"},

@@ -91,6 +91,7 @@ MergeReport Round::carry_out(bool resumes, const ConfirmPlan& confirmation) {
     if (source_.is_named()) progress_.phase = Phase::kPuttingBack;
     const bool was_written = options_.finish && !source_.is_as_merged();
     source_.done();
+    if (report.plan.has_nothing_to_merge()) return report_of_nothing(source_, report.plan);
     if (!was_written) return report;
     throw Error(MessageId::kStale,
                 source_.thin_name() + " was written to while it was merged: it is not removed",

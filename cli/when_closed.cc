@@ -34,11 +34,20 @@ class Finish {
 
   MergeReport run(const ConfirmPlan& confirmation, std::string& outcome) {
     source_.keep_origin();
-    merge_in_rounds(confirmation);
-    compare_everything();
+    // A first round with nothing to merge does not ask; the comparison does then.
+    bool is_asked = false;
+    const ConfirmPlan ask_once = [&](const PlanReport& plan, const DeviceNames& names) {
+      check_until(plan);
+      if (!is_asked) is_asked = confirmation(plan, names);
+      return is_asked;
+    };
+    merge_in_rounds(ask_once);
+    compare_everything(ask_once);
     Options last = options_;
-    if (!last.has("verify"))
-      last.given.push_back("verify"), last.merge.verify = VerifyChoice::kChanged;
+    if (!last.has("verify")) {
+      last.merge.verify = VerifyChoice::kChanged;
+      last.given.push_back("verify");
+    }
     last.merge.round = RoundChoice::kAsKnown;
     last.merge.restart = last.merge.again = false;
     for (;;) {
@@ -64,21 +73,17 @@ class Finish {
   }
 
  private:
+  void check_until(const PlanReport& plan) const {
+    const uint64_t block = plan.limits.block_size.bytes().value();
+    if (options_.until.value() >= block) return;
+    throw Error(MessageId::kUsage,
+                "--until is smaller than a block of the pool (" + std::to_string(block) + " bytes)",
+                "use at least the size of a block");
+  }
+
   // Until a round is small, or no longer smaller than the one before.
-  void merge_in_rounds(const ConfirmPlan& confirmation) {
+  void merge_in_rounds(const ConfirmPlan& ask_once) {
     Bytes before(UINT64_MAX);
-    bool is_asked = false;
-    const ConfirmPlan ask_once = [&](const PlanReport& plan, const DeviceNames& names) {
-      if (options_.until < plan.limits.block_size.bytes()) {
-        throw Error(MessageId::kUsage,
-                    "--until is smaller than a block of the pool (" +
-                        std::to_string(plan.limits.block_size.bytes().value()) + " bytes)",
-                    "use at least the size of a block");
-      }
-      if (is_asked) return true;
-      is_asked = true;
-      return confirmation(plan, names);
-    };
     for (unsigned number = 1;; ++number) {
       const MergeReport report = Round(in_use_, source_, progress_, signals_).merge(ask_once);
       const Bytes merged = report.plan.nothing_new ? Bytes(0) : report.plan.summary.copy_bytes;
@@ -91,13 +96,11 @@ class Finish {
     }
   }
 
-  void compare_everything() {
+  void compare_everything(const ConfirmPlan& ask_once) {
     Options compared = in_use_;
     compared.merge.verify = VerifyChoice::kFull;
     compared.merge.last_round = true;  // also if nothing has changed
-    Round(compared, source_, progress_, signals_).merge([](const PlanReport&, const DeviceNames&) {
-      return true;
-    });
+    Round(compared, source_, progress_, signals_).merge(ask_once);
   }
 
   // Asks the kernel only: LVM would be busy all the time.

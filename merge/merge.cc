@@ -81,6 +81,8 @@ MergeReport Merger::merge(const Confirm& confirm, const Notice& notice) {
   State state(job_);
   MergeReport report;
   report.plan = make_plan(state, Purpose::kMerge, {});
+  // Asked for what changed, nothing is an answer.
+  if (options_.round == RoundChoice::kSince && report.plan.has_nothing_to_merge()) return report;
   refuse_any(report.plan.refusals);
   const MergeRecord wanted = record_of(state, report.plan);
   if (notice) {
@@ -107,6 +109,7 @@ MergeReport Merger::merge(const Confirm& confirm, const Notice& notice) {
     // Every planned byte is durable. Now check that the bytes are right, that the plan is still
     // current, and that nobody else uses the origin.
     const Verified verified = verify_merged(*journal, state, *origin, everything.get());
+    progress_.phase = Phase::kPuttingBack;  // the questions take LVM seconds
     refuse_new_users(report.plan);
     refuse_changed_pool(state, *journal, wanted, report.plan);
     journal->record_done(fingerprint(*journal, *origin), verified);

@@ -67,10 +67,6 @@ std::vector<RecordedChanges> candidates(const Request& request) {
   return {RecordedChanges{journal_place(path.directory, path.path), *changes}};
 }
 
-std::optional<RecordedChanges> first_of(const std::vector<RecordedChanges>& found) {
-  return found.empty() ? std::nullopt : std::optional(found.front());
-}
-
 }  // namespace
 
 Group recorded_group(const Lvm& lvm, const SystemChanges& changes) {
@@ -86,10 +82,12 @@ const LogicalVolume* find_freeze(const Group& group, const SystemChanges& change
 
 std::optional<RecordedChanges> find_recorded(const Request& request, const std::string& name) {
   std::vector<RecordedChanges> found = candidates(request);
-  if (found.empty() || (request.journal && name.empty())) return first_of(found);
+  if (found.empty()) return {};
   const Group beside = group_beside(request, name);
-  std::erase_if(found, [&](const auto& one) { return !is_of(one.changes, name, beside); });
-  if (found.size() <= 1) return first_of(found);
+  std::erase_if(
+      found, [&](const auto& one) { return !name.empty() && !is_of(one.changes, name, beside); });
+  if (found.empty()) return {};
+  if (found.size() == 1) return found.front();
   // Several records match, because names are reused.
   std::vector<int> ranks;
   for (const RecordedChanges& one : found) ranks.push_back(rank(request, one.changes, beside));

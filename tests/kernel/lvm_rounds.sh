@@ -118,10 +118,12 @@ drop_inner() {
 }
 # Another thin without an external origin, and a snapshot of it: the pool's time rises.
 other_thin() {
-  if ! is_active plain; then
+  if ((!has_plain)); then
     did "another thin"
     quietly lvcreate -y -V 4M --thinpool $vg/$pool_lv -n plain
+    has_plain=1
   fi
+  activate plain
   among 1 5
   ask write /dev/mapper/$vg-plain $rolled
   ((plain_snapshot)) || {
@@ -199,12 +201,12 @@ reactivate() {
 }
 step() {
   among 0 99
-  if ((rolled < 32)); then write_snap
-  elif ((rolled < 42)); then discard_snap
-  elif ((rolled < 54)); then new_inner
-  elif ((rolled < 57)); then new_over
-  elif ((rolled < 61)); then drop_inner
-  elif ((rolled < 68)); then other_thin
+  if ((rolled < 30)); then write_snap
+  elif ((rolled < 38)); then discard_snap
+  elif ((rolled < 52)); then new_inner
+  elif ((rolled < 54)); then new_over
+  elif ((rolled < 56)); then drop_inner
+  elif ((rolled < 63)); then other_thin
   elif ((rolled < 76)); then revert
   elif ((rolled < 84)); then cut_snap
   elif ((rolled < 92)); then grow_snap
@@ -277,7 +279,7 @@ merge_beside_others() {
   ((merge_status == 4 && ${#inner[@]})) && grep -q EXM-417 /run/json /run/said ||
     fail "merge $* ended with $merge_status: $(< /run/json)"
   origin_is /run/before
-  if chance 50; then
+  if chance 35; then
     did "refused"
     while ((${#inner[@]})); do drop_inner; done
     must_merge "$@"
@@ -372,7 +374,7 @@ round() {
       ;;
     written)
       ask start /dev/mapper/$vg-$snap_lv
-      merge --rate-limit 1M --allow-shared-origin
+      merge --rate-limit 2M --allow-shared-origin
       ask stop
       did "$answer writes meanwhile"
       ((merge_status == 0)) || fail "merge ended with $merge_status: $(< /run/json)"
@@ -421,9 +423,9 @@ nothing_left_but_skips() {
 history() {
   local sizes=(6144k 6148k 7700k 8196k 8256k) chunks=(64k 64k 64k 128k 192k) i j rounds
   seed=$1 steps=
-  RANDOM=$seed
+  RANDOM=$((seed * 1103515245 % 2147483647)) # seeds that are near to each other begin alike
   : > /run/said
-  inner=() names=0 plain_snapshot=0 was_longer=0 has_first=0 base=none other_thin_merged=0
+  inner=() names=0 has_plain=0 plain_snapshot=0 was_longer=0 has_first=0 base=none other_thin_merged=0
   rm -f "$EXTMERGE_STATE_DIR"/*
   pick "${chunks[@]}"
   local chunk=$picked

@@ -41,9 +41,6 @@ struct LogicalVolume {
   bool is_thin() const { return segment_type == "thin"; }
   bool is_writable() const { return attr.size() > 1 && attr[1] == 'w'; }
   bool is_active() const { return attr.size() > 4 && attr[4] != '-' && attr[4] != 'X'; }
-  bool is_child_of(const std::string& parent) const {
-    return ancestors.empty() ? origin == parent : ancestors.front() == parent;
-  }
   bool is_open() const { return attr.size() > 5 && attr[5] == 'o'; }
   bool has_tag(std::string_view tag) const;
   // "vg/name", for messages and LVM.

@@ -104,7 +104,7 @@ std::vector<std::string> ThinVolume::dependents() const {
   const LogicalVolume* const now = group.find_by_uuid(snap.uuid);
   std::vector<std::string> found;
   for (const LogicalVolume& volume : group.volumes()) {
-    if (!now || !volume.is_child_of(now->name)) continue;
+    if (!now || volume.origin != now->name) continue;
     const bool is_internal = volume.is_thin() && group.external_origin(volume) != now->name;
     if (!is_internal || now->is_external_origin) found.push_back(volume.full_name());
   }
