@@ -111,6 +111,34 @@ all_commands() {
   no_group
 }
 
+# from_closing LIMIT: a finish that waits runs LVM no more often between the close of SNAP and its removal, and not at
+# all while it waits.
+from_closing() {
+  local runs finish
+  rm -rf "${EXTMERGE_STATE_DIR:?}"/*
+  new_everything 64k 4100k
+  exec 9<> /dev/mapper/"$(dm_name $snap_lv)"
+  "$EXTMERGE" "${merge[@]}" --finish --when-closed $vg/$snap_lv > /run/said 2>&1 9>&- &
+  finish=$!
+  until [[ $("$EXTMERGE" status $vg/$snap_lv 2> /dev/null) =~ state\ +waiting ]]; do
+    kill -0 $finish 2> /dev/null || fail "it does not wait: $(< /run/said)"
+    pause 0.1
+  done
+  change_snap
+  pause 1 # the last run before the wait
+  : > /run/lvm-runs
+  pause 2
+  [[ ! -s /run/lvm-runs ]] || fail "the wait runs LVM: $(< /run/lvm-runs)"
+  exec 9>&-
+  wait $finish || fail "it failed: $(< /run/said)"
+  sed 's/^/     /' /run/lvm-runs
+  runs=$(sed '/^lvremove/q' /run/lvm-runs | wc -l)
+  note "from the close of SNAP to its removal: LVM runs $runs times"
+  ((runs <= $1)) || fail "that is more than $1"
+  origin_is /run/view
+  no_group
+}
+
 if [[ -n ${EXTMERGE_BEFORE-} ]]; then
   note "with $EXTMERGE_BEFORE"
   program=$EXTMERGE_BEFORE
@@ -119,3 +147,4 @@ if [[ -n ${EXTMERGE_BEFORE-} ]]; then
   program=$EXTMERGE
 fi
 all_commands
+from_closing 6

@@ -80,6 +80,7 @@ void Intents::keep_thin_inactive() {
   record_.thin_kept_inactive = true;
   recorded_.write();
   change({"-ky"}, volume_.snap, "see lvs -a");
+  volume_.snap.skips_activation = true;
 }
 
 void Intents::deactivate_thin() {
