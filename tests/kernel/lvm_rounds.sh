@@ -54,7 +54,9 @@ deactivate_all() {
   settle
   # A reboot removes the node of a killed merge; LVM does not know it.
   ! find_node "$vg-$origin_lv-extmerge" || dmsetup remove "$vg-$origin_lv-extmerge"
-  quietly vgchange -an $vg
+  # After a kill LVM 2.03.16 sometimes ends with 5, since the layer -real is in use, although all is inactive then.
+  vgchange -an $vg &> /run/vgchange || quietly vgchange -an $vg
+  [[ $(dmsetup table) == 'No devices found' ]] || fail "vgchange -an leaves devices: $(dmsetup table)"
 }
 activate_all() {
   quietly vgchange -ay $vg
@@ -87,7 +89,7 @@ discard_snap() {
 # A snapshot of SNAP stays until a later step or merge removes it. `inner` has all that read the origin beside SNAP.
 new_inner() {
   ((${#inner[@]} < 3)) || return 0
-  local name=inner$((++names))
+  local name=inner${reverts}_$((++names))
   did "snapshot $name"
   quietly lvcreate -y -s -n $name $vg/$snap_lv
   inner+=($name)
@@ -136,13 +138,14 @@ other_thin() {
   quietly lvremove -y $vg/plain_snap
   plain_snapshot=0
 }
+# LVM reverts SNAP only to a snapshot of its present thin. After a revert, snapshots of the earlier thin stay as they are.
 revert() {
   ((${#inner[@]})) || {
     new_inner
     return
   }
   pick "${inner[@]}"
-  [[ $picked == inner* ]] || return 0
+  [[ $picked == inner${reverts}_* ]] || return 0
   did "revert to $picked"
   deactivate $snap_lv
   deactivate $picked
@@ -150,7 +153,7 @@ revert() {
   activate $snap_lv
   ! is_there $picked || fail "LVM has not reverted SNAP to $picked"
   without $picked
-  other_thin_merged=1
+  reverts=$((reverts + 1)) other_thin_merged=1
   drop_first
 }
 cut_snap() {
@@ -425,7 +428,7 @@ history() {
   seed=$1 steps=
   RANDOM=$((seed * 1103515245 % 2147483647)) # seeds that are near to each other begin alike
   : > /run/said
-  inner=() names=0 has_plain=0 plain_snapshot=0 was_longer=0 has_first=0 base=none other_thin_merged=0
+  inner=() names=0 reverts=0 has_plain=0 plain_snapshot=0 was_longer=0 has_first=0 base=none other_thin_merged=0
   rm -f "$EXTMERGE_STATE_DIR"/*
   pick "${chunks[@]}"
   local chunk=$picked
