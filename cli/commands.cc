@@ -49,7 +49,8 @@ std::vector<Error> plan(const Options& options, Signals& signals, TerminalLine& 
     report = merger.plan(each_run);
   }
   source->complete_plan(report);
-  if (source->is_named() && report.has_nothing_to_merge()) report.refusals.clear();
+  const bool may_be_done = source->is_named() || options.merge.round == RoundChoice::kSince;
+  if (may_be_done && report.has_nothing_to_merge()) report.refusals.clear();
   release(source);
   // The picture comes first: if it fails, no report stands before the JSON of the error.
   if (map && options.map != "-") draw_map(options, *map, picture_of(report, names, options.sizes));

@@ -90,9 +90,10 @@ std::string round_text(const PlanReport& report) {
                      : "everything: " + report.full_reason;
 }
 
-std::string nothing_new_text(const DeviceNames& names) {
-  return "nothing was written to " + names.thin_name + " since it was merged into " +
-         names.origin_name;
+std::string nothing_new_text(const PlanReport& report, const DeviceNames& names) {
+  const std::string thin =
+      names.thin_name.empty() ? id_text(report.thin_id) : printable(names.thin_name);
+  return "nothing was written to " + thin + " since it was merged into " + origin_text(names);
 }
 
 }  // namespace
@@ -136,8 +137,9 @@ std::string plan_text(const PlanReport& report, const DeviceNames& names, const 
   text += line("plan", to_string(sum.digest));
   for (const std::string& note : report.notes) text += line("note", note);
   if (report.refusals.empty())
-    return text + line("result", report.nothing_new ? "nothing to merge: " + nothing_new_text(names)
-                                                    : "a merge would start");
+    return text + line("result", report.nothing_new
+                                     ? "nothing to merge: " + nothing_new_text(report, names)
+                                     : "a merge would start");
   std::string ids;
   for (const Error& refusal : report.refusals)
     ids += (ids.empty() ? "" : ", ") + to_string(refusal.id());
@@ -157,7 +159,7 @@ std::string merge_text(const MergeReport& report, const DeviceNames& names,
   const auto size = [&](Bytes bytes) { return format_size(bytes, sizes); };
   std::string text;
   if (report.plan.nothing_new) {
-    text = "Nothing to merge: " + printable(nothing_new_text(names)) + "\n";
+    text = "Nothing to merge: " + nothing_new_text(report.plan, names) + "\n";
     for (const std::string& note : report.plan.notes) text += line("note", note);
     return text + line("journal", report.journal);
   }

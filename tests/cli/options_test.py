@@ -192,6 +192,7 @@ class CommandLineTest(PoolTest):
                 ("plan", ["--restart", "--since-last"]),
                 ("merge", ["--restart", "--since-last"]),
                 ("merge", ["--again", "--since-last"]),
+                ("merge", ["--when-closed", "--undo-log=x"]),
                 ("merge", ["--progress=bar", "--progress-json"]),
                 ("merge", ["--batch-mode", "--progress=line"]),
                 ("merge", ["--batch-mode", "--progress-json"]),

@@ -113,8 +113,13 @@ class RoundsTest(Rounds):
         self.merge(thin_id=1)
         self.merge("--since-last", thin_id=2)
         before = self.pool.origin_bytes()
-        for command in (["plan"], ["merge", "--yes"]):
-            self.assert_failed(self.pool.run(*command, "--since-last", "--thin-size=32M"), 6, "EXM-604")
+        said = "nothing was written to thin 2 since it was merged into " + self.pool.origin
+        for command, words in (("plan", []), ("merge", ["--yes"])):
+            result = self.assert_ok(self.pool.run(command, *words, "--since-last", "--thin-size=32M"))
+            self.assertIn("othing to merge: " + said, result.stdout)
+            report = self.report(command, "--since-last", thin_id=2)
+            self.assertEqual((report["state"], report["round"], report["copy_bytes"]), ("done", "since", 0))
+            self.assert_failed(self.pool.run(command, *words, "--thin-size=32M"), 6, "EXM-604")
         self.assertEqual(self.pool.origin_bytes(), before)
 
     def test_how_much_was_compared_is_carried_on(self):
