@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstdio>
+#include <optional>
 #include <thread>
 
 #include "cli/command_output.h"
@@ -106,14 +107,14 @@ class Finish {
   // Asks the kernel only: LVM would be busy all the time.
   void wait_until_closed() {
     if (!source_.is_open()) return;
-    const auto started = steady_clock::now();
-    auto checked = started;
+    auto checked = steady_clock::now();
+    waits_since_ = waits_since_.value_or(checked);
     source_.set_waiting(true);
     progress_.phase = Phase::kWaiting;
     say(source_.thin_name() + " may be closed now: everything is merged and compared up to here");
     while (source_.is_open()) {
       const auto now = steady_clock::now();
-      if (options_.timeout && now - started >= *options_.timeout) {
+      if (options_.timeout && now - *waits_since_ >= *options_.timeout) {
         throw Error(MessageId::kThinOpen, source_.thin_name() + " is still open",
                     "close it (findmnt, fuser -v), then run the same command again: everything is "
                     "merged up to here");
@@ -146,6 +147,7 @@ class Finish {
   Progress& progress_;
   Signals& signals_;
   Options in_use_;
+  std::optional<steady_clock::time_point> waits_since_;  // the first wait; --timeout is for all
 };
 
 }  // namespace

@@ -15,7 +15,8 @@ namespace extmerge {
 
 bool VolumeSource::is_open() const {
   const auto device = find_dm_device(volume_.snap.dm_uuid());
-  return device && !closes_soon(*device);
+  const auto table = device ? read_dm_table(*device) : std::nullopt;
+  return table && table->open_count > 0;
 }
 
 void VolumeSource::check_finish(bool may_be_open) const {
@@ -31,7 +32,9 @@ void VolumeSource::check_finish(bool may_be_open) const {
         thin_name() + " is the origin of " + first + ": LVM would remove " + first + " with it",
         "merge or remove " + first + " first, or merge without --finish");
   }
-  if (may_be_open || !is_open()) return;
+  const auto device = find_dm_device(volume_.snap.dm_uuid());
+  // udev opens a volume for a moment, too.
+  if (may_be_open || !device || closes_soon(*device)) return;
   throw Error(MessageId::kThinOpen, thin_name() + " is open, and --finish would remove it",
               "unmount it (findmnt, fuser -v /dev/" + thin_name() +
                   "), then run the same command again; or merge it in use and wait until it is "
