@@ -83,7 +83,7 @@ std::unique_ptr<PlanSpool> Merger::spool_everything(State& state, const Journal&
   if (options_.verify != VerifyChoice::kFull || !journal.record().is_round()) return nullptr;
   const PlanLimits limits = journal.record().limits().of_everything();
   PlannedRuns runs(state.reader(), state.device(), state.end_of_data(), limits, stop_);
-  // A name that no other program uses: the file is made anew, and its name is removed at once.
+  // The name is random, since the file replaces one of that name. It is removed at once.
   const std::string name = unmarked_name(job_.journal.name, random_nonce());
   auto spool = std::make_unique<PlanSpool>(*job_.journal.directory, name, runs, limits);
   state.check_still_held();
