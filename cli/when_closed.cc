@@ -63,8 +63,10 @@ class Finish {
         outcome = source_.finish() + "; it was out of use for " + seconds_since_text(closed);
         return report;
       } catch (const Error& error) {
-        const bool is_open_again = source_.is_open() && error.id() != MessageId::kStopped;
-        if (!is_open_again) throw;
+        const bool is_of_use = error.id() == MessageId::kThinOpen ||
+                               error.id() == MessageId::kThinNotStill ||
+                               error.id() == MessageId::kStale;
+        if (!is_of_use || !source_.is_open()) throw;
         say(error.what());
         // Until the volume closes again, the origin may have been shown.
         last.merge.verify = VerifyChoice::kFull;

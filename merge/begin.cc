@@ -120,9 +120,8 @@ JournalDecision Merger::decide_journal(State& state, Journal* journal, const Mer
   // Where this thin maps nothing, it now shows what was merged from the other thin.
   uint64_t changed = count_unmapped(*journal->all_runs(), state.reader(), state.device(),
                                     state.end_of_data(), stop_);
-  // The journal of a round does not have the blocks of the rounds before. LVM's siblings were
-  // judged by each of these.
-  if (journal->record().is_round() && !job_.origin_users) changed = std::max<uint64_t>(changed, 1);
+  // The journal of a round does not have the blocks of the rounds before.
+  if (journal->record().is_round()) changed = std::max<uint64_t>(changed, 1);
   if (changed == 0) return decision;
   return {false,
           Error(MessageId::kSharedOrigin,
@@ -245,7 +244,6 @@ std::unique_ptr<Journal> Merger::begin_or_go_on(State& state, BlockDevice& origi
                            .runs = begun.runs,
                            .copy_bytes = begun.copy_bytes,
                            .digest = begun.digest,
-                           .state_bytes = begun.copy_bytes,
                            .state_digest = begun.state_digest};
     report.plan.limits = begun.limits();
     report.plan.siblings.clear();

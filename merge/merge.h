@@ -206,11 +206,12 @@ class Merger {
   JournalProgress copy(Journal& journal, State& state, BlockDevice& origin);
   // Compares as far as it is wanted. Returns how much of the state is compared by now.
   Verified verify_merged(Journal& journal, State& state, BlockDevice& origin,
-                         const PlanSpool* everything);
+                         const PlanSpool* everything, bool goes_on);
   std::optional<Bytes> compare_all(ExtentSource& extents, Bytes bytes, State& state,
                                    BlockDevice& origin);
   // The runs of the whole state, where these are to be compared and the journal has fewer.
-  std::unique_ptr<PlanSpool> spool_everything(State& state, const Journal& journal) const;
+  std::unique_ptr<PlanSpool> spool_everything(State& state, const Journal& journal,
+                                              const MergeRecord& wanted) const;
 
   Job job_;
   MergeOptions options_;

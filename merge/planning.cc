@@ -132,9 +132,9 @@ void Merger::plan_journal(State& state, Journal* journal, PlanReport& report) {
   const bool needs_full = options_.verify == VerifyChoice::kChanged && options_.last_round &&
                           report.base && report.base->verified != Verified::kEverything;
   if (needs_full) report.refusals.push_back(not_verified(job_));
-  // On the user's word alone nothing is called done. A merge checks it while it builds the journal.
-  const bool seems_done = options_.round == RoundChoice::kSince && report.base &&
-                          report.summary.runs == 0 && journal->state() == JournalState::kDone;
+  // Nothing is called done by times alone. A merge makes this check while it builds the journal.
+  const bool seems_done =
+      report.base && report.summary.runs == 0 && journal->state() == JournalState::kDone;
   if (seems_done) {
     const Refusal refusal = find_other_mapping(state, *journal, report.limits);
     if (refusal) report.refusals.push_back(*refusal);

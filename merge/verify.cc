@@ -79,8 +79,11 @@ std::optional<Bytes> Merger::compare_all(ExtentSource& extents, Bytes bytes, Sta
 }
 
 // A round's plan is a part of the state. To compare everything, the other runs are needed, too.
-std::unique_ptr<PlanSpool> Merger::spool_everything(State& state, const Journal& journal) const {
+std::unique_ptr<PlanSpool> Merger::spool_everything(State& state, const Journal& journal,
+                                                    const MergeRecord& wanted) const {
   if (options_.verify != VerifyChoice::kFull || !journal.record().is_round()) return nullptr;
+  // An old plan is finished (--allow-stale), and its state can no longer be read.
+  if (journal.record().state_digest != wanted.state_digest) return nullptr;
   const PlanLimits limits = journal.record().limits().of_everything();
   PlannedRuns runs(state.reader(), state.device(), state.end_of_data(), limits, stop_);
   // The name is random, since the file replaces one of that name. It is removed at once.
@@ -91,7 +94,7 @@ std::unique_ptr<PlanSpool> Merger::spool_everything(State& state, const Journal&
 }
 
 Verified Merger::verify_merged(Journal& journal, State& state, BlockDevice& origin,
-                               const PlanSpool* everything) {
+                               const PlanSpool* everything, bool goes_on) {
   if (options_.verify == VerifyChoice::kNone) return Verified::kNothing;
   std::optional<Bytes> difference;
   const bool in_full = options_.verify != VerifyChoice::kSample;
@@ -105,7 +108,9 @@ Verified Merger::verify_merged(Journal& journal, State& state, BlockDevice& orig
   const std::optional<Base>& base = journal.record().base;
   if (!difference) {
     const Verified own = in_full ? Verified::kEverything : Verified::kSample;
-    return everything || !base ? own : std::min(own, base->verified);
+    if (everything || !base) return own;
+    // The run before may have found a difference in a block of an earlier round.
+    return std::min({own, base->verified, goes_on ? Verified::kSample : Verified::kEverything});
   }
   // The journal claims too much: set its position to 0, so that the next run copies everything
   // again. The undo log's saved bytes stay.

@@ -73,8 +73,9 @@ Reason is_another_thin(const Facts& facts) {
   if (!merged.frozen_from) return {};  // the user's word
   const ThinIdentity thin{facts.thin->id, facts.thin->creation_time, facts.thin->transaction_id};
   if (*merged.frozen_from == thin) return {};
-  // Named by hand, the frozen thin itself is not known: a later snapshot of it may be meant.
-  if (facts.wishes.choice == RoundChoice::kSince && merged.frozen_from->id != thin.id) return {};
+  // A later snapshot of the frozen thin may be named by hand.
+  if (facts.wishes.choice == RoundChoice::kSince && thin.creation_time > merged.creation_time)
+    return {};
   return "the last merge was of another thin";
 }
 

@@ -177,13 +177,14 @@ JournalDecision decide(const Journal* journal, const MergeRecord& wanted,
   const bool is_merged =
       is_same_source(record, wanted, wishes.merged_as) && same_state(record, wanted);
   const bool is_empty_round = wanted.is_round() && wanted.copy_bytes == Bytes(0);
-  if ((is_merged || is_empty_round) && !wishes.last_round) {
+  const auto already_done = [&] {
     return refuse(MessageId::kAlreadyDone,
                   thin_text(record) + " was merged into " + record.origin.path + " already (" +
                       journal->path() + ")",
                   "extmerge verify compares the two; --again merges once more, over whatever was "
                   "written to the origin since");
-  }
+  };
+  if (is_merged && !wishes.last_round) return already_done();
   if (!origin_unchanged()) {
     return refuse(
         MessageId::kOriginChanged,
@@ -192,6 +193,7 @@ JournalDecision decide(const Journal* journal, const MergeRecord& wanted,
         "find out who wrote to it, and compare the two (extmerge verify); --again puts the "
         "snapshot's blocks over the newer data, which is lost then");
   }
+  if (is_empty_round && !wishes.last_round) return already_done();
   return {};
 }
 

@@ -277,7 +277,9 @@ std::vector<std::byte> encode_header(const JournalHeader& header) {
     append_string(copy, at, device.identity, kMaxIdentity,
                   "identity of the " + std::string(named.name));
   }
-  append_string(copy, at, header.record.undo_log, kMaxUndoLogPath, "path of the undo log");
+  append_string(copy, at, header.record.undo_log,
+                header.version == 1 ? kMaxUndoLogPathRead : kMaxUndoLogPath,
+                "path of the undo log");
   seal_part(copy);
   return copy;
 }

@@ -163,7 +163,6 @@ PlanSummary PlanCounter::finish(uint64_t mapped_blocks) const {
           .beyond_thin_bytes = beyond_thin_,
           .end_of_copy = planned.end,
           .digest = planned.digest.finish(limits_),
-          .state_bytes = all_.bytes,
           .state_digest = all_.digest.finish(limits_),
           .newest_time = newest_time_};
 }

@@ -48,8 +48,7 @@ struct PlanSummary {
   Bytes beyond_thin_bytes{};    // mapped past the thin's end, so not visible
   Bytes end_of_copy{};          // offset on the origin where the last extent ends
   PlanDigest digest;
-  // The sums of a plan with everything. A round's plan is a part of it.
-  Bytes state_bytes{};
+  // The digest of a plan with everything. A round's plan is a part of it.
   PlanDigest state_digest;
   uint32_t newest_time = 0;  // of all mappings, 24 bits
   friend bool operator==(const PlanSummary&, const PlanSummary&) = default;

@@ -106,8 +106,11 @@ uint64_t add_above(MetadataBuilder& pool, Children children) {
   while (children.size() > 1) {
     Children above;
     for (size_t i = 0; i < children.size(); i += kLeafEntries) {
-      const auto end = children.begin() + std::min(i + kLeafEntries, children.size());
-      above.emplace_back(children[i].first, pool.add_inner_node({children.begin() + i, end}));
+      const size_t end = std::min(i + kLeafEntries, children.size());
+      const std::vector<std::pair<uint64_t, uint64_t>> part(
+          children.begin() + static_cast<ptrdiff_t>(i),
+          children.begin() + static_cast<ptrdiff_t>(end));
+      above.emplace_back(children[i].first, pool.add_inner_node(part));
     }
     children = std::move(above);
   }

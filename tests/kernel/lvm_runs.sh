@@ -86,7 +86,7 @@ all_commands() {
   quietly lvchange -ay $vg/$pool_lv
   kill_when is_copying "${merge[@]}" --rate-limit 300k $vg/$snap_lv
   [[ $killed == yes ]] || fail "it ended before it was killed: $(< /run/said)"
-  at_most 7 "SNAP active, merge killed" resume --batch-mode $vg/$snap_lv
+  at_most 8 "SNAP active, merge killed" resume --batch-mode $vg/$snap_lv
   origin_is /run/view
   change_snap
   at_most 11 "SNAP active and closed" "${merge[@]}" --finish $vg/$snap_lv

@@ -127,7 +127,7 @@ class CutRound : public RoundsUnderFire, public testing::WithParamInterface<int>
 
 TEST_P(CutRound, AnywhereLosesNothingAndTheNextRoundIsRight) {
   constexpr Survivors kRoundOutcomes[] = {Survivors::kNone, Survivors::kAll, Survivors::kPrefix,
-                                     Survivors::kRandom, Survivors::kGarbage};
+                                          Survivors::kRandom, Survivors::kGarbage};
   ASSERT_NO_FATAL_FAILURE(go_to(GetParam()));
   save();
   uint64_t cuts = 0;

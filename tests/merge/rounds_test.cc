@@ -79,6 +79,18 @@ class Rounds : public testing::Test {
   void write_all() {
     for (uint64_t block = 0; block < kThinBlocks; ++block) pool->write(kSnap, block);
   }
+  // Changes a byte of the origin that no sample has.
+  void flip_unsampled() {
+    const auto last = journal();
+    const uint64_t print = origin_fingerprint(*last, pool->origin());
+    for (uint64_t unit = 40; unit < 9 * 16; ++unit) {
+      const Bytes changed(unit * 4096 + 5);
+      pool->origin().flip(changed);
+      if (origin_fingerprint(*last, pool->origin()) == print) return;
+      pool->origin().flip(changed);
+    }
+    FAIL() << "everything is sampled";
+  }
   std::unique_ptr<Journal> journal() { return Journal::open(*directory, "journal", false); }
 
   SimulatedWorld world;
@@ -369,18 +381,7 @@ TEST_F(Rounds, AFullComparisonSeesBlocksOfEarlierRounds) {
   merge();
   pool->write(kSnap, 3);
   const uint32_t id = freeze();
-  // A unit that no sample has.
-  Bytes changed;
-  {
-    const auto last = journal();
-    const uint64_t print = origin_fingerprint(*last, pool->origin());
-    for (uint64_t unit = 40; unit < 9 * 16; ++unit) {
-      changed = Bytes(unit * 4096 + 5);
-      pool->origin().flip(changed);
-      if (origin_fingerprint(*last, pool->origin()) == print) break;
-      pool->origin().flip(changed);
-    }
-  }
+  flip_unsampled();
   options.verify = VerifyChoice::kFull;
   const Error error = failure([&] { merge_job(pool->job(directory, id, kSnap)); });
   EXPECT_EQ(error.id(), MessageId::kDiffers) << error.what();
@@ -429,6 +430,85 @@ TEST_F(Rounds, TheFingerprintKeepsPlacesOfEarlierRounds) {
   for (const Bytes place : first)
     EXPECT_TRUE(std::ranges::find(second, place) != second.end()) << place.value();
   EXPECT_GT(second.size(), first.size());
+}
+
+// --- found by a review --------------------------------------------------------------
+
+// A block of an earlier round differs, and the run that found it is not started again from the
+// beginning.
+TEST_F(Rounds, ThatWereFoundToDifferAreNotDoneByAResume) {
+  write_all();
+  options.verify = VerifyChoice::kFull;
+  merge();
+  pool->write(kSnap, 3);
+  const uint32_t id = freeze();
+  flip_unsampled();
+  EXPECT_EQ(failure([&] { merge_job(pool->job(directory, id, kSnap)); }).id(), MessageId::kDiffers);
+  options.verify = VerifyChoice::kChanged;
+  EXPECT_EQ(failure([&] { merge_job(pool->job(directory, id, kSnap)); }).id(), MessageId::kDiffers);
+  EXPECT_EQ(journal()->state(), JournalState::kCopying);
+}
+
+TEST_F(Rounds, AnEmptyRoundOfARestoredPoolIsNotNothing) {
+  write_all();
+  merge();
+  const auto backup = pool->back_up();
+  pool->write(kSnap, 3);
+  merge();
+  pool->restore(*backup);
+  pool->write(kSnap, 4);
+  for (const uint32_t id : {50u, 51u, 52u}) pool->snapshot(id, kSnap);
+  pool->commit();
+  options.overrides.allow_shared_origin = true;
+  const PlanReport plan = merger(pool->job(directory, kSnap)).plan();
+  EXPECT_FALSE(plan.has_nothing_to_merge());
+  ASSERT_FALSE(plan.refusals.empty());
+  EXPECT_EQ(plan.refusals.front().id(), MessageId::kOtherThin);
+}
+
+TEST_F(Rounds, SinceTheLastMergeIsAnErrorForARevertedVolume) {
+  write_all();
+  const uint32_t kept = next_id++;
+  pool->snapshot(kept, kSnap);
+  pool->write(kSnap, 2);
+  merge();
+  pool->write(kSnap, 7);
+  merge();
+  pool->revert(kSnap, kept);
+  pool->snapshot(60, kept);
+  pool->remove(60);
+  options.round = RoundChoice::kSince;
+  const uint32_t id = freeze(kept);
+  const Error error = failure([&] { merge_job(pool->job(directory, id, kept)); });
+  EXPECT_EQ(error.id(), MessageId::kNoBase) << error.what();
+}
+
+// The first merge changed the other thin, as accepted. A round that does not is no absolution.
+TEST_F(Rounds, AThinThatAnEarlierRoundHasChangedIsNotMerged) {
+  pool->create(kOther);
+  pool->write(kOther, 3);
+  pool->write(kSnap, 5);
+  pool->write(kSnap, 3);
+  options.overrides.allow_shared_origin = true;
+  merge();
+  pool->write(kSnap, 3);
+  merge();
+  options.overrides.allow_shared_origin = false;
+  pool->commit();
+  Job job = pool->job(directory, kOther);
+  job.origin_users = std::vector<OriginUser>{};
+  const PlanReport plan = merger(job).plan();
+  ASSERT_FALSE(plan.refusals.empty());
+  EXPECT_EQ(plan.refusals.front().id(), MessageId::kSharedOrigin);
+}
+
+TEST_F(Rounds, AnEmptyRoundOfAChangedOriginIsRefusedForThat) {
+  write_all();
+  merge();
+  pool->origin().flip(Bytes(5));
+  const uint32_t id = freeze();
+  EXPECT_EQ(failure([&] { merge_job(pool->job(directory, id, kSnap)); }).id(),
+            MessageId::kOriginChanged);
 }
 
 // --- any history -----------------------------------------------------------------

@@ -273,7 +273,10 @@ std::string Intents::release_origin() {
 
 void Intents::release_thin() {
   if (const LogicalVolume* const thin = volume_.group.find_by_uuid(record_.thin_uuid)) {
-    if (record_.thin_kept_inactive) lvm_.run({"lvchange", "-kn", thin->full_name()}, "see lvs -a");
+    if (record_.thin_kept_inactive) {
+      lvm_.run({"lvchange", "-kn", thin->full_name()}, "see lvs -a");
+      if (thin->uuid == volume_.snap.uuid) volume_.snap.skips_activation = false;
+    }
     if (record_.thin_was_active && !is_active_now(*thin)) {
       try {
         lvm_.run({"lvchange", "-ay", "-K", thin->full_name()}, "");

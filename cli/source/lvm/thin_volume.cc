@@ -95,9 +95,14 @@ ThinVolume find_thin_volume(Group group, const std::string& snap) {
   check_origin_kind(found.group, found.origin);
   found.pool = volume_called(found.group, found.snap.pool, "pool");
 
-  found.origin_users = found.group.users_of(found.origin.name, found.snap.pool);
-  std::erase_if(found.origin_users, [&](const OriginUser& user) { return user.name == name; });
+  found.find_origin_users();
   return found;
+}
+
+void ThinVolume::find_origin_users() {
+  origin_users = group.users_of(origin.name, pool.name);
+  std::erase_if(origin_users,
+                [&](const OriginUser& user) { return user.name == snap.full_name(); });
 }
 
 std::vector<std::string> ThinVolume::dependents() const {

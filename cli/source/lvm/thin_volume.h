@@ -26,6 +26,8 @@ struct ThinVolume {
   // are its old-style snapshots.
   std::vector<std::string> dependents() const;
 
+  // Finds the other readers of the origin in the group as it was listed last.
+  void find_origin_users();
   // Lists the group again. The three volumes get the names that they have now, where they exist;
   // nothing else of them changes.
   void list_again(const Lvm& lvm);

@@ -82,6 +82,7 @@ Carrier VolumeSource::carrier() {
 
 void VolumeSource::put_back_activation() {
   try {
+    if (changes_.waiting) set_waiting(false);
     std::set<Intent> borrowed = {Intent::kCarrier, Intent::kOrigin};
     if (finishing_) borrowed.insert(Intent::kThin);
     const auto begun = keeps_origin_ ? intents_.journal() : std::nullopt;
@@ -89,7 +90,9 @@ void VolumeSource::put_back_activation() {
     if (is_to_be_removed_ || is_kept_only) borrowed.insert({Intent::kMark, Intent::kFreeze});
     if (is_kept_only) borrowed.insert(Intent::kThin);
     if (changes_.pool_uuid == volume_.pool.dm_uuid("-tpool")) borrowed.insert(Intent::kPool);
-    intents_.put_back(borrowed);
+    // A wait may have taken days.
+    const bool is_old = keeps_origin_ || finishing_;
+    intents_.put_back(borrowed, is_old ? Intents::Listing::kOld : Intents::Listing::kCurrent);
   } catch (const std::exception& error) {
     spdlog::warn("{}", printable(error.what()));
   }

@@ -44,8 +44,6 @@ void VolumeSource::check_finish(bool may_be_open) const {
 void VolumeSource::set_waiting(bool waits) {
   changes_.waiting = waits;
   recorded_.write();
-  // LVM would take a second or two for it once the volume is closed.
-  if (waits) intents_.keep_thin_inactive();
 }
 
 bool VolumeSource::close() {
@@ -67,7 +65,7 @@ void VolumeSource::begin_finish() {
   if (!node_) refuse_other_merge(volume_.origin);
   if (!is_ours()) {
     // The record is of an earlier merge into the same origin, of another snapshot.
-    intents_.put_back({Intent::kThin, Intent::kFreeze});
+    intents_.put_back({Intent::kThin, Intent::kFreeze}, Intents::Listing::kOld);
     name_record(changes_);
     changes_.freeze_id.reset();
     changes_.merged_id.reset();

@@ -15,6 +15,9 @@ namespace extmerge {
 
 namespace {
 
+// In seconds. Planning a large volume takes longer, and then the group is listed again.
+constexpr double kStaleListing = 3;
+
 std::string identity_of(const LogicalVolume& volume) { return "dm:" + volume.dm_uuid(); }
 
 Error activated_during_merge(const std::string& thin) {
@@ -42,6 +45,7 @@ VolumeSource::VolumeSource(const Request& request, const std::string& name, cons
   traces_.begin(recorded);
   changes_ = recorded.value_or(SystemChanges{});
   if (has_waited || is_listing_old()) look_at_volumes();
+  changes_.waiting = false;  // the run that waited is gone
   if (changes_.vg.empty()) name_record(changes_);
   if (changes_.origin_uuid != volume_.origin.uuid) {
     throw Error(MessageId::kForeignJournal,
@@ -221,7 +225,6 @@ Job VolumeSource::prepare(ThinId id, ThinUse use) {
   make_node();
   reserve_mappings();
   writing_ = use;
-  is_just_listed_ = use == ThinUse::kStill;  // before an undo, a question follows
   return base_job(id, [this] { return node_->facts(); });
 }
 
@@ -240,7 +243,8 @@ void VolumeSource::look_again(Job& job) {
   }
   // LVM lets anyone make a new snapshot of the origin at any time; and SNAP may be gone.
   // done() and finish() go by the last listing, too.
-  if (!std::exchange(is_just_listed_, false)) volume_.list_again(lvm_);
+  const auto listed = std::exchange(listed_at_, std::nullopt);
+  if (!listed || seconds_since(*listed) > kStaleListing) volume_.list_again(lvm_);
   const Group& group = volume_.group;
   if (const LogicalVolume* const origin = group.find_by_uuid(volume_.origin.uuid)) {
     job.origin_users = group.users_of(origin->name, volume_.pool.name);
@@ -290,7 +294,9 @@ Job VolumeSource::merge_job() {
   const bool has_frozen = is_freeze();
   if (!node_) refuse_other_merge(volume_.origin);
   if (!has_frozen) {
-    intents_.put_back({Intent::kFreeze});  // of a merge that restarts from the beginning
+    // Of a merge that restarts from the beginning. Planning and asking took time, and the freeze
+    // may be the only copy by now.
+    intents_.put_back({Intent::kFreeze}, Intents::Listing::kOld);
     begin_record();
   }
   try {
@@ -306,7 +312,10 @@ Job VolumeSource::merge_job() {
     }
     if (!node_) intents_.mark_origin();
     intents_.check_mark();
+    listed_at_ = std::chrono::steady_clock::now();
     if (!has_frozen) intents_.record_freeze();
+    volume_.find_origin_users();
+    leave_out_freeze(volume_.origin_users);
     return prepare(merged_thin()->id);
   } catch (const Error& error) {
     throw failed(error);

@@ -18,6 +18,7 @@
 
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -120,8 +121,8 @@ class VolumeSource final : public NamedSource {
   ThinVolume volume_;
   Intents intents_;
   std::unique_ptr<OriginNode> node_;
-  std::optional<ThinUse> writing_;           // while the origin is written through the node
-  bool is_just_listed_ = false;              // the first look_again() needs no other listing
+  std::optional<ThinUse> writing_;  // while the origin is written through the node
+  std::optional<std::chrono::steady_clock::time_point> listed_at_;  // for the first look_again()
   std::mutex checking_;                      // check_origin() is called from two threads
   bool finishing_ = false;                   // SNAP is kept inactive until it is removed
   bool keeps_origin_ = false;                // node and mark stay between merges
