@@ -158,10 +158,10 @@ revert() {
 }
 # Some of what is cut off was not merged yet. It shows again when SNAP grows.
 cut_snap() {
-  write_snap
   size_of $snap_lv
   among $((size / 8192)) $((size / 4096 - 1))
-  did "cut to $((rolled * 4))k"
+  did "3 writes past $((rolled * 4))k, cut to that"
+  ask write /dev/mapper/$vg-$snap_lv 3 snap $((rolled * 4096))
   shorten $vg/$snap_lv $((rolled * 4))k
 }
 grow_snap() {
@@ -208,12 +208,12 @@ step() {
   among 0 99
   if ((rolled < 30)); then write_snap
   elif ((rolled < 38)); then discard_snap
-  elif ((rolled < 52)); then new_inner
-  elif ((rolled < 54)); then new_over
-  elif ((rolled < 56)); then drop_inner
-  elif ((rolled < 63)); then other_thin
-  elif ((rolled < 76)); then revert
-  elif ((rolled < 84)); then cut_snap
+  elif ((rolled < 50)); then new_inner
+  elif ((rolled < 52)); then new_over
+  elif ((rolled < 54)); then drop_inner
+  elif ((rolled < 61)); then other_thin
+  elif ((rolled < 72)); then revert
+  elif ((rolled < 85)); then cut_snap
   elif ((rolled < 92)); then grow_snap
   elif ((rolled < 95)); then restore_metadata
   elif ((rolled < 98)); then restart
@@ -454,7 +454,7 @@ history() {
       ! chance 30 || discard_snap
       ! chance 60 || write_snap 2
     else
-      ! chance 50 || grow_snap
+      ! chance 70 || grow_snap
       among 1 5
       for ((j = rolled; j > 0; --j)); do step; done
       write_snap
