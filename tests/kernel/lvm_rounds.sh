@@ -1,12 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# lvm_rounds.sh HISTORIES [SEED]: random histories of a volume that is merged in rounds, with seeds from SEED on (1).
-# Between the rounds SNAP is written to, discarded, shortened and extended. Snapshots come and go,
-# SNAP is reverted to one, merges are killed and undone, the pool's metadata is dumped and restored,
-# and the machine is started again. Truth is the kernel's view of SNAP right before each merge.
-# Each merge must be a round or a full merge as the history demands. A round must not copy blocks that nobody wrote to.
-# In some rounds two snapshots, with all their mappings, show the same changes as the plan.
+# lvm_rounds.sh HISTORIES [SEED]: random histories of a volume that is merged in rounds. The first seed is SEED, or 1.
+# The volume is written to, discarded, shortened, extended, and reverted to snapshots. The histories make and remove
+# snapshots of it and of others. They kill and undo merges, restore the pool's metadata from a dump, and restart.
+# The kernel's view of SNAP right before each merge is the truth. The history tells whether a merge must be a
+# round, or a full merge for which reason. A round must not copy a block that nobody wrote to. Before some
+# rounds the test compares the plan with the mappings and contents of two snapshots.
 source "$(dirname "$0")/guest_lvm.sh"
 
 histories=${1:-6} first_seed=${2:-1}
@@ -52,7 +52,7 @@ deactivate() {
 }
 deactivate_all() {
   settle
-  # A reboot removes the node of a killed merge; LVM does not know it.
+  # LVM does not know the node of a killed merge. A reboot removes it.
   ! find_node "$vg-$origin_lv-extmerge" || dmsetup remove "$vg-$origin_lv-extmerge"
   # After a kill LVM 2.03.16 sometimes ends with 5, since the layer -real is in use, although all is inactive then.
   vgchange -an $vg &> /run/vgchange || quietly vgchange -an $vg
@@ -86,7 +86,7 @@ discard_snap() {
   did "$rolled discards"
   ask discard /dev/mapper/$vg-$snap_lv $rolled
 }
-# A snapshot of SNAP stays until a later step or merge removes it. `inner` has all that read the origin beside SNAP.
+# A snapshot of SNAP stays until a later step or merge removes it. `inner` lists all other readers of the origin.
 new_inner() {
   ((${#inner[@]} < 3)) || return 0
   local name=inner${reverts}_$((++names))
@@ -100,7 +100,7 @@ new_inner() {
   ask write /dev/mapper/$vg-$name $rolled
   ! chance 50 || deactivate $name
 }
-# Another volume over the origin, which mostly has no block of its own.
+# Another volume over the origin maps few blocks itself.
 new_over() {
   ((${#inner[@]} < 3)) || return 0
   local name=over$((++names))
@@ -138,7 +138,7 @@ other_thin() {
   quietly lvremove -y $vg/plain_snap
   plain_snapshot=0
 }
-# LVM reverts SNAP only to a snapshot of its present thin. After a revert, snapshots of the earlier thin stay as they are.
+# LVM reverts SNAP only to a snapshot of its present thin. After a revert, snapshots of the earlier thin stay.
 revert() {
   ((${#inner[@]})) || {
     new_inner
@@ -156,10 +156,12 @@ revert() {
   reverts=$((reverts + 1)) other_thin_merged=1
   drop_first
 }
+# Some of what is cut off was not merged yet. It shows again when SNAP grows.
 cut_snap() {
   size_of $snap_lv
   among $((size / 8192)) $((size / 4096 - 1))
-  did "cut to $((rolled * 4))k"
+  did "3 writes past $((rolled * 4))k, cut to that"
+  ask write /dev/mapper/$vg-$snap_lv 3 snap $((rolled * 4096))
   shorten $vg/$snap_lv $((rolled * 4))k
 }
 grow_snap() {
@@ -206,12 +208,12 @@ step() {
   among 0 99
   if ((rolled < 30)); then write_snap
   elif ((rolled < 38)); then discard_snap
-  elif ((rolled < 52)); then new_inner
-  elif ((rolled < 54)); then new_over
-  elif ((rolled < 56)); then drop_inner
-  elif ((rolled < 63)); then other_thin
-  elif ((rolled < 76)); then revert
-  elif ((rolled < 84)); then cut_snap
+  elif ((rolled < 50)); then new_inner
+  elif ((rolled < 52)); then new_over
+  elif ((rolled < 54)); then drop_inner
+  elif ((rolled < 61)); then other_thin
+  elif ((rolled < 72)); then revert
+  elif ((rolled < 85)); then cut_snap
   elif ((rolled < 92)); then grow_snap
   elif ((rolled < 95)); then restore_metadata
   elif ((rolled < 98)); then restart
@@ -452,6 +454,7 @@ history() {
       ! chance 30 || discard_snap
       ! chance 60 || write_snap 2
     else
+      ! chance 70 || grow_snap
       among 1 5
       for ((j = rolled; j > 0; --j)); do step; done
       write_snap
@@ -469,6 +472,7 @@ for ((number = 0; number < histories; ++number)); do
   history $((first_seed + number))
   note "seed $seed, $((SECONDS - started)) s:$steps"
 done
-note "$histories histories, $merged merges: $since rounds, $undone undone, $kills killed, $beside beside other readers of the origin; $compared plans compared with snapshots"
+note "$histories histories, $merged merges: $since rounds, $undone undone, $kills killed, $beside beside readers that" \
+  "read as before; $compared plans compared with snapshots"
 ((since * 4 >= merged)) || fail "most merges should be rounds"
 [[ $(dmsetup table) == 'No devices found' ]] || fail "devices are left"

@@ -5,7 +5,8 @@
 Each line on standard input is a command. Each answer is one line: "bad: REASON", or another.
 
 history SEED BLOCK            a new history, with data blocks of BLOCK bytes
-write DEVICE COUNT [snap]     makes COUNT writes of 512 bytes to 192 KiB; a tenth of them are zeros
+write DEVICE COUNT [snap [FIRST]]
+                              makes COUNT writes of 512 bytes to 192 KiB, past the byte FIRST; a tenth are zeros
 discard DEVICE COUNT          discards COUNT ranges
 start DEVICE                  writes to SNAP, and discards some of it, until `stop`
 stop
@@ -47,13 +48,13 @@ class Device:
         os.fsync(self.fd)
         os.close(self.fd)
 
-    def place(self, dice, most):
+    def place(self, dice, most, first=0):
         # Half of the writes are short, so that many of them change only a part of a block.
-        count = min(dice.randint(1, dice.choice((16, most))), self.sectors)
-        return dice.randint(0, self.sectors - count), count
+        count = min(dice.randint(1, dice.choice((16, most))), self.sectors - first)
+        return dice.randint(first, self.sectors - count), count
 
-    def write(self, dice):
-        begin, count = self.place(dice, MOST_SECTORS)
+    def write(self, dice, first=0):
+        begin, count = self.place(dice, MOST_SECTORS, first // SECTOR)
         size = count * SECTOR
         self.memory[:size] = bytes(size) if dice.random() < 0.1 else dice.randbytes(size)
         with memoryview(self.memory)[:size] as view:
@@ -80,10 +81,10 @@ class Model:
         self.touched.update(blocks)
         self.later.update(blocks)
 
-    def write(self, path, count, snap=""):
+    def write(self, path, count, snap="", first=0):
         with Device(path) as device:
             for _ in range(int(count)):
-                place = device.write(self.dice)
+                place = device.write(self.dice, int(first))
                 if snap:
                     self.touch(*place)
         return "ok"
