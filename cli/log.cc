@@ -87,7 +87,9 @@ spdlog::sink_ptr file_sink(const Options& options) {
 }  // namespace
 
 void start_log(std::shared_ptr<TerminalLine> terminal) {
-  install({std::make_shared<TerminalSink>(std::move(terminal))});
+  auto on_terminal = std::make_shared<TerminalSink>(std::move(terminal));
+  on_terminal->set_level(terminal_level(0));
+  install({std::move(on_terminal)});
 }
 
 void configure_log(const Options& options, std::shared_ptr<TerminalLine> terminal) {

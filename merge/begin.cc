@@ -231,6 +231,10 @@ std::unique_ptr<Journal> Merger::begin_or_go_on(State& state, BlockDevice& origi
   refuse_unmerged(*journal, state, origin, wanted);
   report.resumed_from = journal->progress().position;
   const MergeRecord& begun = journal->record();
+  // A run that finds a difference sets the position to 0, and the difference may lie outside the
+  // round. So a round that goes on from there is compared with everything else.
+  const bool is_in_doubt = begun.is_round() && report.resumed_from == Bytes(0);
+  if (is_in_doubt && options_.verify != VerifyChoice::kNone) options_.verify = VerifyChoice::kFull;
   if (begun.digest != wanted.digest) {
     // The user asked to finish the old plan, so the counts of the new plan do not apply.
     if (!job_.origin.holders.empty() && !options_.overrides.allow_shared_origin) {

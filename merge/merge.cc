@@ -98,13 +98,6 @@ MergeReport Merger::merge(const Confirm& confirm, const Notice& notice) {
   const std::shared_ptr<FileLock> lock = lock_journal();
   refuse_stale_plan(state, wanted);
   const std::unique_ptr<Journal> journal = begin_or_go_on(state, *origin, wanted, report);
-  // A run that finds a difference sets the position to 0, and the difference may lie outside the
-  // round. So a round that goes on from there is compared with everything else.
-  const bool goes_on = report.plan.resumable_from.has_value();
-  const bool is_in_doubt =
-      goes_on && journal->record().is_round() && journal->progress().position == Bytes(0);
-  if (is_in_doubt && options_.verify != VerifyChoice::kNone) options_.verify = VerifyChoice::kFull;
-
   // From here on a merge can be resumed after a crash: the plan is durable, in place, and of a
   // fixed size. Only the plan's bytes are ever written.
   const auto started = std::chrono::steady_clock::now();
@@ -114,7 +107,8 @@ MergeReport Merger::merge(const Confirm& confirm, const Notice& notice) {
     report.counters = copy(*journal, state, *origin).counters;
     // Every planned byte is durable. Now check that the bytes are right, that the plan is still
     // current, and that nobody else uses the origin.
-    const Verified verified = verify_merged(*journal, state, *origin, everything.get(), goes_on);
+    const Verified verified = verify_merged(*journal, state, *origin, everything.get(),
+                                            report.plan.resumable_from.has_value());
     progress_.phase = Phase::kPuttingBack;  // the questions take LVM seconds
     refuse_new_users(report.plan);
     refuse_changed_pool(state, *journal, wanted, report.plan);

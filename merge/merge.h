@@ -35,8 +35,8 @@ struct MergeOptions {
   Overrides overrides;
   bool restart = false;
   bool again = false;
-  // For --finish: merge again what is done already, if the origin is unchanged since; with kChanged,
-  // an earlier merge must have been compared in full.
+  // For --finish: merge again what is done already, if the origin is unchanged since; with
+  // kChanged, an earlier merge must have been compared in full.
   bool last_round = false;
   RoundChoice round = RoundChoice::kAsKnown;
   std::string full_reason;  // if not empty, a full merge, for that reason

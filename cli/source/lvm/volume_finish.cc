@@ -47,15 +47,19 @@ void VolumeSource::set_waiting(bool waits) {
 }
 
 bool VolumeSource::close() {
+  constexpr unsigned kTries = 5;
   finishing_ = true;
   intents_.keep_thin_inactive();
-  if (!is_in_use()) return true;
-  try {
-    intents_.deactivate_thin();
-  } catch (const Error& error) {
-    if (error.id() == MessageId::kStopped || !is_open()) throw;
-    spdlog::info("{}", printable(error.what()));
-    return false;
+  for (unsigned i = 1; is_in_use(); ++i) {
+    // udev opens a volume for a moment when a program that wrote to it has closed it.
+    const auto device = find_dm_device(volume_.snap.dm_uuid());
+    if (device && !closes_soon(*device)) return false;
+    try {
+      intents_.deactivate_thin();
+    } catch (const Error& error) {
+      if (error.id() == MessageId::kStopped || i == kTries) throw;
+      spdlog::info("{}", printable(error.what()));
+    }
   }
   return true;
 }

@@ -294,7 +294,7 @@ Job VolumeSource::merge_job() {
   const bool has_frozen = is_freeze();
   if (!node_) refuse_other_merge(volume_.origin);
   if (!has_frozen) {
-    // Of a merge that restarts from the beginning. Planning and asking took time, and the freeze
+    // The freeze of a merge that restarts from the beginning. Planning and asking took time, and it
     // may be the only copy by now.
     intents_.put_back({Intent::kFreeze}, Intents::Listing::kOld);
     begin_record();
