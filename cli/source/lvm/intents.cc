@@ -88,7 +88,14 @@ void Intents::deactivate_thin() {
   record_.boot = boot_id();
   recorded_.write();
   const std::string next = "stop what uses it (fuser -v, lsblk)";
-  change({"-an"}, volume_.snap, next);
+  try {
+    change({"-an"}, volume_.snap, next);
+  } catch (const Error& error) {
+    const auto device = find_dm_device(volume_.snap.dm_uuid());
+    const auto table = device ? read_dm_table(*device) : std::nullopt;
+    if (error.id() == MessageId::kStopped || !table || table->open_count <= 0) throw;
+    throw Error(MessageId::kThinOpen, error.what(), next);
+  }
   if (!is_active_now(volume_.snap)) return;
   throw Error(MessageId::kThinOpen, volume_.snap.full_name() + " is still active", next);
 }
