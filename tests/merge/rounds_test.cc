@@ -272,7 +272,7 @@ TEST_F(Rounds, BlocksPastTheEndOfTheLastMergeAreMergedWhateverTheirTime) {
 TEST_F(Rounds, AShorterThinIsMergedUpToItsEnd) {
   write_all();
   merge();
-  for (const uint64_t block : {1, 4, 5, 9}) pool->write(kSnap, block);
+  for (const uint64_t block : {1u, 4u, 5u, 9u}) pool->write(kSnap, block);
   const uint32_t id = freeze();
   Job job = pool->job(directory, id, kSnap);
   job.thin_size = Bytes(5 * ThinPool::kBlockSize);
@@ -285,7 +285,7 @@ TEST_F(Rounds, AShorterThinIsMergedUpToItsEnd) {
 TEST_F(Rounds, AnInterruptedRoundGoesOnAsOne) {
   write_all();
   merge();
-  for (const uint64_t block : {0, 2, 4, 6, 8, 10}) pool->write(kSnap, block);
+  for (const uint64_t block : {0u, 2u, 4u, 6u, 8u, 10u}) pool->write(kSnap, block);
   options.pipeline.checkpoint_bytes = Bytes(ThinPool::kBlockSize);
   const uint32_t id = freeze();
   const auto expected = pool->view(id);
