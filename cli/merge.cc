@@ -104,11 +104,7 @@ MergeReport merge_while_shown(const Options& options, std::unique_ptr<Source>& s
   }
   const MergeReport report = Round(options, *source, progress, signals).merge(ask);
   if (!options.finish) return report;
-  if (signals.stop_token().stop_requested()) {
-    throw Error(MessageId::kStopped,
-                "stopped as requested: " + source->thin_name() + " is merged and not removed",
-                "run the same command again to remove it");
-  }
+  refuse_removal_after_stop(*source, signals);
   outcome = source->finish();
   return report;
 }

@@ -102,4 +102,11 @@ MergeReport Round::carry_out(bool resumes, const ConfirmPlan& confirmation) {
   }
 }
 
+void refuse_removal_after_stop(const Source& source, const Signals& signals) {
+  if (!signals.stop_token().stop_requested()) return;
+  throw Error(MessageId::kStopped,
+              "stopped as requested: " + source.thin_name() + " is merged and not removed",
+              "run the same command again to remove it");
+}
+
 }  // namespace extmerge

@@ -40,4 +40,7 @@ class Round {
   std::set<std::string> said_;
 };
 
+// Throws kStopped if a signal has asked for a stop: the thin is merged, and it is not removed then.
+void refuse_removal_after_stop(const Source& source, const Signals& signals);
+
 }  // namespace extmerge

@@ -59,7 +59,7 @@ class Finish {
         const MergeReport report =
             Round(last, source_, progress_, signals_)
                 .merge([](const PlanReport&, const DeviceNames&) { return true; });
-        refuse_to_go_on_after_a_stop();
+        refuse_removal_after_stop(source_, signals_);
         outcome = source_.finish() + "; it was out of use for " + seconds_since_text(closed);
         return report;
       } catch (const Error& error) {
@@ -70,7 +70,6 @@ class Finish {
         say(error.what());
         // Until the volume closes again, the origin may have been shown.
         last.merge.verify = VerifyChoice::kFull;
-        source_.keep_origin();
       }
     }
   }
@@ -121,7 +120,7 @@ class Finish {
                     "close it (findmnt, fuser -v), then run the same command again: everything is "
                     "merged up to here");
       }
-      refuse_to_go_on_after_a_stop();
+      refuse_removal_after_stop(source_, signals_);
       if (now - checked >= kCheck) {
         source_.check_origin();
         checked = now;
@@ -129,13 +128,6 @@ class Finish {
       std::this_thread::sleep_for(kLook);
     }
     source_.set_waiting(false);
-  }
-
-  void refuse_to_go_on_after_a_stop() const {
-    if (!signals_.stop_token().stop_requested()) return;
-    throw Error(MessageId::kStopped,
-                "stopped as requested: " + source_.thin_name() + " is merged and not removed",
-                "run the same command again to remove it");
   }
 
   static std::string seconds_since_text(steady_clock::time_point start) {

@@ -123,6 +123,23 @@ kernel_view() {
   [[ $was_active == yes ]] || quietly lvchange -an $vg/"$1"
 }
 
+# change_snap: writes to SNAP, which is active afterwards, and keeps its view in /run/view.
+generation=1
+change_snap() {
+  generation=$((generation + 1))
+  is_active $snap_lv || quietly lvchange -ay -K $vg/$snap_lv
+  stamp scatter /dev/$vg/$snap_lv $generation $generation 12
+  kernel_view $snap_lv /run/view
+}
+# origin_has_files SUMS: activates the origin of a removed SNAP, whose file system is sound and has those files.
+origin_has_files() {
+  quietly lvchange -ay $vg/$origin_lv
+  quietly e2fsck -fn /dev/$vg/$origin_lv
+  mount /dev/$vg/$origin_lv /run/mounted
+  diff "$1" <(sums /run/mounted) || fail "files differ"
+  umount /run/mounted
+}
+
 # held_root: prints for each active pool its name and the held metadata snapshot, or -.
 held_root() {
   local pool words

@@ -42,14 +42,6 @@ at_most() {
   sed 's/^/     /' /run/lvm-runs
   ((runs <= limit)) || fail "that is more than $limit"
 }
-# change_snap: writes to SNAP, which is active afterwards.
-generation=1
-change_snap() {
-  generation=$((generation + 1))
-  is_active $snap_lv || quietly lvchange -ay -K $vg/$snap_lv
-  stamp scatter /dev/$vg/$snap_lv $generation $generation 12
-  kernel_view $snap_lv /run/view
-}
 inactive() {
   local lv
   for lv; do quietly lvchange -an $vg/"$lv"; done

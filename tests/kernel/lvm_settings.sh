@@ -89,13 +89,6 @@ set_to() {
   lvm_config
   (($# == 0)) || printf '%s\n' "$@" >> /run/lvm/lvm.conf
 }
-generation=1
-change_snap() {
-  generation=$((generation + 1))
-  is_active $snap_lv || quietly lvchange -ay -K $vg/$snap_lv
-  stamp scatter /dev/$vg/$snap_lv $generation $generation 12
-  kernel_view $snap_lv /run/view
-}
 # says_why STATUS PATTERN SETTING -- ARGUMENT...: extmerge refuses under that setting with LVM's
 # reason. Everything stays as before.
 says_why() {

@@ -91,6 +91,17 @@ class Rounds : public testing::Test {
     }
     FAIL() << "everything is sampled";
   }
+  // The metadata is as before the last merge. Snapshots since then have raised the times.
+  void restore_and_raise_the_times() {
+    write_all();
+    merge();
+    const auto backup = pool->back_up();
+    pool->write(kSnap, 3);
+    merge();
+    pool->restore(*backup);
+    pool->write(kSnap, 4);
+    for (const uint32_t id : {50u, 51u, 52u}) pool->snapshot(id, kSnap);
+  }
   std::unique_ptr<Journal> journal() { return Journal::open(*directory, "journal", false); }
 
   SimulatedWorld world;
@@ -224,14 +235,7 @@ TEST_F(Rounds, APoolThatWasRestoredFromABackupIsNoBase) {
 
 // Snapshots after the restore have raised the times, so that only the mappings tell.
 TEST_F(Rounds, MappingsThatTheLastMergeDidNotHaveAreRefused) {
-  write_all();
-  merge();
-  const auto backup = pool->back_up();
-  pool->write(kSnap, 3);
-  merge();
-  pool->restore(*backup);
-  pool->write(kSnap, 4);
-  for (const uint32_t id : {50u, 51u, 52u}) pool->snapshot(id, kSnap);
+  restore_and_raise_the_times();
   pool->write(kSnap, 5);
   const uint32_t id = freeze();
   const auto before = pool->origin().contents();
@@ -450,14 +454,7 @@ TEST_F(Rounds, ThatWereFoundToDifferAreNotDoneByAResume) {
 }
 
 TEST_F(Rounds, AnEmptyRoundOfARestoredPoolIsNotNothing) {
-  write_all();
-  merge();
-  const auto backup = pool->back_up();
-  pool->write(kSnap, 3);
-  merge();
-  pool->restore(*backup);
-  pool->write(kSnap, 4);
-  for (const uint32_t id : {50u, 51u, 52u}) pool->snapshot(id, kSnap);
+  restore_and_raise_the_times();
   pool->commit();
   options.overrides.allow_shared_origin = true;
   const PlanReport plan = merger(pool->job(directory, kSnap)).plan();

@@ -59,8 +59,6 @@ Contents build_metadata(const SceneShape& shape) {
   return builder.image();
 }
 
-}  // namespace
-
 DeviceFacts image_facts(const SimulatedDisk& disk, uint64_t inode) {
   DeviceFacts facts;
   facts.path = disk.name();
@@ -74,6 +72,8 @@ DeviceFacts image_facts(const SimulatedDisk& disk, uint64_t inode) {
   facts.underlying_files = {{facts.file_system, inode}};
   return facts;
 }
+
+}  // namespace
 
 MergeScene::MergeScene(SimulatedWorld& world, SceneShape shape) : shape_(std::move(shape)) {
   SimulatedRandom random(shape_.seed);
@@ -105,19 +105,20 @@ MergeScene::MergeScene(SimulatedWorld& world, SceneShape shape) : shape_(std::mo
   unmapped_.push_back({at, UINT64_MAX});
 }
 
-Job MergeScene::job(std::shared_ptr<DurableDirectory> directory, const std::string& journal) const {
+Job image_job(const std::shared_ptr<SimulatedDisk>& metadata,
+              const std::shared_ptr<SimulatedDisk>& data,
+              const std::shared_ptr<SimulatedDisk>& origin,
+              std::shared_ptr<DurableDirectory> directory, const std::string& journal,
+              SceneCustody& custody) {
   Job job;
-  job.metadata = image_facts(*metadata_, 1);
-  job.data = image_facts(*data_, 2);
-  job.origin = image_facts(*origin_, 3);
-  job.metadata_path = metadata_->name();
-  job.data_path = data_->name();
-  job.origin_path = origin_->name();
-  job.thin_id = kThinId;
-  if (shape_.thin_size) job.thin_size = Bytes(*shape_.thin_size);
+  job.metadata = image_facts(*metadata, 1);
+  job.data = image_facts(*data, 2);
+  job.origin = image_facts(*origin, 3);
+  job.metadata_path = metadata->name();
+  job.data_path = data->name();
+  job.origin_path = origin->name();
   job.journal.path = directory->path() + "/" + journal;
   job.journal.name = journal;
-  SceneCustody& custody = *custodies_.emplace_back(std::make_unique<SceneCustody>());
   job.custody = &custody;
   custody.on_undo_log_at = [directory](const std::string& path) {
     JournalPlace place;
@@ -127,9 +128,8 @@ Job MergeScene::job(std::shared_ptr<DurableDirectory> directory, const std::stri
     return place;
   };
   job.journal.directory = std::move(directory);
-  custody.on_open = [metadata = metadata_, data = data_, origin = origin_](
-                        const DeviceFacts& facts, OpenMode mode,
-                        Bytes) -> std::shared_ptr<BlockDevice> {
+  custody.on_open = [metadata, data, origin](const DeviceFacts& facts, OpenMode mode,
+                                             Bytes) -> std::shared_ptr<BlockDevice> {
     if (facts.path == origin->name()) return origin;
     if (mode != OpenMode::kReadOnly)
       throw Error(MessageId::kInternal, facts.path + " was opened for writing",
@@ -137,6 +137,14 @@ Job MergeScene::job(std::shared_ptr<DurableDirectory> directory, const std::stri
     if (facts.path == data->name()) return data;
     return metadata;
   };
+  return job;
+}
+
+Job MergeScene::job(std::shared_ptr<DurableDirectory> directory, const std::string& journal) const {
+  SceneCustody& custody = *custodies_.emplace_back(std::make_unique<SceneCustody>());
+  Job job = image_job(metadata_, data_, origin_, std::move(directory), journal, custody);
+  job.thin_id = kThinId;
+  if (shape_.thin_size) job.thin_size = Bytes(*shape_.thin_size);
   return job;
 }
 

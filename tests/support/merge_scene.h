@@ -93,8 +93,13 @@ class MergeScene {
   mutable std::vector<std::unique_ptr<SceneCustody>> custodies_;
 };
 
-// The facts of a disk as an image without other users.
-DeviceFacts image_facts(const SimulatedDisk& disk, uint64_t inode);
+// A job with three disks as images without other users. Opening metadata or data for writing
+// throws. Undo logs are in the same directory. The custody must outlive the job.
+Job image_job(const std::shared_ptr<SimulatedDisk>& metadata,
+              const std::shared_ptr<SimulatedDisk>& data,
+              const std::shared_ptr<SimulatedDisk>& origin,
+              std::shared_ptr<DurableDirectory> directory, const std::string& journal,
+              SceneCustody& custody);
 
 // The first difference of two contents, in words, with the labels of both sectors. Empty if they
 // are equal.

@@ -135,33 +135,11 @@ ThinPool::Contents ThinPool::view(uint32_t id) const {
 
 Job ThinPool::job(std::shared_ptr<DurableDirectory> directory, uint32_t id,
                   std::optional<uint32_t> frozen_from) const {
-  Job job;
-  job.metadata = image_facts(*metadata_, 1);
-  job.data = image_facts(*data_, 2);
-  job.origin = image_facts(*origin_, 3);
-  job.metadata_path = metadata_->name();
-  job.data_path = data_->name();
-  job.origin_path = origin_->name();
+  SceneCustody& custody = *custodies_.emplace_back(std::make_unique<SceneCustody>());
+  Job job = image_job(metadata_, data_, origin_, std::move(directory), "journal", custody);
   job.thin_id = ThinId{id};
   job.thin_size = Bytes(origin_blocks_ * kBlockSize);
   if (frozen_from) job.frozen_from = ThinId{*frozen_from};
-  job.journal.path = directory->path() + "/journal";
-  job.journal.name = "journal";
-  SceneCustody& custody = *custodies_.emplace_back(std::make_unique<SceneCustody>());
-  job.custody = &custody;
-  custody.on_undo_log_at = [directory](const std::string& path) {
-    JournalPlace place;
-    place.directory = directory;
-    place.path = path;
-    place.name = path.substr(path.rfind('/') + 1);
-    return place;
-  };
-  custody.on_open = [metadata = metadata_, data = data_, origin = origin_](
-                        const DeviceFacts& facts, OpenMode, Bytes) -> std::shared_ptr<BlockDevice> {
-    if (facts.path == origin->name()) return origin;
-    return facts.path == data->name() ? data : metadata;
-  };
-  job.journal.directory = std::move(directory);
   return job;
 }
 

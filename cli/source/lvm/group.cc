@@ -91,6 +91,12 @@ bool is_active_now(const LogicalVolume& volume) {
   return find_dm_device(volume.dm_uuid()).has_value();
 }
 
+bool is_open_now(const LogicalVolume& volume) {
+  const auto device = find_dm_device(volume.dm_uuid());
+  const auto table = device ? read_dm_table(*device) : std::nullopt;
+  return table && table->open_count > 0;
+}
+
 std::string present_name(const LogicalVolume& volume) {
   for (const char* layer : {"", "-tpool", "-real"}) {
     const auto device = find_dm_device(volume.dm_uuid(layer));

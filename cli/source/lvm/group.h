@@ -51,6 +51,8 @@ class Group {
 
 // Whether the volume is active now, by device-mapper's word: a listing may be old.
 bool is_active_now(const LogicalVolume& volume);
+// Whether a program has the volume open now. udev opens volumes for moments, too.
+bool is_open_now(const LogicalVolume& volume);
 // The current name of an active volume, as "vg/name"; the last known name of an inactive one.
 std::string present_name(const LogicalVolume& volume);
 

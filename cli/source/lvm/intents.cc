@@ -91,9 +91,7 @@ void Intents::deactivate_thin() {
   try {
     change({"-an"}, volume_.snap, next);
   } catch (const Error& error) {
-    const auto device = find_dm_device(volume_.snap.dm_uuid());
-    const auto table = device ? read_dm_table(*device) : std::nullopt;
-    if (error.id() == MessageId::kStopped || !table || table->open_count <= 0) throw;
+    if (error.id() == MessageId::kStopped || !is_open_now(volume_.snap)) throw;
     throw Error(MessageId::kThinOpen, error.what(), next);
   }
   if (!is_active_now(volume_.snap)) return;

@@ -13,12 +13,6 @@
 
 namespace extmerge {
 
-bool VolumeSource::is_open() const {
-  const auto device = find_dm_device(volume_.snap.dm_uuid());
-  const auto table = device ? read_dm_table(*device) : std::nullopt;
-  return table && table->open_count > 0;
-}
-
 void VolumeSource::check_finish(bool may_be_open) const {
   if (is_freeze()) {
     throw Error(MessageId::kUsage,

@@ -59,7 +59,7 @@ class VolumeSource final : public NamedSource {
   bool is_as_merged() override;
   bool is_frozen() const override { return !changes_.freeze.empty(); }
   std::string finish() override;
-  bool is_open() const override;
+  bool is_open() const override { return is_open_now(volume_.snap); }
   void keep_origin() override { keeps_origin_ = true; }
   void set_waiting(bool waits) override;
   bool close() override;
