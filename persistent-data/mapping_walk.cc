@@ -162,7 +162,11 @@ void decode_leaf(std::span<const std::byte> block, const NodeExpectation& leaf,
                         std::to_string(data.value()) + ", the data device ends at block " +
                         std::to_string(end_of_data.value()),
                     leaf.device);
-    mappings[i] = {ThinBlock(node.key(i)), data, unpack_time(value)};
+    // Set each member: GCC 12 builds a whole Mapping on the stack, and the copy of it is slow.
+    Mapping& mapping = mappings[i];
+    mapping.thin = ThinBlock(node.key(i));
+    mapping.data = data;
+    mapping.time = unpack_time(value);
   }
 }
 

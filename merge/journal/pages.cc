@@ -78,6 +78,12 @@ bool is_planned(const Run& run, ThinBlock least, const PlanLimits& limits) {
          run.blocks <= kEndOfDataBlocks - run.data.value();
 }
 
+bool is_intact_page(std::span<const std::byte> bytes, uint64_t nonce, uint64_t index) {
+  const auto disk = load<DiskPlanPage>(bytes.data());
+  return part_is_intact(bytes) && disk.nonce.get() == nonce && disk.index.get() == index &&
+         disk.run_count.get() > 0;
+}
+
 }  // namespace
 
 PlanPageWriter::PlanPageWriter(DurableFile& file, uint64_t nonce, const PlanLimits& limits)
@@ -140,12 +146,10 @@ void PlanPageWriter::finish() {
 
 bool decode_plan_page(std::span<const std::byte> bytes, uint32_t version, uint64_t nonce,
                       uint64_t index, const PlanLimits& limits, PlanPage& page) {
+  if (!is_intact_page(bytes, nonce, index)) return false;
   const auto disk = load<DiskPlanPage>(bytes.data());
-  if (!part_is_intact(bytes) || disk.nonce.get() != nonce || disk.index.get() != index)
-    return false;
   page.position = page.end = Bytes(disk.position.get());
   page.runs.clear();
-  if (disk.run_count.get() == 0) return false;
   const auto encoded = bytes.first(kPageCapacity);
   size_t at = sizeof disk;
   Run run;
@@ -218,24 +222,28 @@ void PlanPages::read(uint64_t index, std::span<std::byte> bytes) const {
     throw damaged_journal(path_, "its plan is cut off");
 }
 
-void PlanPages::decode(std::span<const std::byte> bytes, uint64_t index, PlanPage& page) const {
-  if (!decode_plan_page(bytes, version_, nonce_, index, limits_, page))
-    throw damaged_journal(path_, "page " + std::to_string(index) + " of its plan is not intact");
+Error PlanPages::damaged_page(uint64_t index) const {
+  return damaged_journal(path_, "page " + std::to_string(index) + " of its plan is not intact");
 }
 
+void PlanPages::decode(std::span<const std::byte> bytes, uint64_t index, PlanPage& page) const {
+  if (!decode_plan_page(bytes, version_, nonce_, index, limits_, page)) throw damaged_page(index);
+}
+
+// A fingerprint looks for some 66 positions, so the runs of the pages on the way are not decoded.
 uint64_t PlanPages::find_page(Bytes position, Bytes& begin) const {
   std::vector<std::byte> bytes(kPlanPageSize);
-  PlanPage page;
   uint64_t first = 0;
   uint64_t end = pages_;
   begin = Bytes(0);
   while (end - first > 1) {
     const uint64_t middle = first + (end - first) / 2;
     read(middle, bytes);
-    decode(bytes, middle, page);
-    if (page.position <= position) {
+    if (!is_intact_page(bytes, nonce_, middle)) throw damaged_page(middle);
+    const Bytes middle_begin(load<DiskPlanPage>(bytes.data()).position.get());
+    if (middle_begin <= position) {
       first = middle;
-      begin = page.position;
+      begin = middle_begin;
     } else {
       end = middle;
     }

@@ -91,6 +91,7 @@ class PlanPages {
 
  private:
   class Source;
+  Error damaged_page(uint64_t index) const;
   void decode(std::span<const std::byte> bytes, uint64_t index, PlanPage& page) const;
   void read(uint64_t index, std::span<std::byte> bytes) const;
   // The last page that does not begin after `position`. Sets `begin` to the page's position.

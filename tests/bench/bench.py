@@ -4,8 +4,9 @@
 sections: metadata thins copy equal shapes cost resume scale rounds; all of them if none is named.
 The pools are made in --folder, on a disk (up to 50 GB at a time), and in --memory (some 16
 GB). Missing peers are left out and named. EXTMERGE is the program; THIN_LS_1, THIN_CHECK_1 and
-THIN_RESTORE_1 can name the programs of thin-provisioning-tools 1.x. EXTMERGE_BEFORE can name an
-extmerge that merges a later snapshot in full, for the section rounds: that of commit 85ca08b.
+THIN_RESTORE_1 can name the programs of thin-provisioning-tools 1.x. EXTMERGE_BEFORE can name the
+extmerge of commit 85ca08b, which merges a later snapshot in full: the sections metadata, copy and
+rounds also measure that one.
 """
 
 import argparse
@@ -22,6 +23,8 @@ from measure import Contest, Table, run, system_calls, traffic
 from plot import draw
 from pools import GIB, KIB, MIB, Pool, RoundsPool, Shape, apart
 from rounds import EXTMERGE, METADATA_IMAGE, Rounds, RoundsImage, bound, knows_rounds
+
+BEFORE = os.environ.get("EXTMERGE_BEFORE")
 
 
 def peers(*names):
@@ -42,10 +45,10 @@ class Bench:
 
     # --- merges ---------------------------------------------------------------
 
-    def merge(self, pool, *options):
+    def merge(self, pool, *options, program=EXTMERGE):
         def once(number):
             with tempfile.TemporaryDirectory(dir=self.folder) as state:
-                result = run([EXTMERGE, "merge", "--yes", "--batch-mode", "--verify=none",
+                result = run([program, "merge", "--yes", "--batch-mode", "--verify=none",
                               "--state-dir", state, *options, *pool.source(pool.next_thin())])
                 result.journal = sum(entry.stat().st_size for entry in os.scandir(state))
                 return result
@@ -99,6 +102,8 @@ class Bench:
                     "dd iflag=direct bs=1M": lambda n: run(
                         ["dd", "if=" + images["ordered"], "of=/dev/null", "iflag=direct", "bs=1M",
                          "count=%d" % (self._used(images["ordered"]) // MIB)])}
+        if BEFORE:
+            commands["before: plan"] = lambda n: self._plan(images["ordered"], 10_000_000, BEFORE)
         columns = ["-o", "DEV,MAPPED,EXCLUSIVE"]
         for label, program, arguments in (
                 ("thin_ls -o DEV,MAPPED,EXCLUSIVE", "thin_ls", columns),
@@ -149,6 +154,8 @@ class Bench:
                      "extmerge --compare=always": self.merge(pool, "--compare=always"),
                      "extmerge, checkpoints 1T apart":
                          self.merge(pool, "--checkpoint-interval=1T")}
+            if BEFORE:
+                extra["before: merge"] = self.merge(pool, program=BEFORE)
             contest = self.contest(pool, peers("qemu-img", "fio"), extra)
             self._rows(table, contest)
 
@@ -285,14 +292,13 @@ class Bench:
                 self._plan_rounds(100_000_000, 1)
 
     def _merge_round(self, knows):
-        before = os.environ.get("EXTMERGE_BEFORE")
-        if not before:
+        if not BEFORE:
             print("skipped: EXTMERGE_BEFORE names no earlier extmerge")
-        if not before and not knows:
+        if not BEFORE and not knows:
             return
         pool = RoundsPool(self.folder, Shape(mapped=4 * GIB))
         changed = pool.changed_bytes()
-        rivals = {"before: merge": Rounds(self.folder, pool, before)} if before else {}
+        rivals = {"before: merge": Rounds(self.folder, pool, BEFORE)} if BEFORE else {}
         if knows:
             rivals["extmerge merge --full"] = Rounds(self.folder, pool, EXTMERGE, "--full")
             rivals["extmerge merge --since-last"] = Rounds(self.folder, pool, EXTMERGE, "--since-last")
@@ -310,7 +316,7 @@ class Bench:
         moved = self._rounds_traffic(pool, rivals)
         if knows:
             metadata_bytes, data_bytes, origin_bytes = moved["extmerge merge --since-last"]
-            if before:
+            if BEFORE:
                 bound("times as fast as before", contest.times_faster("extmerge merge --since-last", first), least=25)
             bound("bytes read from the pool's data, of those changed", data_bytes / changed, most=1.05)
             bound("bytes read from data and origin, of those changed", (data_bytes + origin_bytes) / changed, most=2.1)
@@ -387,13 +393,13 @@ class Bench:
     def _used(self, image):
         return os.stat(image).st_blocks * 512
 
-    def _plan(self, image, mappings):
+    def _plan(self, image, mappings, program=EXTMERGE):
         block = 64 * KIB
         for name, size in (("plan-data", mappings * block), ("plan-origin", 2 * mappings * block)):
             path = os.path.join(self.folder, name)
             with open(path, "ab") as file:
                 file.truncate(size)
-        return run([EXTMERGE, "plan", "--metadata", image, "--data",
+        return run([program, "plan", "--metadata", image, "--data",
                     os.path.join(self.folder, "plan-data"), "--thin-id", "1", "--origin",
                     os.path.join(self.folder, "plan-origin"), "--live-root", "--thin-size",
                     str(2 * mappings * block), "--state-dir", self.folder + "/none"])
