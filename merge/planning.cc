@@ -32,8 +32,7 @@ Error not_verified(const Job& job) {
 }  // namespace
 
 PlanReport Merger::make_plan(State& state, Purpose purpose, const RunListener& each_run) {
-  progress_.mappings_read = 0;
-  progress_.phase = Phase::kPlanning;
+  progress_.begin_plan();
   PlanReport report;
   report.thin_id = job_.thin_id;
   report.limits = limits_of(job_, state, options_.beyond_origin);

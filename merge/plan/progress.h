@@ -29,12 +29,19 @@ constexpr bool counts_nothing(Phase phase) {
 
 struct Progress {
   std::atomic<Phase> phase{Phase::kPlanning};
-  std::atomic<uint64_t> mappings_read{0};  // planning, by this walk
+  std::atomic<uint64_t> mappings_read{0};  // planning, since the phase began
   std::atomic<uint64_t> thins{0};          // planning: other thins to compare with the source
   std::atomic<uint64_t> thins_read{0};     // of these; thins with the same tree are read as one
   std::atomic<uint64_t> total_bytes{0};    // of the phase
   std::atomic<uint64_t> done_bytes{0};     // copied, compared or put back, in order
   std::atomic<uint64_t> durable_bytes{0};  // copying: recorded in the journal
+
+  // A named source is planned before its freeze and with it: the display shows one phase.
+  void begin_plan() {
+    if (phase != Phase::kPlanning) mappings_read = 0;
+    thins = thins_read = 0;
+    phase = Phase::kPlanning;
+  }
 };
 
 inline double seconds_since(std::chrono::steady_clock::time_point start) {

@@ -359,5 +359,16 @@ TEST_F(MergerTest, ANewRoundOverAnUntouchedOriginNeedsNoOverride) {
   EXPECT_EQ(merge().state, JournalState::kDone);
 }
 
+// A named source is planned before its freeze and with it.
+TEST_F(MergerTest, PlansInARowAreOneReadingOfTheMetadata) {
+  merger().plan();
+  EXPECT_EQ(progress.mappings_read, 6u);
+  merge();
+  EXPECT_EQ(progress.mappings_read, 12u);
+  options.again = true;
+  merge();
+  EXPECT_EQ(progress.mappings_read, 6u);
+}
+
 }  // namespace
 }  // namespace extmerge

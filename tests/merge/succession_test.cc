@@ -38,6 +38,14 @@ TEST_F(Succession, OfAThinThatMapsAllThatWasMergedNeedsNoOverride) {
   merge_thin(2);
 }
 
+TEST_F(Succession, OtherThinsAreCountedForThisPlanOnly) {
+  for (int i = 0; i < 2; ++i) {
+    merger().plan();
+    EXPECT_EQ(progress.thins, 2u);
+    EXPECT_EQ(progress.thins_read, 2u);
+  }
+}
+
 TEST_F(Succession, OfOneThatWasChangedByWhatWasMergedIsRefused) {
   merge_thin(2);
   expect_refused(1, "thin id 1 was changed in 1 block when thin id 2");
