@@ -139,7 +139,7 @@ wait $!'
 
   note "a signal while it waits: extmerge stops, and the snapshot is mounted again"
   in_place_of umount 'kill -TERM $PPID; exec true_umount "$@"'
-  ends 7
+  ends 143
   back_again umount
   services_run yes
   mounted_is snap
