@@ -1,49 +1,16 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The additions of an LVM source to a merge (merge/job.h): known siblings, a freeze, a metadata
-// snapshot that is released once the mappings are read, an origin that LVM can take back.
+// The additions of an LVM source to a merge (merge/job.h): known siblings, a freeze, an origin that
+// LVM can take back, a lock.
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 
-#include "tests/merge/merge_fixture.h"
+#include "tests/merge/named_source_fixture.h"
 
 namespace extmerge {
 namespace {
-
-// The plan is 6 blocks: 0, 1, 4, 6, 7 and 11 of thin 1.
-class NamedSource : public LivePool {
- protected:
-  static constexpr ThinId kOther{2};
-
-  // A pool in which thin 2 maps those blocks.
-  void use_other(const std::vector<uint64_t>& blocks) {
-    use_metadata([](MetadataBuilder&) {}, RootChoice::kHeld, blocks);
-  }
-  void use_metadata(const std::function<void(MetadataBuilder&)>& change,
-                    RootChoice choice = RootChoice::kHeld,
-                    const std::vector<uint64_t>& other_blocks = {0, 1, 4, 6, 7, 11}) {
-    std::vector<BuiltMapping> mappings;
-    for (const uint64_t block : other_blocks) mappings.push_back({block, mappings.size()});
-    other_mappings = mappings;
-    LivePool::use_metadata(change, choice);
-  }
-  void add_devices(MetadataBuilder& pool) override {
-    pool.add_device(value(kOther), pool.add_tree(other_mappings));
-  }
-  // Sets the users of the origin, as LVM lists them.
-  void users(const std::vector<OriginUser>& list) { job->origin_users = list; }
-  void expect_done() { EXPECT_EQ(merge().state, JournalState::kDone) << words; }
-  JournalState journal_state() { return Journal::open(*directory, "journal", false)->state(); }
-  Bytes recorded_position() {
-    return Journal::open(*directory, "journal", false)->progress().position;
-  }
-
-  std::vector<BuiltMapping> other_mappings;
-};
-
-const std::vector<uint64_t> kAll = {0, 1, 4, 6, 7, 11};
 
 // --- siblings that are known ------------------------------------------------
 
@@ -277,131 +244,6 @@ TEST_F(ClosedOrigin, ThatIsInUseIsRefusedAllTheSame) {
   EXPECT_EQ(plan.refusals[0].id(), MessageId::kInUse);
 }
 
-// --- a metadata snapshot that is held only while mappings are read ------------
-
-TEST_F(NamedSource, MappingsAreGivenUpOnceBetweenTheJournalAndTheCopy) {
-  use_other(kAll);
-  users({});
-  int calls = 0;
-  uint64_t origin_writes = 0, metadata_reads = 0, reads_then = 0;
-  world.on_operation([&](const Operation& op) {
-    origin_writes += op.kind == OperationKind::kWrite && op.object == scene->origin().name();
-    metadata_reads += op.kind == OperationKind::kRead && op.object == "/images/metadata";
-  });
-  uint64_t writes_then = 0;
-  custody_of(*job).on_release = [&] {
-    if (++calls > 1) return;
-    EXPECT_EQ(origin_writes, 0u);
-    EXPECT_TRUE(directory->has_file("journal"));
-    EXPECT_EQ(journal_state(), JournalState::kCopying) << "published";
-    reads_then = metadata_reads;
-    // The pool after the release.
-    MetadataBuilder later = *builder;
-    later.superblock().held_root.set(0);
-    later.fix_checksum(0);
-    metadata->overwrite(Bytes(0), later.image());
-  };
-  custody_of(*job).on_reserve = [&] {
-    EXPECT_EQ(calls, 1);
-    EXPECT_EQ(metadata_reads, reads_then) << "while nothing is held";
-    writes_then = origin_writes;
-    metadata->overwrite(Bytes(0), builder->image());
-  };
-  expect_done();
-  EXPECT_EQ(calls, 2);
-  EXPECT_GT(origin_writes, 0u);
-  EXPECT_EQ(origin_writes, writes_then) << "all is copied before the pool is looked at again";
-  EXPECT_GT(reads_then, 0u);
-  world.on_operation({});
-  expect_merged();
-}
-
-TEST_F(NamedSource, MappingsAreGivenUpByAResumeToo) {
-  use_other(kAll);
-  users({});
-  merge_in_part();
-  int calls = 0;
-  custody_of(*job).on_release = [&] { ++calls; };
-  EXPECT_EQ(merger().resume().state, JournalState::kDone);
-  EXPECT_EQ(calls, 2) << "the second is of the look at the end";
-}
-
-TEST_F(NamedSource, APlanDoesNotGiveThemUp) {
-  use_other(kAll);
-  users({});
-  int calls = 0;
-  custody_of(*job).on_release = [&] { ++calls; };
-  merger().plan();
-  EXPECT_EQ(calls, 0);
-}
-
-TEST_F(NamedSource, AMetadataSnapshotThatIsNotOursMustStayToTheEnd) {
-  use_other(kAll);
-  users({});
-  bool released = false;
-  world.on_operation([&](const Operation& op) {
-    if (released || op.kind != OperationKind::kWrite || op.object != scene->origin().name()) return;
-    released = true;
-    MetadataBuilder later = *builder;
-    later.superblock().held_root.set(0);
-    later.fix_checksum(0);
-    metadata->overwrite(Bytes(0), later.image());
-  });
-  EXPECT_EQ(merge_failure(), MessageId::kMetadataSnapshotGone);
-  EXPECT_TRUE(released);
-}
-
-TEST_F(NamedSource, AThinThatMovesOnAfterTheMappingsWereReadIsNoticed) {
-  use_other(kAll);
-  users({});
-  custody_of(*job).on_reserve = [&] {
-    MetadataBuilder later = *builder;
-    const uint64_t roots =
-        later.mapping_roots().root();       // the live and the held superblock share it
-    later.value(roots, 0).set(other_root);  // thin 1
-    later.fix_checksum(roots);
-    metadata->overwrite(Bytes(0), later.image());
-  };
-  EXPECT_EQ(merge_failure(), MessageId::kStale) << words;
-  EXPECT_EQ(journal_state(), JournalState::kCopying);
-}
-
-TEST_F(NamedSource, APoolThatGivesNoMetadataSnapshotAtTheEndIsNoObstacleWithoutSiblings) {
-  for (const MessageId id : {MessageId::kMetadataSnapshotHeld, MessageId::kUnfitPool,
-                             MessageId::kNeedsCheck, MessageId::kPoolFull}) {
-    for (const bool has_sibling : {false, true}) {
-      set_up(plain_shape());
-      use_other(kAll);
-      if (has_sibling)
-        users({{kOther, "vg/other"}});
-      else
-        users({});
-      custody_of(*job).on_reserve = [id] { throw Error(id, "there is none", "wait"); };
-      if (has_sibling) {
-        EXPECT_EQ(merge_failure(), id);
-        EXPECT_EQ(journal_state(), JournalState::kCopying);
-      } else {
-        expect_done();
-        expect_merged();
-      }
-    }
-  }
-}
-
-TEST_F(NamedSource, WithoutAMetadataSnapshotAtTheEndTheLiveTreeTellsOfTheThin) {
-  use_other(kAll);
-  users({});
-  custody_of(*job).on_reserve = [this] {
-    MetadataBuilder later = *builder;
-    const uint64_t roots = later.mapping_roots().root();
-    later.value(roots, 0).set(other_root);
-    later.fix_checksum(roots);
-    metadata->overwrite(Bytes(0), later.image());
-    throw Error(MessageId::kMetadataSnapshotHeld, "one is held", "wait");
-  };
-  EXPECT_EQ(merge_failure(), MessageId::kStale);
-}
-
 // --- an origin that is taken back ---------------------------------------------
 
 TEST_F(NamedSource, AnOriginThatIsTakenBackStopsTheMergeAndNothingIsRecorded) {
@@ -471,112 +313,6 @@ TEST_F(NamedSource, TheLockThatTheCallerHoldsIsNotTakenAgain) {
   EXPECT_TRUE(merger().plan().refusals.empty());
   expect_done();
   EXPECT_FALSE(directory->try_lock(lock_name("journal"))) << "it is the caller's still";
-}
-
-// --- rounds ---------------------------------------------------------------------
-
-TEST_F(NamedSource, AFreezeThatIsGoneIsRememberedByItsId) {
-  use_other(kAll);
-  users({});
-  merge();
-  // The same state by the id of the frozen volume.
-  use_metadata([](MetadataBuilder&) {});
-  users({});
-  EXPECT_EQ(merge_failure(), MessageId::kAlreadyDone);
-}
-
-// Thin 2 has the mappings of its freeze, thin 1, which was made at time 3 and is merged.
-class Snapped : public NamedSource {
- protected:
-  void add_devices(MetadataBuilder& pool) override {
-    constexpr uint64_t kRootOfThin1 = 1;  // the first node that was built
-    pool.add_mapping_root(value(kOther), kRootOfThin1);
-    pool.add_details(value(kOther), 6, 9, 2);
-  }
-  // The plan of thin 2, with one mapping made at `time`.
-  PlanReport plan_with_mapping_of(uint32_t time, ThinId merged_as = MergeScene::kThinId) {
-    use_metadata([&](MetadataBuilder& pool) {
-      pool.value(1, 3).set(pool.value(1, 3).get() | time);
-      pool.fix_checksum(1);
-    });
-    users({});
-    job->thin_id = kOther;
-    job->merged_as = merged_as;
-    return merger().plan();
-  }
-  void SetUp() override {
-    NamedSource::SetUp();
-    use_metadata([](MetadataBuilder&) {});
-    users({});
-    merge();
-  }
-};
-
-TEST_F(Snapped, HasNothingNewIfAllItsMappingsAreOlderThanTheFreeze) {
-  const PlanReport plan = plan_with_mapping_of(2);
-  EXPECT_TRUE(plan.nothing_new);
-  EXPECT_TRUE(plan.has_nothing_to_merge());
-  ASSERT_EQ(plan.refusals.size(), 1u);
-  EXPECT_EQ(plan.refusals[0].id(), MessageId::kAlreadyDone);
-}
-
-// The pool reuses blocks and roots: the same plan may have other data.
-TEST_F(Snapped, MayHaveSomethingNewUnderTheSameMappingsIfOneIsYounger) {
-  for (const uint32_t time : {3u, 4u}) {
-    const PlanReport plan = plan_with_mapping_of(time);
-    EXPECT_FALSE(plan.nothing_new) << time;
-    ASSERT_EQ(plan.refusals.size(), 1u);
-    EXPECT_EQ(plan.refusals[0].id(), MessageId::kAlreadyDone);
-  }
-}
-
-TEST_F(Snapped, ThatIsNotKnownToHaveBeenFrozenIsNotCalledMerged) {
-  EXPECT_FALSE(plan_with_mapping_of(2, ThinId{7}).nothing_new);
-}
-
-TEST_F(Snapped, IsNotCalledMergedIfTheOriginWasWrittenToSince) {
-  scene->origin().overwrite(Bytes(1024), std::vector<std::byte>(512, std::byte{0x77}));
-  EXPECT_FALSE(plan_with_mapping_of(2).nothing_new);
-}
-
-TEST_F(Snapped, SaysThatAnInactiveOriginWasNotLookedAt) {
-  const auto says_so = [](const PlanReport& plan) {
-    return std::ranges::count_if(plan.notes, [](const std::string& note) {
-      return note.find("is inactive: extmerge did not check") != note.npos;
-    });
-  };
-  EXPECT_EQ(says_so(plan_with_mapping_of(2)), 0);
-  job->origin.is_regular = false;
-  job->origin.is_block = true;  // and has no number
-  const PlanReport plan = merger().plan();
-  EXPECT_TRUE(plan.has_nothing_to_merge());
-  EXPECT_EQ(says_so(plan), 1);
-}
-
-TEST_F(Snapped, WithAnotherReasonToRefuseHasMoreThanNothingToMerge) {
-  PlanReport plan = plan_with_mapping_of(2);
-  plan.refusals.push_back(Error(MessageId::kSharedOrigin, "a", "b"));
-  EXPECT_FALSE(plan.has_nothing_to_merge());
-}
-
-// The thin itself was merged without a freeze, so it may be written in place since.
-TEST_F(Snapped, MergedByItselfIsDoneAlreadyButNotCertainToBeUnwritten) {
-  const PlanReport plan = merger().plan();
-  EXPECT_FALSE(plan.nothing_new);
-  ASSERT_EQ(plan.refusals.size(), 1u);
-  EXPECT_EQ(plan.refusals[0].id(), MessageId::kAlreadyDone);
-}
-
-TEST_F(NamedSource, ALastRoundMergesWhatIsMergedIfTheOriginIsAsItWasLeft) {
-  use_other(kAll);
-  users({});
-  merge();
-  options.last_round = true;
-  const MergeReport report = merge();
-  EXPECT_EQ(report.state, JournalState::kDone);
-  EXPECT_EQ(report.resumed_from, Bytes(0));
-  scene->origin().overwrite(Bytes(1024), std::vector<std::byte>(512, std::byte{0x77}));
-  EXPECT_EQ(merge_failure(), MessageId::kOriginChanged);
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "merge/journal/record.h"  // before kBlock: g++ says that RootChoice::kBlock shadows it
 #include "persistent-data/disk_format.h"
 
 namespace extmerge {
