@@ -86,9 +86,11 @@ std::unique_ptr<PlanSpool> Merger::spool_everything(State& state, const Journal&
   if (journal.record().state_digest != wanted.state_digest) return nullptr;
   const PlanLimits limits = journal.record().limits().of_everything();
   PlannedRuns runs(state.reader(), state.device(), state.end_of_data(), limits, stop_);
-  // The name is random, since the file replaces one of that name. It is removed at once.
-  const std::string name = unmarked_name(job_.journal.name, random_nonce());
-  auto spool = std::make_unique<PlanSpool>(*job_.journal.directory, name, runs, limits);
+  // The journal is in place, so NAME.new is free. A kill may leave that file empty. Then the next
+  // merge removes it, like an unpublished journal.
+  Journal::discard_unpublished(*job_.journal.directory, job_.journal.name);
+  auto spool = std::make_unique<PlanSpool>(*job_.journal.directory,
+                                           unpublished_name(job_.journal.name), runs, limits);
   state.check_still_held();
   return spool;
 }

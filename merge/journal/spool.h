@@ -14,8 +14,8 @@ namespace extmerge {
 
 class PlanSpool {
  public:
-  // Makes the file `name` in `directory`, which must outlive it, and removes the name at once.
-  // Throws as the directory's files and `runs` do.
+  // Makes the file `name` in `directory`, which must outlive it, and removes the name while the
+  // file is empty. A file of that name is replaced. Throws as the directory's files and `runs` do.
   PlanSpool(DurableDirectory& directory, const std::string& name, RunSource& runs,
             const PlanLimits& limits);
 
