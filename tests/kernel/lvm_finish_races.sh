@@ -85,7 +85,7 @@ cat > /run/meddle << MEDDLE
 dd if=/dev/urandom of=/dev/$vg/$snap_lv bs=1M count=4 oflag=direct status=none
 MEDDLE
 echo 'lvcreate*-s*' > /run/pattern
-says 4 "EXM-409.*not the one that was planned" merge --yes --batch-mode $vg/$snap_lv
+says 4 "EXM-409.*$vg/$snap_lv is no longer the planned volume" merge --yes --batch-mode $vg/$snap_lv
 disturbed
 origin_is /run/origin_before
 [[ $(lvs_of lv_name) != *extmerge_* && $(lvs_of lv_tags) != *extmerge* ]] || fail "left behind: $(lvs_of lv_name,lv_tags)"
@@ -101,7 +101,7 @@ origin_data > /run/origin_before
 before=$(state)
 echo "/run/itself/lvm lvrename -qq $vg $snap_lv renamed" > /run/meddle
 echo 'lvcreate*-s*' > /run/pattern
-says 4 "EXM-409.*not the one that was planned" merge --yes --batch-mode $vg/$snap_lv
+says 4 "EXM-409.*$vg/$snap_lv is no longer the planned volume" merge --yes --batch-mode $vg/$snap_lv
 disturbed
 quietly lvrename $vg renamed $snap_lv
 origin_is /run/origin_before

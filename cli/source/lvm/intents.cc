@@ -25,8 +25,11 @@ ThinVolume recorded_volume(const Lvm& lvm, const SystemChanges& record) {
 namespace {
 
 Error not_as_planned(const std::string& name) {
-  return Error(MessageId::kStale, "the volume called " + name + " is not the one that was planned",
-               "run the same command again with the present name of the snapshot");
+  return Error(MessageId::kStale,
+               name + " is no longer the planned volume: most likely it was renamed or replaced",
+               "find the present name of the snapshot (lvs -a -o +origin " +
+                   name.substr(0, name.find('/')) +
+                   "), and run the same command again with that name");
 }
 
 }  // namespace
