@@ -101,5 +101,91 @@ TEST_F(Rounds, AnEmptyRoundOfAChangedOriginIsRefusedForThat) {
             MessageId::kOriginChanged);
 }
 
+// The earlier run may have found a difference that lies outside the round.
+TEST_F(Rounds, AResumedOneDoesNotCountAsComparedWithEverythingElse) {
+  write_all();
+  options.verify = VerifyChoice::kFull;
+  merge();
+  const uint32_t id = interrupt_round();
+  options.verify = VerifyChoice::kChanged;
+  EXPECT_GT(merge_job(pool->job(directory, id, kSnap)).resumed_from, Bytes(0));
+  EXPECT_EQ(journal()->verified(), Verified::kSample);
+}
+
+// The state that the old plan was made of has changed, and only the plan's blocks are known.
+TEST_F(Rounds, AnOldPlanIsComparedAlone) {
+  write_all();
+  merge();
+  const uint32_t id = interrupt_round();
+  const auto planned = pool->view(id);
+  pool->write(id, 3);
+  pool->commit();
+  options.overrides.allow_stale = true;
+  options.verify = VerifyChoice::kFull;
+  EXPECT_EQ(merger(pool->job(directory, id, kSnap)).resume().state, JournalState::kDone);
+  EXPECT_EQ(first_difference(pool->origin().contents(), planned), "");
+  EXPECT_EQ(journal()->verified(), Verified::kSample);
+}
+
+// --- the spooled plan of everything ----------------------------------------------------
+
+class Spooled : public Rounds {
+ protected:
+  // Merges a round with a full comparison, and calls `deed` before the spool has lost its name.
+  Error merge_with(const std::function<void()>& deed) {
+    write_all();
+    merge();
+    pool->write(kSnap, 3);
+    id = freeze();
+    options.verify = VerifyChoice::kFull;
+    int named = 0;  // first the journal is made, and published
+    world.on_operation([&](const Operation& op) {
+      if (op.kind != OperationKind::kDirectory || op.object != "journal.new") return;
+      if (directory->has_file("journal.new") && ++named == 2) deed();
+    });
+    const Error error = failure([&] { merge_job(pool->job(directory, id, kSnap)); });
+    world.on_operation({});
+    return error;
+  }
+  uint32_t id = 0;
+};
+
+TEST_F(Spooled, ACutWhileItHasANameLeavesAnEmptyFileThatTheNextMergeRemoves) {
+  for (const bool is_same_round : {true, false}) {
+    begin(1);
+    merge_with([&] { world.cut_power_at(world.operations()); });
+    ASSERT_TRUE(world.power_is_cut());
+    world.restart(Survivors::kAll, 1);
+    if (!directory->has_file("journal.new")) directory->put_file("journal.new", {});  // a kill
+    EXPECT_EQ(directory->names().size(), 3u);
+    EXPECT_TRUE(directory->file("journal.new").empty());
+    options.verify = is_same_round ? VerifyChoice::kFull : VerifyChoice::kNone;
+    merge_job(pool->job(directory, id, kSnap));
+    if (!is_same_round) {
+      pool->write(kSnap, 4);
+      merge();
+    }
+    EXPECT_EQ(directory->names(), (std::vector<std::string>{"journal", "journal.lock"}));
+  }
+}
+
+TEST_F(Spooled, AFileOfThatNameThatIsNotOursStays) {
+  write_all();
+  merge();
+  id = interrupt_round();
+  const std::vector<std::byte> letter(7, std::byte{'a'});
+  directory->put_file("journal.new", letter);
+  options.verify = VerifyChoice::kFull;
+  EXPECT_EQ(failure([&] { merge_job(pool->job(directory, id, kSnap)); }).id(),
+            MessageId::kNotAJournal);
+  EXPECT_EQ(directory->file("journal.new"), letter);
+}
+
+TEST_F(Spooled, AFailureThereSaysThatTheMergeCanBeResumed) {
+  const Error error = merge_with([&] { world.fail_at(world.operations(), {}); });
+  EXPECT_EQ(error.id(), MessageId::kJournalIo) << error.what();
+  EXPECT_NE(error.next().find("extmerge resume"), std::string::npos) << error.next();
+}
+
 }  // namespace
 }  // namespace extmerge

@@ -79,6 +79,23 @@ class Rounds : public testing::Test {
   void write_all() {
     for (uint64_t block = 0; block < kThinBlocks; ++block) pool->write(kSnap, block);
   }
+  // Begins a round of six blocks, and cuts the power when a part of it is recorded. Returns the
+  // round's freeze.
+  uint32_t interrupt_round() {
+    for (const uint64_t block : {0u, 2u, 4u, 6u, 8u, 10u}) pool->write(kSnap, block);
+    options.pipeline.checkpoint_bytes = Bytes(ThinPool::kBlockSize);
+    const uint32_t id = freeze();
+    uint64_t flushes = 0;
+    world.on_operation([&](const Operation& op) {
+      if (op.kind == OperationKind::kFlush && ++flushes == 2)
+        world.cut_power_at(world.operations());
+    });
+    failure([&] { merge_job(pool->job(directory, id, kSnap)); });
+    world.on_operation({});
+    EXPECT_TRUE(world.power_is_cut());
+    world.restart(Survivors::kRandom, 1);
+    return id;
+  }
   // Changes a byte of the origin that no sample has.
   void flip_unsampled() {
     const auto last = journal();

@@ -187,18 +187,8 @@ TEST_F(Rounds, AShorterThinIsMergedUpToItsEnd) {
 TEST_F(Rounds, AnInterruptedRoundGoesOnAsOne) {
   write_all();
   merge();
-  for (const uint64_t block : {0u, 2u, 4u, 6u, 8u, 10u}) pool->write(kSnap, block);
-  options.pipeline.checkpoint_bytes = Bytes(ThinPool::kBlockSize);
-  const uint32_t id = freeze();
+  const uint32_t id = interrupt_round();
   const auto expected = pool->view(id);
-  uint64_t flushes = 0;
-  world.on_operation([&](const Operation& op) {
-    if (op.kind == OperationKind::kFlush && ++flushes == 2) world.cut_power_at(world.operations());
-  });
-  failure([&] { merge_job(pool->job(directory, id, kSnap)); });
-  world.on_operation({});
-  ASSERT_TRUE(world.power_is_cut());
-  world.restart(Survivors::kRandom, 1);
   pool->write(kSnap, 3);
   pool->commit();
   options.round = RoundChoice::kFull;

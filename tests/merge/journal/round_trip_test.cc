@@ -101,7 +101,9 @@ void add_round(MergeRecord& record) {
 
 JournalHeader any_header() {
   JournalHeader header;
+  header.version = *rc::gen::inRange<uint32_t>(1, 3);
   header.record = any_record();
+  if (header.version == 1) header.record.undo_log = any_text(kMaxUndoLogPathRead);
   header.sequence = any_number();
   header.nonce = any_number();
   header.state = any_choice<JournalState>(5);
@@ -112,7 +114,6 @@ JournalHeader any_header() {
   if (header.state >= JournalState::kDone) header.fingerprint = any_number();
   if (header.state >= JournalState::kDone && !header.record.undo_log.empty())
     header.undo_log_bytes = Bytes(any_number());
-  header.version = *rc::gen::inRange<uint32_t>(1, 3);
   if (header.version == 1) {
     header.record.state_digest = header.record.digest;
     header.record.newest_time = kEndOfTimes;
