@@ -203,6 +203,46 @@ merges() {
     fail "extmerge merge $* ended with $status"
   }
 }
+# asks STATUS PATTERN COMMAND ARGUMENT...: like says, but on a terminal. When extmerge asks, the shell
+# runs COMMAND, and the answer is yes.
+asks() {
+  local pattern=$2 expected=$1 command=$3 status=0 asker
+  shift 3
+  [[ -e /dev/pts/ptmx ]] || { mkdir -p /dev/pts && mount -t devpts devpts /dev/pts; }
+  rm -f /run/question /run/answer
+  python3 - "$EXTMERGE" "$@" > /run/said 2>&1 << 'ASK' &
+import os, pty, sys, time
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[1], sys.argv[1:])
+said, asked = b"", False
+try:
+    while True:
+        said += os.read(terminal, 4096)
+        if b"[y/N]" in said and not asked:
+            asked = True
+            open("/run/question", "w").close()
+            while not os.path.exists("/run/answer"):
+                time.sleep(0.05)
+            os.write(terminal, b"y\n")
+except OSError:
+    pass
+print(said.decode())
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+ASK
+  asker=$!
+  until [[ -e /run/question ]]; do
+    kill -0 $asker 2> /dev/null || fail "extmerge $* does not ask: $(< /run/said)"
+    pause 0.1
+  done
+  eval "$command"
+  : > /run/answer
+  wait $asker || status=$?
+  [[ $status =~ ^($expected)$ ]] && grep -Eq -- "$pattern" /run/said || {
+    cat /run/said
+    fail "extmerge $* ended with $status, not $expected, or did not say '$pattern'"
+  }
+}
 # refuses STATUS PATTERN ARGUMENT...: extmerge ends with that status (or one of them: 3|4). It says
 # an id that fits the status, and PATTERN. Everything stays as before.
 refuses() {

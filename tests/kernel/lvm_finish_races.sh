@@ -74,6 +74,151 @@ kept 4 "EXM-409.*not removed"
 # disturbed: the command that the stand-in waits for has run.
 disturbed() { [[ $(< /run/pattern) == never ]] || fail "it was not disturbed: $(< /run/said)"; }
 
+# hold: the meddling command that keeps SNAP open until let_go.
+cat > /run/hold << HOLD
+$activate
+(exec 8<> /dev/mapper/$(dm_name $snap_lv) && touch /run/held; until [[ -e /run/let_go ]]; do sleep 0.1; done) > /dev/null 2>&1 &
+until [[ -e /run/held ]]; do sleep 0.05; done
+HOLD
+let_go() {
+  touch /run/let_go
+  until [[ $(dmsetup info -c --noheadings -o open "$(dm_name $snap_lv)" 2> /dev/null) != [1-9]* ]]; do pause 0.1; done
+  rm -f /run/let_go /run/held
+}
+
+note "opened right before it is deactivated: it is open, and not an unknown failure of LVM"
+new_everything 64k 4100k
+kernel_view $snap_lv /run/view
+before=$(state)
+cp /run/hold /run/meddle
+echo 'lvchange*-an*lv_uuid=*' > /run/pattern
+says 5 EXM-508 merge --finish --yes --batch-mode $vg/$snap_lv
+disturbed
+let_go
+diff <(echo "$before") <(state) || fail "not everything was put back: $(< /run/said)"
+no_group
+
+# in_background: starts a finish that waits for SNAP to be closed; until then descriptor 9 has it open.
+in_background() {
+  exec 9<> /dev/mapper/"$(dm_name $snap_lv)"
+  "$EXTMERGE" merge --yes --batch-mode --finish --when-closed --until 1M $vg/$snap_lv > /run/finish 2>&1 9>&- &
+  finish=$!
+  until_it_waits
+}
+until_it_waits() {
+  until [[ $("$EXTMERGE" status $vg/$snap_lv 2> /dev/null) =~ state\ +waiting ]]; do
+    kill -0 $finish 2> /dev/null || fail "it does not wait: $(< /run/finish)"
+    pause 0.1
+  done
+}
+# close_snap: closes it. Somebody opens it again in the last round, as /run/meddle says.
+close_snap() {
+  exec 9>&-
+  until [[ $(< /run/pattern) == never ]]; do pause 0.1; done
+  until_it_waits
+}
+# ends STATUS PATTERN
+ends() {
+  local status=0
+  wait $finish || status=$?
+  ((status == $1)) && grep -Eq -- "$2" /run/finish || fail "it ended with $status, not $1: $(< /run/finish)"
+}
+
+note "LVM cannot deactivate a volume that udev opens for a moment: extmerge tries again"
+new_everything 64k 4100k
+kernel_view $snap_lv /run/view
+in_background
+cat /run/hold - > /run/meddle << 'MEDDLE'
+status=0
+/run/itself/lvm "$@" || status=$?
+touch /run/let_go
+wait
+rm -f /run/let_go /run/held
+exit $status
+MEDDLE
+echo 'lvchange*-an*lv_uuid=*' > /run/pattern
+exec 9>&-
+ends 0 removed
+disturbed
+(($(grep -c 'may be closed now' /run/finish) == 1)) || fail "it waits once more"
+origin_is /run/view
+nothing_left
+no_group
+
+note "opened again during the last round, and closed: it is kept from being activated once more"
+new_everything 64k 4100k
+kernel_view $snap_lv /run/view
+in_background
+cat > /run/meddle << 'MEDDLE'
+source /run/hold
+echo "/run/itself/lvm lvs --nolocking -o lv_name,lv_skip_activation vg > /run/skip" > /run/meddle_then
+MEDDLE
+echo 'lvcreate*-s*' > /run/pattern
+close_snap
+mv /run/meddle_then /run/meddle
+echo 'lvremove*lv_uuid=*' > /run/pattern
+let_go
+ends 0 removed
+disturbed
+grep -q "$snap_lv .*skip" /run/skip || fail "SNAP may be activated during the last round: $(< /run/skip)"
+origin_is /run/view
+nothing_left
+no_group
+
+note "opened again before it is removed, renamed during the wait, then stopped: everything is put back"
+new_everything 64k 4100k
+before=$(state)
+in_background
+cp /run/hold /run/meddle
+echo 'lvremove*lv_uuid=*' > /run/pattern
+close_snap
+quietly lvrename $vg $snap_lv renamed
+kill -TERM $finish
+ends 143 EXM-704
+quietly lvrename $vg renamed $snap_lv
+let_go
+nothing_left
+diff <(echo "$before") <(state) || fail "not everything was put back: $(< /run/finish)"
+no_group
+
+note "SNAP is removed while a restart asks: its freeze is the only copy of the data, and stays"
+new_everything 64k 4100k
+kernel_view $snap_lv /run/view
+kill_when is_copying merge --yes --batch-mode --rate-limit 300k $vg/$snap_lv
+[[ $killed == yes ]] || fail "it ended before it was killed: $(< /run/said)"
+asks '[1-9]' 'is the only copy' "quietly lvremove -y $vg/$snap_lv" merge --restart $vg/$snap_lv
+has_freeze || fail "the freeze is gone"
+merges --restart "$vg/$(lvs_of lv_name | grep -o 'extmerge_[0-9a-f]*')"
+origin_is /run/view
+no_group
+
+note "a snapshot of the origin is made after the listing, long before the first write: it is noticed in time"
+with_snapshot
+find_origin
+origin_data > /run/origin_before
+cat > /run/meddle << MEDDLE
+/run/itself/lvm lvcreate -qq -y -an -s --thinpool $vg/$pool_lv -n late $vg/$origin_lv
+sleep 4
+MEDDLE
+echo '*-ay*-K*' > /run/pattern
+says '[1-9]' 'late began to read the origin' merge --yes --batch-mode $vg/$snap_lv
+disturbed
+origin_is /run/origin_before
+nothing_left
+no_group
+
+note "another snapshot, whose finish was killed, is renamed while a restart asks: it may be activated again"
+new_everything 64k 4100k
+new_snapshot other
+stamp scatter /dev/$vg/other 2 5 20
+snap_lv=other kill_when is_copying merge --finish --allow-shared-origin --yes --batch-mode --rate-limit 300k $vg/other
+[[ $killed == yes ]] || fail "it ended before it was killed: $(< /run/said)"
+asks 0 'stays read-only: renamed reads it' "quietly lvrename $vg other renamed" \
+  merge --finish --restart --allow-shared-origin $vg/$snap_lv
+[[ $(lvs_of lv_skip_activation $vg/renamed) != *skip* ]] || fail "it is still kept inactive"
+nothing_left
+no_group
+
 note "SNAP is renamed, and another thin gets its name, right before it is frozen: nothing is merged"
 new_everything 64k 4100k
 kernel_view $snap_lv /run/view

@@ -55,6 +55,7 @@ stamp scatter /dev/$vg/$snap_lv 2 5 20
 until_it_waits
 grep -q 'may be closed now' /run/finish || fail "it does not say that SNAP may be closed"
 "$EXTMERGE" status --json $vg/$snap_lv | grep -q '"waiting": true' || fail "status has no waiting"
+[[ $(lvs_of lv_skip_activation $vg/$snap_lv) != *skip* ]] || fail "the wait keeps SNAP from being activated"
 ! dd if=/dev/mapper/"$(dm_name $origin_lv)" of=/dev/null bs=4k count=1 status=none 2> /dev/null ||
   fail "the origin can be read while it is kept"
 says 6 'EXM-605' merge --yes --batch-mode --finish --when-closed $vg/$snap_lv
@@ -77,6 +78,7 @@ kill -TERM $finish
 ends 143 'EXM-704'
 nothing_left
 diff <(echo "$before") <(state) || fail "the stop did not put everything back"
+"$EXTMERGE" status --json $vg/$snap_lv | grep -q '"waiting": false' || fail "the record says that it waits"
 kernel_view $snap_lv /run/view
 origin_is /run/view
 
@@ -106,6 +108,30 @@ merges --finish --when-closed $vg/$snap_lv
 nothing_left
 origin_is /run/view
 ! is_there $snap_lv || fail "the snapshot is still there"
+no_group
+
+note "a snapshot of SNAP is made while it waits: the last round knows it"
+begin
+in_background
+until_it_waits
+stamp scatter /dev/$vg/$snap_lv 3 11 40
+quietly lvcreate -y -s -n inner $vg/$snap_lv
+kernel_view $snap_lv /run/view
+close_snap
+ends 0 "$vg/$snap_lv is removed; $vg/$origin_lv stays read-only: inner reads it"
+nothing_left
+origin_is /run/view
+no_group
+
+note "open for a moment: --finish without --when-closed waits as long"
+new_everything 64k
+kernel_view $snap_lv /run/view
+open_snap
+sleep 1 &
+close_snap
+merges --finish $vg/$snap_lv
+nothing_left
+origin_is /run/view
 no_group
 
 note "opened again by somebody at the last moment"
