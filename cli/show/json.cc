@@ -69,6 +69,7 @@ void add_plan(Json& json, const PlanReport& report, const DeviceNames& names) {
     json["siblings"].push_back({{"thin_id", value(sibling.id)},
                                 {"name", optional_text(sibling.name)},
                                 {"harmed_blocks", sibling.harmed_blocks},
+                                {"copy_up_blocks", report.keeps_siblings ? sibling.harmed_blocks : 0},
                                 {"unreadable", sibling.unreadable}});
   }
   json["undo_log_estimate"] = nullptr;
