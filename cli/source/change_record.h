@@ -73,8 +73,7 @@ struct SystemChanges {
 
   // Whether something is, or may be, active or held only for the length of a command.
   bool is_borrowing() const {
-    return holding || origin_activated || !pool_was_active || !carrier.empty() ||
-           !siblings.empty();
+    return holding || origin_activated || !pool_was_active || !carrier.empty() || !siblings.empty();
   }
   // Whether something is changed that outlives a command.
   bool has_lasting() const {

@@ -11,8 +11,9 @@
 
 namespace extmerge {
 
-// No bytes are counted in some of them. kCopyingUp: siblings get their own copies. kFlushing: the last bytes become durable. kWaiting: until
-// the thin is closed. kPuttingBack: a named source puts back its changes beside the data.
+// No bytes are counted in some of them. kCopyingUp: siblings get their own copies. kFlushing: the
+// last bytes become durable. kWaiting: until the thin is closed. kPuttingBack: a named source puts
+// back its changes beside the data.
 enum class Phase : int {
   kPlanning,
   kCopyingUp,

@@ -129,10 +129,10 @@ class VolumeSource final : public NamedSource {
   std::unique_ptr<OriginNode> node_;
   std::optional<ThinUse> writing_;  // while the origin is written through the node
   std::optional<std::chrono::steady_clock::time_point> listed_at_;  // for the first look_again()
-  std::mutex checking_;                      // check_origin() is called from two threads
-  bool finishing_ = false;                   // SNAP is kept inactive until it is removed
-  bool keeps_origin_ = false;                // node and mark stay between merges
-  bool is_to_be_removed_ = false;            // all is merged; mark and freeze go with SNAP
+  std::mutex checking_;            // check_origin() is called from two threads
+  bool finishing_ = false;         // SNAP is kept inactive until it is removed
+  bool keeps_origin_ = false;      // node and mark stay between merges
+  bool is_to_be_removed_ = false;  // all is merged; mark and freeze go with SNAP
   // They get their own copies of blocks: those that no other program may begin to write to.
   std::optional<std::vector<LogicalVolume>> siblings_;
   std::optional<Mappings> merged_mappings_;  // of SNAP when it was found to be as merged
