@@ -120,6 +120,8 @@ constexpr Conflict kConflicts[] = {
     {"full", "since-last", "a merge is of all blocks or of the changed ones"},
     {"restart", "since-last", "--restart merges everything"},
     {"again", "since-last", "--again merges everything"},
+    {"keep-siblings", "allow-shared-origin", "a sibling is kept as it is, or changes"},
+    {"keep-siblings", "metadata-snap", "the copies need a new metadata snapshot"},
     {"finish", "allow-stale", "--finish removes only the state that was merged"},
     {"finish", "metadata-snap", "--finish removes only the state that was merged"},
     {"when-closed", "undo-log", "an undo log is of one round"},

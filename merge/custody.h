@@ -8,10 +8,12 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "io/block_device.h"
 #include "io/device_facts.h"
 #include "io/file_device.h"
+#include "persistent-data/devices.h"
 
 namespace extmerge {
 
@@ -39,6 +41,12 @@ class Custody {
   // Reserves a new metadata snapshot, which shows the pool as it is now. release_mappings()
   // releases it.
   virtual void reserve_mappings() {}
+
+  // Opens siblings for writing, each through its own device, which no other program can write to
+  // until close_siblings(). Throws kSharedOrigin if another program can write to one of them.
+  virtual std::vector<std::shared_ptr<BlockDevice>> open_siblings(const std::vector<ThinId>& ids);
+  // The devices must be closed by then.
+  virtual void close_siblings() {}
 
   // Called before progress is recorded, and about once a second, from any thread. Throws if the
   // command has lost the origin.

@@ -93,6 +93,9 @@ MergeReport Merger::merge(const Confirm& confirm, const Notice& notice) {
                 "run it again and answer y, or give --yes");
   }
 
+  // The siblings map all blocks of the plan now, as the next plan proves.
+  if (keep_siblings(report.plan)) return merge(confirm, notice);
+
   // From here to the end, this run holds the origin and the journal.
   const std::shared_ptr<BlockDevice> origin = claim_origin(report.plan);
   const std::shared_ptr<FileLock> lock = lock_journal();

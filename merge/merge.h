@@ -66,6 +66,7 @@ struct PlanReport {
   bool live_tree_unreadable = false;    // unknown whether the thin has changed
   std::vector<Sibling> siblings;
   bool siblings_are_known = false;  // else siblings are only possible ones
+  bool keeps_siblings = false;      // harmed siblings get their own copies first
   std::optional<UndoLogEstimate> undo_log;
   std::optional<OriginMap> map;
   std::vector<std::string> notes;  // warnings, no reasons to refuse
@@ -167,6 +168,9 @@ class Merger {
   // A sibling for each known reader of the origin; `compared` has those with readable mappings.
   std::vector<Sibling> known_siblings(const std::vector<Sibling>& compared,
                                       uint64_t plan_blocks) const;
+  // Gives siblings that the merge would change their own copies, if that is wanted. Returns whether
+  // it did: then the pool's metadata has changed.
+  bool keep_siblings(const PlanReport& plan);
   std::shared_ptr<BlockDevice> claim_origin(const PlanReport& plan);
   // The origin may have new users since the plan was made.
   void refuse_new_users(const PlanReport& plan);

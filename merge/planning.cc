@@ -57,6 +57,7 @@ PlanReport Merger::make_plan(State& state, Purpose purpose, const RunListener& e
   facts.summary = report.summary;
   facts.beyond_origin_has_data = beyond.found_data();
   report.siblings_are_known = job_.origin_users.has_value();
+  report.keeps_siblings = options_.overrides.keep_siblings;
   if (tree) report.siblings = compare(state, *tree, others);
   if (purpose == Purpose::kMerge && job_.origin_users) {
     report.siblings = known_siblings(report.siblings, report.summary.copy_blocks);
@@ -214,6 +215,10 @@ PlanSummary Merger::sum_up(State& state, const PlanLimits& limits, const RunList
 std::vector<ThinDevice> Merger::devices_to_compare(const State& state) const {
   std::vector<ThinDevice> devices;
   if (!job_.origin_users) {
+    if (options_.overrides.keep_siblings) {
+      throw Error(MessageId::kUsage, "--keep-siblings is for a volume of LVM only",
+                  "leave it out: which thins read the origin is not known here");
+    }
     devices = state.devices();
     std::erase_if(devices, [&](const ThinDevice& one) { return one.id == job_.thin_id; });
     return devices;

@@ -275,6 +275,7 @@ Refusal check_siblings(const PlanFacts& facts, const Overrides& overrides) {
   size_t count = 0;
   for (const Sibling& sibling : facts.siblings) {
     if (!sibling.certain || sibling.harmed_blocks == 0) continue;
+    if (overrides.keep_siblings && !sibling.unreadable) continue;
     if (++count > kMostNamed) continue;
     harmed += (harmed.empty() ? "" : ", ") + sibling.name + " (" +
               (sibling.unreadable ? "its mappings are not known"
@@ -287,7 +288,8 @@ Refusal check_siblings(const PlanFacts& facts, const Overrides& overrides) {
       MessageId::kSharedOrigin,
       std::string(count == 1 ? "another volume reads" : "other volumes read") +
           " this origin and would change: " + harmed,
-      "merge or remove every such volume, or accept the change with --allow-shared-origin");
+      "merge or remove every such volume, give it its own copies first with --keep-siblings, or "
+      "accept the change with --allow-shared-origin");
 }
 
 Refusal check_holders(const PlanFacts& facts, const Job& job, const Overrides& overrides) {

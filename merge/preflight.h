@@ -19,6 +19,7 @@ namespace extmerge {
 struct Overrides {
   bool allow_stale = false;
   bool allow_shared_origin = false;
+  bool keep_siblings = false;           // a harmed sibling gets its own copies first
   bool allow_removed_snapshot = false;  // undo
   bool allow_container = false;
 };

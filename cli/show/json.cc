@@ -66,10 +66,12 @@ void add_plan(Json& json, const PlanReport& report, const DeviceNames& names) {
   json["siblings_known"] = report.siblings_are_known;
   json["siblings"] = Json::array();
   for (const Sibling& sibling : report.siblings) {
-    json["siblings"].push_back({{"thin_id", value(sibling.id)},
-                                {"name", optional_text(sibling.name)},
-                                {"harmed_blocks", sibling.harmed_blocks},
-                                {"unreadable", sibling.unreadable}});
+    json["siblings"].push_back(
+        {{"thin_id", value(sibling.id)},
+         {"name", optional_text(sibling.name)},
+         {"harmed_blocks", sibling.harmed_blocks},
+         {"copy_up_blocks", report.keeps_siblings ? sibling.harmed_blocks : 0},
+         {"unreadable", sibling.unreadable}});
   }
   json["undo_log_estimate"] = nullptr;
   if (report.undo_log) {

@@ -44,6 +44,8 @@ const char* phase_text(Phase phase) {
   switch (phase) {
     case Phase::kPlanning:
       return "reading metadata";
+    case Phase::kCopyingUp:
+      return "copying up";
     case Phase::kCopying:
       return "copying";
     case Phase::kUndoing:
@@ -266,7 +268,7 @@ ProgressView ProgressDisplay::view_of_phase(ProgressView view,
 }
 
 void ProgressDisplay::show(const ProgressView& view) {
-  const bool has_bytes = has_durable(view.phase) || view.phase == Phase::kVerifying;
+  const bool has_bytes = view.phase != Phase::kPlanning && !counts_nothing(view.phase);
   switch (settings_.kind) {
     case ProgressKind::kBar:
       terminal_.draw(progress_bar(view, settings_.sizes, terminal_.width() - 1));

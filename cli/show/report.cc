@@ -52,7 +52,9 @@ std::string metadata_text(const PlanReport& report) {
              : "metadata snapshot in block " + std::to_string(report.metadata_snap.value());
 }
 
-std::string sibling_lines(const std::vector<Sibling>& siblings, bool known, bool all) {
+std::string sibling_lines(const PlanReport& report, bool all) {
+  const std::vector<Sibling>& siblings = report.siblings;
+  const bool known = report.siblings_are_known;
   const std::string label = known ? "siblings" : "possible siblings";
   // A pool can have 100,000 thins; harmed siblings come first.
   const size_t most = all ? siblings.size() : kMostNamed;
@@ -69,7 +71,8 @@ std::string sibling_lines(const std::vector<Sibling>& siblings, bool known, bool
     value += sibling.unreadable ? ": its mappings cannot be read"
              : sibling.harmed_blocks == 0
                  ? ": nothing would change"
-                 : ": " + plural(sibling.harmed_blocks, "block") + " would change" +
+                 : ": " + plural(sibling.harmed_blocks, "block") +
+                       (report.keeps_siblings ? " would be copied up first" : " would change") +
                        (known ? "" : " if it has this origin");
     text += line(i == 0 ? label : "", value);
   }
@@ -117,7 +120,7 @@ std::string plan_text(const PlanReport& report, const DeviceNames& names, const 
   text += line("round", round_text(report));
   text += line("beyond the origin", size(sum.beyond_origin_bytes));
   if (report.limits.thin_end) text += line("beyond the thin", size(sum.beyond_thin_bytes));
-  text += sibling_lines(report.siblings, report.siblings_are_known, all_siblings);
+  text += sibling_lines(report, all_siblings);
   if (report.undo_log) {
     const UndoLogEstimate& log = *report.undo_log;
     text += line("undo log", log.path + ", " +

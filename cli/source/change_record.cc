@@ -51,6 +51,7 @@ void each_member(Changes& changes, const Visit& visit) {
   visit("carrier", changes.carrier, Key::kAddedSince);
   visit("freeze_uuid", changes.freeze_uuid, Key::kAddedSince);
   visit("waiting", changes.waiting, Key::kAddedSince);
+  visit("siblings", changes.siblings, Key::kAddedSince);
 }
 
 template <typename Value>
@@ -87,13 +88,6 @@ SystemChanges take_changes(Json& json) {
   return changes;
 }
 
-// Doubles each dash, as LVM does in names for device-mapper.
-std::string doubled(const std::string& name) {
-  std::string text;
-  for (const char c : name) text += c == '-' ? "--" : std::string(1, c);
-  return text;
-}
-
 Error of_newer_version(const std::string& path, const std::string& what) {
   return Error(MessageId::kDamagedJournal,
                path + " was written by a newer version of extmerge: it has " + what +
@@ -105,7 +99,7 @@ Error of_newer_version(const std::string& path, const std::string& what) {
 
 bool SystemChanges::is_called(const std::string& name) const {
   if (name == thin_name() || name == "/dev/" + thin_name()) return true;
-  return name == "/dev/mapper/" + (is_of_lvm() ? doubled(vg) + "-" + doubled(thin) : thin);
+  return name == "/dev/mapper/" + (is_of_lvm() ? node_of_volume(vg, thin) : thin);
 }
 
 std::optional<bool> origin_is_writable(const SystemChanges& changes) {

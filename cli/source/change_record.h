@@ -9,6 +9,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "io/durable_file.h"
 #include "merge/job.h"
@@ -51,6 +52,9 @@ struct SystemChanges {
   // origin.
   std::string carrier;
 
+  // The uuids of siblings that are activated while they get their own copies of blocks.
+  std::vector<std::string> siblings;
+
   bool pool_was_active = true;
   // The merge set the thin's activation skip, which was not set before, and deactivated the thin.
   bool thin_kept_inactive = false;
@@ -69,7 +73,7 @@ struct SystemChanges {
 
   // Whether something is, or may be, active or held only for the length of a command.
   bool is_borrowing() const {
-    return holding || origin_activated || !pool_was_active || !carrier.empty();
+    return holding || origin_activated || !pool_was_active || !carrier.empty() || !siblings.empty();
   }
   // Whether something is changed that outlives a command.
   bool has_lasting() const {

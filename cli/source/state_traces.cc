@@ -28,6 +28,7 @@ std::optional<SystemChanges> without_borrowed(std::optional<SystemChanges> recor
   record->holding = record->origin_activated = false;
   record->held.clear();
   record->carrier.clear();
+  record->siblings.clear();
   record->pool_was_active = true;
   if (!has_journal && says_nothing(*record)) return {};
   return record;

@@ -11,10 +11,12 @@
 
 namespace extmerge {
 
-// No bytes are counted in some of them. kFlushing: the last bytes become durable. kWaiting: until
-// the thin is closed. kPuttingBack: a named source puts back its changes beside the data.
+// No bytes are counted in some of them. kCopyingUp: siblings get their own copies. kFlushing: the
+// last bytes become durable. kWaiting: until the thin is closed. kPuttingBack: a named source puts
+// back its changes beside the data.
 enum class Phase : int {
   kPlanning,
+  kCopyingUp,
   kCopying,
   kFlushing,
   kVerifying,
@@ -33,7 +35,7 @@ struct Progress {
   std::atomic<uint64_t> thins{0};          // planning: other thins to compare with the source
   std::atomic<uint64_t> thins_read{0};     // of these; thins with the same tree are read as one
   std::atomic<uint64_t> total_bytes{0};    // of the phase
-  std::atomic<uint64_t> done_bytes{0};     // copied, compared or put back, in order
+  std::atomic<uint64_t> done_bytes{0};     // copied, compared or put back
   std::atomic<uint64_t> durable_bytes{0};  // copying: recorded in the journal
 
   // A named source is planned before its freeze and with it: the display shows one phase.

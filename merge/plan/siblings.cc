@@ -4,28 +4,11 @@
 
 #include <algorithm>
 
+#include "merge/plan/key_stream.h"
+
 namespace extmerge {
 
 namespace {
-
-// One tree's mappings, one at a time, in order, as one side of a join.
-class KeyStream {
- public:
-  KeyStream(MetadataReader& reader, MetadataBlock root, const MappingWalkOptions& options)
-      : walk_(reader, root, options), batch_(walk_.next()) {}
-
-  bool at_end() const { return batch_.empty(); }
-  ThinBlock key() const { return batch_.front().thin; }
-  uint32_t time() const { return batch_.front().time; }
-  void advance() {
-    batch_ = batch_.subspan(1);
-    if (batch_.empty()) batch_ = walk_.next();
-  }
-
- private:
-  MappingWalk walk_;
-  std::span<const Mapping> batch_;
-};
 
 // The planned blocks that `sibling` maps. First the sibling's inner nodes show the shared subtrees,
 // which both walks then leave out. The rest is joined in key order.

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "merge/job.h"
 
@@ -22,6 +23,7 @@ class SceneCustody final : public Custody {
   std::function<void()> on_release;
   std::function<void()> on_reserve;
   std::function<void()> on_check;
+  std::function<std::vector<std::shared_ptr<BlockDevice>>(const std::vector<ThinId>&)> on_siblings;
 
   std::shared_ptr<BlockDevice> open(const DeviceFacts& facts, OpenMode mode, Bytes ends) override {
     return on_open(facts, mode, ends);
@@ -36,6 +38,9 @@ class SceneCustody final : public Custody {
   }
   void reserve_mappings() override {
     if (on_reserve) on_reserve();
+  }
+  std::vector<std::shared_ptr<BlockDevice>> open_siblings(const std::vector<ThinId>& ids) override {
+    return on_siblings ? on_siblings(ids) : Custody::open_siblings(ids);
   }
   void check_origin() override {
     if (on_check) on_check();

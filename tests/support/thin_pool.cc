@@ -87,6 +87,12 @@ void ThinPool::write(uint32_t id, uint64_t block, bool zeros) {
   data_->overwrite(Bytes(thin.mappings[block].data * kBlockSize), contents);
 }
 
+uint64_t ThinPool::provision(uint32_t id, uint64_t block) {
+  const uint64_t data = allocate();
+  thins_.at(id).mappings[block] = {data, time_};
+  return data;
+}
+
 void ThinPool::discard(uint32_t id, uint64_t block) { thins_.at(id).mappings.erase(block); }
 
 void ThinPool::revert(uint32_t id, uint32_t to) {

@@ -37,6 +37,8 @@ class ThinPool {
   // Writes 4 KiB of random bytes, or of zeros, somewhere in the block.
   void write(uint32_t id, uint64_t block, bool zeros = false);
   void discard(uint32_t id, uint64_t block);
+  // Gives the block a new data block, as a write does that covers all of it. Returns its number.
+  uint64_t provision(uint32_t id, uint64_t block);
   // Reverts a thin to its snapshot, which takes its place, as lvconvert --merge does: the id is the
   // snapshot's then.
   void revert(uint32_t id, uint32_t to);
@@ -54,6 +56,7 @@ class ThinPool {
   uint64_t mapped_blocks(uint32_t id) const { return thins_.at(id).mappings.size(); }
 
   SimulatedDisk& origin() const { return *origin_; }
+  SimulatedDisk& data() const { return *data_; }
   // Merges thin `id`, which is a freeze of `frozen_from` if that is given.
   Job job(std::shared_ptr<DurableDirectory> directory, uint32_t id,
           std::optional<uint32_t> frozen_from = {}) const;

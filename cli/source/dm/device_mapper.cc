@@ -178,6 +178,22 @@ bool parse_pair(std::string_view text, char between, Number& first, Number& seco
          parse_whole(text.substr(at + 1), second);
 }
 
+// Makes a device with that table, which udev and libblkid skip. Returns its number.
+uint64_t make_hidden_node(const DmTarget& target, const std::string& name, const std::string& uuid,
+                          bool read_only, const UdevStep& udev) {
+  const Task task = make_task(DM_DEVICE_CREATE);
+  if (!task || !dm_task_set_name(task.get(), name.c_str()) ||
+      !dm_task_set_uuid(task.get(), uuid.c_str()) ||
+      !dm_task_add_target(task.get(), target.start, target.length, target.type.c_str(),
+                          joined(target.arguments, " ").c_str()) ||
+      (read_only && !dm_task_set_ro(task.get())) || !udev.run(task.get(), UdevRules::kHidden)) {
+    throw system_error("make", "the device-mapper device " + name, error_number_of(task),
+                       MessageId::kLvmRefused);
+  }
+  if (const auto made = find_dm_device(uuid)) return *made;
+  throw system_error("find", "the device-mapper device " + name, ENXIO, MessageId::kLvmRefused);
+}
+
 }  // namespace
 
 std::optional<uint64_t> parse_device_number(const std::string& text) {
@@ -252,18 +268,15 @@ void load_error_table(uint64_t device_number, const UdevStep& udev) {
 
 uint64_t make_node_over(uint64_t below, const std::string& name, const std::string& uuid,
                         bool read_only, const UdevStep& udev) {
-  const Task task = make_task(DM_DEVICE_CREATE);
-  const std::string parameters = number_text(below) + " 0";
-  if (!task || !dm_task_set_name(task.get(), name.c_str()) ||
-      !dm_task_set_uuid(task.get(), uuid.c_str()) ||
-      !dm_task_add_target(task.get(), 0, length_of(table_of(below)), "linear",
-                          parameters.c_str()) ||
-      (read_only && !dm_task_set_ro(task.get())) || !udev.run(task.get(), UdevRules::kHidden)) {
-    throw system_error("make", "the device-mapper device " + name, error_number_of(task),
-                       MessageId::kLvmRefused);
-  }
-  if (const auto made = find_dm_device(uuid)) return *made;
-  throw system_error("find", "the device-mapper device " + name, ENXIO, MessageId::kLvmRefused);
+  const DmTarget target{"linear", {number_text(below), "0"}, 0, length_of(table_of(below))};
+  return make_hidden_node(target, name, uuid, read_only, udev);
+}
+
+uint64_t make_thin_node(uint64_t pool, ThinId id, Bytes size, const std::string& name,
+                        const std::string& uuid, const UdevStep& udev) {
+  const DmTarget target{
+      "thin", {number_text(pool), std::to_string(value(id))}, 0, size.value() / kSectorSize};
+  return make_hidden_node(target, name, uuid, false, udev);
 }
 
 bool remove_dm_device(uint64_t device_number, const UdevStep& udev) {

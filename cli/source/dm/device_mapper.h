@@ -63,6 +63,10 @@ void load_error_table(uint64_t device_number, const UdevStep& udev);
 // Makes a hidden node over the whole device `below` and returns its number.
 uint64_t make_node_over(uint64_t below, const std::string& name, const std::string& uuid,
                         bool read_only, const UdevStep& udev);
+// Makes a hidden node of `size` for a thin of the pool, and returns its number. The node has no
+// origin: reads of unmapped blocks return zeros.
+uint64_t make_thin_node(uint64_t pool, ThinId id, Bytes size, const std::string& name,
+                        const std::string& uuid, const UdevStep& udev);
 // False if the device is open.
 bool remove_dm_device(uint64_t device_number, const UdevStep& udev);
 // The kernel removes the device at its last close, even if this process is killed.
@@ -90,7 +94,10 @@ struct PoolStatus {
   bool takes_changes() const { return mode == "rw" || mode == "out_of_data_space"; }
   uint64_t free_data() const { return total_data - std::min(used_data, total_data); }
   // Less than a fiftieth is free: too little to begin a merge with, and a freeze is given up.
-  bool is_nearly_full() const { return free_data() * 50 < total_data; }
+  // The same once `taken` blocks more are used.
+  bool is_nearly_full(uint64_t taken = 0) const {
+    return (free_data() - std::min(taken, free_data())) * 50 < total_data;
+  }
 };
 std::optional<PoolStatus> parse_pool_status(const std::string& text);
 

@@ -180,6 +180,8 @@ void Intents::activate_pool() {
 
 bool Intents::is_made(Intent intent) const {
   switch (intent) {
+    case Intent::kSiblings:
+      return !record_.siblings.empty();
     case Intent::kMark:
       return record_.origin_marked;
     case Intent::kThin:
@@ -216,6 +218,10 @@ void Intents::put_back(const std::set<Intent>& which, Listing listing) {
 // Where the volume is gone, so is the change.
 void Intents::undo(Intent intent) {
   switch (intent) {
+    case Intent::kSiblings:
+      deactivate_siblings();
+      record_.siblings.clear();
+      return;
     case Intent::kMark:
       return unmark_origin();
     case Intent::kThin:

@@ -30,7 +30,7 @@
 
 namespace extmerge {
 
-enum class Intent { kMark, kCarrier, kOrigin, kThin, kFreeze, kPool };
+enum class Intent { kSiblings, kMark, kCarrier, kOrigin, kThin, kFreeze, kPool };
 
 // A thin of the pool: its id, and the transaction it was made in, since ids are used again.
 struct ThinName {
@@ -71,6 +71,8 @@ class Intents {
   // knows volumes by name, and a name may be another's by now.
   void record_freeze();
   void activate_carrier(const LogicalVolume& thin);
+  // With one run of LVM.
+  void activate_siblings(const std::vector<const LogicalVolume*>& thins);
   void activate_pool();
 
   // kOld: the group may have been renamed, so it is listed again if an intent needs that.
@@ -102,6 +104,7 @@ class Intents {
   void release_thin();
   void drop_freeze();
   void forget_freeze();
+  void deactivate_siblings() const;
   void deactivate(const LogicalVolume* volume, Lvm::Udev udev = Lvm::Udev::kTold) const;
 
   const Request& request_;

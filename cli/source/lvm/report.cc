@@ -129,6 +129,15 @@ std::string LogicalVolume::dm_uuid(std::string_view layer) const {
   return "LVM-" + without_dashes(vg_uuid) + without_dashes(uuid) + std::string(layer);
 }
 
+std::string node_of_volume(const std::string& vg, const std::string& name) {
+  const auto doubled = [](const std::string& part) {
+    std::string text;
+    for (const char c : part) text += c == '-' ? "--" : std::string(1, c);
+    return text;
+  };
+  return doubled(vg) + "-" + doubled(name);
+}
+
 std::string volume_of_node(std::string_view node) {
   std::string name;
   bool in_group = true;

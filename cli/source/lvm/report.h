@@ -52,6 +52,8 @@ struct LogicalVolume {
 // The volume of LVM's node, "vg-1/snap" for "vg--1-snap" or "vg--1-snap-real". Empty if LVM does
 // not use such a name.
 std::string volume_of_node(std::string_view node);
+// The reverse: "vg--1-snap" for "vg-1" and "snap".
+std::string node_of_volume(const std::string& vg, const std::string& name);
 // A volume's uuid in LVM's form, from the dm uuid of its node or layer ("LVM-..."). Empty for other
 // uuids.
 std::string lv_uuid_of_node(std::string_view dm_uuid);

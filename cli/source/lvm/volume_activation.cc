@@ -83,7 +83,7 @@ Carrier VolumeSource::carrier() {
 void VolumeSource::put_back_activation() {
   try {
     if (changes_.waiting) set_waiting(false);
-    std::set<Intent> borrowed = {Intent::kCarrier, Intent::kOrigin};
+    std::set<Intent> borrowed = {Intent::kSiblings, Intent::kCarrier, Intent::kOrigin};
     if (finishing_) borrowed.insert(Intent::kThin);
     const auto begun = keeps_origin_ ? intents_.journal() : std::nullopt;
     const bool is_kept_only = keeps_origin_ && !(begun && is_under_way(begun->state));

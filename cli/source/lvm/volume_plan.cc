@@ -117,6 +117,7 @@ void VolumeSource::complete_plan(PlanReport& report) const {
               "journal is lost, restart from the beginning with --restart, and keep its freeze "
               "(lvs -a -o +tags) until that is done"));
   }
+  judge_siblings(report);
   if (!is_in_use() || is_unfinished() || report.nothing_new) return;
   if (uses_held_snapshot()) {
     report.refusals.push_back(

@@ -65,10 +65,11 @@ VolumeSource::VolumeSource(const Request& request, const std::string& name, cons
     changes_.pool_was_active = true;
     changes_.thin_was_active = changes_.origin_activated = false;
     changes_.carrier.clear();
+    changes_.siblings.clear();
   }
   try {
     reclaim_other_pool();
-    intents_.put_back({Intent::kCarrier, Intent::kOrigin});
+    intents_.put_back({Intent::kSiblings, Intent::kCarrier, Intent::kOrigin});
     open_pool();
     has_reclaimed_ |= reclaim_metadata_snapshot(recorded_);
   } catch (const Error& error) {
@@ -205,6 +206,7 @@ void VolumeSource::check_origin() {
   if (!node_) return;
   const std::lock_guard guard(checking_);
   node_->check();
+  if (siblings_) return check_siblings();
   if (!writing_) return;  // it is only kept
   if (*writing_ == ThinUse::kAny) return;
   // Inactive, SNAP makes the freeze cost nothing; without one it has to stay so.
@@ -229,7 +231,7 @@ Job VolumeSource::prepare(ThinId id, ThinUse use) {
 }
 
 void VolumeSource::make_node() {
-  if (node_) return node_->check(OriginNode::Changer::kOwnFreeze);
+  if (node_) return node_->check(OriginNode::Changer::kOurselves);
   node_ = std::make_unique<OriginNode>(volume_.origin, OriginNode::Use::kWrite, carrier());
 }
 

@@ -70,6 +70,8 @@ class VolumeSource final : public NamedSource {
   std::shared_ptr<BlockDevice> open(const DeviceFacts& facts, OpenMode mode,
                                     Bytes ends_multiple_of) override;
   void look_again(Job& job) override;
+  std::vector<std::shared_ptr<BlockDevice>> open_siblings(const std::vector<ThinId>& ids) override;
+  void close_siblings() override;
   void check_origin() override;
 
  private:
@@ -97,6 +99,10 @@ class VolumeSource final : public NamedSource {
   bool is_freeze() const { return frozen() && frozen()->uuid == volume_.snap.uuid; }
   void check_activation() const;
   void check_layer() const;
+  // Refuses siblings that cannot get their own copies.
+  void judge_siblings(PlanReport& report) const;
+  std::shared_ptr<BlockDevice> open_sibling(const LogicalVolume& sibling);
+  void check_siblings() const;
   std::set<std::string> recorded_freezes() const;
   void leave_out_freeze(std::vector<OriginUser>& users) const;
   void name_record(SystemChanges& changes) const;
@@ -123,10 +129,12 @@ class VolumeSource final : public NamedSource {
   std::unique_ptr<OriginNode> node_;
   std::optional<ThinUse> writing_;  // while the origin is written through the node
   std::optional<std::chrono::steady_clock::time_point> listed_at_;  // for the first look_again()
-  std::mutex checking_;                      // check_origin() is called from two threads
-  bool finishing_ = false;                   // SNAP is kept inactive until it is removed
-  bool keeps_origin_ = false;                // node and mark stay between merges
-  bool is_to_be_removed_ = false;            // all is merged; mark and freeze go with SNAP
+  std::mutex checking_;            // check_origin() is called from two threads
+  bool finishing_ = false;         // SNAP is kept inactive until it is removed
+  bool keeps_origin_ = false;      // node and mark stay between merges
+  bool is_to_be_removed_ = false;  // all is merged; mark and freeze go with SNAP
+  // They get their own copies of blocks: those that no other program may begin to write to.
+  std::optional<std::vector<LogicalVolume>> siblings_;
   std::optional<Mappings> merged_mappings_;  // of SNAP when it was found to be as merged
   // abort: why the pool could not be worked with.
   std::optional<Error> pool_failure_;

@@ -57,8 +57,9 @@ class OriginNode {
   std::shared_ptr<FileDevice> open(OpenMode mode, Bytes ends_multiple_of) const;
 
   // Makes the layer writable again, and hides an activated origin. Throws kOriginTakenBack if LVM
-  // has changed more than that. A freeze of our own makes the layer read-only, too.
-  enum class Changer { kOwnFreeze, kAnyone };
+  // has changed more than that. A freeze or an activation of our own makes the layer read-only,
+  // too.
+  enum class Changer { kOurselves, kAnyone };
   void check(Changer changer = Changer::kAnyone) const;
 
  private:
