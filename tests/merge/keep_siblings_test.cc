@@ -92,10 +92,12 @@ class KeptSiblings : public testing::Test {
     options.pipeline.checkpoint_bytes = Bytes(ThinPool::kBlockSize);
     options.pipeline.threads = 2;
     pool.create(kFreeze);
-    for (const uint64_t block : {1, 2, 5, 6, 7}) pool.write(kFreeze, block);
+    for (const uint64_t block : std::initializer_list<uint64_t>{1, 2, 5, 6, 7})
+      pool.write(kFreeze, block);
     for (const uint32_t id : kSiblings) pool.create(id);
-    for (const uint64_t block : {0, 2, 3}) pool.write(3, block);
-    for (const uint64_t block : {1, 2, 5, 6, 7}) pool.write(4, block);  // unharmed
+    for (const uint64_t block : std::initializer_list<uint64_t>{0, 2, 3}) pool.write(3, block);
+    for (const uint64_t block : std::initializer_list<uint64_t>{1, 2, 5, 6, 7})
+      pool.write(4, block);  // unharmed
     pool.commit();
     committed = pool.back_up();
     expected = pool.view(kFreeze);
