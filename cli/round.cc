@@ -87,8 +87,9 @@ MergeReport Round::carry_out(bool resumes, const ConfirmPlan& confirmation) {
       if (said_.insert(note).second) say(note);
     };
     Merger merger(std::move(job), wishes_, progress_, signals_.stop_token());
-    const MergeReport report = resumes ? merger.resume(say_once) : merger.merge(ask, say_once);
+    MergeReport report = resumes ? merger.resume(say_once) : merger.merge(ask, say_once);
     if (source_.is_named()) progress_.phase = Phase::kPuttingBack;
+    source_.describe_chain(report.plan);
     const bool was_written = options_.finish && !source_.is_as_merged();
     source_.done();
     if (report.plan.has_nothing_to_merge()) return report_of_nothing(source_, report.plan);

@@ -66,6 +66,9 @@ struct PlanReport {
   bool live_tree_unreadable = false;    // unknown whether the thin has changed
   std::vector<Sibling> siblings;
   bool siblings_are_known = false;  // else siblings are only possible ones
+  // Names of volumes of LVM: the origin, then each volume of the chain up to the thin; and those
+  // whose contents the merge destroys (--with), the newest first.
+  std::vector<std::string> chain, given_up;
   std::optional<UndoLogEstimate> undo_log;
   std::optional<OriginMap> map;
   std::vector<std::string> notes;  // warnings, no reasons to refuse

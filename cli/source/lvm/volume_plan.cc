@@ -91,6 +91,7 @@ std::set<std::string> VolumeSource::recorded_freezes() const {
 }
 
 void VolumeSource::complete_plan(PlanReport& report) const {
+  complete_chain(report);
   const std::set<std::string> known = recorded_freezes();
   for (const LogicalVolume& volume : volume_.group.volumes()) {
     const bool is_known = known.contains(volume.name) || known.contains(volume.uuid);
