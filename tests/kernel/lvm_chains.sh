@@ -16,7 +16,7 @@ next_in_chain() {
   quietly lvchange -ay $vg/"$2"
   quietly lvchange -an $vg/"$1"
 }
-# new_chain: base <- mon <- tue <- wed. Their views are in /run/view_NAME.
+# new_chain: base <- mon <- tue <- cut <- wed. Their views are in /run/view_NAME.
 new_chain() {
   local lv
   new_group
@@ -26,7 +26,9 @@ new_chain() {
   write_blocks mon 1 10 40
   next_in_chain mon tue
   write_blocks tue 2 30 40
-  next_in_chain tue wed
+  next_in_chain tue cut
+  write_blocks cut 2 65 10
+  next_in_chain cut wed
   write_blocks wed 3 60 60
   for lv in mon tue wed; do kernel_view $lv /run/view_$lv; done
 }
@@ -63,7 +65,11 @@ only_base() {
 }
 
 new_chain
-note "plan shows the chain; without --with the older volumes are siblings"
+note "plan shows the chain, also when a parent is removed and LVM shows nothing of it any more"
+says 4 "chain +base <- mon <- tue <- cut <- wed" plan $vg/wed
+quietly lvremove -y $vg/cut
+[[ $(lvs_of lv_ancestors,lv_full_ancestors $vg/wed) =~ ^\ *base\ +base\ *$ ]] || fail "LVM still shows the parents: $(lvs_of lv_ancestors,lv_full_ancestors $vg/wed)"
+note "without --with the older volumes are siblings"
 refuses 4 "EXM-417.*(mon|tue)" merge --yes --batch-mode $vg/wed
 says 4 "chain +base <- mon <- tue <- wed" plan $vg/wed
 says 0 "given up +vg/tue, vg/mon: contents are lost" plan --with mon,tue $vg/wed

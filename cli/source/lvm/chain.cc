@@ -120,15 +120,44 @@ void check_inactive(const std::vector<LogicalVolume>& members) {
   }
 }
 
-std::vector<std::string> chain_of(const Group& group, const LogicalVolume& snap) {
-  std::vector<std::string> chain = {snap.full_name()};
-  const std::string origin = group.external_origin(snap);
-  for (const std::string& name : snap.ancestors) {
-    chain.push_back(snap.vg + "/" + name);
-    if (name == origin) break;
+std::vector<std::string> chain_of(const ThinVolume& volume, const std::vector<ThinId>& older) {
+  const Group& group = volume.group;
+  std::vector<LogicalVolume> chain;
+  // With the parents that LVM lists: a descendant has the ancestors of its ancestor.
+  const auto add = [&](const LogicalVolume& thin) {
+    std::vector<std::string> names = {thin.name};
+    names.insert(names.end(), thin.ancestors.begin(), thin.ancestors.end());
+    for (const std::string& name : names) {
+      if (name == volume.origin.name) break;
+      const LogicalVolume* const one = group.find(name);
+      if (one && std::ranges::find(chain, one->uuid, &LogicalVolume::uuid) == chain.end())
+        chain.push_back(*one);
+    }
+  };
+  add(volume.snap);
+  for (const LogicalVolume& one : group.volumes()) {
+    if (one.pool != volume.snap.pool || !one.is_thin() || !one.thin_id) continue;
+    if (std::ranges::find(older, static_cast<ThinId>(*one.thin_id)) != older.end()) add(one);
   }
-  std::ranges::reverse(chain);
-  return chain;
+  std::ranges::stable_sort(chain, std::ranges::less(),
+                           [](const LogicalVolume& one) { return one.transaction_id.value_or(0); });
+  std::vector<std::string> names = {volume.origin.full_name()};
+  for (const LogicalVolume& one : chain) names.push_back(one.full_name());
+  return names;
+}
+
+std::vector<ThinId> perhaps_older(const ThinVolume& volume) {
+  const LogicalVolume& snap = volume.snap;
+  std::vector<ThinId> ids;
+  for (const LogicalVolume& one : volume.group.volumes()) {
+    const bool may_be = one.is_thin() && one.thin_id && one.pool == snap.pool &&
+                        one.uuid != snap.uuid && !one.has_tag(kFreezeTag) &&
+                        one.transaction_id.value_or(0) < snap.transaction_id.value_or(0);
+    if (!may_be || volume.group.external_origin(one) != volume.origin.name) continue;
+    if (std::ranges::find(snap.ancestors, one.name) == snap.ancestors.end())
+      ids.push_back(static_cast<ThinId>(*one.thin_id));
+  }
+  return ids;
 }
 
 std::string contents_are_lost(const std::vector<std::string>& names) {

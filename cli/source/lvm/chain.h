@@ -25,8 +25,11 @@ void check_member(const ThinVolume& volume, const LogicalVolume& member);
 // Throws kMemberInUse if one of them is active now: a reader would see its contents change.
 void check_inactive(const std::vector<LogicalVolume>& members);
 
-// The origin, then its volumes up to `snap`, each a snapshot of the one before, as LVM lists them.
-std::vector<std::string> chain_of(const Group& group, const LogicalVolume& snap);
+// The origin, then its volumes up to `snap`, each a descendant of the one before: as LVM lists
+// them, and those whose mappings show the same (`older`, thin ids).
+std::vector<std::string> chain_of(const ThinVolume& volume, const std::vector<ThinId>& older);
+// Thins over the same origin that may be older than `snap`, and that LVM does not list as parents.
+std::vector<ThinId> perhaps_older(const ThinVolume& volume);
 
 // "vg/tue and vg/mon no longer have their contents".
 std::string contents_are_lost(const std::vector<std::string>& names);

@@ -132,13 +132,14 @@ void VolumeSource::complete_chain(PlanReport& report) const {
   }
   for (const std::string& name : report.given_up) {
     if (std::ranges::find(report.chain, name) != report.chain.end()) continue;
-    report.notes.push_back(name + " is given up, although LVM does not list it as a parent of " +
-                           thin_name());
+    report.notes.push_back(
+        name + " is given up, although neither LVM nor the mappings show it as a parent of " +
+        thin_name());
   }
 }
 
 void VolumeSource::describe_chain(PlanReport& report) const {
-  report.chain = chain_of(volume_.group, volume_.snap);
+  report.chain = chain_of(volume_, report.older);
   report.given_up = given_up();
 }
 

@@ -58,9 +58,21 @@ MessageId refusal(const Group& group, const Names& with, const std::string& snap
 }
 
 TEST(Chain, IsTheOriginAndThenEachVolumeUpToTheNewest) {
-  const Group group = chain_and();
-  EXPECT_EQ(chain_of(group, *group.find("wed")), (Names{"vg/base", "vg/mon", "vg/tue", "vg/wed"}));
-  EXPECT_EQ(chain_of(group, *group.find("mon")), (Names{"vg/base", "vg/mon"}));
+  EXPECT_EQ(chain_of(find_thin_volume(chain_and(), "wed"), {}),
+            (Names{"vg/base", "vg/mon", "vg/tue", "vg/wed"}));
+  EXPECT_EQ(chain_of(find_thin_volume(chain_and(), "mon"), {}), (Names{"vg/base", "vg/mon"}));
+}
+
+TEST(Chain, HasParentsThatOnlyTheMappingsShow) {
+  // LVM has forgotten that thu was a snapshot of a removed snapshot of wed.
+  const ThinVolume thu =
+      find_thin_volume(chain_and({thin("thu", 5, {"base"}), thin("other", 4, {"base"}),
+                                  thin("fri", 6, {"base"}), thin("far", 2, {"base"}, "pool2")}),
+                       "thu");
+  const auto id = [](uint64_t transaction) { return static_cast<ThinId>(100 - transaction); };
+  EXPECT_EQ(perhaps_older(thu), (std::vector<ThinId>{id(1), id(2), id(3), id(4)}));
+  EXPECT_EQ(chain_of(thu, {id(3)}), (Names{"vg/base", "vg/mon", "vg/tue", "vg/wed", "vg/thu"}));
+  EXPECT_EQ(chain_of(thu, {}), (Names{"vg/base", "vg/thu"}));
 }
 
 TEST(Members, AreFoundInAnyOrderAndSortedByAge) {
