@@ -160,9 +160,4 @@ std::vector<ThinId> perhaps_older(const ThinVolume& volume) {
   return ids;
 }
 
-std::string contents_are_lost(const std::vector<std::string>& names) {
-  return some_of(names) +
-         (names.size() == 1 ? " no longer has its contents" : " no longer have their contents");
-}
-
 }  // namespace extmerge

@@ -31,7 +31,4 @@ std::vector<std::string> chain_of(const ThinVolume& volume, const std::vector<Th
 // Thins over the same origin that may be older than `snap`, and that LVM does not list as parents.
 std::vector<ThinId> perhaps_older(const ThinVolume& volume);
 
-// "vg/tue and vg/mon no longer have their contents".
-std::string contents_are_lost(const std::vector<std::string>& names);
-
 }  // namespace extmerge
