@@ -86,7 +86,7 @@ Error nothing_known(const Options& options, const Source& source) {
 }
 
 std::string outcome_text(const JournalPlace& place, const std::string& origin,
-                         const Journal* journal) {
+                         const Journal* journal, const std::vector<std::string>& given_up) {
   if (!journal) {
     return "Given up: the leftovers of a killed run are removed\nNo merge had begun: " +
            printable(origin) + " is as it was.\n";
@@ -94,7 +94,11 @@ std::string outcome_text(const JournalPlace& place, const std::string& origin,
   return "Given up: the journal " + printable(place.path) + " is removed\n" + printable(origin) +
          " is half merged: at least " + format_size(journal->progress().position) +
          " of the snapshot are on it. The snapshot itself reads as before, and\n"
-         "extmerge merge makes the origin whole. Do not use the origin before that.\n";
+         "extmerge merge makes the origin whole. Do not use the origin before that.\n" +
+         (given_up.empty()
+              ? ""
+              : printable(some_of(given_up)) + (given_up.size() == 1 ? " was" : " were") +
+                    " given up: the contents are lost.\n");
 }
 
 }  // namespace
@@ -127,8 +131,9 @@ std::vector<Error> abort_merge(const Options& options) {
   }
   if (journal) refuse_to_lose_undo(*journal);
   const std::string origin = source->origin_name();
+  const std::vector<std::string> given_up = source->given_up();
   source->abort();
-  print_report(options, outcome_text(place, origin, journal.get()),
+  print_report(options, outcome_text(place, origin, journal.get(), given_up),
                abort_json(place.path, origin, journal ? journal->progress().position : Bytes(0)));
   return {};
 }

@@ -192,6 +192,7 @@ void check_source(Options& o, const std::vector<std::string>& arguments) {
   if (o.finish)
     refuse("--finish is for volumes of LVM (VG/SNAP)",
            "remove the thin by hand once the merge is done");
+  if (o.has("with")) throw with_is_for_volumes();
   for (const char* name : {"metadata", "data", "thin-id", "origin"}) {
     if (!o.has(name)) refuse(std::string("--") + name + " is missing", devices);
   }

@@ -116,6 +116,7 @@ std::vector<Error> verify(const Options& options, Signals& signals, TerminalLine
     Merger merger(std::move(job), options.merge, progress, signals.stop_token());
     report = merger.verify();
   }
+  source->describe_chain(report.plan);
   release(source);
   print_report(options, verify_text(report, names, options.sizes), verify_json(report, names));
   if (!report.result.first_difference) return {};

@@ -2,7 +2,9 @@
 
 #include "cli/option_table.h"
 
+#include <algorithm>
 #include <initializer_list>
+#include <sstream>
 #include <utility>
 
 namespace extmerge {
@@ -27,6 +29,16 @@ constexpr uint64_t kKiB = 1024, kMiB = 1024 * kKiB, kGiB = 1024 * kMiB;
 std::string not_empty(const std::string& value, const char* option) {
   if (!value.empty()) return value;
   throw Error(MessageId::kUsage, std::string(option) + " has an empty value", "name a path");
+}
+
+// The parts between commas.
+std::vector<std::string> names_of_list(const std::string& value, const char* option) {
+  std::vector<std::string> names;
+  std::istringstream stream(value + ",");
+  for (std::string name; std::getline(stream, name, ',');) names.push_back(name);
+  if (std::ranges::find(names, "") == names.end()) return names;
+  throw Error(MessageId::kUsage, std::string(option) + " has an empty name: '" + value + "'",
+              "write the names with one comma between two of them: OLDER,OLDER");
 }
 
 template <typename T>
@@ -138,6 +150,8 @@ constexpr OptionRow kOptions[] = {
     {G::kPlan, "since-last", 0, nullptr, kPlan | kMerge,
      "Merge only what changed since the last merge",
      [](Options& o, V) { o.merge.round = RoundChoice::kSince; }},
+    {G::kPlan, "with", 0, "OLDER", kPlan | kMerge, "Give up older snapshots: OLDER[,OLDER...]",
+     [](Options& o, V v) { o.with = names_of_list(v, "--with"); }},
     {G::kPlan, "finish", 0, nullptr, kMerge, "Remove VG/SNAP afterwards, free the origin",
      [](Options& o, V) { o.finish = true; }},
     {G::kPlan, "when-closed", 0, nullptr, kMerge, "Merge in rounds, finish once it is closed",

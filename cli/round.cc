@@ -63,6 +63,7 @@ PlanReport Round::plan_and_ask(const ConfirmPlan& confirmation) {
   Merger planner(std::move(job), wishes_, progress_, signals_.stop_token());
   PlanReport plan = planner.plan();
   source_.complete_plan(plan);
+  older_ = plan.older;
   source_.release_mappings();
   if (plan.has_nothing_to_merge()) return plan;
   refuse_any(plan.refusals);
@@ -87,8 +88,10 @@ MergeReport Round::carry_out(bool resumes, const ConfirmPlan& confirmation) {
       if (said_.insert(note).second) say(note);
     };
     Merger merger(std::move(job), wishes_, progress_, signals_.stop_token());
-    const MergeReport report = resumes ? merger.resume(say_once) : merger.merge(ask, say_once);
+    MergeReport report = resumes ? merger.resume(say_once) : merger.merge(ask, say_once);
     if (source_.is_named()) progress_.phase = Phase::kPuttingBack;
+    report.plan.older = older_;
+    source_.describe_chain(report.plan);
     const bool was_written = options_.finish && !source_.is_as_merged();
     source_.done();
     if (report.plan.has_nothing_to_merge()) return report_of_nothing(source_, report.plan);

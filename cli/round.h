@@ -38,6 +38,7 @@ class Round {
   Signals& signals_;
   MergeOptions wishes_;
   std::set<std::string> said_;
+  std::vector<ThinId> older_;  // as planned: PlanReport::older
 };
 
 // Throws kStopped if a signal has asked for a stop: the thin is merged, and it is not removed then.

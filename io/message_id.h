@@ -60,6 +60,7 @@ enum class MessageId : int {
   kSnapshotGone = 427,
   kContainer = 428,
   kActivationForbidden = 429,
+  kNotInChain = 430,
 
   // 5xx: in use
   kInUse = 501,
@@ -70,6 +71,7 @@ enum class MessageId : int {
   kThinNotStill = 506,
   kMetadataSnapshotHeld = 507,
   kThinOpen = 508,
+  kMemberInUse = 509,
 
   // 6xx: journal
   kNoJournal = 601,

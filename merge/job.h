@@ -88,6 +88,8 @@ struct Job {
   bool data_is_certain = false;
   // The thin is a freeze of this volume, which is not a sibling.
   std::optional<ThinId> frozen_from;
+  // plan: thins that may be older ones of the same chain, which LVM no longer shows.
+  std::vector<ThinId> perhaps_older;
   // plan: the thin is in use, and a merge will freeze it first.
   bool will_be_frozen = false;
   // plan: the origin is read-only now, and the merge will make it writable (LVM).

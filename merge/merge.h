@@ -67,6 +67,10 @@ struct PlanReport {
   std::vector<Sibling> siblings;
   bool siblings_are_known = false;  // else siblings are only possible ones
   bool keeps_siblings = false;      // harmed siblings get their own copies first
+  // Names of volumes of LVM: the origin, then each volume of the chain up to the thin; and those
+  // whose contents the merge destroys (--with), the newest first.
+  std::vector<std::string> chain, given_up;
+  std::vector<ThinId> older;  // of Job::perhaps_older: those that the thin is a descendant of
   std::optional<UndoLogEstimate> undo_log;
   std::optional<OriginMap> map;
   std::vector<std::string> notes;  // warnings, no reasons to refuse
@@ -161,6 +165,7 @@ class Merger {
   // Counts the plan, and fills `tree` if that is not null.
   PlanSummary sum_up(State& state, const PlanLimits& limits, const RunListener& each_run,
                      const BeyondOrigin& beyond, PlannedTree* tree);
+  std::vector<ThinId> older_thins(State& state) const;
   // The other thins of this pool that may read the origin.
   std::vector<ThinDevice> devices_to_compare(const State& state) const;
   std::vector<Sibling> compare(State& state, const PlannedTree& tree,

@@ -63,6 +63,7 @@ PlanReport Merger::make_plan(State& state, Purpose purpose, const RunListener& e
     report.siblings = known_siblings(report.siblings, report.summary.copy_blocks);
   }
   facts.siblings = report.siblings;
+  report.older = older_thins(state);
   state.check_still_held();
 
   facts.needs_check = state.needs_check();
@@ -210,6 +211,17 @@ PlanSummary Merger::sum_up(State& state, const PlanLimits& limits, const RunList
   }
   if (tree) scan({}, {});
   return runs.summary();
+}
+
+std::vector<ThinId> Merger::older_thins(State& state) const {
+  std::vector<ThinId> older;
+  for (const ThinId id : job_.perhaps_older) {
+    const ThinDevice* const device = state.device_of(id);
+    if (device &&
+        is_descendant(state.reader(), state.device(), *device, state.end_of_data(), stop_))
+      older.push_back(id);
+  }
+  return older;
 }
 
 std::vector<ThinDevice> Merger::devices_to_compare(const State& state) const {

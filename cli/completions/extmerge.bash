@@ -35,6 +35,7 @@ _extmerge_values() { # OPTION
     --beyond-origin) _extmerge_words "refuse drop extend" ;;
     --compare) _extmerge_words "auto always never" ;;
     --verify) _extmerge_words "none sample changed full" ;;
+    --with) _extmerge_words "$(_extmerge_volumes)" ;;
     --progress) _extmerge_words "auto bar line json none" ;;
     --units) _extmerge_words "b s k m g t p e h r B S K M G T P E H R" ;;
     --log-level) _extmerge_words "error warn info debug trace" ;;

@@ -52,6 +52,7 @@ complete --command extmerge --condition "__extmerge_takes journal" --short-optio
 complete --command extmerge --condition "__extmerge_takes beyond-origin" --long-option beyond-origin --exclusive --arguments 'refuse drop extend'
 complete --command extmerge --condition "__extmerge_takes compare" --long-option compare --exclusive --arguments 'auto always never'
 complete --command extmerge --condition "__extmerge_takes verify" --long-option verify --exclusive --arguments 'none sample changed full'
+complete --command extmerge --condition "__extmerge_takes with" --long-option with --exclusive --arguments '(__extmerge_volumes)'
 complete --command extmerge --condition "__extmerge_takes progress" --long-option progress --exclusive --arguments 'auto bar line json none'
 complete --command extmerge --condition "__extmerge_takes units" --long-option units --exclusive --arguments 'b s k m g t p e h r B S K M G T P E H R'
 complete --command extmerge --condition "__extmerge_takes log-level" --long-option log-level --exclusive --arguments 'error warn info debug trace'

@@ -73,6 +73,8 @@ void add_plan(Json& json, const PlanReport& report, const DeviceNames& names) {
          {"copy_up_blocks", report.keeps_siblings ? sibling.harmed_blocks : 0},
          {"unreadable", sibling.unreadable}});
   }
+  json["chain"] = report.chain;
+  json["given_up"] = report.given_up;
   json["undo_log_estimate"] = nullptr;
   if (report.undo_log) {
     json["undo_log_estimate"] = {{"path", report.undo_log->path},
@@ -96,6 +98,7 @@ void add_changes(Json& json, const SystemChanges& changes) {
   json["half_merged"] = changes.origin_marked;
   json["metadata_snapshot_held"] = changes.holding;
   json["removing"] = changes.removing;
+  json["given_up"] = changes.given_up_names();
   json["waiting"] = changes.waiting;
   json["thin_kept_inactive"] = changes.thin_kept_inactive;
   json["pool_activated"] = !changes.pool_was_active;

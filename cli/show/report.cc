@@ -52,7 +52,22 @@ std::string metadata_text(const PlanReport& report) {
              : "metadata snapshot in block " + std::to_string(report.metadata_snap.value());
 }
 
+// "base <- mon <- tue": each is a snapshot of the one to its left. Nothing for a volume without an
+// older one.
+std::string chain_line(const std::vector<std::string>& chain) {
+  constexpr size_t kOriginAndThin = 2;
+  if (chain.size() <= kOriginAndThin) return {};
+  std::vector<std::string> names;
+  for (const std::string& name : chain) names.push_back(name.substr(name.find('/') + 1));
+  return line("chain", printable(joined(names, " <- ")));
+}
+
+std::string given_up_line(const std::vector<std::string>& names, const std::string& fate) {
+  return names.empty() ? "" : line("given up", printable(joined(names, ", ")) + ": " + fate);
+}
+
 std::string sibling_lines(const PlanReport& report, bool all) {
+  const bool some_given_up = !report.given_up.empty();
   const std::vector<Sibling>& siblings = report.siblings;
   const bool known = report.siblings_are_known;
   const std::string label = known ? "siblings" : "possible siblings";
@@ -83,8 +98,10 @@ std::string sibling_lines(const PlanReport& report, bool all) {
                          std::to_string(harmed) + " would change (-v names all)");
   }
   if (order.empty())
-    text += line(label, known ? "none: no other volume reads this origin"
-                              : "none: the pool has no other thin");
+    text +=
+        line(label, !known          ? "none: the pool has no other thin"
+                    : some_given_up ? "none: only the volumes that are given up read this origin"
+                                    : "none: no other volume reads this origin");
   return text;
 }
 
@@ -120,6 +137,8 @@ std::string plan_text(const PlanReport& report, const DeviceNames& names, const 
   text += line("round", round_text(report));
   text += line("beyond the origin", size(sum.beyond_origin_bytes));
   if (report.limits.thin_end) text += line("beyond the thin", size(sum.beyond_thin_bytes));
+  text += chain_line(report.chain);
+  text += given_up_line(report.given_up, "contents are lost from the first write on");
   text += sibling_lines(report, all_siblings);
   if (report.undo_log) {
     const UndoLogEstimate& log = *report.undo_log;
@@ -175,6 +194,7 @@ std::string merge_text(const MergeReport& report, const DeviceNames& names,
       line("time", time_and_rate(report.seconds, report.total_bytes - report.resumed_from, sizes));
   if (report.resumed_from > Bytes(0)) text += line("resumed from", size(report.resumed_from));
   text += line("verified", verified_text(report.verified));
+  text += given_up_line(report.plan.given_up, "contents are lost");
   if (!report.undo_log.empty()) text += line("undo log", report.undo_log);
   return text + line("journal", report.journal);
 }
@@ -278,6 +298,8 @@ std::string changes_text(const SystemChanges& changes) {
                                                     : *writable ? ", writable now"
                                                                 : ", read-only"));
   }
+  text += given_up_line(changes.given_up_names(),
+                        changes.removing ? "about to be removed" : "contents are lost");
   if (changes.holding) {
     text += line("metadata snapshot", "reserved in " + changes.pool + ", or about to be");
   }
@@ -290,11 +312,18 @@ std::string changes_text(const SystemChanges& changes) {
 }
 
 std::string question(const PlanReport& report, const DeviceNames& names, bool finish) {
+  const std::string thin =
+      names.thin_name.empty() ? id_text(report.thin_id) : printable(names.thin_name);
+  std::vector<std::string> removed = {thin};
+  std::string lost;
+  for (const std::string& name : report.given_up) {
+    removed.push_back(printable(name));
+    lost += (lost.empty() ? "" : ", ") + printable(name);
+  }
   return "Merge " + format_size(report.summary.copy_bytes) + " (" +
-         plural(report.summary.copy_blocks, "block") + ") of " +
-         (names.thin_name.empty() ? id_text(report.thin_id) : printable(names.thin_name)) +
-         " into " + origin_text(names) +
-         (finish ? ", then remove " + printable(names.thin_name) + " for good" : "") + "? [y/N] ";
+         plural(report.summary.copy_blocks, "block") + ") of " + thin + " into " +
+         origin_text(names) + (lost.empty() ? "" : ", destroy the contents of " + lost) +
+         (finish ? ", then remove " + joined(removed, ", ") + " for good" : "") + "? [y/N] ";
 }
 
 std::string ranges_heading() { return "ORIGIN_BLOCK DATA_BLOCK BLOCKS\n"; }

@@ -52,6 +52,7 @@ void each_member(Changes& changes, const Visit& visit) {
   visit("freeze_uuid", changes.freeze_uuid, Key::kAddedSince);
   visit("waiting", changes.waiting, Key::kAddedSince);
   visit("siblings", changes.siblings, Key::kAddedSince);
+  visit("given_up", changes.given_up, Key::kAddedSince);
 }
 
 template <typename Value>
@@ -61,6 +62,15 @@ void put(Json& json, const char* key, const Value& value) {
 void put(Json& json, const char* key, const std::optional<uint64_t>& number) {
   json[key] = number ? Json(*number) : Json();
 }
+void put(Json& json, const char* key, const std::vector<Member>& members) {
+  json[key] = Json::array();
+  for (const Member& member : members) {
+    json[key].push_back({{"name", member.name},
+                         {"uuid", member.uuid},
+                         {"was_marked", member.was_marked},
+                         {"skipped_activation", member.skipped_activation}});
+  }
+}
 
 template <typename Value>
 void get(const Json& value, Value& member) {
@@ -68,6 +78,12 @@ void get(const Json& value, Value& member) {
 }
 void get(const Json& value, std::optional<uint64_t>& member) {
   if (!value.is_null()) member = value.get<uint64_t>();
+}
+void get(const Json& value, std::vector<Member>& members) {
+  for (const Json& one : value) {
+    members.push_back({one.at("name").get<std::string>(), one.at("uuid").get<std::string>(),
+                       one.at("was_marked").get<bool>(), one.at("skipped_activation").get<bool>()});
+  }
 }
 
 Json to_json(const SystemChanges& changes) {
@@ -100,6 +116,12 @@ Error of_newer_version(const std::string& path, const std::string& what) {
 bool SystemChanges::is_called(const std::string& name) const {
   if (name == thin_name() || name == "/dev/" + thin_name()) return true;
   return name == "/dev/mapper/" + (is_of_lvm() ? node_of_volume(vg, thin) : thin);
+}
+
+std::vector<std::string> SystemChanges::given_up_names() const {
+  std::vector<std::string> names;
+  for (const Member& member : given_up) names.push_back(vg + "/" + member.name);
+  return names;
 }
 
 std::optional<bool> origin_is_writable(const SystemChanges& changes) {

@@ -16,6 +16,16 @@
 
 namespace extmerge {
 
+// An older volume of the chain, whose contents a merge destroys (--with).
+struct Member {
+  std::string name, uuid;
+  // Its state before: whether an earlier merge had marked it, and its activation skip.
+  bool was_marked = false;
+  bool skipped_activation = false;
+
+  friend bool operator==(const Member&, const Member&) = default;
+};
+
 struct SystemChanges {
   // LVM's names and uuids of thin and origin. For a plain device-mapper thin only `thin`, its name.
   std::string vg, thin, thin_uuid, origin, origin_uuid;
@@ -63,6 +73,10 @@ struct SystemChanges {
   // program.
   std::string boot;
 
+  // The volumes that the merge destroys. They stay here until they are removed or the merge is
+  // undone. `removing` is about all of them, too.
+  std::vector<Member> given_up;
+
   // All is merged and compared, and the thin may be closed (--when-closed). Only while a run waits.
   bool waiting = false;
 
@@ -84,6 +98,8 @@ struct SystemChanges {
   bool is_called(const std::string& name) const;
   std::string thin_name() const { return is_of_lvm() ? vg + "/" + thin : thin; }
   std::string origin_name() const { return vg + "/" + origin; }
+  // VG/LV of each, as they were called then.
+  std::vector<std::string> given_up_names() const;
 };
 
 // Whether device-mapper has the origin, or the layer below it, writable now. Nothing if both are

@@ -41,6 +41,7 @@ std::unique_ptr<Source> open_path(const Request& request, const std::string& pat
                 "--data, --thin-id and --origin");
   }
   if (table->uuid.starts_with("LVM-")) return open_volume(request, *table);
+  if (request.has("with")) throw with_is_for_volumes();
   return std::make_unique<DmSource>(request, facts.device_number);
 }
 

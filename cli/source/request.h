@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "io/error.h"
 #include "merge/merge.h"
 
 namespace extmerge {
@@ -42,6 +43,7 @@ struct Request {
   MergeOptions merge;
   bool dry_run = false;
   bool finish = false;
+  std::vector<std::string> with;                // older volumes of the chain that are given up
   bool when_closed = false;                     // --finish of a volume that is in use
   Bytes until{64 << 20};                        // rounds go on until one is smaller
   std::optional<std::chrono::seconds> timeout;  // of the wait for the volume to be closed
@@ -60,6 +62,16 @@ struct Request {
            command == Command::kUndo || command == Command::kAbort;
   }
 };
+
+// --with for another source than a volume of LVM.
+inline Error with_is_for_volumes() {
+  return Error(
+      MessageId::kUsage,
+      "--with is for volumes of LVM (VG/SNAP): elsewhere nothing tells which thins read the "
+      "origin, and nothing keeps them out of use",
+      "merge one thin after the other, the oldest first; or leave out --with, and accept "
+      "that the other thins change");
+}
 
 // Whether the argument is a path: neither VG/LV nor a bare name.
 inline bool is_path(const std::string& argument) {

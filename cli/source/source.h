@@ -16,6 +16,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "merge/job.h"
 #include "merge/merge.h"
@@ -89,6 +90,11 @@ class Source : public Custody {
   virtual bool close() { return true; }
   // The next steps, with their commands; may be empty.
   virtual std::string next_steps() const { return {}; }
+
+  // Names of the volumes whose contents the merge destroys (--with), the newest first.
+  virtual std::vector<std::string> given_up() const { return {}; }
+  // Adds the volume's chain and the volumes that are given up.
+  virtual void describe_chain(PlanReport&) const {}
 
   // Gives up: puts back all but the copied blocks and removes the journal.
   virtual void abort() = 0;

@@ -18,7 +18,7 @@ namespace {
 // Whether a record is of no use without a journal.
 bool says_nothing(const SystemChanges& changes) {
   return !changes.has_lasting() && !changes.is_borrowing() && !changes.removing &&
-         !changes.freeze_id && !changes.merged_id;
+         !changes.freeze_id && !changes.merged_id && changes.given_up.empty();
 }
 
 // The record as it was found, minus the changes that are put back by now.

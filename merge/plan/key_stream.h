@@ -18,7 +18,9 @@ class KeyStream {
 
   bool at_end() const { return batch_.empty(); }
   ThinBlock key() const { return batch_.front().thin; }
+  DataBlock data() const { return batch_.front().data; }
   uint32_t time() const { return batch_.front().time; }
+  uint64_t delivered() const { return walk_.delivered(); }
   void advance() {
     batch_ = batch_.subspan(1);
     if (batch_.empty()) batch_ = walk_.next();

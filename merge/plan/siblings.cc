@@ -43,6 +43,36 @@ TreeOverlap overlap_of(MetadataReader& reader, const PlannedTree& planned, Metad
 
 }  // namespace
 
+bool is_descendant(MetadataReader& reader, const ThinDevice& younger, const ThinDevice& older,
+                   DataBlock end_of_data, const std::stop_token& stop) {
+  constexpr uint64_t kMost = 1 << 20;
+  // A thin that was never the parent of a snapshot has two equal times.
+  if (older.snapshotted_time <= older.creation_time) return false;
+  if (older.creation_time >= younger.creation_time || younger.creation_time >= kEndOfTimes)
+    return false;
+  try {
+    KeyStream ours(reader, younger.mapping_root, {.end_of_data = end_of_data});
+    KeyStream theirs(reader, older.mapping_root, {.end_of_data = end_of_data});
+    while (!ours.at_end() && !theirs.at_end()) {
+      if (stop.stop_requested()) throw stopped_while_planning();
+      if (ours.delivered() > kMost || theirs.delivered() > kMost) return false;
+      if (ours.key() < theirs.key()) {
+        ours.advance();
+      } else if (theirs.key() < ours.key()) {
+        theirs.advance();
+      } else {
+        const bool is_own = theirs.time() >= older.creation_time;
+        if (is_own && theirs.time() == ours.time() && theirs.data() == ours.data()) return true;
+        ours.advance();
+        theirs.advance();
+      }
+    }
+  } catch (const Error& error) {
+    if (error.id() != MessageId::kMetadataDamaged) throw;
+  }
+  return false;
+}
+
 uint64_t count_unmapped(RunSource& runs, MetadataReader& reader, const ThinDevice& device,
                         DataBlock end_of_data, const std::stop_token& stop) {
   KeyStream mapped(reader, device.mapping_root, {.end_of_data = end_of_data});

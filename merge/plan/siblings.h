@@ -41,6 +41,13 @@ std::vector<Sibling> find_siblings(MetadataReader& reader, const std::vector<Thi
                                    const PlannedTree& planned, DataBlock end_of_data,
                                    const TreesRead& read = {}, const std::stop_token& stop = {});
 
+// Whether the mappings prove that `younger` is a snapshot of `older`, or of a snapshot of it, and
+// so on: both have a data block that `older` was given after its own creation. Only a snapshot
+// shares a data block. False if no such block is among the first mappings of both, at most a
+// million.
+bool is_descendant(MetadataReader& reader, const ThinDevice& younger, const ThinDevice& older,
+                   DataBlock end_of_data, const std::stop_token& stop);
+
 // How many blocks of `runs` a device does not map. Throws kStopped, and as MappingWalk::next()
 // does.
 uint64_t count_unmapped(RunSource& runs, MetadataReader& reader, const ThinDevice& device,

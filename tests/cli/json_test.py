@@ -13,7 +13,7 @@ PLAN = {
     "mapped_bytes": int, "runs": int, "copy_blocks": int, "copy_bytes": int,
     "beyond_origin_bytes": int, "beyond_thin_bytes": int, "origin_bytes": int,
     "thin_bytes": (int, type(None)), "source": (str, type(None)), "siblings_known": bool,
-    "siblings": list, "undo_log_estimate": (dict, type(None)), "round": str, "base": (dict, type(None)),
+    "siblings": list, "chain": list, "given_up": list, "undo_log_estimate": (dict, type(None)), "round": str, "base": (dict, type(None)),
     "full_reason": (str, type(None)), "notes": list,
 }
 BASE = {"pool_time": int, "end_bytes": int, "verified": str, "merged_at": int}
@@ -38,7 +38,7 @@ STATUS_ONE = {
 STATUS_SOURCE = {"source": (str, type(None))}
 STATUS_OF_VOLUME = {
     "freeze": (str, type(None)), "half_merged": bool, "metadata_snapshot_held": bool,
-    "removing": bool, "waiting": bool, "thin_kept_inactive": bool, "pool_activated": bool,
+    "given_up": list, "removing": bool, "waiting": bool, "thin_kept_inactive": bool, "pool_activated": bool,
     "origin_writable": (bool, type(None)),
 }
 ABORT = {"schema": str, "journal": str, "origin": str, "state": str, "durable_bytes": int}

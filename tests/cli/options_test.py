@@ -43,6 +43,7 @@ VALUES = {
     "--origin": ("x", {"plan", "merge", "verify"}),
     "--thin-size": ("1M", {"plan", "merge", "verify"}),
     "--beyond-origin": ("drop", {"plan", "merge", "verify"}),
+    "--with": ("x", {"plan", "merge"}),
     "--until": ("64M", {"merge"}),
     "--timeout": ("30m", {"merge"}),
     "--journal": ("x", {"plan", "merge"}),
@@ -152,6 +153,11 @@ class CommandLineTest(PoolTest):
             result = run("merge", "no-such-group/snap", "--yes", "--finish", "--verify=" + how, "--state-dir", self.pool.state)
             self.assertIn(result.returncode, (3, 6, 11), result.stderr)
             self.assertNotIn("EXM-101", result.stderr)
+
+    def test_with_is_for_volumes_and_has_names(self):
+        self.assert_usage_error(self.pool.run("merge", "--yes", "--with=mon"), "--with is for volumes", "oldest first")
+        for names in (",", "mon,", ",mon", "mon,,tue"):
+            self.assert_usage_error(run("plan", "vg/wed", "--with=" + names), "--with has an empty name")
 
     def test_when_closed_is_for_a_finish(self):
         for source in (["vg/snap"], self.pool.source):

@@ -83,6 +83,8 @@ class SchemaTest(PoolTest):
                       "origin_uuid": "b", "freeze": "extmerge_01234567" if on else "",
                       "freeze_id": 7 if on else None, "merged_id": None, "freeze_transaction": 3,
                       "pool": "vg-pool-tpool", "pool_uuid": "c", "held": "", "boot": ""}
+            if on:
+                record["given_up"] = [{"name": "mon", "uuid": "d", "was_marked": False, "skipped_activation": True}]
             record.update({name: on for name in (
                 "holding", "origin_marked", "origin_was_active", "origin_skipped_activation", "origin_activated",
                 "thin_kept_inactive", "thin_was_active", "pool_was_active", "removing", "waiting")})
@@ -92,6 +94,7 @@ class SchemaTest(PoolTest):
             for name in (["vg/snap", "--state-dir", pool.state], [journal]):
                 document = got("status", "--json", *name)
                 self.assertEqual((document["source"], document["removing"], document["waiting"]), ("vg/snap", on, on), document)
+                self.assertEqual(document["given_up"], ["vg/mon"] if on else [], document)
                 yield "volume_status", document
             # The record exists, but no journal yet.
             alone = pool.path("alone%d" % number)

@@ -57,6 +57,21 @@ another() {
   mounted
   quietly lvcreate -y -s --thinpool vg/pool -n other vg/origin
 }
+# chain: origin <- mon <- tue <- wed, each with data of its own. The older ones are inactive.
+chain() {
+  local name parent=mon
+  closed
+  quietly lvrename vg snap mon
+  for name in tue wed; do
+    quietly lvcreate -y -s -kn -n $name vg/$parent
+    quietly lvchange -ay vg/$name
+    quietly lvchange -an vg/$parent
+    mount /dev/vg/$name /run/mounted
+    head -c 2M /dev/urandom > /run/mounted/$name
+    umount /run/mounted
+    parent=$name
+  done
+}
 # is_durable: a part of the plan is durable, but not all of it.
 is_durable() {
   is_copying && ! grep -q 'durable *0 B' <("$EXTMERGE" status vg/snap)

@@ -186,6 +186,8 @@ bool Intents::is_made(Intent intent) const {
       return record_.origin_marked;
     case Intent::kThin:
       return record_.thin_kept_inactive || record_.thin_was_active;
+    case Intent::kMembers:
+      return !record_.given_up.empty();
     case Intent::kFreeze:
       return !record_.freeze.empty();
     case Intent::kCarrier:
@@ -226,6 +228,8 @@ void Intents::undo(Intent intent) {
       return unmark_origin();
     case Intent::kThin:
       return release_thin();
+    case Intent::kMembers:
+      return release_members();
     case Intent::kFreeze:
       return drop_freeze();
     case Intent::kCarrier:

@@ -8,10 +8,12 @@
 //   kCarrier  lvchange -ay SNAP or freeze             lvchange -an
 //   kOrigin   lvchange -ay ORIGIN (by version 0.1)    lvchange -an
 //   kThin     lvchange -ky SNAP (-an for --finish)    lvchange -kn, -ay
+//   kMembers  lvchange -ky --addtag MEMBER (--with)   lvchange --deltag, -kn
 //   kFreeze   lvcreate -s -ky -pr SNAP                lvremove
 //   kPool     lvchange -ay POOL                       lvchange -an
 //
-// Mark, thin and freeze outlive a command; the others exist only for the length of one. The last
+// Mark, thin, members and freeze outlive a command; the others exist only for the length of one.
+// The marks of members outlive the merge, unless it is undone or had not begun. The last
 // two need the pool, which may be the cause of a failure. cli/source/dm/metadata_hold.h has the
 // metadata snapshot of a pool.
 
@@ -30,7 +32,7 @@
 
 namespace extmerge {
 
-enum class Intent { kSiblings, kMark, kCarrier, kOrigin, kThin, kFreeze, kPool };
+enum class Intent { kSiblings, kMark, kCarrier, kOrigin, kThin, kMembers, kFreeze, kPool };
 
 // A thin of the pool: its id, and the transaction it was made in, since ids are used again.
 struct ThinName {
@@ -73,6 +75,8 @@ class Intents {
   void activate_carrier(const LogicalVolume& thin);
   // With one run of LVM.
   void activate_siblings(const std::vector<const LogicalVolume*>& thins);
+  // Records these volumes as given up, and marks them.
+  void give_up(const std::vector<LogicalVolume>& members);
   void activate_pool();
 
   // kOld: the group may have been renamed, so it is listed again if an intent needs that.
@@ -82,6 +86,9 @@ class Intents {
   // SNAP is removed: removes its freeze, and makes the origin an ordinary volume unless other thins
   // read it. Returns the outcome.
   std::string release_origin();
+  // --finish: removes the recorded members that still have their tag, the newest first. After a
+  // kill the next call removes the rest. Returns their names.
+  std::vector<std::string> remove_members();
   // All that outlives a command. Refuses where that cannot be, before anything is changed.
   void put_back_merge();
 
@@ -102,6 +109,9 @@ class Intents {
   enum class Origin { kStaysReadOnly, kBecomesWritable };
   void unmark_origin(Origin then = Origin::kStaysReadOnly);
   void release_thin();
+  void release_members();
+  void remove_member(const LogicalVolume& member);
+  void check_member_alone(const LogicalVolume& member) const;
   void drop_freeze();
   void forget_freeze();
   void deactivate_siblings() const;

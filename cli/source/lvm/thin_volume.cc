@@ -36,14 +36,6 @@ void check_origin_kind(const Group& group, const LogicalVolume& origin) {
   }
 }
 
-// Whether LVM takes `name` as a name of a group or volume, not as an option or a tag.
-bool is_name(std::string_view name) {
-  constexpr std::string_view kAllowed =
-      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+_.-";
-  return !name.empty() && name.front() != '-' &&
-         name.find_first_not_of(kAllowed) == std::string_view::npos;
-}
-
 const LogicalVolume& volume_called(const Group& group, const std::string& name,
                                    const std::string& what) {
   if (const LogicalVolume* const found = group.find(name)) return *found;
@@ -52,6 +44,13 @@ const LogicalVolume& volume_called(const Group& group, const std::string& name,
 }
 
 }  // namespace
+
+bool is_name(std::string_view name) {
+  constexpr std::string_view kAllowed =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+_.-";
+  return !name.empty() && name.front() != '-' &&
+         name.find_first_not_of(kAllowed) == std::string_view::npos;
+}
 
 ThinVolume find_thin_volume(const Lvm& lvm, const std::string& name, const Group& listed) {
   const size_t slash = name.find('/');
@@ -105,8 +104,8 @@ void ThinVolume::find_origin_users() {
                 [&](const OriginUser& user) { return user.name == snap.full_name(); });
 }
 
-std::vector<std::string> ThinVolume::dependents() const {
-  const LogicalVolume* const now = group.find_by_uuid(snap.uuid);
+std::vector<std::string> dependents_of(const Group& group, const std::string& uuid) {
+  const LogicalVolume* const now = group.find_by_uuid(uuid);
   std::vector<std::string> found;
   for (const LogicalVolume& volume : group.volumes()) {
     if (!now || volume.origin != now->name) continue;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cli/source/lvm/group.h"
@@ -15,6 +16,11 @@ namespace extmerge {
 // extmerge's tags on volumes, also for administrators.
 inline constexpr const char* kFreezeTag = "extmerge.freeze";
 inline constexpr const char* kHalfMergedTag = "extmerge.half-merged";
+inline constexpr const char* kGivenUpTag = "extmerge.given-up";
+
+// Volumes that LVM removes together with the volume of that uuid: it is their external origin, or
+// they are its old-style snapshots.
+std::vector<std::string> dependents_of(const Group& group, const std::string& uuid);
 
 struct ThinVolume {
   LogicalVolume snap, pool, origin;
@@ -22,9 +28,8 @@ struct ThinVolume {
   std::vector<OriginUser> origin_users;
   Group group;
 
-  // Volumes that LVM removes together with the thin volume: it is their external origin, or they
-  // are its old-style snapshots.
-  std::vector<std::string> dependents() const;
+  // Volumes that LVM removes together with the thin volume.
+  std::vector<std::string> dependents() const { return dependents_of(group, snap.uuid); }
 
   // Finds the other readers of the origin in the group as it was listed last.
   void find_origin_users();
@@ -32,6 +37,9 @@ struct ThinVolume {
   // nothing else of them changes.
   void list_again(const Lvm& lvm);
 };
+
+// Whether LVM takes `name` as a name of a group or volume, not as an option or a tag.
+bool is_name(std::string_view name);
 
 // `name` is "vg/snap". Lists the group unless `listed` has volumes. Throws kGroupAbsent, kNotFound,
 // kNotAThin, kUnfitOrigin, kUnfitGroup.

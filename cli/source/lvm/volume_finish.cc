@@ -5,6 +5,9 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+
+#include "cli/source/lvm/chain.h"
 #include "cli/source/lvm/volume_source.h"
 #include "cli/source/recorded.h"
 #include "io/text.h"
@@ -26,6 +29,7 @@ void VolumeSource::check_finish(bool may_be_open) const {
         thin_name() + " is the origin of " + first + ": LVM would remove " + first + " with it",
         "merge or remove " + first + " first, or merge without --finish");
   }
+  check_members();
   const auto device = find_dm_device(volume_.snap.dm_uuid());
   // udev opens a volume for a moment, too.
   if (may_be_open || !device || closes_soon(*device)) return;
@@ -67,6 +71,7 @@ void VolumeSource::begin_finish() {
     name_record(changes_);
     changes_.freeze_id.reset();
     changes_.merged_id.reset();
+    changes_.given_up.clear();
   }
   finishing_ = true;
   intents_.keep_thin_inactive();
@@ -120,6 +125,10 @@ std::string VolumeSource::finish() {
   drop_node();
   const LogicalVolume* const freeze = frozen();
   intents_.check_pool_can_be_cleared(freeze);
+  // Only volumes that this command names are removed.
+  std::erase_if(changes_.given_up, [this](const Member& member) {
+    return std::ranges::find(members_, member.uuid, &LogicalVolume::uuid) == members_.end();
+  });
   changes_.removing = true;
   recorded_.write();
   // By uuids: a name may be another volume's by now.
@@ -143,11 +152,13 @@ std::string VolumeSource::finish() {
     throw failure.value_or(activated);  // the destructor puts the rest back
   }
   if (failure) spdlog::warn("{} is removed, but {}", printable(name), printable(failure->what()));
-  finishing_ = is_to_be_removed_ = false;
+  finishing_ = is_to_be_removed_ = keeps_origin_ = false;
+  std::vector<std::string> removed = intents_.remove_members();
+  removed.insert(removed.begin(), name);
   const std::string outcome = intents_.release_origin();
   changes_.removing = changes_.thin_kept_inactive = changes_.thin_was_active = false;
   recorded_.write();
-  return name + " is removed; " + outcome;
+  return some_of(removed) + (removed.size() == 1 ? " is removed; " : " are removed; ") + outcome;
 }
 
 std::string VolumeSource::next_steps() const {
@@ -157,13 +168,20 @@ std::string VolumeSource::next_steps() const {
     return others ? "" : "to make the origin writable: lvchange -prw " + origin_name();
   }
   const std::string name = thin->full_name();
+  std::string members, removed = name;
+  for (const LogicalVolume& member : given_up_volumes()) {
+    members += (members.empty() ? "--with " : ",") + member.name;
+    removed += " " + member.full_name();
+  }
   const std::string steps =
-      "the snapshot is still there; to remove it and make the origin writable: extmerge merge "
-      "--finish " +
-      name;
+      (members.empty()
+           ? "the snapshot is still there; to remove it and make the origin writable: "
+           : "the snapshot and the volumes that were given up are still there; to remove them and "
+             "make the origin writable: ") +
+      std::string("extmerge merge --finish ") + members + (members.empty() ? "" : " ") + name;
   // Active, it may hold what was written since it was frozen.
   if (others || is_active_now(*thin)) return steps;
-  return steps + ", or by hand, once nothing writes to it: lvremove " + name +
+  return steps + ", or by hand, once nothing writes to it: lvremove " + removed +
          " && lvchange -prw " + origin_name();
 }
 
@@ -182,11 +200,17 @@ std::optional<CompletedRemoval> complete_removal(const Request& request,
   if (!volume.group.find_by_uuid(changes.origin_uuid)) {
     // Nothing is left to be completed, and the names may be others' by now.
     changes.removing = false;
+    changes.given_up.clear();
     found->write();
     return {};
   }
   Intents intents(request, lvm, volume, *found);
-  const std::string outcome = intents.release_origin();
+  const std::vector<std::string> removed = intents.remove_members();
+  std::string outcome = intents.release_origin();
+  if (!removed.empty()) {
+    outcome =
+        some_of(removed) + (removed.size() == 1 ? " is" : " are") + " removed now; " + outcome;
+  }
   intents.put_back({Intent::kPool});
   changes.removing = changes.thin_kept_inactive = changes.thin_was_active = false;
   found->write();

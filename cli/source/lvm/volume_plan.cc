@@ -3,6 +3,7 @@
 // plan and verify: they read a volume and its group, and change nothing.
 
 #include "cli/source/dm/tables.h"
+#include "cli/source/lvm/chain.h"
 #include "cli/source/lvm/volume_source.h"
 #include "cli/source/places.h"
 #include "cli/source/recorded.h"
@@ -37,6 +38,7 @@ Job VolumeSource::plan_job() {
     }
   }
   job.origin_made_writable = true;
+  job.perhaps_older = perhaps_older(volume_);
   job.will_be_frozen = !goes_on && is_in_use() && !uses_held_snapshot();
 
   check_activation();
@@ -91,6 +93,7 @@ std::set<std::string> VolumeSource::recorded_freezes() const {
 }
 
 void VolumeSource::complete_plan(PlanReport& report) const {
+  complete_chain(report);
   const std::set<std::string> known = recorded_freezes();
   for (const LogicalVolume& volume : volume_.group.volumes()) {
     const bool is_known = known.contains(volume.name) || known.contains(volume.uuid);

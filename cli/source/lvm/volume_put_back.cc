@@ -4,6 +4,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "cli/source/lvm/chain.h"
 #include "cli/source/lvm/volume_source.h"
 #include "cli/source/places.h"
 #include "cli/source/recorded.h"
@@ -23,7 +24,7 @@ Source::Earlier VolumeSource::clear_leftovers() {
   if (begun && is_under_way(begun->state)) return Earlier::kNotDone;
   const bool was_freeze = is_freeze();
   if (was_freeze && begun && begun->state == JournalState::kUndone) {
-    intents_.put_back({Intent::kMark, Intent::kThin});
+    intents_.put_back({Intent::kMark, Intent::kThin, Intent::kMembers});
     if (request_.command == Command::kAbort) intents_.check_not_only_copy(volume_.snap);
     return Earlier::kNotDone;
   }
@@ -37,7 +38,9 @@ Source::Earlier VolumeSource::clear_leftovers() {
                         changes_.freeze_id && begun->thin == merged_thin();
   spdlog::info("clearing away the leftovers of a killed run of {}",
                printable(changes_.thin_name()));
+  const bool are_members_lost = may_have_written();
   put_back_merge();
+  if (!are_members_lost) intents_.put_back({Intent::kMembers});
   if (!was_freeze) look_at_volumes();
   if (!was_done) return Earlier::kNotDone;
   return was_freeze ? Earlier::kDoneAndGone : Earlier::kDone;
@@ -52,6 +55,7 @@ Job VolumeSource::undo_job() {
                     thin_name(),
                 "extmerge status lists the known merges");
   }
+  check_inactive(given_up_volumes());
   intents_.record_origin();
   recorded_.write();
   try {
@@ -69,12 +73,17 @@ Job VolumeSource::undo_job() {
 void VolumeSource::undone() {
   hold_.reset();
   drop_node();
-  std::set<Intent> merged = {Intent::kMark, Intent::kThin};
+  const std::vector<std::string> members = changes_.given_up_names();
+  std::set<Intent> merged = {Intent::kMark, Intent::kThin, Intent::kMembers};
   if (!is_freeze()) merged.insert(Intent::kFreeze);
   intents_.put_back(merged, Intents::Listing::kOld);
+  if (members.empty()) return;
+  spdlog::info("{} read{} as before the merge", printable(some_of(members)),
+               members.size() == 1 ? "s" : "");
 }
 
 void VolumeSource::abort() {
+  const bool are_members_lost = may_have_written();
   if (is_ours() || !volume_.group.find_by_uuid(changes_.thin_uuid)) {
     put_back_merge();
   } else if (changes_.origin_marked) {
@@ -82,6 +91,7 @@ void VolumeSource::abort() {
                 "the unfinished merge into " + origin_name() + " is of " + changes_.thin_name(),
                 "extmerge abort " + changes_.thin_name());
   }
+  if (!are_members_lost) intents_.put_back({Intent::kMembers}, Intents::Listing::kOld);
   put_back_activation();
   remove_journal(place_);
   recorded_.is_removed = true;

@@ -53,7 +53,8 @@ VolumeSource::VolumeSource(const Request& request, const std::string& name, cons
                     changes_.origin_name() + ", not into " + origin_name(),
                 "name another file with --journal");
   }
-  leave_out_freeze(volume_.origin_users);
+  find_own_members();
+  leave_out_own(volume_.origin_users);
   // The lock is ours, and another state directory's merge has its node: what is writable was left
   // so by a run that was killed.
   if (changes_.origin_marked) {
@@ -99,7 +100,8 @@ void VolumeSource::look_at_volumes() {
   }
   const std::string name = volume_.snap.name;
   volume_ = find_thin_volume(std::move(volume_.group), name);
-  leave_out_freeze(volume_.origin_users);
+  find_own_members();
+  leave_out_own(volume_.origin_users);
 }
 
 // The group is listed before the lock is taken, since the lock's name depends on the origin.
@@ -208,6 +210,7 @@ void VolumeSource::check_origin() {
   node_->check();
   if (siblings_) return check_siblings();
   if (!writing_) return;  // it is only kept
+  check_inactive(kept_inactive_);
   if (*writing_ == ThinUse::kAny) return;
   // Inactive, SNAP makes the freeze cost nothing; without one it has to stay so.
   if (!find_dm_device(volume_.snap.dm_uuid())) return;
@@ -226,6 +229,7 @@ Job VolumeSource::prepare(ThinId id, ThinUse use) {
   hold_.reset();
   make_node();
   reserve_mappings();
+  kept_inactive_ = given_up_volumes();
   writing_ = use;
   return base_job(id, [this] { return node_->facts(); });
 }
@@ -239,6 +243,7 @@ void VolumeSource::look_again(Job& job) {
   if (!writing_) return Source::look_again(job);
   const bool must_be_still = *writing_ == ThinUse::kStill;
   node_->check();
+  check_inactive(kept_inactive_);
   Source::look_again(job);
   if (must_be_still && changes_.freeze.empty() && find_dm_device(volume_.snap.dm_uuid())) {
     throw activated_during_merge(thin_name());
@@ -250,7 +255,7 @@ void VolumeSource::look_again(Job& job) {
   const Group& group = volume_.group;
   if (const LogicalVolume* const origin = group.find_by_uuid(volume_.origin.uuid)) {
     job.origin_users = group.users_of(origin->name, volume_.pool.name);
-    leave_out_freeze(*job.origin_users);
+    leave_out_own(*job.origin_users);
   }
   const bool is_undone_under = !must_be_still && !group.find_by_uuid(volume_.snap.uuid);
   if (is_undone_under && !request_.merge.overrides.allow_removed_snapshot) {
@@ -312,12 +317,15 @@ Job VolumeSource::merge_job() {
     } else {
       intents_.make_freeze();
     }
+    give_up_members();
     if (!node_) intents_.mark_origin();
     intents_.check_mark();
     listed_at_ = std::chrono::steady_clock::now();
     if (!has_frozen) intents_.record_freeze();
+    check_members_are_marked();
+    check_members();
     volume_.find_origin_users();
-    leave_out_freeze(volume_.origin_users);
+    leave_out_own(volume_.origin_users);
     return prepare(merged_thin()->id);
   } catch (const Error& error) {
     throw failed(error);
@@ -333,6 +341,7 @@ Job VolumeSource::resume_job() {
     throw Error(MessageId::kNothingToResume, "no merge of " + thin_name() + " is unfinished",
                 "begin one: extmerge merge " + thin_name());
   }
+  give_up_members();
   return prepare(merged_thin()->id);
 }
 
@@ -372,6 +381,7 @@ Error VolumeSource::failed(const Error& error) {
   if (!unfinished) of_no_use = {Intent::kMark, Intent::kThin};
   const bool freeze_is_of_use = ours && error.id() != MessageId::kPoolFull;
   if (!freeze_is_of_use && !is_freeze()) of_no_use.insert(Intent::kFreeze);
+  if (!may_have_written()) of_no_use.insert(Intent::kMembers);
   try {
     intents_.put_back(of_no_use, Intents::Listing::kOld);
   } catch (const Error& second) {

@@ -65,6 +65,8 @@ class VolumeSource final : public NamedSource {
   bool close() override;
   void abort() override;
   std::string next_steps() const override;
+  std::vector<std::string> given_up() const override;
+  void describe_chain(PlanReport& report) const override;
 
   // Through the node where that is the origin.
   std::shared_ptr<BlockDevice> open(const DeviceFacts& facts, OpenMode mode,
@@ -105,6 +107,15 @@ class VolumeSource final : public NamedSource {
   void check_siblings() const;
   std::set<std::string> recorded_freezes() const;
   void leave_out_freeze(std::vector<OriginUser>& users) const;
+  void leave_out_own(std::vector<OriginUser>& users) const;
+  // The older volumes of the chain that the merge gives up, the newest first.
+  std::vector<LogicalVolume> given_up_volumes() const;
+  bool may_have_written() const;
+  void complete_chain(PlanReport& report) const;
+  void find_own_members();
+  void check_members() const;
+  void give_up_members();
+  void check_members_are_marked() const;
   void name_record(SystemChanges& changes) const;
   void begin_record();
   // The mappings of SNAP or of the freeze. A write to SNAP after the freeze gives SNAP another
@@ -126,6 +137,8 @@ class VolumeSource final : public NamedSource {
   Lvm lvm_;
   ThinVolume volume_;
   Intents intents_;
+  std::vector<LogicalVolume> members_;        // that --with names, as they were listed then
+  std::vector<LogicalVolume> kept_inactive_;  // all that are given up, while the origin is written
   std::unique_ptr<OriginNode> node_;
   std::optional<ThinUse> writing_;  // while the origin is written through the node
   std::optional<std::chrono::steady_clock::time_point> listed_at_;  // for the first look_again()

@@ -44,6 +44,8 @@ SystemChanges all_of_them() {
   changes.thin_kept_inactive = true;
   changes.thin_was_active = true;
   changes.removing = true;
+  changes.given_up = {{"tue", "4Nrdao-khHX-OdnG-jcvB-jpZt-5oNr-TnpVxB", true, false},
+                      {"m\"n", "f01HZb-nDeW-0Vg0-ftXe-gTSM-4hZq-g0A3mU", false, true}};
   return changes;
 }
 
@@ -71,6 +73,7 @@ void expect_equal(const SystemChanges& a, const SystemChanges& b) {
   EXPECT_EQ(a.thin_kept_inactive, b.thin_kept_inactive);
   EXPECT_EQ(a.thin_was_active, b.thin_was_active);
   EXPECT_EQ(a.removing, b.removing);
+  EXPECT_EQ(a.given_up, b.given_up);
 }
 
 class Changes : public testing::Test {

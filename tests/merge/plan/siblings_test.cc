@@ -368,5 +368,43 @@ TEST(Siblings, DamageAnywhereOnTheWayToAPlannedBlockMakesOneUnreadable) {
   });
 }
 
+// Whether thin 2, made at time 5, is shown to descend from thin 1, made at time 3.
+bool descends(const std::vector<BuiltMapping>& older, const std::vector<BuiltMapping>& younger,
+              const std::function<void(ThinDevice&, ThinDevice&)>& change = {}) {
+  MetadataBuilder builder;
+  builder.add_device(1, builder.add_tree(older));
+  builder.add_device(2, builder.add_tree(younger));
+  builder.finish();
+  Pool pool(builder);
+  ThinDevice one = pool.devices[0], two = pool.devices[1];
+  one.creation_time = 3;
+  one.snapshotted_time = two.creation_time = two.snapshotted_time = 5;
+  if (change) change(one, two);
+  return is_descendant(pool.reader, two, one, DataBlock(1 << 20), {});
+}
+
+TEST(Descent, IsShownByABlockThatTheOlderThinWroteItself) {
+  const BuiltMapping inherited{3, 30, 2}, own{5, 50, 3}, later{5, 51, 5}, other{7, 70, 6};
+  EXPECT_TRUE(descends({inherited, own}, {inherited, own, other}));
+  EXPECT_TRUE(descends({own, {7, 71, 6}}, {own, other}));
+  EXPECT_FALSE(descends({inherited, own}, {inherited, later})) << "both may be of a third thin";
+  EXPECT_FALSE(descends({own}, {later, other})) << "overwritten";
+  EXPECT_FALSE(descends({own}, {})) << "discarded";
+  EXPECT_FALSE(descends({{4, 50, 3}}, {own}));
+}
+
+TEST(Descent, NeedsAnOlderThinThatWasSnapshotted) {
+  const BuiltMapping own{5, 50, 3};
+  EXPECT_FALSE(descends({own}, {own}, [](ThinDevice& one, ThinDevice&) {
+    one.snapshotted_time = one.creation_time;
+  }));
+  EXPECT_FALSE(descends({own}, {own}, [](ThinDevice& one, ThinDevice& two) {
+    two.creation_time = one.creation_time;
+  }));
+  EXPECT_FALSE(descends({own}, {own}, [](ThinDevice&, ThinDevice& two) {
+    two.creation_time = kEndOfTimes;  // times began again
+  }));
+}
+
 }  // namespace
 }  // namespace extmerge

@@ -1,0 +1,175 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# A chain: internal snapshots of one another over one external origin. A merge of the newest one
+# gives up the older ones that --with names. They are marked before the first write. An undo makes
+# them whole again, and --finish removes them, the oldest last.
+source "$(dirname "$0")/guest_lvm.sh"
+
+origin_lv=base snap_lv=wed
+block=128 # sectors
+# write_blocks LV GENERATION FIRST COUNT
+write_blocks() { stamp range /dev/$vg/"$1" "$2" $(($3 * block)) $(($4 * block)); }
+# next_in_chain OLD NEW: makes NEW, an active snapshot of OLD, and deactivates OLD.
+next_in_chain() {
+  quietly lvcreate -y -s -kn -n "$2" $vg/"$1"
+  quietly lvchange -ay $vg/"$2"
+  quietly lvchange -an $vg/"$1"
+}
+# new_chain: base <- mon <- tue <- cut <- wed. Their views are in /run/view_NAME.
+new_chain() {
+  local lv
+  new_group
+  new_origin 10244k
+  new_pool 64k 80M
+  new_snapshot mon
+  write_blocks mon 1 10 40
+  next_in_chain mon tue
+  write_blocks tue 2 30 40
+  next_in_chain tue cut
+  write_blocks cut 2 65 10
+  next_in_chain cut wed
+  write_blocks wed 3 60 60
+  for lv in mon tue wed; do kernel_view $lv /run/view_$lv; done
+}
+# reads_as_before LV...
+reads_as_before() {
+  local lv
+  for lv in "$@"; do
+    kernel_view "$lv" /run/view_after
+    cmp /run/view_"$lv" /run/view_after || fail "$lv reads differently"
+  done
+}
+tags() { lvs_of lv_tags $vg/"$1"; }
+# given_up LV...: each is marked, inactive, and skips activation.
+given_up() {
+  local lv
+  for lv in "$@"; do
+    [[ $(lvs_of lv_tags,lv_skip_activation $vg/"$lv") == *extmerge.given-up*skip* ]] || fail "$lv is not marked: $(lvs_of lv_name,lv_tags,lv_skip_activation)"
+  done
+}
+says_so() { grep -Eq -- "$1" /run/said || {
+  cat /run/said
+  fail "it does not say '$1'"
+}; }
+# only_base: nothing but the origin and the pool is left, and the origin has the view of wed.
+only_base() {
+  local name left=
+  for name in $(lvs_of lv_name); do
+    [[ $name =~ ^(base|pool|\[.*\])$ ]] || left+=" $name"
+  done
+  [[ -z $left ]] || fail "left in the group:$left"
+  nothing_left
+  origin_is /run/view_wed
+  [[ $(lvs_of lv_attr $vg/base) == *-wi* ]] || fail "the origin is no ordinary volume: $(lvs_of lv_attr $vg/base)"
+}
+
+new_chain
+note "plan shows the chain, also when a parent is removed and LVM shows nothing of it any more"
+says 4 "chain +base <- mon <- tue <- cut <- wed" plan $vg/wed
+quietly lvremove -y $vg/cut
+[[ $(lvs_of lv_ancestors,lv_full_ancestors $vg/wed) =~ ^\ *base\ +base\ *$ ]] || fail "LVM still shows the parents: $(lvs_of lv_ancestors,lv_full_ancestors $vg/wed)"
+note "without --with the older volumes are siblings"
+refuses 4 "EXM-417.*(mon|tue)" merge --yes --batch-mode $vg/wed
+says 4 "chain +base <- mon <- tue <- wed" plan $vg/wed
+says 0 "given up +vg/tue, vg/mon: contents are lost" plan --with mon,tue $vg/wed
+says 0 "siblings +none: only the volumes that are given up" plan --with vg/tue,mon $vg/wed
+"$EXTMERGE" plan --json --with mon,tue $vg/wed > /run/plan
+python3 - << 'CHECK' || fail "the plan in JSON: $(< /run/plan)"
+import json
+plan = json.load(open("/run/plan"))
+assert plan["chain"] == ["vg/base", "vg/mon", "vg/tue", "vg/wed"], plan["chain"]
+assert plan["given_up"] == ["vg/tue", "vg/mon"] and plan["siblings"] == [] and plan["refusals"] == []
+CHECK
+
+note "a volume that is not named is a sibling as before"
+refuses 4 "EXM-417.*vg/mon" merge --yes --batch-mode --with tue $vg/wed
+says_so "give them up: --with mon,tue"
+refuses 4 "EXM-417.*vg/tue" merge --yes --batch-mode --finish --with mon $vg/wed
+
+note "volumes that cannot be given up"
+quietly lvcreate -y -Wn -Zn -n base2 -L 4M $vg
+quietly lvchange -an $vg/base2
+quietly lvchange -pr $vg/base2
+quietly lvcreate -y -s -n alien --thinpool pool $vg/base2
+new_pool 64k 8M pool2
+new_snapshot far pool2
+quietly lvchange -an $vg/far $vg/alien
+refuses 4 "EXM-430.*vg/alien.*base" merge --yes --batch-mode --with mon,tue,alien $vg/wed
+says 4 "EXM-430.*pool2" merge --yes --batch-mode --with mon,tue,far $vg/wed
+refuses 4 "EXM-430.*younger" merge --yes --batch-mode --with mon,wed $vg/tue
+says 4 "EXM-430.*no thin" plan --with mon,tue,base $vg/wed
+says 4 "EXM-430.*group" plan --with other/mon $vg/wed
+says 4 "EXM-401.*vg/sun" plan --with mon,tue,sun $vg/wed
+says 1 "snapshot to be merged" plan --with wed $vg/wed
+says 1 "twice" plan --with mon,tue,vg/mon $vg/wed
+quietly lvremove -y $vg/far $vg/pool2 $vg/alien $vg/base2
+
+note "active or open"
+quietly lvchange -ay $vg/tue
+refuses 5 "EXM-509.*vg/tue is active" merge --yes --batch-mode --with mon,tue $vg/wed
+exec {opened}< /dev/$vg/tue
+refuses 5 "EXM-509.*vg/tue is open" merge --yes --batch-mode --finish --with mon,tue $vg/wed
+exec {opened}<&-
+quietly lvchange -an $vg/tue
+
+note "killed when the volumes are marked, before a journal exists: abort removes the marks"
+before=$(state_of_group)
+kill_when '[[ $(tags mon) == *given-up* ]]' merge --yes --batch-mode --with mon,tue $vg/wed
+[[ $killed == yes ]] && ! has_file '*.journal' || fail "it was not killed in time: $(< /run/said)"
+says 0 . abort $vg/wed
+diff <(echo "$before") <(state_of_group) || fail "abort did not put everything back"
+
+note "undo makes all of them whole again"
+merges --with mon,tue --undo-log "$EXTMERGE_STATE_DIR"/undo $vg/wed
+origin_is /run/view_wed
+given_up mon tue
+kernel_view mon /run/view_after
+! cmp -s /run/view_mon /run/view_after || fail "the merge did not change mon"
+says 0 "vg/tue and vg/mon read as before the merge" undo --yes $vg/wed
+reads_as_before mon tue wed
+diff <(echo "$before") <(state_of_group) || fail "undo did not put everything back"
+
+note "killed while it copies: status shows the volumes, resume wants them inactive and knows them"
+kill_when is_copying merge --yes --batch-mode --rate-limit 1M --checkpoint-interval 64k --with mon,tue $vg/wed
+[[ $killed == yes ]] || fail "it ended before it was killed: $(< /run/said)"
+given_up mon tue
+says 0 "given up +vg/tue, vg/mon: contents are lost" status $vg/wed
+quietly lvchange -ay -K $vg/tue
+says 5 "EXM-509.*vg/tue is active" resume $vg/wed
+quietly lvchange -an $vg/tue
+reads_as_before wed
+says 0 "resumed from" resume $vg/wed
+says_so "given up +vg/tue, vg/mon: contents are lost"
+says_so "merge --finish --with tue,mon vg/wed"
+origin_is /run/view_wed
+given_up mon tue
+
+note "the next merge has to name them again; abort says which have lost their contents"
+write_blocks wed 4 5 3
+kernel_view wed /run/view_wed
+says 4 "EXM-417.*vg/(mon|tue)" merge --yes --batch-mode $vg/wed
+kill_when is_copying merge --yes --batch-mode --full --rate-limit 1M --checkpoint-interval 64k --with mon,tue $vg/wed
+[[ $killed == yes ]] || fail "it ended before it was killed: $(< /run/said)"
+says 0 "vg/tue and vg/mon were given up: the contents are lost" abort $vg/wed
+reads_as_before wed
+given_up mon tue
+
+note "a finish of a volume in use, killed when that is removed, and again when the next one is"
+sleep infinity < /dev/$vg/wed &
+reader=$!
+# closes_and_removes LV: closes wed once extmerge waits for that, and succeeds when LV is gone.
+closes_and_removes() {
+  if [[ -n $reader ]] && has_noted '"waiting": true'; then
+    kill "$reader"
+    reader=
+  fi
+  [[ -z $reader ]] && ! is_there "$1"
+}
+kill_when 'closes_and_removes wed' merge --yes --batch-mode --finish --when-closed --with mon,tue $vg/wed
+[[ $killed == yes ]] || fail "it ended before it was killed: $(< /run/said)"
+is_there mon || fail "the oldest volume is not removed last"
+says 0 "about to be removed" status $vg/wed
+kill_when '! is_there tue' merge --yes --batch-mode --finish --with mon,tue $vg/wed
+says 0 "vg/base (is|stays) " merge --yes --batch-mode --finish --with mon,tue $vg/wed
+only_base
