@@ -11,12 +11,14 @@
 
 #include "io/block_device.h"
 #include "io/device_facts.h"
+#include "io/error.h"
 #include "io/file_device.h"
 
 namespace extmerge {
 
 struct Job;
 struct JournalPlace;
+struct PlanSummary;
 
 class Custody {
  public:
@@ -39,6 +41,10 @@ class Custody {
   // Reserves a new metadata snapshot, which shows the pool as it is now. release_mappings()
   // releases it.
   virtual void reserve_mappings() {}
+
+  // The refusal of a plan whose bytes would not fit where the origin allocates them (an origin that
+  // is a thin of another pool). Not asked for a merge that is resumed.
+  virtual Refusal judge_room(const PlanSummary&) { return {}; }
 
   // Called before progress is recorded, and about once a second, from any thread. Throws if the
   // command has lost the origin.

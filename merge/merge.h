@@ -197,6 +197,8 @@ class Merger {
   std::shared_ptr<BlockDevice> open_readable_origin() const;
   void draw_map(State& state, PlanReport& plan) const;
   UndoLogEstimate estimate_undo_log(State& state, const PlanReport& plan) const;
+  // The room that a new merge needs: where the origin allocates it, and for an undo log.
+  void plan_room(State& state, PlanReport& report);
   void plan_undo_log(State& state, PlanReport& report) const;
   void refuse_other_origin(const Journal& journal);
   void refuse_other_size(const Journal& journal) const;

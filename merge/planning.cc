@@ -84,9 +84,7 @@ PlanReport Merger::make_plan(State& state, Purpose purpose, const RunListener& e
   if (purpose == Purpose::kMerge && job_.journal.directory) {
     plan_journal(state, journal.get(), report);
   }
-  if (purpose == Purpose::kMerge && job_.undo_log && !report.resumable_from) {
-    plan_undo_log(state, report);
-  }
+  if (purpose == Purpose::kMerge && !report.resumable_from) plan_room(state, report);
   if (options_.draw_map) draw_map(state, report);
   return report;
 }
@@ -153,6 +151,14 @@ void Merger::plan_journal(State& state, Journal* journal, PlanReport& report) {
     report.notes.push_back("the previous merge can be undone with " + journal->record().undo_log +
                            " only until this merge begins");
   }
+}
+
+void Merger::plan_room(State& state, PlanReport& report) {
+  if (!report.has_nothing_to_merge()) {
+    const Refusal refusal = job_.custody->judge_room(report.summary);
+    if (refusal) report.refusals.push_back(*refusal);
+  }
+  if (job_.undo_log) plan_undo_log(state, report);
 }
 
 std::shared_ptr<BlockDevice> Merger::open_readable_origin() const {

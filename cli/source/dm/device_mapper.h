@@ -86,6 +86,8 @@ struct PoolStatus {
   std::string mode;  // rw, ro, out_of_data_space; or Fail, Error instead of all the rest
   bool needs_check = false;
 
+  // Whether a write that needs a new block succeeds at once.
+  bool takes_writes() const { return mode == "rw" && !needs_check; }
   // Whether a thin can be made or removed, and a metadata snapshot reserved or released.
   bool takes_changes() const { return mode == "rw" || mode == "out_of_data_space"; }
   uint64_t free_data() const { return total_data - std::min(used_data, total_data); }
@@ -93,6 +95,10 @@ struct PoolStatus {
   bool is_nearly_full() const { return free_data() * 50 < total_data; }
 };
 std::optional<PoolStatus> parse_pool_status(const std::string& text);
+
+// The targets of a device with the words of its status line. Makes no pool commit. Empty if there
+// is no such dm device.
+std::vector<DmTarget> read_dm_status(uint64_t device_number);
 
 // Asks without making the pool commit. Throws kUnfitPool if the answer cannot be parsed.
 PoolStatus pool_status(uint64_t device_number);

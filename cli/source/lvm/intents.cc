@@ -116,7 +116,10 @@ void Intents::freeze_failed(const std::string& thin, const Error& error) {
   if (name != thin || !volume_.group.find_by_uuid(volume_.snap.uuid)) throw not_as_planned(thin);
   if (is_active_now(volume_.snap)) {
     throw Error(MessageId::kLvmRefused, name + " cannot be frozen: " + std::string(error.what()),
-                "deactivate " + name + " (lvchange -an) and run the same command again");
+                may_hinder_freeze(volume_.origin)
+                    ? "deactivate the origin (lvchange -an " + volume_.origin.full_name() +
+                          "), and run the same command again"
+                    : "deactivate " + name + " (lvchange -an) and run the same command again");
   }
   spdlog::info("no freeze, {} is inactive: {}", printable(name), printable(error.what()));
   keep_thin_inactive();

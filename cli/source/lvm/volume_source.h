@@ -25,6 +25,7 @@
 #include <string>
 
 #include "cli/source/lvm/intents.h"
+#include "cli/source/lvm/origin_pool.h"
 #include "cli/source/lvm/writable_origin.h"
 #include "cli/source/named_source.h"
 
@@ -70,6 +71,7 @@ class VolumeSource final : public NamedSource {
   std::shared_ptr<BlockDevice> open(const DeviceFacts& facts, OpenMode mode,
                                     Bytes ends_multiple_of) override;
   void look_again(Job& job) override;
+  Refusal judge_room(const PlanSummary& plan) override { return origin_pool_.judge(plan); }
   void check_origin() override;
 
  private:
@@ -113,6 +115,10 @@ class VolumeSource final : public NamedSource {
   void put_back_merge();
   enum class ThinUse { kStill, kAny };
   void make_node();
+  // Notes what is known of the origin's legs and of its own pool.
+  void look_below_origin(PlanReport& report) const;
+  // Throws kUnfitOrigin if the origin has lost data; warns if it is degraded.
+  void check_legs();
   // The origin is not written any more.
   void drop_node();
   Job prepare(ThinId id, ThinUse use = ThinUse::kStill);
@@ -121,9 +127,11 @@ class VolumeSource final : public NamedSource {
   ThinVolume volume_;
   Intents intents_;
   std::unique_ptr<OriginNode> node_;
+  OriginPool origin_pool_;
   std::optional<ThinUse> writing_;  // while the origin is written through the node
   std::optional<std::chrono::steady_clock::time_point> listed_at_;  // for the first look_again()
-  std::mutex checking_;                      // check_origin() is called from two threads
+  std::mutex checking_;  // check_origin() is called from two threads
+  std::string told_of_legs_;
   bool finishing_ = false;                   // SNAP is kept inactive until it is removed
   bool keeps_origin_ = false;                // node and mark stay between merges
   bool is_to_be_removed_ = false;            // all is merged; mark and freeze go with SNAP
