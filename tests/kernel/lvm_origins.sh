@@ -18,7 +18,7 @@ case $kind in
   mirror) modules=(dm-mirror) ;;
   cache*) modules=(dm-cache dm-cache-smq) ;;
   writecache) modules=(dm-writecache) ;;
-  on_crypt) modules=(dm-crypt xts) ;;
+  on_crypt) modules=(cbc xts dm-crypt) ;;  # in the order of their needs
   on_loop) modules=(loop) ;;
 esac
 [[ $kind != *integrity* ]] || modules+=(dm-integrity)

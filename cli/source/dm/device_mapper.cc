@@ -225,6 +225,18 @@ std::vector<uint64_t> all_dm_devices() {
   }
 }
 
+bool has_dm_target(const std::string& type) {
+  const Task task = make_task(DM_DEVICE_LIST_VERSIONS);
+  if (!ask(task)) return false;
+  // Each record holds the distance to the next one.
+  for (const auto* at = reinterpret_cast<const char*>(dm_task_get_versions(task.get())); at;) {
+    const auto* const target = reinterpret_cast<const dm_versions*>(at);
+    if (target->name == type) return true;
+    at = target->next == 0 ? nullptr : at + target->next;
+  }
+  return false;
+}
+
 std::string dm_path(const DmTable& table) { return "/dev/mapper/" + table.name; }
 
 std::string path_of_device(uint64_t device_number) {

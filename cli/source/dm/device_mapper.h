@@ -43,6 +43,8 @@ std::optional<DmTable> read_dm_table(uint64_t device_number);
 std::optional<uint64_t> find_dm_device(const std::string& uuid);
 // The numbers of all dm devices.
 std::vector<uint64_t> all_dm_devices();
+// Whether the kernel has loaded that kind of target ("snapshot" is of the module dm-snapshot).
+bool has_dm_target(const std::string& type);
 // "/dev/mapper/NAME", for messages. The device is opened by its number (inspect_device).
 std::string dm_path(const DmTable& table);
 // The same for the device with that number; "/dev/NAME" if it is not a dm device.

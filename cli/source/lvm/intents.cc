@@ -29,6 +29,20 @@ Error not_as_planned(const std::string& name) {
                "run the same command again with the present name of the snapshot");
 }
 
+// LVM has failed to make a freeze of an active SNAP.
+std::string way_to_freeze(const ThinVolume& volume) {
+  if (!has_dm_target("snapshot")) {
+    return "load the kernel's module dm-snapshot (modprobe dm-snapshot), which LVM wants for every "
+           "snapshot, or deactivate " +
+           volume.snap.full_name() + " (lvchange -an); then run the same command again";
+  }
+  if (may_hinder_freeze(volume.origin)) {
+    return "deactivate the origin (lvchange -an " + volume.origin.full_name() +
+           "), and run the same command again";
+  }
+  return "deactivate " + volume.snap.full_name() + " (lvchange -an) and run the same command again";
+}
+
 }  // namespace
 
 std::optional<Begun> Intents::journal(bool to_act_on_it) const {
@@ -116,10 +130,7 @@ void Intents::freeze_failed(const std::string& thin, const Error& error) {
   if (name != thin || !volume_.group.find_by_uuid(volume_.snap.uuid)) throw not_as_planned(thin);
   if (is_active_now(volume_.snap)) {
     throw Error(MessageId::kLvmRefused, name + " cannot be frozen: " + std::string(error.what()),
-                may_hinder_freeze(volume_.origin)
-                    ? "deactivate the origin (lvchange -an " + volume_.origin.full_name() +
-                          "), and run the same command again"
-                    : "deactivate " + name + " (lvchange -an) and run the same command again");
+                way_to_freeze(volume_));
   }
   spdlog::info("no freeze, {} is inactive: {}", printable(name), printable(error.what()));
   keep_thin_inactive();
