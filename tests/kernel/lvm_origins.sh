@@ -146,7 +146,7 @@ if [[ $kind == chain ]]; then
   quietly lvchange -pr $vg/$origin_lv
   lvcreate -y -s --thinpool $vg/pool -n $snap_lv $vg/$origin_lv &> /run/said || {
     grep -q 'Missing thin external origin' /run/said || fail "no chain: $(< /run/said)"
-    note "skipped: LVM before 2.03.24 makes a chain of origins, and cannot activate it"
+    note "skipped: this LVM makes a chain of origins, and cannot activate it"
     exit 77
   }
 else
