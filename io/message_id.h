@@ -101,6 +101,7 @@ enum class MessageId : int {
   kFlushFailed = 703,
   kStopped = 704,
   kOriginTakenBack = 705,
+  kOriginPoolFull = 706,
 
   // 8xx: verify
   kDiffers = 801,

@@ -12,6 +12,7 @@
 
 #include "io/block_device.h"
 #include "io/device_facts.h"
+#include "io/error.h"
 #include "io/file_device.h"
 #include "persistent-data/devices.h"
 
@@ -19,6 +20,7 @@ namespace extmerge {
 
 struct Job;
 struct JournalPlace;
+struct PlanSummary;
 
 class Custody {
  public:
@@ -47,6 +49,9 @@ class Custody {
   virtual std::vector<std::shared_ptr<BlockDevice>> open_siblings(const std::vector<ThinId>& ids);
   // The devices must be closed by then.
   virtual void close_siblings() {}
+  // The refusal of a plan whose bytes would not fit where the origin allocates them (an origin that
+  // is a thin of another pool). Not asked for a merge that is resumed.
+  virtual Refusal judge_room(const PlanSummary&) { return {}; }
 
   // Called before progress is recorded, and about once a second, from any thread. Throws if the
   // command has lost the origin.

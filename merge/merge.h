@@ -147,6 +147,8 @@ class Merger {
   void refuse_unfit_devices(Purpose purpose) const;
   // Refuses an origin that holds a container.
   Refusal judge_origin(State& state, const PlanReport& plan) const;
+  // The report as it is before any mapping is read.
+  PlanReport begin_report(const State& state) const;
   PlanReport make_plan(State& state, Purpose purpose, const RunListener& each_run);
   // A function that asks the custody whether the command still has the origin.
   std::function<void()> watch() const;
@@ -206,6 +208,8 @@ class Merger {
   std::shared_ptr<BlockDevice> open_readable_origin() const;
   void draw_map(State& state, PlanReport& plan) const;
   UndoLogEstimate estimate_undo_log(State& state, const PlanReport& plan) const;
+  // The room that a new merge needs: where the origin allocates it, and for an undo log.
+  void plan_room(State& state, PlanReport& report);
   void plan_undo_log(State& state, PlanReport& report) const;
   void refuse_other_origin(const Journal& journal);
   void refuse_other_size(const Journal& journal) const;

@@ -31,15 +31,21 @@ Error not_verified(const Job& job) {
 
 }  // namespace
 
-PlanReport Merger::make_plan(State& state, Purpose purpose, const RunListener& each_run) {
-  progress_.begin_plan();
+PlanReport Merger::begin_report(const State& state) const {
   PlanReport report;
   report.thin_id = job_.thin_id;
   report.limits = limits_of(job_, state, options_.beyond_origin);
   report.metadata_snap = state.superblock().location;
   report.transaction_id = state.superblock().transaction_id;
   report.origin_bytes = job_.origin.size;
+  report.siblings_are_known = job_.origin_users.has_value();
+  report.keeps_siblings = options_.overrides.keep_siblings;
+  return report;
+}
 
+PlanReport Merger::make_plan(State& state, Purpose purpose, const RunListener& each_run) {
+  progress_.begin_plan();
+  PlanReport report = begin_report(state);
   std::unique_ptr<Journal> journal;
   if (purpose == Purpose::kMerge && job_.journal.directory) journal = open_journal(false);
   if (purpose == Purpose::kMerge) plan_base(state, journal.get(), report);
@@ -56,8 +62,6 @@ PlanReport Merger::make_plan(State& state, Purpose purpose, const RunListener& e
   report.summary = sum_up(state, report.limits, each_run, look_at, tree ? &*tree : nullptr);
   facts.summary = report.summary;
   facts.beyond_origin_has_data = beyond.found_data();
-  report.siblings_are_known = job_.origin_users.has_value();
-  report.keeps_siblings = options_.overrides.keep_siblings;
   if (tree) report.siblings = compare(state, *tree, others);
   if (purpose == Purpose::kMerge && job_.origin_users) {
     report.siblings = known_siblings(report.siblings, report.summary.copy_blocks);
@@ -86,9 +90,7 @@ PlanReport Merger::make_plan(State& state, Purpose purpose, const RunListener& e
   if (purpose == Purpose::kMerge && job_.journal.directory) {
     plan_journal(state, journal.get(), report);
   }
-  if (purpose == Purpose::kMerge && job_.undo_log && !report.resumable_from) {
-    plan_undo_log(state, report);
-  }
+  if (purpose == Purpose::kMerge && !report.resumable_from) plan_room(state, report);
   if (options_.draw_map) draw_map(state, report);
   return report;
 }
@@ -155,6 +157,14 @@ void Merger::plan_journal(State& state, Journal* journal, PlanReport& report) {
     report.notes.push_back("the previous merge can be undone with " + journal->record().undo_log +
                            " only until this merge begins");
   }
+}
+
+void Merger::plan_room(State& state, PlanReport& report) {
+  if (!report.has_nothing_to_merge()) {
+    const Refusal refusal = job_.custody->judge_room(report.summary);
+    if (refusal) report.refusals.push_back(*refusal);
+  }
+  if (job_.undo_log) plan_undo_log(state, report);
 }
 
 std::shared_ptr<BlockDevice> Merger::open_readable_origin() const {

@@ -70,7 +70,7 @@ new_pool() {
 }
 # new_snapshot [NAME [POOL]]: makes a snapshot of the origin. A writable origin becomes an external origin first.
 new_snapshot() {
-  if [[ $(lvs_of lv_attr $vg/$origin_lv) == *[-o]wi* ]]; then
+  if [[ $(lvs_of lv_attr $vg/$origin_lv) == *\ ?wi* ]]; then
     quietly lvchange -an $vg/$origin_lv
     quietly lvchange -pr $vg/$origin_lv
   fi

@@ -241,6 +241,18 @@ std::vector<uint64_t> all_dm_devices() {
   }
 }
 
+bool has_dm_target(const std::string& type) {
+  const Task task = make_task(DM_DEVICE_LIST_VERSIONS);
+  if (!ask(task)) return false;
+  // Each record holds the distance to the next one.
+  for (const auto* at = reinterpret_cast<const char*>(dm_task_get_versions(task.get())); at;) {
+    const auto* const target = reinterpret_cast<const dm_versions*>(at);
+    if (target->name == type) return true;
+    at = target->next == 0 ? nullptr : at + target->next;
+  }
+  return false;
+}
+
 std::string dm_path(const DmTable& table) { return "/dev/mapper/" + table.name; }
 
 std::string path_of_device(uint64_t device_number) {
@@ -335,15 +347,17 @@ std::optional<PoolStatus> parse_pool_status(const std::string& text) {
   return status;
 }
 
-PoolStatus pool_status(uint64_t device_number) {
+std::vector<DmTarget> read_dm_status(uint64_t device_number) {
   const Task task = make_task(DM_DEVICE_STATUS, device_number);
   if (task) dm_task_no_flush(task.get());
-  if (run(task)) {
-    const std::vector<DmTarget> targets = targets_of(task.get());
-    if (!targets.empty() && targets.front().type == "thin-pool") {
-      const auto status = parse_pool_status(joined(targets.front().arguments, " "));
-      if (status) return *status;
-    }
+  return run(task) ? targets_of(task.get()) : std::vector<DmTarget>{};
+}
+
+PoolStatus pool_status(uint64_t device_number) {
+  const std::vector<DmTarget> targets = read_dm_status(device_number);
+  if (!targets.empty() && targets.front().type == "thin-pool") {
+    const auto status = parse_pool_status(joined(targets.front().arguments, " "));
+    if (status) return *status;
   }
   throw Error(MessageId::kUnfitPool,
               "the thin pool " + number_text(device_number) + " does not tell its status",

@@ -43,6 +43,8 @@ std::optional<DmTable> read_dm_table(uint64_t device_number);
 std::optional<uint64_t> find_dm_device(const std::string& uuid);
 // The numbers of all dm devices.
 std::vector<uint64_t> all_dm_devices();
+// Whether the kernel has loaded that kind of target ("snapshot" is of the module dm-snapshot).
+bool has_dm_target(const std::string& type);
 // "/dev/mapper/NAME", for messages. The device is opened by its number (inspect_device).
 std::string dm_path(const DmTable& table);
 // The same for the device with that number; "/dev/NAME" if it is not a dm device.
@@ -90,6 +92,8 @@ struct PoolStatus {
   std::string mode;  // rw, ro, out_of_data_space; or Fail, Error instead of all the rest
   bool needs_check = false;
 
+  // Whether a write that needs a new block succeeds at once.
+  bool takes_writes() const { return mode == "rw" && !needs_check; }
   // Whether a thin can be made or removed, and a metadata snapshot reserved or released.
   bool takes_changes() const { return mode == "rw" || mode == "out_of_data_space"; }
   uint64_t free_data() const { return total_data - std::min(used_data, total_data); }
@@ -100,6 +104,10 @@ struct PoolStatus {
   }
 };
 std::optional<PoolStatus> parse_pool_status(const std::string& text);
+
+// The targets of a device with the words of its status line. Makes no pool commit. Empty if there
+// is no such dm device.
+std::vector<DmTarget> read_dm_status(uint64_t device_number);
 
 // Asks without making the pool commit. Throws kUnfitPool if the answer cannot be parsed.
 PoolStatus pool_status(uint64_t device_number);

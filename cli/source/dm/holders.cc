@@ -4,6 +4,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <optional>
 
 #include "cli/source/dm/tables.h"
@@ -20,12 +21,23 @@ std::optional<uint64_t> metadata_of_pool(const ReadDmTable& read_table, uint64_t
   return devices->metadata;
 }
 
+// Whether the device is below the origin only as the external origin of a thin: nothing that is
+// written to the origin reaches it.
+bool is_below_thin(const ReadDmTable& read_table, const DeviceFacts& origin, uint64_t device) {
+  return std::ranges::any_of(origin.underlying, [&](uint64_t number) {
+    const auto table = read_table(number);
+    const auto thin = table ? thin_table(*table) : std::nullopt;
+    return thin && thin->origin == device;
+  });
+}
+
 // `holder`, if it is a thin whose external origin is the origin or lies under it.
 std::optional<ThinHolder> thin_over(const ReadDmTable& read_table, const DeviceFacts& origin,
                                     const DeviceFacts& metadata, uint64_t holder) {
   const auto table = read_table(holder);
   const auto found = table ? thin_table(*table) : std::nullopt;
   if (!found || !found->origin || !contains(origin.underlying, *found->origin)) return {};
+  if (is_below_thin(read_table, origin, *found->origin)) return {};
 
   ThinHolder thin;
   thin.device_number = holder;

@@ -78,7 +78,24 @@ std::vector<OriginUser> Group::users_of(const std::string& origin, const std::st
     users.push_back(
         {static_cast<ThinId>(*volume.thin_id), volume.full_name(), volume.pool == pool});
   }
+  for (const LogicalVolume* const volume : unclear_readers(origin)) {
+    users.push_back({static_cast<ThinId>(*volume->thin_id), volume->full_name(), false});
+  }
   return users;
+}
+
+std::vector<const LogicalVolume*> Group::unclear_readers(const std::string& origin) const {
+  const LogicalVolume* const parent = find(origin);
+  if (!parent || !parent->is_thin() || !parent->is_external_origin_of_many) return {};
+  std::vector<const LogicalVolume*> children;
+  for (const LogicalVolume& volume : volumes_) {
+    if (!volume.is_thin() || !volume.thin_id || volume.pool != parent->pool) continue;
+    if (volume.origin == origin) children.push_back(&volume);
+  }
+  using Snapshots = LogicalVolume::Snapshots;
+  const bool all_are_snapshots = (children.size() == 1 && parent->snapshots == Snapshots::kOne) ||
+                                 (children.size() == 2 && parent->snapshots == Snapshots::kMany);
+  return all_are_snapshots ? std::vector<const LogicalVolume*>{} : children;
 }
 
 void Group::check() const {
@@ -89,6 +106,10 @@ void Group::check() const {
 
 bool is_active_now(const LogicalVolume& volume) {
   return find_dm_device(volume.dm_uuid()).has_value();
+}
+
+bool may_hinder_freeze(const LogicalVolume& origin) {
+  return origin.is_thin() && is_active_now(origin);
 }
 
 bool is_open_now(const LogicalVolume& volume) {

@@ -38,7 +38,7 @@ class Group {
   // A parent that may be the thin's external origin: LVM lists it like that of an internal
   // snapshot. Null if there is none.
   const LogicalVolume* unclear_parent(const LogicalVolume& thin) const;
-  // The thin volumes whose external origin is `origin`; `pool` is the pool of this merge.
+  // The thin volumes whose external origin is or may be `origin`; `pool` is the pool of this merge.
   std::vector<OriginUser> users_of(const std::string& origin, const std::string& pool) const;
 
   // Refuses a group in which nothing can be merged. Throws kUnfitGroup, or kGroupAbsent if disks
@@ -46,11 +46,18 @@ class Group {
   void check() const;
 
  private:
+  // Thins that may be snapshots of a thin origin, or may have it as their external origin: LVM
+  // lists both alike, if they are in its pool. Empty if the roles tell that all are snapshots.
+  std::vector<const LogicalVolume*> unclear_readers(const std::string& origin) const;
+
   std::vector<LogicalVolume> volumes_;
 };
 
 // Whether the volume is active now, by device-mapper's word: a listing may be old.
 bool is_active_now(const LogicalVolume& volume);
+// Whether the volume is an active thin. LVM 2.03.16 makes no snapshot of a thin over such an
+// origin.
+bool may_hinder_freeze(const LogicalVolume& origin);
 // Whether a program has the volume open now. udev opens volumes for moments, too.
 bool is_open_now(const LogicalVolume& volume);
 // The current name of an active volume, as "vg/name"; the last known name of an inactive one.

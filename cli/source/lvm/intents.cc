@@ -32,6 +32,20 @@ Error not_as_planned(const std::string& name) {
                    "), and run the same command again with that name");
 }
 
+// LVM has failed to make a freeze of an active SNAP.
+std::string way_to_freeze(const ThinVolume& volume) {
+  if (!has_dm_target("snapshot")) {
+    return "load the kernel's module dm-snapshot (modprobe dm-snapshot), which LVM wants for every "
+           "snapshot, or deactivate " +
+           volume.snap.full_name() + " (lvchange -an); then run the same command again";
+  }
+  if (may_hinder_freeze(volume.origin)) {
+    return "deactivate the origin (lvchange -an " + volume.origin.full_name() +
+           "), and run the same command again";
+  }
+  return "deactivate " + volume.snap.full_name() + " (lvchange -an) and run the same command again";
+}
+
 }  // namespace
 
 std::optional<Begun> Intents::journal(bool to_act_on_it) const {
@@ -119,7 +133,7 @@ void Intents::freeze_failed(const std::string& thin, const Error& error) {
   if (name != thin || !volume_.group.find_by_uuid(volume_.snap.uuid)) throw not_as_planned(thin);
   if (is_active_now(volume_.snap)) {
     throw Error(MessageId::kLvmRefused, name + " cannot be frozen: " + std::string(error.what()),
-                "deactivate " + name + " (lvchange -an) and run the same command again");
+                way_to_freeze(volume_));
   }
   spdlog::info("no freeze, {} is inactive: {}", printable(name), printable(error.what()));
   keep_thin_inactive();
@@ -339,60 +353,6 @@ void Intents::put_back_merge() {
   }
   put_back({Intent::kMark, Intent::kThin, Intent::kFreeze});
   check_pool_can_be_cleared(nullptr);
-}
-
-void Intents::check_not_only_copy(const LogicalVolume& freeze) const {
-  const bool thin_exists = volume_.group.find_by_uuid(record_.thin_uuid) != nullptr;
-  const auto begun = journal();
-  const bool is_merged =
-      begun && begun->state == JournalState::kDone && begun->thin == frozen_thin();
-  if (thin_exists || is_merged) return;
-  const std::string thin = record_.thin_name();
-  throw Error(
-      MessageId::kHalfMerged,
-      thin + " was removed, and its freeze " + freeze.full_name() +
-          " is the only copy of the data that is not merged yet",
-      "finish the merge: extmerge " +
-          (begun && begun->state == JournalState::kCopying ? "resume " + thin
-                                                           : "merge " + freeze.full_name()) +
-          "; to give that data up, remove the freeze by hand first (lvremove)");
-}
-
-// LVM loads a pool again when it is activated, or a thin of it is made or removed. With such a
-// setting it loads the pool read-only, fails, and may leave its own metadata a transaction ahead.
-void Intents::check_pool_stays_writable() const {
-  std::vector<LogicalVolume> parts = {volume_.pool};
-  for (const std::string& part : {volume_.pool.data, volume_.pool.metadata}) {
-    if (const LogicalVolume* const found = volume_.group.find(part)) parts.push_back(*found);
-  }
-  const std::string setting = lvm_.writing_hindrance(parts);
-  if (setting.empty()) return;
-  throw Error(MessageId::kActivationForbidden,
-              "the pool " + volume_.pool.full_name() +
-                  " may only be activated read-only on this "
-                  "host: lvm.conf has " +
-                  setting,
-              "take the pool out of activation/read_only_volume_list, or run extmerge where it may "
-              "be written to");
-}
-
-void Intents::check_pool_can_be_cleared(const LogicalVolume* freeze) const {
-  const auto device = find_dm_device(volume_.pool.dm_uuid("-tpool"));
-  if (!device || (!freeze && !record_.holding)) return;
-  const PoolStatus status = pool_status(*device);
-  if (status.takes_changes()) return;
-  const std::string left = (freeze ? "the freeze " + freeze->full_name() : "") +
-                           (freeze && record_.holding ? " and " : "") +
-                           (record_.holding ? "a metadata snapshot of extmerge" : "");
-  const std::string marks = record_.origin_marked
-                                ? ""
-                                : ". The marks of " + volume_.origin.full_name() + " and " +
-                                      record_.thin_name() + " are put back";
-  throw Error(MessageId::kUnfitPool,
-              "the pool " + volume_.pool.full_name() + " is in mode '" + status.mode +
-                  "' and keeps " + left + marks,
-              "make the pool writable (lvs -o +lv_health_status, the kernel's log), then run the "
-              "same command again: it removes these leftovers");
 }
 
 }  // namespace extmerge

@@ -77,7 +77,11 @@ LogicalVolume volume_of(const nlohmann::json& row) {
   volume.vg_tags = split(text_of(row, "vg_tags"), ',');
   volume.origin = name_of(row, "origin");
   volume.ancestors = split(text_of(row, "lv_ancestors"), ',');
-  volume.is_external_origin = contains(split(text_of(row, "lv_role"), ','), "extthinorigin");
+  const std::vector<std::string> roles = split(text_of(row, "lv_role"), ',');
+  volume.is_external_origin_of_many = contains(roles, "multiextthinorigin");
+  volume.is_external_origin = contains(roles, "extthinorigin");
+  if (contains(roles, "thinorigin")) volume.snapshots = LogicalVolume::Snapshots::kOne;
+  if (contains(roles, "multithinorigin")) volume.snapshots = LogicalVolume::Snapshots::kMany;
   volume.pool = name_of(row, "pool_lv");
   volume.data = name_of(row, "data_lv");
   volume.metadata = name_of(row, "metadata_lv");

@@ -27,7 +27,9 @@ struct LogicalVolume {
   // Its parent, the parent's parent and so on (lv_ancestors). An internal snapshot has its parents
   // first, then their external origin.
   std::vector<std::string> ancestors;
-  bool is_external_origin = false;
+  bool is_external_origin = false, is_external_origin_of_many = false;
+  // How many thins of its own pool are its snapshots: kNone, kOne or kMany (two or more).
+  enum class Snapshots { kNone, kOne, kMany } snapshots = Snapshots::kNone;
   std::string pool, data, metadata;
   std::vector<std::string> tags, vg_tags;
   Bytes size;

@@ -5,36 +5,12 @@
 #include <optional>
 #include <string_view>
 
+#include "cli/source/lvm/origin_kind.h"
 #include "io/error.h"
 
 namespace extmerge {
 
 namespace {
-
-Error unfit_origin(const LogicalVolume& origin, const std::string& what) {
-  return Error(MessageId::kUnfitOrigin,
-               "the external origin " + origin.full_name() + " is " + what +
-                   ", which this version does not write to",
-               "copy the thin to a new volume instead (dd; see extmerge-recovery(7))");
-}
-
-// Check the kind of its segments first: `lvs` also shows the hidden volume below a cache, or the
-// parent of a thin, as an origin.
-void check_origin_kind(const Group& group, const LogicalVolume& origin) {
-  const auto refuse = [&](const std::string& what) { throw unfit_origin(origin, what); };
-  for (const LogicalVolume& volume : group.volumes()) {
-    if (volume.uuid == origin.uuid && volume.segment_type != "linear" &&
-        volume.segment_type != "striped") {
-      refuse("a " + volume.segment_type + " volume");
-    }
-  }
-  if (!origin.origin.empty()) refuse("an old-style snapshot of " + origin.origin);
-  for (const LogicalVolume& volume : group.volumes()) {
-    if (volume.origin == origin.name && !volume.is_thin()) {
-      refuse("also the origin of the old-style snapshot " + volume.full_name());
-    }
-  }
-}
 
 const LogicalVolume& volume_called(const Group& group, const std::string& name,
                                    const std::string& what) {
@@ -88,7 +64,10 @@ ThinVolume find_thin_volume(Group group, const std::string& snap) {
                 "volume (lvconvert --merge)");
   }
   if (const LogicalVolume* const parent = found.group.unclear_parent(found.snap)) {
-    throw unfit_origin(*parent, "a thin volume of the same pool");
+    throw unfit_origin(
+        *parent,
+        "a thin volume of the same pool, which LVM lists like the parent of an ordinary snapshot",
+        "copy the thin to a new volume instead (dd; see extmerge-recovery(7))");
   }
   found.origin = volume_called(found.group, origin, "external origin");
   check_origin_kind(found.group, found.origin);

@@ -2,11 +2,15 @@
 //
 // plan and verify: they read a volume and its group, and change nothing.
 
+#include <spdlog/spdlog.h>
+
 #include "cli/source/dm/tables.h"
 #include "cli/source/lvm/chain.h"
+#include "cli/source/lvm/origin_kind.h"
 #include "cli/source/lvm/volume_source.h"
 #include "cli/source/places.h"
 #include "cli/source/recorded.h"
+#include "io/text.h"
 
 namespace extmerge {
 
@@ -22,6 +26,19 @@ Error beyond_origin(const Error& error, const ThinVolume& volume) {
                    " && dd if=/dev/" + name + " of=/dev/" + volume.snap.vg +
                    "/NEW bs=4M oflag=direct conv=fsync; or give that data up with "
                    "--beyond-origin=drop");
+}
+
+// The legs of an active raid or mirror.
+std::optional<RaidState> legs_of(const LogicalVolume& origin) {
+  const auto layer = find_dm_device(origin.dm_uuid("-real"));
+  return layer ? raid_state(*layer) : std::nullopt;
+}
+
+Error lost_legs(const LogicalVolume& origin, const RaidState& legs) {
+  return unfit_origin(
+      origin, "a " + legs.type + " that " + legs.trouble(),
+      "bring the missing disks back (lvs -a -o +devices), then run the same command "
+      "again");
 }
 
 }  // namespace
@@ -74,6 +91,38 @@ void VolumeSource::check_layer() const {
   }
 }
 
+void VolumeSource::look_below_origin(PlanReport& report) const {
+  const auto legs = legs_of(volume_.origin);
+  const std::string trouble = legs ? legs->trouble() : "";
+  if (legs && !legs->is_whole) {
+    report.refusals.push_back(lost_legs(volume_.origin, *legs));
+  } else if (!trouble.empty()) {
+    report.notes.push_back("the origin " + origin_name() + " " + trouble);
+  }
+  if (is_in_use() && may_hinder_freeze(volume_.origin)) {
+    report.notes.push_back("the origin " + origin_name() +
+                           " is a thin and active: if LVM makes no freeze then, deactivate the "
+                           "origin (lvchange -an " +
+                           origin_name() + ")");
+  }
+  if (origin_pool_.is_inactive()) {
+    report.notes.push_back("the origin " + origin_name() + " is a thin of the pool " +
+                           origin_pool_.name() +
+                           ", which is inactive: its room is judged when the merge begins");
+  }
+}
+
+void VolumeSource::check_legs() {
+  const auto legs = legs_of(volume_.origin);
+  if (!legs) return;
+  if (!legs->is_whole) throw lost_legs(volume_.origin, *legs);
+  const std::string trouble = legs->trouble();
+  if (!trouble.empty() && trouble != told_of_legs_) {
+    spdlog::warn("the origin {} {}", printable(origin_name()), trouble);
+  }
+  told_of_legs_ = trouble;
+}
+
 Job VolumeSource::verify_job() {
   node_ = std::make_unique<OriginNode>(volume_.origin, OriginNode::Use::kRead, carrier());
   reserve_mappings();
@@ -103,6 +152,7 @@ void VolumeSource::complete_plan(PlanReport& report) const {
                            ". Remove it (lvremove) only if its snapshot still exists: otherwise it "
                            "is the only copy of its data");
   }
+  look_below_origin(report);
   for (Error& refusal : report.refusals) {
     if (refusal.id() == MessageId::kBeyondOrigin || refusal.id() == MessageId::kCannotExtend) {
       refusal = beyond_origin(refusal, volume_);

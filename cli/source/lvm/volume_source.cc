@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <utility>
 
+#include "cli/source/lvm/chain.h"
 #include "cli/source/places.h"
 #include "cli/source/source.h"
 #include "io/text.h"
@@ -177,6 +178,7 @@ Job VolumeSource::base_job(ThinId id, const Look& origin) {
   const bool is_frozen_one = frozen() && frozen()->thin_id == value(id);
   Job job = pool_job(id, is_frozen_one ? frozen()->size : volume_.snap.size, origin);
   job.origin_path = job.origin.path;
+  origin_pool_ = OriginPool(volume_.group, volume_.origin);
   job.origin_users = volume_.origin_users;
   const auto snap_id = static_cast<ThinId>(volume_.snap.thin_id.value_or(0));
   if (id != snap_id) job.frozen_from = snap_id;
@@ -212,6 +214,7 @@ void VolumeSource::check_origin() {
   if (!writing_) return;  // it is only kept
   check_inactive(kept_inactive_);
   if (*writing_ == ThinUse::kAny) return;
+  origin_pool_.check();
   // Inactive, SNAP makes the freeze cost nothing; without one it has to stay so.
   if (!find_dm_device(volume_.snap.dm_uuid())) return;
   if (changes_.freeze.empty()) throw activated_during_merge(thin_name());
@@ -228,6 +231,7 @@ void VolumeSource::check_origin() {
 Job VolumeSource::prepare(ThinId id, ThinUse use) {
   hold_.reset();
   make_node();
+  check_legs();
   reserve_mappings();
   kept_inactive_ = given_up_volumes();
   writing_ = use;
@@ -366,9 +370,10 @@ Error VolumeSource::failed(const Error& error) {
   Error result = error;
   try {
     if (node_) node_->check();
+    if (writing_ && error.exit_status() == 7) origin_pool_.check();
   } catch (const Error& taken) {
     // This explains a write that seems to have failed.
-    if (taken.id() == MessageId::kOriginTakenBack) {
+    if (taken.id() == MessageId::kOriginTakenBack || taken.id() == MessageId::kOriginPoolFull) {
       result = Error(taken.id(), taken.what(),
                      taken.next() + (ours && is_frozen() && request_.command != Command::kUndo
                                          ? "; resume the merge: extmerge resume " + thin_name()

@@ -25,6 +25,7 @@
 #include <string>
 
 #include "cli/source/lvm/intents.h"
+#include "cli/source/lvm/origin_pool.h"
 #include "cli/source/lvm/writable_origin.h"
 #include "cli/source/named_source.h"
 
@@ -74,6 +75,7 @@ class VolumeSource final : public NamedSource {
   void look_again(Job& job) override;
   std::vector<std::shared_ptr<BlockDevice>> open_siblings(const std::vector<ThinId>& ids) override;
   void close_siblings() override;
+  Refusal judge_room(const PlanSummary& plan) override { return origin_pool_.judge(plan); }
   void check_origin() override;
 
  private:
@@ -130,6 +132,10 @@ class VolumeSource final : public NamedSource {
   void put_back_merge();
   enum class ThinUse { kStill, kAny };
   void make_node();
+  // Notes what is known of the origin's legs and of its own pool.
+  void look_below_origin(PlanReport& report) const;
+  // Throws kUnfitOrigin if the origin has lost data; warns if it is degraded.
+  void check_legs();
   // The origin is not written any more.
   void drop_node();
   Job prepare(ThinId id, ThinUse use = ThinUse::kStill);
@@ -140,6 +146,7 @@ class VolumeSource final : public NamedSource {
   std::vector<LogicalVolume> members_;        // that --with names, as they were listed then
   std::vector<LogicalVolume> kept_inactive_;  // all that are given up, while the origin is written
   std::unique_ptr<OriginNode> node_;
+  OriginPool origin_pool_;
   std::optional<ThinUse> writing_;  // while the origin is written through the node
   std::optional<std::chrono::steady_clock::time_point> listed_at_;  // for the first look_again()
   std::mutex checking_;            // check_origin() is called from two threads
@@ -148,6 +155,7 @@ class VolumeSource final : public NamedSource {
   bool is_to_be_removed_ = false;  // all is merged; mark and freeze go with SNAP
   // They get their own copies of blocks: those that no other program may begin to write to.
   std::optional<std::vector<LogicalVolume>> siblings_;
+  std::string told_of_legs_;
   std::optional<Mappings> merged_mappings_;  // of SNAP when it was found to be as merged
   // abort: why the pool could not be worked with.
   std::optional<Error> pool_failure_;

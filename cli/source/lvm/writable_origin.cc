@@ -7,12 +7,13 @@
 #include <spdlog/spdlog.h>
 #include <sys/ioctl.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <optional>
 
+#include "cli/source/dm/layers.h"
 #include "cli/source/lvm/thin_volume.h"
 #include "io/error.h"
-#include "io/sysfs.h"
 #include "io/text.h"
 
 namespace extmerge {
@@ -49,10 +50,18 @@ void drop_cache(const std::optional<uint64_t>& device_number) {
   if (device) ::ioctl(device.get(), BLKFLSBUF, 0);
 }
 
-// LVM removes the layer with the last thin over it, but not while extmerge's node holds it.
-void remove_unused_layer(const std::optional<uint64_t>& layer, const UdevStep& udev) {
-  if (!layer || !SysfsBlock(SystemRoot{}, *layer).holders().empty()) return;
-  if (closes_soon(*layer) && read_dm_table(*layer)) remove_dm_device(*layer, udev);
+// The beginning of the uuids of all nodes of the group.
+std::string group_prefix(const LogicalVolume& origin) {
+  return origin.dm_uuid().substr(0, 4 + 32);  // "LVM-" and the group's uuid
+}
+
+// An old-style snapshot makes its origin's node a snapshot-origin.
+bool has_snapshot(const DmTable& table) {
+  return std::ranges::any_of(
+      table.targets, [](const DmTarget& target) { return target.type.starts_with("snapshot"); });
+}
+bool shows_the_origin(const DmTable& table) {
+  return !has_snapshot(table) && !table.targets.empty() && table.targets.front().type != "error";
 }
 
 // Removes extmerge's node if it is closed.
@@ -175,17 +184,17 @@ void OriginNode::check(Changer changer) const {
   const auto top = find_dm_device(origin_.dm_uuid());
   const auto top_table = table_of(top);
   // A user has activated or refreshed the origin. pvmove also activates it.
-  const bool is_shown = top_table && top_table->targets.size() == 1 &&
-                        top_table->targets.front().type == "linear" && !top_table->suspended &&
+  const bool is_shown = top_table && shows_the_origin(*top_table) && !top_table->suspended &&
                         !top_table->has_inactive;
   if (is_shown) load_error_table(*top, udev_);
   const auto layer = read_dm_table(layer_);
   if (!layer) throw taken_back(origin_, "the layer below it is gone");
   if (layer->name != layer_table_.name)
     throw taken_back(origin_, "it was renamed (lvrename, vgrename)");
-  if (layer->targets != layer_table_.targets) throw taken_back(origin_, "it was moved (pvmove)");
-  for (const DmTarget& target : top_table ? top_table->targets : std::vector<DmTarget>{}) {
-    if (target.type == "linear" || target.type == "error") continue;
+  if (!lead_to_the_same(layer->targets, layer_table_.targets)) {
+    throw taken_back(origin_, "it was moved or converted (pvmove, lvconvert)");
+  }
+  if (top_table && has_snapshot(*top_table)) {
     throw taken_back(origin_, "it has a snapshot of its own (lvcreate -s)");
   }
   if (top_ != 0 && (!top || is_shown)) {
@@ -194,8 +203,10 @@ void OriginNode::check(Changer changer) const {
   // With an inactive table, LVM is about to resume the layer: the next check sees the result.
   if (!layer->read_only || layer->has_inactive) return;
   if (changer == Changer::kAnyone) {
-    spdlog::warn("LVM has made a layer of {} read-only during the merge; making it writable again",
-                 printable(origin_.full_name()));
+    spdlog::warn(
+        "LVM has made a layer of {} read-only during the merge (lvchange --refresh, lvcreate -s or "
+        "lvrename of the snapshot); making it writable again",
+        printable(origin_.full_name()));
   }
   if (top_table && top_table->has_inactive) clear_inactive_table(*top);
   reload_dm_table(layer_, false, udev_, UdevRules::kHidden);
@@ -224,7 +235,8 @@ void clear_origin_nodes(const LogicalVolume& origin) {
   make_read_only(layer, udev, UdevRules::kHidden);
   drop_cache(layer);
   drop_cache(top);
-  remove_unused_layer(layer, udev);
+  // LVM removes the layer with the last thin over it, but not while extmerge's node holds it.
+  if (layer) remove_unused(*layer, group_prefix(origin), udev);
 }
 
 void show_origin(const Lvm& lvm, const LogicalVolume& origin, bool was_active) {

@@ -102,6 +102,16 @@ TEST_F(OriginThins, AreNotTheVolumesBesideIt) {
   EXPECT_TRUE(origin_.holders.empty());
 }
 
+// The origin is a thin of another pool, over a base of its own.
+TEST_F(OriginThins, DoNotReadItThroughItsOwnExternalOrigin) {
+  add_thin(1, "253:20", "253:5");
+  origin_.underlying = {dm(2), dm(1), dm(20), dm(21), dm(22), dm(5), makedev(8, 0)};
+  origin_.neighbours = {add_thin(30, "253:10", "253:5"), add_thin(31, "253:10", "253:1")};
+  const auto thins = find();
+  ASSERT_EQ(thins.size(), 1u);
+  EXPECT_EQ(thins[0].device_number, dm(31));
+}
+
 TEST_F(OriginThins, UnderAFileSystemAreToldFromWhatElseIsThere) {
   add_thin(30, "253:10", "");
   add_thin(31, "253:20", "253:2");

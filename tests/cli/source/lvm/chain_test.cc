@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/cli/source/lvm/made_volumes.h"
 #include "tests/io/scratch.h"
 
 namespace extmerge {
@@ -13,32 +14,20 @@ namespace {
 
 using Names = std::vector<std::string>;
 
-LogicalVolume volume(const std::string& name, const std::string& segment_type = "linear") {
-  LogicalVolume made;
-  made.vg = "vg";
-  made.name = made.uuid = name;
-  made.segment_type = segment_type;
-  return made;
-}
-
 // Thin ids are used again, so the transaction tells the age.
-LogicalVolume thin(const std::string& name, uint64_t transaction, Names ancestors,
+LogicalVolume aged(const std::string& name, uint64_t transaction, Names ancestors,
                    const std::string& pool = "pool") {
-  LogicalVolume made = volume(name, "thin");
-  made.thin_id = 100 - transaction;
+  LogicalVolume made = thin(name, 100 - transaction, std::move(ancestors), pool);
   made.transaction_id = transaction;
-  made.pool = pool;
-  if (!ancestors.empty()) made.origin = ancestors.front();
-  made.ancestors = std::move(ancestors);
   return made;
 }
 
 Group chain_and(std::vector<LogicalVolume> more = {}) {
   LogicalVolume origin = volume("base");
   origin.is_external_origin = true;
-  std::vector<LogicalVolume> all = {origin, volume("pool", "thin-pool"), thin("mon", 1, {"base"}),
-                                    thin("tue", 2, {"mon", "base"}),
-                                    thin("wed", 3, {"tue", "mon", "base"})};
+  std::vector<LogicalVolume> all = {origin, volume("pool", "thin-pool"), aged("mon", 1, {"base"}),
+                                    aged("tue", 2, {"mon", "base"}),
+                                    aged("wed", 3, {"tue", "mon", "base"})};
   all.insert(all.end(), more.begin(), more.end());
   return Group(all);
 }
@@ -66,8 +55,8 @@ TEST(Chain, IsTheOriginAndThenEachVolumeUpToTheNewest) {
 TEST(Chain, HasParentsThatOnlyTheMappingsShow) {
   // LVM has forgotten that thu was a snapshot of a removed snapshot of wed.
   const ThinVolume thu =
-      find_thin_volume(chain_and({thin("thu", 5, {"base"}), thin("other", 4, {"base"}),
-                                  thin("fri", 6, {"base"}), thin("far", 2, {"base"}, "pool2")}),
+      find_thin_volume(chain_and({aged("thu", 5, {"base"}), aged("other", 4, {"base"}),
+                                  aged("fri", 6, {"base"}), aged("far", 2, {"base"}, "pool2")}),
                        "thu");
   const auto id = [](uint64_t transaction) { return static_cast<ThinId>(100 - transaction); };
   EXPECT_EQ(perhaps_older(thu), (std::vector<ThinId>{id(1), id(2), id(3), id(4)}));
@@ -84,7 +73,7 @@ TEST(Members, AreFoundInAnyOrderAndSortedByAge) {
 TEST(Members, MayBeVolumesThatLvmNoLongerShowsAsParents) {
   // Once tue is removed, LVM shows wed as a snapshot of base.
   std::vector<LogicalVolume> all = {volume("base"), volume("pool", "thin-pool"),
-                                    thin("mon", 1, {"base"}), thin("wed", 3, {"base"})};
+                                    aged("mon", 1, {"base"}), aged("wed", 3, {"base"})};
   EXPECT_EQ(found(Group(all), {"mon"}), Names{"mon"});
 }
 
@@ -108,17 +97,17 @@ TEST(Members, ExistUnlessTheRecordKnowsThemAndTheyAreGone) {
 TEST(Members, AreOlder) {
   EXPECT_EQ(refusal(chain_and(), {"wed"}, "tue"), MessageId::kNotInChain);
   // A snapshot of the volume itself, with an id and a transaction that somebody restored.
-  EXPECT_EQ(refusal(chain_and({thin("thu", 0, {"wed", "tue", "mon", "base"})}), {"thu"}),
+  EXPECT_EQ(refusal(chain_and({aged("thu", 0, {"wed", "tue", "mon", "base"})}), {"thu"}),
             MessageId::kNotInChain);
 }
 
 TEST(Members, ReadTheSameOriginInTheSamePool) {
   LogicalVolume other = volume("base2");
   other.is_external_origin = true;
-  EXPECT_EQ(refusal(chain_and({other, thin("alien", 2, {"base2"})}), {"alien"}),
+  EXPECT_EQ(refusal(chain_and({other, aged("alien", 2, {"base2"})}), {"alien"}),
             MessageId::kNotInChain);
-  EXPECT_EQ(refusal(chain_and({thin("plain", 2, {})}), {"plain"}), MessageId::kNotInChain);
-  EXPECT_EQ(refusal(chain_and({thin("far", 2, {"base"}, "pool2")}), {"far"}),
+  EXPECT_EQ(refusal(chain_and({aged("plain", 2, {})}), {"plain"}), MessageId::kNotInChain);
+  EXPECT_EQ(refusal(chain_and({aged("far", 2, {"base"}, "pool2")}), {"far"}),
             MessageId::kNotInChain);
   EXPECT_EQ(refusal(chain_and(), {"base"}), MessageId::kNotInChain);
   EXPECT_EQ(refusal(chain_and(), {"pool"}), MessageId::kNotInChain);
@@ -126,19 +115,19 @@ TEST(Members, ReadTheSameOriginInTheSamePool) {
 }
 
 TEST(Members, AreNoFreezeAndNoOriginOfAnotherVolume) {
-  LogicalVolume freeze = thin("extmerge_01234567", 2, {"mon", "base"});
+  LogicalVolume freeze = aged("extmerge_01234567", 2, {"mon", "base"});
   freeze.tags = {kFreezeTag};
   EXPECT_EQ(refusal(chain_and({freeze}), {"extmerge_01234567"}), MessageId::kNotInChain);
   LogicalVolume old_style = volume("old");
   old_style.origin = "mon";
   EXPECT_EQ(refusal(chain_and({old_style}), {"mon"}), MessageId::kNotInChain);
-  EXPECT_EQ(refusal(chain_and({thin("over", 4, {"mon", "base"}, "pool2")}), {"mon"}),
+  EXPECT_EQ(refusal(chain_and({aged("over", 4, {"mon", "base"}, "pool2")}), {"mon"}),
             MessageId::kNotInChain)
       << "over may have mon as its external origin";
 }
 
 TEST(Members, MayHaveOtherSnapshots) {
-  EXPECT_EQ(found(chain_and({thin("side", 4, {"mon", "base"})}), {"mon"}), Names{"mon"})
+  EXPECT_EQ(found(chain_and({aged("side", 4, {"mon", "base"})}), {"mon"}), Names{"mon"})
       << "LVM does not remove side with mon";
 }
 
