@@ -57,6 +57,11 @@ another() {
   mounted
   quietly lvcreate -y -s --thinpool vg/pool -n other vg/origin
 }
+# clone: the same, and it is inactive.
+clone() {
+  another
+  quietly lvchange -an vg/other
+}
 # chain: origin <- mon <- tue <- wed, each with data of its own. The older ones are inactive.
 chain() {
   local name parent=mon
