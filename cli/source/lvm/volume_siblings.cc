@@ -108,6 +108,8 @@ std::shared_ptr<BlockDevice> VolumeSource::open_sibling(const LogicalVolume& sib
   if (!is_ours) {
     const UdevStep udev(sibling.dm_uuid());
     const std::string uuid = sibling.dm_uuid("-extmerge");
+    // A kill right after it was made.
+    if (const auto left = find_dm_device(uuid)) remove_dm_device(*left, udev);
     const uint64_t node =
         make_thin_node(pool_.device_number, static_cast<ThinId>(*sibling.thin_id), sibling.size,
                        node_of_volume(sibling.vg, sibling.name) + "-extmerge", uuid, udev);
