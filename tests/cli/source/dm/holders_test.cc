@@ -67,6 +67,29 @@ TEST_F(OriginThins, AreFoundAmongItsHolders) {
   EXPECT_EQ(origin_.holders.size(), 2u);
 }
 
+TEST_F(OriginThins, ThatAreRemovedHoldNothingAlthoughSysfsListsThem) {
+  origin_.holders = {add_thin(30, "253:10", "253:2"), {"dm-31", dm(31)}, {"md0", makedev(9, 0)}};
+  EXPECT_EQ(find().size(), 1u);
+  ASSERT_EQ(origin_.holders.size(), 2u);
+  EXPECT_EQ(origin_.holders[0].name, "dm-30");
+  EXPECT_EQ(origin_.holders[1].name, "md0");
+}
+
+TEST_F(OriginThins, ThatAreBeingMadeAreAskedAgain) {
+  origin_.holders = {add_thin(30, "253:10", "253:2")};
+  int looks = 0;
+  const auto thins =
+      find_origin_thins(origin_, metadata_, [&](uint64_t number) -> std::optional<DmTable> {
+        const auto found = tables_.find(number);
+        if (found == tables_.end()) return {};
+        DmTable now = found->second;
+        if (number == dm(30) && ++looks < 3) now.targets.clear();
+        return now;
+      });
+  EXPECT_EQ(thins.size(), 1u);
+  EXPECT_EQ(origin_.holders.size(), 1u);
+}
+
 TEST_F(OriginThins, AreWritableUnlessReadOnlyOrSuspended) {
   origin_.holders = {add_thin(30, "253:10", "253:2"), add_thin(31, "253:10", "253:2"),
                      add_thin(32, "253:10", "253:2")};
