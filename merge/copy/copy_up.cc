@@ -80,12 +80,11 @@ class CopyUp {
     used_ = 0;
   }
 
-  Bytes finish() {
+  void finish() {
     end_batch();
     for (const Receiver& receiver : receivers_) {
       flush_fully(receiver.device, "nothing was written to the origin: see the kernel's log");
     }
-    return written_;
   }
 
  private:
@@ -100,7 +99,6 @@ class CopyUp {
       if (receiver->device.size() <= start) continue;
       const uint64_t shown = std::min(length, (receiver->device.size() - start).value());
       receiver->requests.push_back({Direction::kWrite, start, memory.first(shown)});
-      written_ += Bytes(shown);
       progress_.done_bytes += shown;
     }
     used_ += piece_;
@@ -116,13 +114,12 @@ class CopyUp {
   std::vector<Receiver*> needed_by_;
   std::vector<IoRequest> reads_;
   uint64_t used_ = 0;  // of the memory, by this batch
-  Bytes written_;
 };
 
 }  // namespace
 
-Bytes copy_up(const CopyUpJob& job, const std::vector<CopyUpThin>& thins, Progress& progress,
-              const std::stop_token& stop) {
+void copy_up(const CopyUpJob& job, const std::vector<CopyUpThin>& thins, Progress& progress,
+             const std::stop_token& stop) {
   CopyUp work(job, thins, progress);
   for (Run run; job.plan.next(run);) {
     for (uint64_t i = 0; i < run.blocks; ++i) {
@@ -130,7 +127,7 @@ Bytes copy_up(const CopyUpJob& job, const std::vector<CopyUpThin>& thins, Progre
       work.add(run.thin + i);
     }
   }
-  return work.finish();
+  work.finish();
 }
 
 }  // namespace extmerge

@@ -39,9 +39,9 @@ struct CopyUpJob {
   std::function<void()> watch;
 };
 
-// Returns the number of bytes written. They are durable, with their mappings. Throws kReadFailed,
-// kWriteFailed, kFlushFailed, kStopped if `stop` was requested, and as MappingWalk::next() does.
-Bytes copy_up(const CopyUpJob& job, const std::vector<CopyUpThin>& thins, Progress& progress,
-              const std::stop_token& stop);
+// On return the copies are durable, with their mappings. Throws kReadFailed, kWriteFailed,
+// kFlushFailed, kStopped if `stop` was requested, and as MappingWalk::next() does.
+void copy_up(const CopyUpJob& job, const std::vector<CopyUpThin>& thins, Progress& progress,
+             const std::stop_token& stop);
 
 }  // namespace extmerge

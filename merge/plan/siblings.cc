@@ -31,8 +31,7 @@ TreeOverlap overlap_of(MetadataReader& reader, const PlannedTree& planned, Metad
     for (; !ours.at_end() && ours.key().value() < planned.end_block(); ours.advance()) {
       if (stop.stop_requested()) throw stopped_while_planning();
       if (!planned.limits().is_planned(ours.key(), ours.time())) continue;
-      while (!theirs.at_end() && theirs.key() < ours.key()) theirs.advance();
-      if (theirs.at_end() || theirs.key() != ours.key()) ++harmed;
+      if (!theirs.find(ours.key())) ++harmed;
     }
   } catch (const Error& error) {
     if (error.id() != MessageId::kMetadataDamaged) throw;
@@ -80,7 +79,7 @@ uint64_t count_unmapped(RunSource& runs, MetadataReader& reader, const ThinDevic
   for (Run run; runs.next(run);) {
     if (stop.stop_requested()) throw stopped_while_planning();
     const ThinBlock end = run.thin + run.blocks;
-    while (!mapped.at_end() && mapped.key() < run.thin) mapped.advance();
+    mapped.find(run.thin);
     count += run.blocks;
     for (; !mapped.at_end() && mapped.key() < end; mapped.advance()) --count;
   }

@@ -94,29 +94,30 @@ std::vector<std::shared_ptr<BlockDevice>> VolumeSource::open_siblings(
   std::vector<std::shared_ptr<BlockDevice>> devices;
   siblings_.emplace();
   for (const LogicalVolume& sibling : siblings) {
-    const bool is_ours =
-        std::ranges::find(changes_.siblings, sibling.uuid) != changes_.siblings.end();
-    if (!is_ours) siblings_->push_back(sibling);
-    devices.push_back(open_sibling(sibling));
+    if (std::ranges::find(changes_.siblings, sibling.uuid) != changes_.siblings.end()) {
+      devices.push_back(claim_sibling(sibling));
+    } else {
+      siblings_->push_back(sibling);
+      devices.push_back(open_hidden(sibling));
+    }
   }
   return devices;
 }
 
-std::shared_ptr<BlockDevice> VolumeSource::open_sibling(const LogicalVolume& sibling) {
-  const bool is_ours =
-      std::ranges::find(changes_.siblings, sibling.uuid) != changes_.siblings.end();
-  if (!is_ours) {
-    const UdevStep udev(sibling.dm_uuid());
-    const std::string uuid = sibling.dm_uuid("-extmerge");
-    // A kill right after it was made.
-    if (const auto left = find_dm_device(uuid)) remove_dm_device(*left, udev);
-    const uint64_t node =
-        make_thin_node(pool_.device_number, static_cast<ThinId>(*sibling.thin_id), sibling.size,
-                       node_of_volume(sibling.vg, sibling.name) + "-extmerge", uuid, udev);
-    auto device = FileDevice::open(facts_of_device(node), OpenMode::kClaim, Bytes(kSectorSize));
-    remove_when_closed(node, udev);
-    return device;
-  }
+std::shared_ptr<BlockDevice> VolumeSource::open_hidden(const LogicalVolume& sibling) {
+  const UdevStep udev(sibling.dm_uuid());
+  const std::string uuid = sibling.dm_uuid("-extmerge");
+  // A kill right after it was made.
+  if (const auto left = find_dm_device(uuid)) remove_dm_device(*left, udev);
+  const uint64_t node =
+      make_thin_node(pool_.device_number, static_cast<ThinId>(*sibling.thin_id), sibling.size,
+                     node_of_volume(sibling.vg, sibling.name) + "-extmerge", uuid, udev);
+  auto device = FileDevice::open(facts_of_device(node), OpenMode::kClaim, Bytes(kSectorSize));
+  remove_when_closed(node, udev);
+  return device;
+}
+
+std::shared_ptr<BlockDevice> VolumeSource::claim_sibling(const LogicalVolume& sibling) {
   const auto node = find_dm_device(sibling.dm_uuid());
   if (!node) {
     lvm_.check_activation(sibling);

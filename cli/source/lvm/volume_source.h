@@ -105,7 +105,9 @@ class VolumeSource final : public NamedSource {
   void check_layer() const;
   // Refuses siblings that cannot get their own copies.
   void judge_siblings(PlanReport& report) const;
-  std::shared_ptr<BlockDevice> open_sibling(const LogicalVolume& sibling);
+  // One that this command has activated, and one whose own node takes no writes.
+  std::shared_ptr<BlockDevice> claim_sibling(const LogicalVolume& sibling);
+  std::shared_ptr<BlockDevice> open_hidden(const LogicalVolume& sibling);
   void check_siblings() const;
   std::set<std::string> recorded_freezes() const;
   void leave_out_freeze(std::vector<OriginUser>& users) const;
