@@ -122,13 +122,6 @@ Error cannot(const std::string& deed, uint64_t device_number, int error_number) 
                       MessageId::kLvmRefused);
 }
 
-void resume(uint64_t device_number, const UdevStep& udev, UdevRules rules) {
-  const Task task = make_task(DM_DEVICE_RESUME, device_number);
-  if (!task || !udev.run(task.get(), rules)) {
-    throw cannot("resume", device_number, error_number_of(task));
-  }
-}
-
 void load(uint64_t device_number, const std::vector<DmTarget>& targets, bool read_only) {
   const Task task = make_task(DM_DEVICE_RELOAD, device_number);
   bool complete = task && (!read_only || dm_task_set_ro(task.get()));
@@ -139,6 +132,21 @@ void load(uint64_t device_number, const std::vector<DmTarget>& targets, bool rea
   }
   if (!complete || !run(task)) {
     throw cannot("load the table of", device_number, error_number_of(task));
+  }
+}
+
+// LVM may resume the device at the same moment, since it activates a thin over it. The kernel then
+// drops the loaded table and answers EINVAL (dm_swap_table() finds the device not suspended).
+void swap_table(uint64_t device_number, const std::vector<DmTarget>& targets, bool read_only,
+                const UdevStep& udev, UdevRules rules) {
+  for (unsigned tries = 5;; --tries) {
+    load(device_number, targets, read_only);
+    const Task task = make_task(DM_DEVICE_RESUME, device_number);
+    if (task && udev.run(task.get(), rules)) return;
+    if (error_number_of(task) != EINVAL || tries == 1) {
+      throw cannot("resume", device_number, error_number_of(task));
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
 }
 
@@ -266,16 +274,14 @@ DeviceFacts facts_of_device(uint64_t device_number) {
 
 void reload_dm_table(uint64_t device_number, bool read_only, const UdevStep& udev,
                      UdevRules rules) {
-  load(device_number, table_of(device_number).targets, read_only);
-  resume(device_number, udev, rules);
+  swap_table(device_number, table_of(device_number).targets, read_only, udev, rules);
 }
 
 void load_error_table(uint64_t device_number, const UdevStep& udev) {
   DmTarget fails;
   fails.type = "error";
   fails.length = length_of(table_of(device_number));
-  load(device_number, {fails}, true);
-  resume(device_number, udev, UdevRules::kNamesOnly);
+  swap_table(device_number, {fails}, true, udev, UdevRules::kNamesOnly);
 }
 
 uint64_t make_node_over(uint64_t below, const std::string& name, const std::string& uuid,

@@ -33,20 +33,6 @@ bool is_below_thin(const ReadDmTable& read_table, const DeviceFacts& origin, uin
   });
 }
 
-// Whether sysfs still lists a dm device that is removed. A device that is being made has no table
-// for a moment, and then gets one.
-bool is_gone(const ReadDmTable& read_table, const Holder& holder) {
-  if (!holder.name.starts_with("dm-")) return false;
-  constexpr unsigned kTries = 40;
-  for (unsigned i = 0; i < kTries; ++i) {
-    const auto table = read_table(holder.device_number);
-    if (!table) return true;
-    if (!table->targets.empty()) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  }
-  return false;
-}
-
 // `holder`, if it is a thin whose external origin is the origin or lies under it.
 std::optional<ThinHolder> thin_over(const ReadDmTable& read_table, const DeviceFacts& origin,
                                     const DeviceFacts& metadata, uint64_t holder) {
@@ -69,9 +55,21 @@ std::optional<ThinHolder> thin_over(const ReadDmTable& read_table, const DeviceF
 
 }  // namespace
 
+bool is_gone(const Holder& holder, const ReadDmTable& read_table) {
+  if (!holder.name.starts_with("dm-")) return false;
+  constexpr unsigned kTries = 40;
+  for (unsigned i = 0; i < kTries; ++i) {
+    const auto table = read_table(holder.device_number);
+    if (!table) return true;
+    if (!table->targets.empty()) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  return false;
+}
+
 std::vector<ThinHolder> find_origin_thins(DeviceFacts& origin, const DeviceFacts& metadata,
                                           const ReadDmTable& read_table) {
-  std::erase_if(origin.holders, [&](const Holder& one) { return is_gone(read_table, one); });
+  std::erase_if(origin.holders, [&](const Holder& one) { return is_gone(one, read_table); });
   std::vector<ThinHolder> thins;
   const auto add_if_thin = [&](const Holder& holder, bool of_layer_below) {
     if (!holder.name.starts_with("dm-")) return false;

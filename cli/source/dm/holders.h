@@ -30,6 +30,11 @@ namespace extmerge {
 // read_dm_table(), or a test's own.
 using ReadDmTable = std::function<std::optional<DmTable>(uint64_t device_number)>;
 
+// Whether a holder that sysfs names is a dm device that was just removed: the kernel forgets its
+// name first, and lets go of what is below it some time later. A device that is being made has no
+// table for a moment: waits up to 2 s for it.
+bool is_gone(const Holder& holder, const ReadDmTable& read_table = read_dm_table);
+
 // `metadata` identifies this pool: the device in the pool's table is `metadata` or lies under it.
 // Without device-mapper there are no thins. Thins among the origin's neighbours are added to its
 // holders.

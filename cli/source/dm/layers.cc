@@ -2,8 +2,10 @@
 
 #include "cli/source/dm/layers.h"
 
+#include <algorithm>
 #include <string_view>
 
+#include "cli/source/dm/holders.h"
 #include "io/sysfs.h"
 
 namespace extmerge {
@@ -26,13 +28,11 @@ std::vector<uint64_t> devices_of(const DmTarget& target) {
   return devices;
 }
 
-// Whether another device lies over this one. The kernel forgets the name of a removed dm device
-// first, and lets go of what is below it some time later.
+// Whether another device lies over this one.
 bool is_held(uint64_t device_number) {
   const SystemRoot root;
-  const auto holders = SysfsBlock(root, device_number).holders();
-  return std::ranges::any_of(holders, [&](uint64_t holder) {
-    return read_dm_table(holder) || !SysfsBlock(root, holder).kernel_name().starts_with("dm-");
+  return std::ranges::any_of(SysfsBlock(root, device_number).holders(), [&](uint64_t holder) {
+    return !is_gone({SysfsBlock(root, holder).kernel_name(), holder});
   });
 }
 
@@ -60,7 +60,7 @@ bool lead_to_the_same(const std::vector<DmTarget>& some, const std::vector<DmTar
 void remove_unused(uint64_t device_number, const std::string& prefix, const UdevStep& udev) {
   const auto table = read_dm_table(device_number);
   if (!table || !table->uuid.starts_with(prefix)) return;
-  // udev opens a device for a moment. A holder that was just removed still has it open.
+  // udev opens a device for a moment, and a holder that was just removed still has it open.
   if (is_held(device_number) || !closes_soon(device_number) ||
       !remove_dm_device(device_number, udev))
     return;

@@ -4,6 +4,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "cli/source/dm/holders.h"
 #include "cli/source/dm/tables.h"
 #include "cli/source/lvm/chain.h"
 #include "cli/source/lvm/origin_kind.h"
@@ -76,6 +77,7 @@ void VolumeSource::check_layer() const {
   if (!layer) return;
   const std::string group = volume_.origin.dm_uuid().substr(0, 4 + 32);  // "LVM-", the group's
   for (const Holder& holder : facts_of_device(*layer).holders) {
+    if (is_gone(holder)) continue;
     const auto table = read_dm_table(holder.device_number);
     const bool over_thin = table && is_thin(*table);
     if (table && table->uuid.starts_with(volume_.origin.dm_uuid())) continue;
