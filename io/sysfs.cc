@@ -133,8 +133,13 @@ SysfsBlock::SysfsBlock(const SystemRoot& root, uint64_t device_number) {
   std::error_code error;
   folder_ = fs::canonical(listed / name, error);
   if (!error) {
-    check_told_by_kernel(root, KernelFiles::kSysfs, folder_.string());
-    return;
+    try {
+      check_told_by_kernel(root, KernelFiles::kSysfs, folder_.string());
+      return;
+    } catch (const Error&) {
+      if (is_there(folder_)) throw;
+      // The device was removed just now.
+    }
   }
   folder_.clear();
   check_told_by_kernel(root, KernelFiles::kSysfs, listed.string());

@@ -62,6 +62,7 @@ struct PlanReport {
   std::optional<Base> base;             // of a round
   std::string full_reason;              // the reason for a full merge, as the end of a sentence
   std::optional<Bytes> resumable_from;  // of an unfinished journal that a merge would resume
+  bool has_rest = false;                // data past the origin's end (Job::keeps_rest)
   bool nothing_new = false;             // certain, with kAlreadyDone among the refusals
   bool live_tree_unreadable = false;    // unknown whether the thin has changed
   std::vector<Sibling> siblings;

@@ -62,6 +62,7 @@ PlanReport Merger::make_plan(State& state, Purpose purpose, const RunListener& e
   report.summary = sum_up(state, report.limits, each_run, look_at, tree ? &*tree : nullptr);
   facts.summary = report.summary;
   facts.beyond_origin_has_data = beyond.found_data();
+  report.has_rest = job_.keeps_rest && beyond.found_data();
   if (tree) report.siblings = compare(state, *tree, others);
   if (purpose == Purpose::kMerge && job_.origin_users) {
     report.siblings = known_siblings(report.siblings, report.summary.copy_blocks);

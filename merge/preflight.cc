@@ -174,6 +174,7 @@ Refusal check_stale(const PlanFacts& facts, const Job& job, const Overrides& ove
 
 Refusal check_beyond_origin(const PlanFacts& facts, const Job& job, BeyondOriginChoice beyond) {
   if (beyond != BeyondOriginChoice::kRefuse || !facts.beyond_origin_has_data) return {};
+  if (job.keeps_rest) return {};
   return Error(MessageId::kBeyondOrigin,
                bytes_text(facts.summary.beyond_origin_bytes) +
                    " of the thin lie past the end of the origin " + job.origin.path + " (" +

@@ -53,6 +53,7 @@ void each_member(Changes& changes, const Visit& visit) {
   visit("waiting", changes.waiting, Key::kAddedSince);
   visit("siblings", changes.siblings, Key::kAddedSince);
   visit("given_up", changes.given_up, Key::kAddedSince);
+  visit("rest", changes.rest, Key::kAddedSince);
 }
 
 template <typename Value>
@@ -71,6 +72,10 @@ void put(Json& json, const char* key, const std::vector<Member>& members) {
                          {"skipped_activation", member.skipped_activation}});
   }
 }
+void put(Json& json, const char* key, const Rest& rest) {
+  json[key] = {{"name", rest.name},     {"uuid", rest.uuid},      {"from", rest.from},
+               {"length", rest.length}, {"whole", rest.is_whole}, {"carrier", rest.carrier}};
+}
 
 template <typename Value>
 void get(const Json& value, Value& member) {
@@ -84,6 +89,11 @@ void get(const Json& value, std::vector<Member>& members) {
     members.push_back({one.at("name").get<std::string>(), one.at("uuid").get<std::string>(),
                        one.at("was_marked").get<bool>(), one.at("skipped_activation").get<bool>()});
   }
+}
+void get(const Json& value, Rest& rest) {
+  rest = {value.at("name").get<std::string>(), value.at("uuid").get<std::string>(),
+          value.at("from").get<uint64_t>(),    value.at("length").get<uint64_t>(),
+          value.at("whole").get<bool>(),       value.at("carrier").get<std::string>()};
 }
 
 Json to_json(const SystemChanges& changes) {

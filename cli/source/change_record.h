@@ -26,6 +26,19 @@ struct Member {
   friend bool operator==(const Member&, const Member&) = default;
 };
 
+// The data of a snapshot past the end of its origin, kept in a volume for a time
+// (cli/source/lvm/rest.h).
+struct Rest {
+  std::string name, uuid;  // of that volume; empty if there is none
+  uint64_t from = 0;       // the end of the origin, in bytes
+  uint64_t length = 0;     // in bytes
+  bool is_whole = false;   // copied, durable and compared; and not yet back on the origin
+  // The name of the thin over the extended origin that makes LVM put a layer below it.
+  std::string carrier;
+
+  friend bool operator==(const Rest&, const Rest&) = default;
+};
+
 struct SystemChanges {
   // LVM's names and uuids of thin and origin. For a plain device-mapper thin only `thin`, its name.
   std::string vg, thin, thin_uuid, origin, origin_uuid;
@@ -77,6 +90,9 @@ struct SystemChanges {
   // undone. `removing` is about all of them, too.
   std::vector<Member> given_up;
 
+  // Only from the end of a finish until the origin has it.
+  Rest rest;
+
   // All is merged and compared, and the thin may be closed (--when-closed). Only while a run waits.
   bool waiting = false;
 
@@ -91,7 +107,8 @@ struct SystemChanges {
   }
   // Whether something is changed that outlives a command.
   bool has_lasting() const {
-    return origin_marked || thin_kept_inactive || thin_was_active || !freeze.empty();
+    return origin_marked || thin_kept_inactive || thin_was_active || !freeze.empty() ||
+           !rest.name.empty();
   }
   bool is_of_lvm() const { return !vg.empty(); }
   // Whether `name` names the thin: VG/LV, or a path of its device.

@@ -1,10 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# lvm_kill_points.sh merge|finish|offline: kills extmerge right before and right after each
+# lvm_kill_points.sh merge|finish|offline|grown: kills extmerge right before and right after each
 # LVM command that changes the volume group. A stand-in, mounted over LVM's program, counts
 # these commands and kills extmerge, its parent. Then the same extmerge command runs again.
-# `offline` merges an inactive SNAP, and tries only half of the moments.
+# `offline` merges an inactive SNAP, and tries only half of the moments. `grown` finishes a SNAP that is longer than its
+# origin, and tries only the moments that `finish` does not.
 source "$(dirname "$0")/guest_lvm.sh"
 
 mkdir /run/itself
@@ -27,7 +28,7 @@ chmod +x /run/lvm-stand-in
 mount --bind /run/lvm-stand-in "$(readlink -f "$(command -v lvm)")"
 # All but extmerge use LVM's own program.
 mkdir /run/bin
-for tool in lvm lvs lvcreate lvchange lvremove vgcreate vgchange pvcreate pvs vgremove; do
+for tool in lvm lvs lvcreate lvchange lvextend lvremove vgcreate vgchange pvcreate pvs vgremove; do
   ln -s /run/itself/lvm /run/bin/$tool
 done
 export PATH=/run/bin:$PATH
@@ -35,7 +36,7 @@ hash -r
 
 deed=$1
 arguments=(merge --yes --batch-mode)
-[[ $deed != finish ]] || arguments+=(--finish)
+[[ $deed != finish && $deed != grown ]] || arguments+=(--finish)
 new_everything 64k 4100k
 if [[ $deed == offline ]]; then
   quietly lvchange -an $vg/$snap_lv
@@ -45,6 +46,12 @@ fi
 round=1
 fresh() {
   round=$((round + 1))
+  if [[ $deed == grown ]]; then
+    no_group
+    rm -f "$EXTMERGE_STATE_DIR"/*
+    new_everything 64k 4100k
+    quietly lvextend -y -L 6M $vg/$snap_lv
+  fi
   is_there $snap_lv || new_snapshot
   is_active $snap_lv || quietly lvchange -ay -K $vg/$snap_lv
   stamp scatter /dev/$vg/$snap_lv $round $round 8
@@ -74,7 +81,7 @@ killed() {
     # If only the last step was missing, the same command finds nothing to do. A finish then
     # finds no volume.
     case $deed-$status-$(< /run/said) in
-      *-0-* | finish-4-*EXM-401*) ;;
+      *-0-* | finish-4-*EXM-401* | grown-4-*EXM-401*) ;;
       *)
         cat /run/said /run/status_said
         fail "the same command again ended with $status"
@@ -83,8 +90,9 @@ killed() {
     status=137
   fi
   origin_is /run/view
-  if [[ $deed == finish ]]; then
+  if [[ $deed == finish || $deed == grown ]]; then
     nothing_left
+    [[ $(lvs_of lv_name,lv_tags) != *extmerge* ]] || fail "left behind: $(lvs_of lv_name,lv_tags)"
     [[ $(lvs_of lv_attr $vg/$origin_lv) == *-wi* ]] || fail "the origin is no ordinary volume"
   else
     diff <(echo "$before") <(state) || fail "not everything was put back"
@@ -92,7 +100,7 @@ killed() {
   ((status == 137))
 }
 
-for ((count = 1; count < 30; ++count)); do
+for ((count = 1; count < 40; ++count)); do
   moments=(before after)
   # In the middle a finish runs a merge's commands: it freezes, tags and activates, and puts all that back.
   case $deed-$count in

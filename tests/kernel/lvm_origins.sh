@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # lvm_origins.sh KIND: the life of a volume over an origin of that kind: plan, merges of an active, an inactive and a
-# mounted SNAP, a merge that is killed and resumed, an undo, a round, a finish. Then the parts below the origin are
-# checked: a raid is scrubbed, a cache is flushed and removed, and the bytes below are right.
+# mounted SNAP, a merge that is killed and resumed, an undo, a round, a finish, and a finish that extends the origin. Then
+# the parts below the origin are checked: a raid is scrubbed, a cache is flushed and removed, and the bytes below are right.
 source "$(dirname "$0")/guest_lvm.sh"
 
 kind=$1
@@ -282,6 +282,21 @@ cmp /run/view /run/origin_now || fail "the origin is not what it should be"
 origin_has_files /run/sums
 kernel_view $origin_lv /run/view
 [[ $(lvs_of lv_attr $vg/$origin_lv) == *\ ?w* ]] || fail "the origin is not writable: $(lvs_of lv_attr $vg/$origin_lv)"
+
+note "finished with a SNAP that has grown: the origin is extended"
+new_snapshot
+quietly lvextend -y -L +8M $vg/$snap_lv
+stamp scatter /dev/$vg/$snap_lv 9 5 40
+kernel_view $snap_lv /run/view
+merges --finish $vg/$snap_lv
+cat /run/said
+nothing_left
+! is_there $snap_lv || fail "SNAP is still there"
+parts_are_gone
+quietly lvchange -ay $vg/$origin_lv
+kernel_view $origin_lv /run/origin_now
+cmp -n "$(stat -c %s /run/view)" /run/view /run/origin_now || fail "the origin is not what it should be"
+kernel_view $origin_lv /run/view
 
 case $kind in
   raid* | degraded*)

@@ -123,18 +123,19 @@ lvm_config "" 'thin_check_options=["-q", "--clear-needs-check-flag"]'
 quietly lvchange -ay $vg/$snap_lv
 lvm_config
 
-note "SNAP has grown past the origin, and has data there"
+note "SNAP has grown past the origin, and has data there; another volume keeps the origin from being extended"
 quietly lvextend -L +1M $vg/$snap_lv
 stamp range /dev/$vg/$snap_lv 5 33000 200
+new_snapshot reader
 refuses 4 'past the end' plan $vg/$snap_lv
-refuses 4 'past the end' "${merge[@]}" --finish $vg/$snap_lv
+refuses 4 'EXM-412.*reader' "${merge[@]}" --finish --allow-shared-origin $vg/$snap_lv
 refuses 4 'past the end' "${merge[@]}" $vg/$snap_lv
 recipe=$(grep -o 'lvcreate .* conv=fsync' /run/said) || fail "there is no recipe in: $(< /run/said)"
 note "the recipe: $recipe"
 quietly bash -e -c "${recipe//NEW/copied}" < /dev/null
 kernel_view $snap_lv /run/view
 cmp /run/view /dev/$vg/copied || fail "the recipe does not work"
-quietly lvremove -y $vg/copied
+quietly lvremove -y $vg/copied $vg/reader
 
 note "no thin with an external origin, or none at all"
 quietly lvcreate -y -Zn -Wn -n plain -L 4M $vg

@@ -168,6 +168,7 @@ MetadataHold::MetadataHold(ThinPool pool, RecordedChanges& recorded)
 }
 
 MetadataHold::~MetadataHold() {
+  if (is_left_) return;
   try {
     // Another program may have released this metadata snapshot, and another one may be held now.
     const auto root = pool_status(pool_.device_number).held_root;

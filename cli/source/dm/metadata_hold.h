@@ -39,12 +39,15 @@ class MetadataHold {
   MetadataHold(ThinPool pool, RecordedChanges& recorded);
   // Releases it. Logs a failure.
   ~MetadataHold();
+  // Leaves it reserved: the record says so, and a later command releases it.
+  void leave() { is_left_ = true; }
   MetadataHold(const MetadataHold&) = delete;
   MetadataHold& operator=(const MetadataHold&) = delete;
 
  private:
   const ThinPool pool_;
   RecordedChanges& recorded_;
+  bool is_left_ = false;
 };
 
 // Releases the metadata snapshot that a killed run reserved, if the record says (`holding`) that

@@ -202,6 +202,8 @@ bool Intents::is_made(Intent intent) const {
       return record_.thin_kept_inactive || record_.thin_was_active;
     case Intent::kMembers:
       return !record_.given_up.empty();
+    case Intent::kRest:
+      return !record_.rest.name.empty();
     case Intent::kFreeze:
       return !record_.freeze.empty();
     case Intent::kCarrier:
@@ -244,6 +246,8 @@ void Intents::undo(Intent intent) {
       return release_thin();
     case Intent::kMembers:
       return release_members();
+    case Intent::kRest:
+      return drop_rest();
     case Intent::kFreeze:
       return drop_freeze();
     case Intent::kCarrier:
@@ -272,6 +276,10 @@ void Intents::unmark_origin(Origin then) {
     if (then == Origin::kBecomesWritable && !origin->is_writable()) words.push_back("-prw");
     words.push_back(origin->full_name());
     if (words.size() > 2) lvm_.run(words, "see lvs -a -o +tags, or run that command by hand");
+    // A finish deactivates the origin before it is extended.
+    if (!record_.rest.name.empty() && record_.origin_was_active && !is_active_now(*origin)) {
+      lvm_.run({"lvchange", "-ay", "-K", origin->full_name()}, "see lvs -a");
+    }
   }
   record_.origin_marked = false;
 }
@@ -322,6 +330,23 @@ void Intents::release_thin() {
   record_.thin_kept_inactive = record_.thin_was_active = false;
 }
 
+// It is a mere copy only as long as the thin exists.
+void Intents::drop_rest() {
+  const Rest& rest = record_.rest;
+  const LogicalVolume* const made =
+      rest.uuid.empty() ? volume_.group.find(rest.name) : volume_.group.find_by_uuid(rest.uuid);
+  if (made && made->has_tag(kRestTag)) {
+    if (!volume_.group.find_by_uuid(record_.thin_uuid)) {
+      spdlog::warn("{} stays: {} is gone, and it has what lay past the end of {}",
+                   printable(made->full_name()), printable(record_.thin_name()),
+                   printable(record_.origin_name()));
+      return;
+    }
+    lvm_.run({"lvremove", "-y", made->full_name()}, "see lsblk, then run the same command again");
+  }
+  record_.rest = {};
+}
+
 void Intents::drop_freeze() {
   if (const LogicalVolume* const made = freeze(); made && made->has_tag(kFreezeTag)) {
     check_not_only_copy(*made);
@@ -351,7 +376,7 @@ void Intents::put_back_merge() {
     check_not_only_copy(*left);
     check_pool_stays_writable();
   }
-  put_back({Intent::kMark, Intent::kThin, Intent::kFreeze});
+  put_back({Intent::kMark, Intent::kThin, Intent::kRest, Intent::kFreeze});
   check_pool_can_be_cleared(nullptr);
 }
 

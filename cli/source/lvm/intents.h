@@ -9,6 +9,7 @@
 //   kOrigin   lvchange -ay ORIGIN (by version 0.1)    lvchange -an
 //   kThin     lvchange -ky SNAP (-an for --finish)    lvchange -kn, -ay
 //   kMembers  lvchange -ky --addtag MEMBER (--with)   lvchange --deltag, -kn
+//   kRest     lvcreate (see cli/source/lvm/rest.h)    lvremove
 //   kFreeze   lvcreate -s -ky -pr SNAP                lvremove
 //   kPool     lvchange -ay POOL                       lvchange -an
 //
@@ -32,7 +33,7 @@
 
 namespace extmerge {
 
-enum class Intent { kSiblings, kMark, kCarrier, kOrigin, kThin, kMembers, kFreeze, kPool };
+enum class Intent { kSiblings, kMark, kCarrier, kOrigin, kThin, kMembers, kRest, kFreeze, kPool };
 
 // A thin of the pool: its id, and the transaction it was made in, since ids are used again.
 struct ThinName {
@@ -112,6 +113,7 @@ class Intents {
   void release_members();
   void remove_member(const LogicalVolume& member);
   void check_member_alone(const LogicalVolume& member) const;
+  void drop_rest();
   void drop_freeze();
   void forget_freeze();
   void deactivate_siblings() const;

@@ -16,6 +16,7 @@ namespace extmerge {
 // extmerge's tags on volumes, also for administrators.
 inline constexpr const char* kFreezeTag = "extmerge.freeze";
 inline constexpr const char* kHalfMergedTag = "extmerge.half-merged";
+inline constexpr const char* kRestTag = "extmerge.rest";
 inline constexpr const char* kGivenUpTag = "extmerge.given-up";
 
 // Volumes that LVM removes together with the volume of that uuid: it is their external origin, or

@@ -87,7 +87,9 @@ void VolumeSource::put_back_activation() {
     if (finishing_) borrowed.insert(Intent::kThin);
     const auto begun = keeps_origin_ ? intents_.journal() : std::nullopt;
     const bool is_kept_only = keeps_origin_ && !(begun && is_under_way(begun->state));
-    if (is_to_be_removed_ || is_kept_only) borrowed.insert({Intent::kMark, Intent::kFreeze});
+    if (is_to_be_removed_ || is_kept_only) {
+      borrowed.insert({Intent::kMark, Intent::kRest, Intent::kFreeze});
+    }
     if (is_kept_only) borrowed.insert(Intent::kThin);
     if (changes_.pool_uuid == volume_.pool.dm_uuid("-tpool")) borrowed.insert(Intent::kPool);
     // A wait may have taken days.

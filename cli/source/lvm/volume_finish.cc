@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "cli/source/lvm/chain.h"
+#include "cli/source/lvm/rest.h"
 #include "cli/source/lvm/volume_source.h"
 #include "cli/source/recorded.h"
 #include "io/text.h"
@@ -117,12 +118,19 @@ std::string VolumeSource::finish() {
   const Error activated(MessageId::kThinOpen, name + " was activated just now: it is not removed",
                         "deactivate it (lvchange -an), and run the same command again");
   if (find_dm_device(volume_.snap.dm_uuid())) throw activated;
+  RestMover mover(request_, lvm_, volume_, recorded_, intents_);
+  put_rest_aside(mover);
+  if (find_dm_device(volume_.snap.dm_uuid())) throw activated;
   // The first write to a block that was frozen moves it.
   if (merged_mappings_ && mappings_of({*volume_.snap.thin_id}).front() != merged_mappings_) {
     throw Error(MessageId::kStale, name + " was written to just now: it is not removed",
                 "keep it inactive, and run the same command again");
   }
   drop_node();
+  if (mover.has_rest()) {
+    mover.hide_origin();
+    hold_ = std::make_unique<MetadataHold>(pool_, recorded_);
+  }
   const LogicalVolume* const freeze = frozen();
   intents_.check_pool_can_be_cleared(freeze);
   // Only volumes that this command names are removed.
@@ -153,12 +161,40 @@ std::string VolumeSource::finish() {
   }
   if (failure) spdlog::warn("{} is removed, but {}", printable(name), printable(failure->what()));
   finishing_ = is_to_be_removed_ = keeps_origin_ = false;
+  try {
+    return release_all(mover, name);
+  } catch (...) {
+    if (hold_) hold_->leave();
+    throw;
+  }
+}
+
+// After SNAP is removed.
+std::string VolumeSource::release_all(RestMover& mover, const std::string& name) {
   std::vector<std::string> removed = intents_.remove_members();
   removed.insert(removed.begin(), name);
+  if (mover.has_rest()) mover.bring_back();
   const std::string outcome = intents_.release_origin();
+  mover.complete();
+  hold_.reset();
   changes_.removing = changes_.thin_kept_inactive = changes_.thin_was_active = false;
   recorded_.write();
   return some_of(removed) + (removed.size() == 1 ? " is removed; " : " are removed; ") + outcome;
+}
+
+void VolumeSource::put_rest_aside(RestMover& mover) {
+  const LogicalVolume* const snap = volume_.group.find_by_uuid(volume_.snap.uuid);
+  const LogicalVolume* const origin = volume_.group.find_by_uuid(volume_.origin.uuid);
+  if (request_.merge.beyond_origin != BeyondOriginChoice::kRefuse || !snap || !origin) return;
+  if (snap->size <= origin->size) return;
+  if (!merged_mappings_) merged_mappings_ = mappings_of({*volume_.snap.thin_id}).front();
+  ThinVolume now = volume_;
+  now.snap = *snap;
+  now.origin = *origin;
+  now.find_origin_users();
+  leave_out_own(now.origin_users);
+  mover.put_aside(*open_hidden(*snap), judge_rest(now, now.origin_users));
+  goes_soon(snap->dm_uuid("-extmerge"));  // LVM removes no thin that is open
 }
 
 std::string VolumeSource::next_steps() const {
@@ -205,11 +241,21 @@ std::optional<CompletedRemoval> complete_removal(const Request& request,
     return {};
   }
   Intents intents(request, lvm, volume, *found);
+  RestMover mover(request, lvm, volume, *found, intents);
   const std::vector<std::string> removed = intents.remove_members();
+  if (mover.has_rest()) {
+    intents.put_back({Intent::kCarrier});
+    mover.bring_back();
+  }
   std::string outcome = intents.release_origin();
+  mover.complete();
   if (!removed.empty()) {
     outcome =
         some_of(removed) + (removed.size() == 1 ? " is" : " are") + " removed now; " + outcome;
+  }
+  if (volume.group.find_pool(changes.pool_uuid) && changes.holding) {
+    if (!find_dm_device(changes.pool_uuid)) intents.activate_pool();
+    reclaim_metadata_snapshot(*found);
   }
   intents.put_back({Intent::kPool});
   changes.removing = changes.thin_kept_inactive = changes.thin_was_active = false;

@@ -20,6 +20,15 @@ namespace {
 // LVM has no way to grow it as long as it is an external origin.
 Error beyond_origin(const Error& error, const ThinVolume& volume) {
   const std::string name = volume.snap.full_name();
+  if (!judge_rest(volume, volume.origin_users)) {
+    return Error(
+        error.id(), error.what(),
+        "LVM cannot grow an external origin. Merge and remove the snapshot: extmerge merge "
+        "--finish " +
+            name +
+            " extends the origin and brings that data there; or give that data up with "
+            "--beyond-origin=drop");
+  }
   return Error(error.id(), error.what(),
                "LVM cannot grow an external origin. Unmount the snapshot and copy it whole "
                "instead: lvcreate -L " +
@@ -93,6 +102,16 @@ void VolumeSource::check_layer() const {
   }
 }
 
+void VolumeSource::look_at_rest(PlanReport& report) const {
+  if (!report.has_rest || report.nothing_new) return;
+  const Refusal refusal = judge_rest(volume_, volume_.origin_users);
+  if (refusal) {
+    report.refusals.push_back(*refusal);
+  } else {
+    report.notes.push_back(rest_note(volume_));
+  }
+}
+
 void VolumeSource::look_below_origin(PlanReport& report) const {
   const auto legs = legs_of(volume_.origin);
   const std::string trouble = legs ? legs->trouble() : "";
@@ -155,6 +174,7 @@ void VolumeSource::complete_plan(PlanReport& report) const {
                            "is the only copy of its data");
   }
   look_below_origin(report);
+  look_at_rest(report);
   for (Error& refusal : report.refusals) {
     if (refusal.id() == MessageId::kBeyondOrigin || refusal.id() == MessageId::kCannotExtend) {
       refusal = beyond_origin(refusal, volume_);

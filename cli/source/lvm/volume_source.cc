@@ -186,6 +186,7 @@ Job VolumeSource::base_job(ThinId id, const Look& origin) {
     job.merged_as = static_cast<ThinId>(*merged);
   }
   job.can_be_resumed = is_frozen();
+  job.keeps_rest = request_.finish;
   return job;
 }
 

@@ -26,6 +26,7 @@
 
 #include "cli/source/lvm/intents.h"
 #include "cli/source/lvm/origin_pool.h"
+#include "cli/source/lvm/rest.h"
 #include "cli/source/lvm/writable_origin.h"
 #include "cli/source/named_source.h"
 
@@ -105,9 +106,14 @@ class VolumeSource final : public NamedSource {
   void check_layer() const;
   // Refuses siblings that cannot get their own copies.
   void judge_siblings(PlanReport& report) const;
+  // Refuses what lies past the origin's end, if the origin cannot be extended by it.
+  void look_at_rest(PlanReport& report) const;
   // One that this command has activated, and one whose own node takes no writes.
   std::shared_ptr<BlockDevice> claim_sibling(const LogicalVolume& sibling);
   std::shared_ptr<BlockDevice> open_hidden(const LogicalVolume& sibling);
+  // --finish: what SNAP has past the origin's end.
+  void put_rest_aside(RestMover& mover);
+  std::string release_all(RestMover& mover, const std::string& name);
   void check_siblings() const;
   std::set<std::string> recorded_freezes() const;
   void leave_out_freeze(std::vector<OriginUser>& users) const;

@@ -46,6 +46,12 @@ SystemChanges all_of_them() {
   changes.removing = true;
   changes.given_up = {{"tue", "4Nrdao-khHX-OdnG-jcvB-jpZt-5oNr-TnpVxB", true, false},
                       {"m\"n", "f01HZb-nDeW-0Vg0-ftXe-gTSM-4hZq-g0A3mU", false, true}};
+  changes.rest = {.name = "extmerge_rest_13a9a47b",
+                  .uuid = "4Nrdao-khHX-OdnG-jcvB-jpZt-5oNr-TnpVxB",
+                  .from = 12582912,
+                  .length = 4096,
+                  .is_whole = true,
+                  .carrier = "extmerge_layer_0a1b2c3d"};
   return changes;
 }
 
@@ -74,6 +80,7 @@ void expect_equal(const SystemChanges& a, const SystemChanges& b) {
   EXPECT_EQ(a.thin_was_active, b.thin_was_active);
   EXPECT_EQ(a.removing, b.removing);
   EXPECT_EQ(a.given_up, b.given_up);
+  EXPECT_EQ(a.rest, b.rest);
 }
 
 class Changes : public testing::Test {
