@@ -88,6 +88,9 @@ killed() {
         ;;
     esac
     status=137
+  elif ((status != 0)); then
+    cat /run/said
+    fail "it ended with $status, and nothing killed it"
   fi
   origin_is /run/view
   if [[ $deed == finish || $deed == grown ]]; then

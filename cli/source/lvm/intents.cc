@@ -330,7 +330,7 @@ void Intents::release_thin() {
   record_.thin_kept_inactive = record_.thin_was_active = false;
 }
 
-// It is a mere copy only as long as the thin exists.
+// While the thin exists, it is only a copy.
 void Intents::drop_rest() {
   const Rest& rest = record_.rest;
   const LogicalVolume* const made =
