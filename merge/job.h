@@ -96,7 +96,7 @@ struct Job {
   bool origin_made_writable = false;
   // plan: a device that shows an inactive origin (LVM: the layer below it).
   std::optional<DeviceFacts> origin_below;
-  // What lies past the origin's end is kept, outside of this merge.
+  // Data past the origin's end is kept elsewhere, and is no reason to refuse.
   bool keeps_rest = false;
   // The id of the thin's earlier freeze, which was merged and is gone.
   std::optional<ThinId> merged_as;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
 // A snapshot that is longer than its origin, with data past the origin's end ("the rest"). LVM
-// extends no external origin, so --finish puts the rest aside until the snapshot is gone:
+// extends no external origin, so --finish keeps the rest in a volume until the snapshot is gone:
 //
 //   step                                                       record before it
 //   the rest is copied to a new volume of the group, durable,  rest
@@ -18,7 +18,7 @@
 //   released
 //
 // After a kill the same command repeats what is not done. Up to the removal of the snapshot, it
-// drops the copy and begins anew. The new volume has a head of 1 MiB: zeros, after a text that says
+// drops the copy and begins again. The new volume has a head of 1 MiB: zeros, after a text that says
 // where its bytes belong.
 
 #pragma once
@@ -35,7 +35,7 @@ namespace extmerge {
 // Why the rest of the snapshot cannot be brought to the origin; nothing if it can. `readers` are
 // the other volumes that read the origin.
 Refusal judge_rest(const ThinVolume& volume, const std::vector<OriginUser>& readers);
-// The note of a plan whose rest will be put aside.
+// The note of a plan with a rest.
 std::string rest_note(const ThinVolume& volume);
 
 class RestMover {
@@ -45,7 +45,7 @@ class RestMover {
             Intents& intents)
       : request_(request), lvm_(lvm), volume_(volume), recorded_(recorded), intents_(intents) {}
 
-  // Whether the record has a rest that is put aside and not yet back.
+  // Whether the record has a rest that is copied to a volume and not yet back.
   bool has_rest() const { return record_.rest.is_whole; }
 
   // Copies the rest of `snap`, the snapshot, to a new volume. If it is all zero, there is nothing
