@@ -38,6 +38,7 @@ struct LogicalVolume {
   // A pool's transaction id; for a thin, the pool's when the thin was made.
   std::optional<uint64_t> transaction_id;
   bool vg_shared = false, vg_exported = false, vg_partial = false;
+  std::optional<uint64_t> vg_metadata_free;  // bytes that the metadata of its group may grow
   bool skips_activation = false;
 
   bool is_thin() const { return segment_type == "thin"; }

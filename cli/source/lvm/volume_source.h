@@ -103,6 +103,7 @@ class VolumeSource final : public NamedSource {
   bool is_freeze() const { return frozen() && frozen()->uuid == volume_.snap.uuid; }
   void check_activation() const;
   void check_layer() const;
+  void judge_freeze(PlanReport& report) const;
   // Refuses siblings that cannot get their own copies.
   void judge_siblings(PlanReport& report) const;
   // One that this command has activated, and one whose own node takes no writes.
