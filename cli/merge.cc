@@ -95,7 +95,13 @@ MergeReport merge_while_shown(const Options& options, std::unique_ptr<Source>& s
   if (options.finish && source->is_unfinished()) {
     Options first = options;  // what was begun, and then a round of its own for the rest
     first.finish = false;
-    Round(first, *source, progress, signals).resume();
+    Round round(first, *source, progress, signals);
+    // The merge that was begun may give up none of these volumes, and nobody was asked then.
+    if (options.with.empty()) {
+      round.resume();
+    } else {
+      round.merge(ask);
+    }
     source.reset();
     source = open_source(options);
   }

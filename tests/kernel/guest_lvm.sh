@@ -204,7 +204,7 @@ merges() {
   }
 }
 # asks STATUS PATTERN COMMAND ARGUMENT...: like says, but on a terminal. When extmerge asks, the shell
-# runs COMMAND, and the answer is yes.
+# runs COMMAND, and the answer is yes, or $answer.
 asks() {
   local pattern=$2 expected=$1 command=$3 status=0 asker
   shift 3
@@ -224,7 +224,7 @@ try:
             open("/run/question", "w").close()
             while not os.path.exists("/run/answer"):
                 time.sleep(0.05)
-            os.write(terminal, b"y\n")
+            os.write(terminal, open("/run/answer", "rb").read())
 except OSError:
     pass
 print(said.decode())
@@ -236,7 +236,8 @@ ASK
     pause 0.1
   done
   eval "$command"
-  : > /run/answer
+  printf '%s\n' "${answer-y}" > /run/answer.new
+  mv /run/answer.new /run/answer
   wait $asker || status=$?
   [[ $status =~ ^($expected)$ ]] && grep -Eq -- "$pattern" /run/said || {
     cat /run/said

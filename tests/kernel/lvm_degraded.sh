@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # lvm_degraded.sh TYPE: the origin is a raid of that type, and a leg fails before a merge or during one. The merge
-# completes, says so, and the origin is right. After a repair all legs have the merged data. If all legs of a raid1 fail,
-# the merge fails, and can be resumed when they are back.
+# completes, says so, and the origin is right. After a repair all legs have the merged data. If more legs fail than the raid
+# survives, the merge ends when the kernel answers, and can be resumed when they are back.
 source "$(dirname "$0")/guest_lvm.sh"
 
 type=$1
@@ -133,3 +133,46 @@ wait_for_sync
 [[ $(lvs_of raid_mismatch_count $vg/$origin_lv | tr -d ' ') == 0 ]] || fail "the legs differ"
 kernel_view $origin_lv /run/origin_now
 cmp /run/view /run/origin_now || fail "the origin is not what it should be"
+[[ $type != raid1 ]] || exit 0
+
+# ends_within SECONDS: the merge has ended
+ends_within() {
+  local i
+  for ((i = 0; i < $1 * 10; ++i)); do
+    kill -0 $merger 2> /dev/null || return 0
+    pause 0.1
+  done
+  return 1
+}
+note "more legs fail during the merge than a $type survives"
+new_snapshot
+change_snap
+"$EXTMERGE" merge --yes --batch-mode --rate-limit 250k --checkpoint-interval 64k $vg/$snap_lv > /run/said 2>&1 &
+merger=$!
+until is_copying || ! kill -0 $merger 2> /dev/null; do pause 0.02; done
+for ((i = 0; i <= spare; ++i)); do breaks $i; done
+if ! ends_within 20; then
+  # md keeps the requests to such a raid456. Nothing can end a program that waits for them, not even SIGKILL.
+  find_node "$(dm_name $origin_lv)-extmerge" && read -r reads writes < "$node/inflight"
+  ((reads + writes > 0)) || fail "extmerge waits, and the kernel has no request of it: $(cat /proc/$merger/task/*/stack)"
+  note "$reads reads and $writes writes are not answered: $(dmsetup status --noflush "$(dm_name $origin_lv)-real")"
+fi
+for ((i = 0; i < count; ++i)); do mends $i; done
+ends_within 60 || fail "the merge does not end when the legs are back: $(cat /proc/$merger/task/*/stack)"
+status=0
+wait $merger || status=$?
+note "the merge ended with $status: $(tail -n 2 /run/said | tr '\n' ' ')"
+[[ $status =~ ^(0|4|7)$ ]] || fail "the merge ended with $status: $(< /run/said)"
+quietly lvchange -an $vg/$snap_lv
+if lvchange -ay $vg/$snap_lv &> /run/refused; then
+  merges $vg/$snap_lv
+  origin_is /run/view
+  repaired
+  origin_is /run/view
+  nothing_left
+else
+  # md has recorded that too many legs failed.
+  note "LVM does not activate the raid any more: $(< /run/refused)"
+  says 4 EXM-426 merge --yes --batch-mode $vg/$snap_lv
+  says 0 'state +copying' status $vg/$snap_lv
+fi

@@ -4,6 +4,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "cli/source/lvm/freeze_room.h"
 #include "cli/source/lvm/writable_origin.h"
 #include "io/sysfs.h"
 #include "io/text.h"
@@ -34,11 +35,7 @@ Error not_as_planned(const std::string& name) {
 
 // LVM has failed to make a freeze of an active SNAP.
 std::string way_to_freeze(const ThinVolume& volume) {
-  if (!has_dm_target("snapshot")) {
-    return "load the kernel's module dm-snapshot (modprobe dm-snapshot), which LVM wants for every "
-           "snapshot, or deactivate " +
-           volume.snap.full_name() + " (lvchange -an); then run the same command again";
-  }
+  if (!has_dm_target("snapshot")) return way_without_snapshot_target(volume.snap);
   if (may_hinder_freeze(volume.origin)) {
     return "deactivate the origin (lvchange -an " + volume.origin.full_name() +
            "), and run the same command again";

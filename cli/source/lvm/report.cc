@@ -68,6 +68,7 @@ LogicalVolume volume_of(const nlohmann::json& row) {
   volume.vg_exported = flag_of(row, "vg_exported");
   volume.vg_partial = flag_of(row, "vg_partial");
   volume.vg_free = Bytes(number_of(row, "vg_free").value_or(0));
+  volume.vg_metadata_free = number_of(row, "vg_mda_free");
   volume.name = name_of(row, "lv_name");
   volume.uuid = text_of(row, "lv_uuid");
   volume.attr = text_of(row, "lv_attr");
@@ -171,8 +172,9 @@ std::string lv_uuid_of_node(std::string_view dm_uuid) {
 }
 
 std::string lvs_fields() {
-  return "vg_name,vg_uuid,vg_shared,vg_exported,vg_partial,vg_free,vg_tags,lv_name,lv_uuid,lv_attr,"
-         "lv_size,lv_tags,segtype,origin,lv_ancestors,lv_role,pool_lv,data_lv,metadata_lv,"
+  return "vg_name,vg_uuid,vg_shared,vg_exported,vg_partial,vg_free,vg_mda_free,vg_tags,lv_name,"
+         "lv_uuid,lv_attr,lv_size,lv_tags,segtype,origin,lv_ancestors,lv_role,pool_lv,data_lv,"
+         "metadata_lv,"
          "chunk_size,thin_id,transaction_id,lv_skip_activation";
 }
 

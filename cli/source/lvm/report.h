@@ -39,6 +39,7 @@ struct LogicalVolume {
   std::optional<uint64_t> transaction_id;
   bool vg_shared = false, vg_exported = false, vg_partial = false;
   Bytes vg_free;
+  std::optional<uint64_t> vg_metadata_free;  // bytes that the metadata of its group may grow
   bool skips_activation = false;
 
   bool is_thin() const { return segment_type == "thin"; }

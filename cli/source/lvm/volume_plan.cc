@@ -4,9 +4,12 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+
 #include "cli/source/dm/holders.h"
 #include "cli/source/dm/tables.h"
 #include "cli/source/lvm/chain.h"
+#include "cli/source/lvm/freeze_room.h"
 #include "cli/source/lvm/origin_kind.h"
 #include "cli/source/lvm/volume_source.h"
 #include "cli/source/places.h"
@@ -193,7 +196,19 @@ void VolumeSource::complete_plan(PlanReport& report) const {
               "(lvs -a -o +tags) until that is done"));
   }
   judge_siblings(report);
-  if (!is_in_use() || is_unfinished() || report.nothing_new) return;
+  judge_freeze(report);
+}
+
+// Whether LVM can make the freeze and the marks of a merge that begins.
+void VolumeSource::judge_freeze(PlanReport& report) const {
+  if (report.nothing_new || (is_unfinished() && !request_.merge.restart)) return;
+  const auto to_be_marked =
+      std::ranges::count_if(members_, [](const auto& one) { return !one.has_tag(kGivenUpTag); });
+  const bool must_freeze = is_in_use() && !is_freeze();
+  if (const auto refusal =
+          judge_metadata_area(volume_, must_freeze, static_cast<size_t>(to_be_marked)))
+    report.refusals.push_back(*refusal);
+  if (!is_in_use() || is_unfinished()) return;
   if (uses_held_snapshot()) {
     report.refusals.push_back(
         Error(MessageId::kThinNotStill,
@@ -202,6 +217,7 @@ void VolumeSource::complete_plan(PlanReport& report) const {
               "deactivate " + thin_name() + " (lvchange -an), or leave out --metadata-snap"));
     return;
   }
+  if (const auto refusal = judge_snapshot_target(volume_)) report.refusals.push_back(*refusal);
   // At worst every block is written again during the merge, and moves. Long before the pool is
   // full, check_origin() gives the freeze up.
   const PoolStatus status = pool_status(pool_.device_number);

@@ -73,7 +73,10 @@ Job VolumeSource::undo_job() {
 void VolumeSource::undone() {
   hold_.reset();
   drop_node();
-  const std::vector<std::string> members = changes_.given_up_names();
+  std::vector<std::string> members;  // an earlier merge has destroyed the others
+  for (const Member& member : changes_.given_up) {
+    if (!member.was_marked) members.push_back(changes_.vg + "/" + member.name);
+  }
   std::set<Intent> merged = {Intent::kMark, Intent::kThin, Intent::kMembers};
   if (!is_freeze()) merged.insert(Intent::kFreeze);
   intents_.put_back(merged, Intents::Listing::kOld);

@@ -104,6 +104,7 @@ class VolumeSource final : public NamedSource {
   bool is_freeze() const { return frozen() && frozen()->uuid == volume_.snap.uuid; }
   void check_activation() const;
   void check_layer() const;
+  void judge_freeze(PlanReport& report) const;
   // Refuses siblings that cannot get their own copies.
   void judge_siblings(PlanReport& report) const;
   // Refuses what lies past the origin's end, if the origin cannot be extended by it.
