@@ -7,7 +7,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cerrno>
 #include <map>
+#include <optional>
 
 #include "merge/merge.h"
 #include "tests/support/memory_device.h"
@@ -45,6 +47,7 @@ class SiblingDevice : public BlockDevice {
   void drop_cache() override {}
 
   uint64_t blocks_written = 0;
+  std::optional<uint64_t> broken_block;  // takes no writes
 
  private:
   class Queue : public AsyncQueue {
@@ -68,6 +71,10 @@ class SiblingDevice : public BlockDevice {
     EXPECT_EQ(request.memory.size(), ThinPool::kBlockSize);
     const auto before = pool_.back_up();
     const uint64_t block = request.offset.value() / ThinPool::kBlockSize;
+    if (block == broken_block) {
+      request.result = -EIO;
+      return;
+    }
     const uint64_t data = pool_.provision(id_, block);
     IoRequest inner{Direction::kWrite, Bytes(data * ThinPool::kBlockSize), request.memory};
     queue.submit(std::span(&inner, 1));
@@ -112,12 +119,16 @@ class KeptSiblings : public testing::Test {
     }
     SceneCustody& custody = custody_of(job);
     custody.on_reserve = [this] { pool.commit(); };
+    custody.on_check = on_check;
+    custody.on_siblings_closed = on_closed;
     custody.on_siblings = [this](const std::vector<ThinId>& ids) {
+      if (before_claim) before_claim();
       opened.clear();
       std::vector<std::shared_ptr<BlockDevice>> devices;
       for (const ThinId id : ids) {
         opened.push_back(std::make_shared<SiblingDevice>(pool, value(id),
                                                          [this] { committed = pool.back_up(); }));
+        opened.back()->broken_block = broken_block;
         devices.push_back(opened.back());
       }
       return devices;
@@ -145,6 +156,8 @@ class KeptSiblings : public testing::Test {
   MergeOptions options;
   Progress progress;
   std::vector<std::shared_ptr<SiblingDevice>> opened;
+  std::optional<uint64_t> broken_block;  // of each sibling
+  std::function<void()> before_claim, on_closed, on_check;
   std::shared_ptr<ThinPool::Backup> committed;
   ThinPool::Contents expected;
   std::map<uint32_t, ThinPool::Contents> views;
@@ -183,6 +196,46 @@ TEST_F(KeptSiblings, AFailedWriteEndsTheMergeBeforeTheOriginChanges) {
   world.fail_at(world.operations() + 3, Fault{.for_ever = true});
   EXPECT_NE(run(), "");
   EXPECT_EQ(first_difference(pool.origin().contents(), before), "");
+}
+
+TEST_F(KeptSiblings, OneFailedCopyIsTheFailureThatIsReported) {
+  const ThinPool::Contents before = pool.origin().contents();
+  broken_block = 6;
+  const std::string said = run();
+  EXPECT_NE(said.find("cannot write sibling"), std::string::npos) << said;
+  EXPECT_EQ(first_difference(pool.origin().contents(), before), "");
+  expect_the_same("after the failure");
+}
+
+TEST_F(KeptSiblings, KeepWhatWasWrittenToThemJustBeforeTheyWereClaimed) {
+  before_claim = [this] {
+    pool.write(2, 6);
+    views[2] = pool.view(2);
+  };
+  EXPECT_EQ(run(), "");
+  expect_the_same("after the merge");
+  EXPECT_EQ(opened[0]->blocks_written, 4u);
+}
+
+TEST_F(KeptSiblings, AreLetGoBeforeTheOriginIsWritten) {
+  const ThinPool::Contents before = pool.origin().contents();
+  unsigned closed = 0;
+  on_closed = [&] {
+    ++closed;
+    EXPECT_EQ(opened[0]->blocks_written, 5u);
+    EXPECT_EQ(first_difference(pool.origin().contents(), before), "");
+  };
+  EXPECT_EQ(run(), "");
+  EXPECT_EQ(closed, 1u);
+}
+
+TEST_F(KeptSiblings, GetNothingOnceTheOriginIsTakenBack) {
+  on_check = [this] {
+    if (!opened.empty() && opened[0]->blocks_written == 0)
+      throw Error(MessageId::kOriginTakenBack, "taken back", "");
+  };
+  EXPECT_EQ(run(), "taken back");
+  EXPECT_EQ(opened[0]->blocks_written + opened[1]->blocks_written, 0u);
 }
 
 TEST_F(KeptSiblings, ShowTheSameAfterAPowerCutAnywhere) {

@@ -162,6 +162,23 @@ BUGS = [
      "if (begun.undo_log.empty() || !wishes.undo_log_exists) return {};", "return {};"),
     ("the only copy is destroyed", "merge/undo.cc",
      "  if (gone && !overrides.allow_removed_snapshot) {", "  if (false) {"),
+    ("a sibling's own block is copied over", "merge/copy/copy_up.cc",
+     "      if (!receiver.mapped.find(block)) needed_by_.push_back(&receiver);",
+     "      needed_by_.push_back(&receiver);"),
+    ("the last copies are left out", "merge/copy/copy_up.cc",
+     "  void finish() {\n    end_batch();\n", "  void finish() {\n"),
+    ("the copies are not flushed", "merge/copy/copy_up.cc",
+     "      flush_fully(receiver.device,", "      static_cast<void>(receiver), static_cast<void>("),
+    ("a failed copy is no failure", "merge/copy/copy_up.cc",
+     "    if (failure) throw *failure;\n", ""),
+    ("the origin changes during the copies unseen", "merge/copy/copy_up.cc",
+     "    if (job_.watch) job_.watch();\n", ""),
+    ("siblings are read before they are claimed", "merge/keep_siblings.cc",
+     "open_siblings(harmed);\n  job_.custody->release_mappings();\n"
+     "  job_.custody->reserve_mappings();\n",
+     "open_siblings(harmed);\n"),
+    ("the siblings stay claimed", "merge/keep_siblings.cc",
+     "  job_.custody->close_siblings();\n", ""),
 ]
 
 

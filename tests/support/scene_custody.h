@@ -24,6 +24,7 @@ class SceneCustody final : public Custody {
   std::function<void()> on_reserve;
   std::function<void()> on_check;
   std::function<std::vector<std::shared_ptr<BlockDevice>>(const std::vector<ThinId>&)> on_siblings;
+  std::function<void()> on_siblings_closed;
 
   std::shared_ptr<BlockDevice> open(const DeviceFacts& facts, OpenMode mode, Bytes ends) override {
     return on_open(facts, mode, ends);
@@ -41,6 +42,9 @@ class SceneCustody final : public Custody {
   }
   std::vector<std::shared_ptr<BlockDevice>> open_siblings(const std::vector<ThinId>& ids) override {
     return on_siblings ? on_siblings(ids) : Custody::open_siblings(ids);
+  }
+  void close_siblings() override {
+    if (on_siblings_closed) on_siblings_closed();
   }
   void check_origin() override {
     if (on_check) on_check();
