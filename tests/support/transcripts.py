@@ -31,7 +31,7 @@ LETTERS = str.maketrans("0123456789", "ABCDEFGHIJ")
 
 def alike(line):
     """The line without the parts that may differ from run to run."""
-    line = re.sub(r"extmerge_[0-9a-f]{8}", "FREEZE", line)
+    line = re.sub(r"extmerge_(rest_|layer_)?[0-9a-f]{8}", "FREEZE", line)
     line = re.sub(r"\b[0-9a-f]{16,32}\b", "DIGITS", line)
     line = re.sub(r"\b(EXM-|thin )(\d+)", lambda found: found.group(1) + found.group(2).translate(LETTERS), line)
     line = re.sub(r"\d+(\.\d+)?( (B|KiB|MiB|GiB|kB|MB|GB)(/s)?| s)?\b", "N", line)
