@@ -290,10 +290,12 @@ uint64_t make_node_over(uint64_t below, const std::string& name, const std::stri
   return make_hidden_node(target, name, uuid, read_only, udev);
 }
 
-uint64_t make_thin_node(uint64_t pool, ThinId id, Bytes size, const std::string& name,
-                        const std::string& uuid, const UdevStep& udev) {
-  const DmTarget target{
-      "thin", {number_text(pool), std::to_string(value(id))}, 0, size.value() / kSectorSize};
+uint64_t make_thin_node(uint64_t pool, ThinId id, uint64_t origin, Bytes size,
+                        const std::string& name, const std::string& uuid, const UdevStep& udev) {
+  const DmTarget target{"thin",
+                        {number_text(pool), std::to_string(value(id)), number_text(origin)},
+                        0,
+                        size.value() / kSectorSize};
   return make_hidden_node(target, name, uuid, false, udev);
 }
 

@@ -87,7 +87,7 @@ void VolumeSource::begin_finish() {
 
 std::vector<std::optional<VolumeSource::Mappings>> VolumeSource::mappings_of(
     const std::vector<uint64_t>& thin_ids) {
-  hold_ = std::make_unique<MetadataHold>(pool_, recorded_);
+  hold_ = std::make_unique<MetadataHold>(pool_, recorded_, changes_);
   const auto device = open_metadata(pool_);
   MetadataReader reader(*device);
   const Superblock held = reader.held_superblock(reader.live_superblock().held_root);
@@ -211,7 +211,7 @@ std::optional<CompletedRemoval> complete_removal(const Request& request,
     outcome =
         some_of(removed) + (removed.size() == 1 ? " is" : " are") + " removed now; " + outcome;
   }
-  intents.put_back({Intent::kPool});
+  intents.put_back({Intent::kPool, Intent::kSiblingPools});
   changes.removing = changes.thin_kept_inactive = changes.thin_was_active = false;
   found->write();
   if (volume.group.find(changes.thin)) return {};  // made since, by the same name
