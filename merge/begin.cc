@@ -118,8 +118,8 @@ JournalDecision Merger::decide_journal(State& state, Journal* journal, const Mer
                                !is_later(wanted, journal->record());
   if (!follows_another) return decision;
   // Where this thin maps nothing, it now shows what was merged from the other thin.
-  uint64_t changed = count_unmapped(*journal->all_runs(), state.reader(), state.device(),
-                                    state.end_of_data(), stop_);
+  uint64_t changed = count_unmapped(*journal->all_runs(), state.reader(),
+                                    state.device().mapping_root, state.end_of_data(), stop_);
   // The journal of a round does not have the blocks of the rounds before.
   if (journal->record().is_round()) changed = std::max<uint64_t>(changed, 1);
   if (changed == 0) return decision;

@@ -22,6 +22,11 @@ struct Job;
 struct JournalPlace;
 struct PlanSummary;
 
+struct PoolDevices {
+  DeviceFacts metadata;
+  DeviceFacts data;
+};
+
 class Custody {
  public:
   virtual ~Custody() = default;
@@ -44,9 +49,16 @@ class Custody {
   // releases it.
   virtual void reserve_mappings() {}
 
-  // Opens siblings for writing, each through its own device, which no other program can write to
-  // until close_siblings(). Throws kSharedOrigin if another program can write to one of them.
-  virtual std::vector<std::shared_ptr<BlockDevice>> open_siblings(const std::vector<ThinId>& ids);
+  // Reserves a metadata snapshot of another pool that has siblings. release_pool() releases it; one
+  // is held at a time. Throws the reason why that pool's mappings cannot be read.
+  virtual PoolDevices reserve_pool(const std::string& pool);
+  virtual void release_pool() {}
+
+  // Opens siblings of one pool for writing, each through its own device, which no other program can
+  // write to until close_siblings(). An empty `pool` is the job's own. Throws kSharedOrigin if
+  // another program can write to one of them.
+  virtual std::vector<std::shared_ptr<BlockDevice>> open_siblings(const std::string& pool,
+                                                                  const std::vector<ThinId>& ids);
   // The devices must be closed by then.
   virtual void close_siblings() {}
   // The refusal of a plan whose bytes would not fit where the origin allocates them (an origin that

@@ -30,6 +30,7 @@ struct ThinHolder {
   bool writable = false;      // neither read-only nor suspended
   // The thin reads a layer under the origin, so the origin itself is free for O_EXCL.
   bool of_layer_below = false;
+  std::string uuid{};  // device-mapper's
 };
 
 // A volume that reads the origin, active or not.
@@ -37,6 +38,10 @@ struct OriginUser {
   ThinId id{};
   std::string name;
   bool of_this_pool = true;
+  // The other pool, by a name that the custody knows. Empty if the thin's mappings cannot be asked
+  // for.
+  std::string pool{};
+  std::string uuid{};  // of its device while it is active, device-mapper's
 };
 
 // A thin that a file system lies on.

@@ -114,7 +114,7 @@ MergeReport Merger::merge(const Confirm& confirm, const Notice& notice) {
                                             report.plan.resumable_from.has_value());
     progress_.phase = Phase::kPuttingBack;  // the questions take LVM seconds
     refuse_new_users(report.plan);
-    refuse_changed_pool(state, *journal, wanted, report.plan);
+    refuse_changed_pools(state, *journal, wanted, report.plan);
     journal->record_done(fingerprint(*journal, *origin), verified);
   } catch (const Error& error) {
     throw with_way_back(error, job_, journal->path());

@@ -173,16 +173,28 @@ class Merger {
   std::vector<ThinDevice> devices_to_compare(const State& state) const;
   std::vector<Sibling> compare(State& state, const PlannedTree& tree,
                                const std::vector<ThinDevice>& devices);
-  // A sibling for each known reader of the origin; `compared` has those with readable mappings.
-  std::vector<Sibling> known_siblings(const std::vector<Sibling>& compared,
-                                      uint64_t plan_blocks) const;
+  // A sibling for each known reader of the origin. `report` has those that were compared.
+  void add_known_siblings(State& state, PlanReport& report);
+  // The siblings in other pools, with all `plan_blocks` harmed in those whose mappings cannot be
+  // read. `limits` are those of the plan.
+  std::vector<Sibling> siblings_elsewhere(const PlanLimits& limits, uint64_t plan_blocks,
+                                          const PlanRuns& plan);
+  // Counts for the siblings of one other pool. Throws the reason if its mappings cannot be read.
+  void count_elsewhere(const PlanLimits& limits, const PlanRuns& plan,
+                       std::vector<Sibling>& siblings);
+  void refuse_harmed_elsewhere(Journal& journal, const PlanReport& plan);
+  PlanRuns planned_runs(State& state, const PlanLimits& limits) const;
   // Gives siblings that the merge would change their own copies, if that is wanted. Returns whether
   // it did: then the pool's metadata has changed.
   bool keep_siblings(const PlanReport& plan);
+  void copy_up_elsewhere(const std::string& pool, const std::vector<ThinId>& ids,
+                         const PlanLimits& limits, const PlanRuns& plan, BlockDevice& origin);
   std::shared_ptr<BlockDevice> claim_origin(const PlanReport& plan);
   // The origin may have new users since the plan was made.
   void refuse_new_users(const PlanReport& plan);
   // The thin, or the mappings of its siblings, may have changed since the plan was made.
+  void refuse_changed_pools(State& state, Journal& journal, const MergeRecord& merged,
+                            const PlanReport& plan);
   void refuse_changed_pool(State& state, Journal& journal, const MergeRecord& merged,
                            const PlanReport& plan);
   std::unique_ptr<State> state_again(const MergeRecord& record) const;
@@ -233,6 +245,9 @@ class Merger {
   Progress& progress_;
   std::stop_token stop_;
 };
+
+// kSharedOrigin, for a sibling that the merge harms although the plan did not.
+Error newly_harmed(const Sibling& sibling);
 
 // A job that finishes the merge in `record`, with its paths, thin id and root choice. The caller
 // fills in facts, custody and journal place.

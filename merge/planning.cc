@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <ctime>
+#include <iterator>
 
 #include "merge/journal/sample.h"
 #include "merge/merge.h"
@@ -64,9 +65,7 @@ PlanReport Merger::make_plan(State& state, Purpose purpose, const RunListener& e
   facts.beyond_origin_has_data = beyond.found_data();
   report.has_rest = job_.keeps_rest && beyond.found_data();
   if (tree) report.siblings = compare(state, *tree, others);
-  if (purpose == Purpose::kMerge && job_.origin_users) {
-    report.siblings = known_siblings(report.siblings, report.summary.copy_blocks);
-  }
+  if (purpose == Purpose::kMerge && job_.origin_users) add_known_siblings(state, report);
   facts.siblings = report.siblings;
   report.older = older_thins(state);
   state.check_still_held();
@@ -266,21 +265,35 @@ std::vector<Sibling> Merger::compare(State& state, const PlannedTree& tree,
   return siblings;
 }
 
-std::vector<Sibling> Merger::known_siblings(const std::vector<Sibling>& compared,
-                                            uint64_t plan_blocks) const {
-  std::vector<Sibling> siblings;
+void Merger::add_known_siblings(State& state, PlanReport& report) {
+  const uint64_t blocks = report.summary.copy_blocks;
+  std::vector<Sibling> compared = std::move(report.siblings);
+  report.siblings.clear();
+  for (Sibling& sibling : compared) sibling.block_size = report.limits.block_size;
+  if (blocks > 0) {
+    const auto runs = planned_runs(state, report.limits);
+    std::ranges::move(siblings_elsewhere(report.limits, blocks, runs),
+                      std::back_inserter(compared));
+  }
   for (const OriginUser& user : *job_.origin_users) {
     if (!job_.is_sibling(user)) continue;
-    // The mappings are unknown for a thin of another pool, or one younger than the metadata
-    // snapshot.
-    Sibling sibling{user.id, {}, plan_blocks, true};
-    const auto same = std::ranges::find(compared, user.id, &Sibling::id);
-    if (user.of_this_pool && same != compared.end()) sibling = *same;
+    const auto same = std::ranges::find_if(
+        compared, [&](const Sibling& one) { return one.id == user.id && one.pool == user.pool; });
+    const bool is_known = same != compared.end() && (user.of_this_pool || !user.pool.empty());
+    // One that is younger than the metadata snapshot, or that nobody can tell from a snapshot.
+    Sibling sibling = is_known ? *same : Sibling{user.id, {}, blocks, blocks > 0};
     sibling.name = user.name;
+    sibling.pool = user.pool;
     sibling.certain = true;
-    siblings.push_back(sibling);
+    report.siblings.push_back(sibling);
   }
-  return siblings;
+}
+
+PlanRuns Merger::planned_runs(State& state, const PlanLimits& limits) const {
+  return [this, &state, limits] {
+    return std::make_unique<PlannedRuns>(state.reader(), state.device(), state.end_of_data(),
+                                         limits, stop_);
+  };
 }
 
 // Only if the metadata agrees that the merged thin can be a snapshot of that one.

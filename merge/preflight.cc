@@ -270,27 +270,48 @@ std::vector<Error> refuse_origin(const Job& job) {
   return refusals;
 }
 
+namespace {
+
+std::string unknown_text(const Sibling& sibling) {
+  return std::string("its mappings are not known") +
+         (sibling.reason ? ": " + std::string(sibling.reason->what()) : "");
+}
+
+// Whether it is a thin of another pool that is among the siblings.
+bool is_known_elsewhere(const ThinHolder& thin, const Job& job, const PlanFacts& facts) {
+  const auto users = job.origin_users.value_or(std::vector<OriginUser>{});
+  const auto user = std::ranges::find_if(users, [&](const OriginUser& one) {
+    return !one.pool.empty() && !one.uuid.empty() && one.uuid == thin.uuid;
+  });
+  return user != users.end() && std::ranges::any_of(facts.siblings, [&](const Sibling& sibling) {
+           return sibling.pool == user->pool && sibling.name == user->name;
+         });
+}
+
+}  // namespace
+
 Refusal check_siblings(const PlanFacts& facts, const Overrides& overrides) {
   if (overrides.allow_shared_origin) return {};
-  std::string harmed;
+  std::string harmed, cures;
   size_t count = 0;
   for (const Sibling& sibling : facts.siblings) {
     if (!sibling.certain || sibling.harmed_blocks == 0) continue;
     if (overrides.keep_siblings && !sibling.unreadable) continue;
     if (++count > kMostNamed) continue;
-    harmed += (harmed.empty() ? "" : ", ") + sibling.name + " (" +
-              (sibling.unreadable ? "its mappings are not known"
-                                  : plural(sibling.harmed_blocks, "block")) +
-              ")";
+    harmed +=
+        (harmed.empty() ? "" : ", ") + sibling.name + " (" +
+        (sibling.unreadable ? unknown_text(sibling) : plural(sibling.harmed_blocks, "block")) + ")";
+    if (sibling.reason) cures += sibling.reason->next() + "; or ";
   }
   if (harmed.empty()) return {};
   if (count > kMostNamed) harmed += " and " + std::to_string(count - kMostNamed) + " more";
-  return Error(
-      MessageId::kSharedOrigin,
-      std::string(count == 1 ? "another volume reads" : "other volumes read") +
-          " this origin and would change: " + harmed,
-      "merge or remove every such volume, give it its own copies first with --keep-siblings, or "
-      "accept the change with --allow-shared-origin");
+  return Error(MessageId::kSharedOrigin,
+               std::string(count == 1 ? "another volume reads" : "other volumes read") +
+                   " this origin and would change: " + harmed,
+               cures +
+                   "merge or remove every such volume, give it its own copies first with "
+                   "--keep-siblings, or "
+                   "accept the change with --allow-shared-origin");
 }
 
 Refusal check_holders(const PlanFacts& facts, const Job& job, const Overrides& overrides) {
@@ -306,11 +327,13 @@ Refusal check_holders(const PlanFacts& facts, const Job& job, const Overrides& o
     if (overrides.allow_shared_origin) continue;
     const std::string next =
         "remove or merge that thin first, or accept that it changes with --allow-shared-origin";
+    if (is_known_elsewhere(*thin, job, facts)) continue;  // check_siblings() judges it
     if (!thin->of_this_pool) {
       return Error(MessageId::kSharedOrigin,
                    in_use + ", a thin of another pool whose mappings are not known here", next);
     }
-    const auto sibling = std::ranges::find(facts.siblings, thin->id, &Sibling::id);
+    const auto sibling = std::ranges::find_if(
+        facts.siblings, [&](const Sibling& one) { return one.id == thin->id && one.pool.empty(); });
     const std::string which = in_use + ", " + thin_id_text(thin->id);
     if (sibling == facts.siblings.end()) {
       return Error(

@@ -52,11 +52,6 @@ State::State(const Job& job)
   }
 }
 
-const ThinDevice* State::device_of(ThinId id) const {
-  const auto found = std::ranges::lower_bound(devices_, id, {}, &ThinDevice::id);
-  return found == devices_.end() || found->id != id ? nullptr : &*found;
-}
-
 Superblock State::choose_superblock(const Job& job) {
   try {
     live_ = reader_.live_superblock();
@@ -121,19 +116,22 @@ Error State::busy() const {
 }
 
 void State::check_still_held() {
-  if (root_choice_ != RootChoice::kHeld) return;
-  const MetadataBlock held = reader_.live_superblock().held_root;
-  if (held == superblock_.location) {
-    const Superblock again = reader_.held_superblock(held);
-    if (again.data_mapping_root == superblock_.data_mapping_root &&
-        again.device_details_root == superblock_.device_details_root &&
-        again.transaction_id == superblock_.transaction_id && again.time == superblock_.time) {
+  if (root_choice_ == RootChoice::kHeld) extmerge::check_still_held(reader_, superblock_);
+}
+
+void check_still_held(MetadataReader& reader, const Superblock& superblock) {
+  const MetadataBlock held = reader.live_superblock().held_root;
+  if (held == superblock.location) {
+    const Superblock again = reader.held_superblock(held);
+    if (again.data_mapping_root == superblock.data_mapping_root &&
+        again.device_details_root == superblock.device_details_root &&
+        again.transaction_id == superblock.transaction_id && again.time == superblock.time) {
       return;
     }
   }
   throw Error(
       MessageId::kMetadataSnapshotGone,
-      "the metadata snapshot in " + reader_.device().name() +
+      "the metadata snapshot in " + reader.device().name() +
           " was released, or reserved again, while it was read",
       "make sure nothing else uses the pool's metadata snapshot, and run the command again");
 }

@@ -15,6 +15,10 @@
 
 namespace extmerge {
 
+// Throws kMetadataSnapshotGone if the metadata snapshot with that superblock was released, and
+// perhaps reserved again, since it was read. Then the metadata read in between may be a mixture.
+void check_still_held(MetadataReader& reader, const Superblock& superblock);
+
 class State {
  public:
   // Opens metadata and data device. Throws kNoMetadataSnapshot, kThinIdAbsent, kDataDeviceTooSmall,
@@ -27,7 +31,7 @@ class State {
   const ThinDevice& device() const { return device_; }
   const std::vector<ThinDevice>& devices() const { return devices_; }
   // The device with that id among devices(); null if there is none.
-  const ThinDevice* device_of(ThinId id) const;
+  const ThinDevice* device_of(ThinId id) const { return extmerge::device_of(devices_, id); }
   DataBlock end_of_data() const { return end_of_data_; }
 
   // From the live superblock; false if it cannot be read.
@@ -41,8 +45,7 @@ class State {
   // kMetadataBusy, the Error for kBusy.
   Error busy() const;
 
-  // Throws kMetadataSnapshotGone if the metadata snapshot was released, and perhaps reserved again,
-  // since the constructor ran. Then the metadata read in between may be a mixture.
+  // The same for this state, if it is from a metadata snapshot.
   void check_still_held();
 
  private:

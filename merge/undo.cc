@@ -6,6 +6,7 @@
 #include "merge/merge.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "io/identity.h"
 #include "io/text.h"
@@ -165,16 +166,20 @@ void Merger::refuse_undo(Journal& journal) {
     if (job_.is_merged(device.id) ? gone.has_value() : !is_reader) continue;
     Sibling sibling{device.id, user != users.end() ? user->name : "", 0, false, true};
     if (sibling.name.empty()) sibling.name = thin_id_text(device.id);
-    sibling.harmed_blocks =
-        count_unmapped(*journal.all_runs(), state->reader(), device, state->end_of_data(), stop_);
+    sibling.harmed_blocks = count_unmapped(*journal.all_runs(), state->reader(),
+                                           device.mapping_root, state->end_of_data(), stop_);
     facts.siblings.push_back(sibling);
   }
+  const uint64_t blocks = record.block_size.blocks_holding(record.copy_bytes);
   for (const OriginUser& user : users) {
-    if (user.of_this_pool && std::ranges::count(facts.siblings, user.id, &Sibling::id) > 0)
-      continue;
-    facts.siblings.push_back(
-        {user.id, user.name, record.block_size.blocks_holding(record.copy_bytes), true, true});
+    const bool is_counted =
+        user.of_this_pool && std::ranges::count(facts.siblings, user.id, &Sibling::id) > 0;
+    if (is_counted || !user.pool.empty()) continue;
+    facts.siblings.push_back({user.id, user.name, blocks, true, true});
   }
+  const auto runs = [&] { return journal.all_runs(); };
+  std::ranges::move(siblings_elsewhere(record.limits(), blocks, runs),
+                    std::back_inserter(facts.siblings));
   if (const Refusal refusal = check_siblings(facts, overrides)) throw *refusal;
   if (const Refusal refusal = check_holders(facts, job_, overrides)) throw *refusal;
   if (state) state->check_still_held();

@@ -28,6 +28,14 @@ bool is_refusal_to_reserve(MessageId id) {
 
 }  // namespace
 
+Error newly_harmed(const Sibling& sibling) {
+  const std::string name = sibling.name.empty() ? thin_id_text(sibling.id) : sibling.name;
+  return Error(MessageId::kSharedOrigin,
+               name + " discarded " + plural(sibling.harmed_blocks, "block") +
+                   " during the merge and shows the changed origin there",
+               "remove it, or accept that it changed with --allow-shared-origin");
+}
+
 VerifyReport Merger::verify() {
   // Do not grow the origin: data missing past its end counts as a difference.
   if (options_.beyond_origin == BeyondOriginChoice::kExtend) {
@@ -139,7 +147,7 @@ void Merger::refuse_new_users(const PlanReport& plan) {
   for (const OriginUser& user : job_.origin_users.value_or(std::vector<OriginUser>{})) {
     if (!job_.is_sibling(user) || options_.overrides.allow_shared_origin) continue;
     const bool planned_for = std::ranges::any_of(plan.siblings, [&](const Sibling& sibling) {
-      return sibling.id == user.id && sibling.name == user.name;
+      return sibling.id == user.id && sibling.name == user.name && sibling.pool == user.pool;
     });
     if (planned_for) continue;
     throw Error(
@@ -154,6 +162,12 @@ void Merger::refuse_new_users(const PlanReport& plan) {
         check_holders(facts, job_, options_.overrides)}) {
     if (refusal) throw *refusal;
   }
+}
+
+void Merger::refuse_changed_pools(State& state, Journal& journal, const MergeRecord& merged,
+                                  const PlanReport& plan) {
+  refuse_changed_pool(state, journal, merged, plan);
+  refuse_harmed_elsewhere(journal, plan);
 }
 
 void Merger::refuse_changed_pool(State& state, Journal& journal, const MergeRecord& merged,
@@ -195,12 +209,12 @@ std::unique_ptr<State> Merger::state_again(const MergeRecord& record) const {
   return now;
 }
 
-// The siblings that read the origin.
+// The siblings in this pool that read the origin.
 std::vector<Sibling> Merger::siblings_to_ask_again(const PlanReport& plan) const {
   if (options_.overrides.allow_shared_origin) return {};
   std::vector<Sibling> siblings = plan.siblings;
   std::erase_if(siblings, [&](const Sibling& sibling) {
-    return !sibling.certain && !job_.is_active(sibling.id);
+    return !sibling.pool.empty() || (!sibling.certain && !job_.is_active(sibling.id));
   });
   return siblings;
 }
@@ -210,14 +224,12 @@ std::vector<Sibling> Merger::siblings_to_ask_again(const PlanReport& plan) const
 void Merger::refuse_newly_harmed(const Sibling& sibling, State& now, Journal& journal) {
   const ThinDevice* const device = now.device_of(sibling.id);
   if (!device) return;  // removed during the merge
-  const uint64_t harmed =
-      count_unmapped(*journal.all_runs(), now.reader(), *device, now.end_of_data(), stop_);
+  const uint64_t harmed = count_unmapped(*journal.all_runs(), now.reader(), device->mapping_root,
+                                         now.end_of_data(), stop_);
   if (harmed == 0) return;
-  const std::string name = sibling.name.empty() ? thin_id_text(sibling.id) : sibling.name;
-  throw Error(MessageId::kSharedOrigin,
-              name + " discarded " + plural(harmed, "block") +
-                  " during the merge and shows the changed origin there",
-              "remove it, or accept that it changed with --allow-shared-origin");
+  Sibling found = sibling;
+  found.harmed_blocks = harmed;
+  throw newly_harmed(found);
 }
 
 // Asks the live tree, which a busy pool changes all the time.

@@ -116,6 +116,11 @@ std::vector<ThinDevice> read_devices(MetadataReader& reader, const Superblock& s
   return devices;
 }
 
+const ThinDevice* device_of(const std::vector<ThinDevice>& devices, ThinId id) {
+  const auto found = std::ranges::lower_bound(devices, id, {}, &ThinDevice::id);
+  return found == devices.end() || found->id != id ? nullptr : &*found;
+}
+
 std::optional<ThinDevice> find_device(MetadataReader& reader, const Superblock& superblock,
                                       ThinId id) {
   std::optional<MetadataBlock> mapping_root;

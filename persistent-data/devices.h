@@ -26,6 +26,9 @@ struct ThinDevice {
 // trees or an id exceeds 24 bits.
 std::vector<ThinDevice> read_devices(MetadataReader& reader, const Superblock& superblock);
 
+// The device with that id among those of read_devices(); null if there is none.
+const ThinDevice* device_of(const std::vector<ThinDevice>& devices, ThinId id);
+
 // The device with that id; nothing if it is absent.
 std::optional<ThinDevice> find_device(MetadataReader& reader, const Superblock& superblock,
                                       ThinId id);

@@ -71,6 +71,9 @@ void add_plan(Json& json, const PlanReport& report, const DeviceNames& names) {
          {"name", optional_text(sibling.name)},
          {"harmed_blocks", sibling.harmed_blocks},
          {"copy_up_blocks", report.keeps_siblings ? sibling.harmed_blocks : 0},
+         {"block_size", sibling.block_size == DataBlockSize()
+                            ? Json(nullptr)
+                            : Json(sibling.block_size.bytes().value())},
          {"unreadable", sibling.unreadable}});
   }
   json["chain"] = report.chain;
@@ -96,7 +99,7 @@ void add_counters(Json& json, const CopyCounters& counters) {
 void add_changes(Json& json, const SystemChanges& changes) {
   json["freeze"] = changes.freeze.empty() ? Json(nullptr) : Json(changes.vg + "/" + changes.freeze);
   json["half_merged"] = changes.origin_marked;
-  json["metadata_snapshot_held"] = changes.holding;
+  json["metadata_snapshot_held"] = changes.is_holding();
   json["removing"] = changes.removing;
   json["given_up"] = changes.given_up_names();
   json["waiting"] = changes.waiting;

@@ -66,7 +66,7 @@ std::string given_up_line(const std::vector<std::string>& names, const std::stri
   return names.empty() ? "" : line("given up", printable(joined(names, ", ")) + ": " + fate);
 }
 
-std::string sibling_lines(const PlanReport& report, bool all) {
+std::string sibling_lines(const PlanReport& report, const SizeFormat& sizes, bool all) {
   const bool some_given_up = !report.given_up.empty();
   const std::vector<Sibling>& siblings = report.siblings;
   const bool known = report.siblings_are_known;
@@ -83,10 +83,16 @@ std::string sibling_lines(const PlanReport& report, bool all) {
     const Sibling& sibling = *order[i];
     std::string value = id_text(sibling.id);
     if (!sibling.name.empty()) value += " (" + sibling.name + ")";
-    value += sibling.unreadable ? ": its mappings cannot be read"
+    // In another pool.
+    const bool has_others =
+        sibling.block_size != DataBlockSize() && sibling.block_size != report.limits.block_size;
+    value += sibling.unreadable
+                 ? ": its mappings cannot be read" +
+                       (sibling.reason ? ": " + std::string(sibling.reason->what()) : "")
              : sibling.harmed_blocks == 0
                  ? ": nothing would change"
                  : ": " + plural(sibling.harmed_blocks, "block") +
+                       (has_others ? " of " + format_size(sibling.block_size.bytes(), sizes) : "") +
                        (report.keeps_siblings ? " would be copied up first" : " would change") +
                        (known ? "" : " if it has this origin");
     text += line(i == 0 ? label : "", value);
@@ -139,7 +145,7 @@ std::string plan_text(const PlanReport& report, const DeviceNames& names, const 
   if (report.limits.thin_end) text += line("beyond the thin", size(sum.beyond_thin_bytes));
   text += chain_line(report.chain);
   text += given_up_line(report.given_up, "contents are lost from the first write on");
-  text += sibling_lines(report, all_siblings);
+  text += sibling_lines(report, sizes, all_siblings);
   if (report.undo_log) {
     const UndoLogEstimate& log = *report.undo_log;
     text += line("undo log", log.path + ", " +
@@ -302,6 +308,10 @@ std::string changes_text(const SystemChanges& changes) {
                         changes.removing ? "about to be removed" : "contents are lost");
   if (changes.holding) {
     text += line("metadata snapshot", "reserved in " + changes.pool + ", or about to be");
+  }
+  if (changes.sibling_pool.holding) {
+    text +=
+        line("metadata snapshot", "reserved in " + changes.sibling_pool.pool + ", or about to be");
   }
   if (changes.thin_kept_inactive) text += line("kept inactive", changes.thin_name());
   if (!changes.pool_was_active) text += line("activated", "the pool of " + changes.thin_name());

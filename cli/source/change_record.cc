@@ -52,6 +52,8 @@ void each_member(Changes& changes, const Visit& visit) {
   visit("freeze_uuid", changes.freeze_uuid, Key::kAddedSince);
   visit("waiting", changes.waiting, Key::kAddedSince);
   visit("siblings", changes.siblings, Key::kAddedSince);
+  visit("sibling_pool", changes.sibling_pool, Key::kAddedSince);
+  visit("sibling_pools", changes.sibling_pools, Key::kAddedSince);
   visit("given_up", changes.given_up, Key::kAddedSince);
   visit("rest", changes.rest, Key::kAddedSince);
 }
@@ -62,6 +64,12 @@ void put(Json& json, const char* key, const Value& value) {
 }
 void put(Json& json, const char* key, const std::optional<uint64_t>& number) {
   json[key] = number ? Json(*number) : Json();
+}
+void put(Json& json, const char* key, const RecordedHold& hold) {
+  json[key] = {{"pool", hold.pool},
+               {"pool_uuid", hold.pool_uuid},
+               {"holding", hold.holding},
+               {"held", hold.held}};
 }
 void put(Json& json, const char* key, const std::vector<Member>& members) {
   json[key] = Json::array();
@@ -83,6 +91,10 @@ void get(const Json& value, Value& member) {
 }
 void get(const Json& value, std::optional<uint64_t>& member) {
   if (!value.is_null()) member = value.get<uint64_t>();
+}
+void get(const Json& value, RecordedHold& hold) {
+  hold = {value.at("pool").get<std::string>(), value.at("pool_uuid").get<std::string>(),
+          value.at("holding").get<bool>(), value.at("held").get<std::string>()};
 }
 void get(const Json& value, std::vector<Member>& members) {
   for (const Json& one : value) {

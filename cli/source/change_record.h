@@ -39,7 +39,20 @@ struct Rest {
   friend bool operator==(const Rest&, const Rest&) = default;
 };
 
-struct SystemChanges {
+// A metadata snapshot in a pool.
+struct RecordedHold {
+  // Device-mapper's name and uuid of the pool. A pool that is not LVM's may have no uuid.
+  std::string pool, pool_uuid;
+  // A metadata snapshot is held or about to be reserved. `held` identifies it (held_identity()),
+  // once that is known.
+  bool holding = false;
+  std::string held;
+
+  friend bool operator==(const RecordedHold&, const RecordedHold&) = default;
+};
+
+// The base is the pool of the merge, which most members below belong to.
+struct SystemChanges : RecordedHold {
   // LVM's names and uuids of thin and origin. For a plain device-mapper thin only `thin`, its name.
   std::string vg, thin, thin_uuid, origin, origin_uuid;
 
@@ -53,15 +66,6 @@ struct SystemChanges {
   uint64_t freeze_transaction = 0;
   // The thin id of the freeze before, whose merge is done.
   std::optional<uint64_t> merged_id;
-
-  // Device-mapper's name and uuid of the pool; the fields below belong to this pool. A pool that is
-  // not LVM's may have no uuid.
-  std::string pool, pool_uuid;
-
-  // A metadata snapshot is held or about to be reserved. `held` identifies it (held_identity()),
-  // once that is known.
-  bool holding = false;
-  std::string held;
 
   // The origin is tagged, has its activation skip set and is active, or will be soon.
   bool origin_marked = false;
@@ -77,6 +81,10 @@ struct SystemChanges {
 
   // The uuids of siblings that are activated while they get their own copies of blocks.
   std::vector<std::string> siblings;
+  // The metadata snapshot of another pool that has siblings, and the uuids of such pools that are
+  // activated for the length of the command.
+  RecordedHold sibling_pool;
+  std::vector<std::string> sibling_pools;
 
   bool pool_was_active = true;
   // The merge set the thin's activation skip, which was not set before, and deactivated the thin.
@@ -103,8 +111,10 @@ struct SystemChanges {
 
   // Whether something is, or may be, active or held only for the length of a command.
   bool is_borrowing() const {
-    return holding || origin_activated || !pool_was_active || !carrier.empty() || !siblings.empty();
+    return is_holding() || origin_activated || !pool_was_active || !carrier.empty() ||
+           !siblings.empty() || !sibling_pools.empty();
   }
+  bool is_holding() const { return holding || sibling_pool.holding; }
   // Whether something is changed that outlives a command.
   bool has_lasting() const {
     return origin_marked || thin_kept_inactive || thin_was_active || !freeze.empty() ||

@@ -26,7 +26,7 @@ Job NamedSource::pool_job(ThinId id, Bytes size, const Look& origin) {
 void NamedSource::reserve_mappings() {
   hold_.reset();
   if (uses_held_snapshot()) return;
-  hold_ = std::make_unique<MetadataHold>(pool_, recorded_);
+  hold_ = std::make_unique<MetadataHold>(pool_, recorded_, changes_);
 }
 
 }  // namespace extmerge

@@ -28,7 +28,7 @@ int rank(const Request& request, const SystemChanges& changes, const Group& besi
       if (error.id() == MessageId::kStopped) throw;
     }
   }
-  const bool under_way = changes.has_lasting() || changes.holding;
+  const bool under_way = changes.has_lasting() || changes.is_holding();
   return (thin ? 8 : 0) + (changes.removing ? 4 : 0) + (origin ? 2 : 0) + (under_way ? 1 : 0);
 }
 

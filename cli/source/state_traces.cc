@@ -29,6 +29,8 @@ std::optional<SystemChanges> without_borrowed(std::optional<SystemChanges> recor
   record->held.clear();
   record->carrier.clear();
   record->siblings.clear();
+  record->sibling_pool = {};
+  record->sibling_pools.clear();
   record->pool_was_active = true;
   if (!has_journal && says_nothing(*record)) return {};
   return record;

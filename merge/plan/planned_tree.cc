@@ -24,6 +24,25 @@ PlannedTree::PlannedTree(const ThinDevice& source, const PlanLimits& limits,
       memory_(std::max<uint64_t>(1, words_of(bits_)) * sizeof(uint64_t)),
       below_(nr_metadata_blocks) {}
 
+PlannedTree::PlannedTree(RunSource& plan, const PlanLimits& limits, uint64_t nr_metadata_blocks,
+                         uint64_t most_blocks)
+    : limits_(limits),
+      end_block_(limits.block_size.blocks_holding(limits.end)),
+      bits_(std::min(end_block_, most_blocks)),
+      memory_(std::max<uint64_t>(1, words_of(bits_)) * sizeof(uint64_t)),
+      nodes_(nr_metadata_blocks) {
+  for (Run run; plan.next(run);) add_run(run);
+  if (has_all_bits()) count_bits();
+}
+
+void PlannedTree::add_run(const Run& run) {
+  const uint64_t end = run.thin.value() + run.blocks;
+  planned_blocks_ += run.blocks;
+  for (uint64_t key = run.thin.value(); key < std::min(end, bits_); ++key)
+    word(key / 64) |= uint64_t{1} << (key % 64);
+  if (end > bits_) planned_past_bits_ += end - std::max(bits_, run.thin.value());
+}
+
 void PlannedTree::add_leaf(MetadataBlock leaf, std::span<const Mapping> mappings) {
   uint64_t planned = 0;
   uint64_t without_bit = 0;
@@ -58,6 +77,12 @@ void PlannedTree::add_leaf(MetadataBlock leaf, std::span<const Mapping> mappings
 void PlannedTree::finish(const LeafFinder& tree) {
   nodes_ = tree.visited();
   if (!has_all_bits()) return;
+  count_bits();
+  for (const LeafFinder::InnerNode& node : tree.inner_nodes())
+    below_[node.block.value()] = static_cast<uint32_t>(count(node.first_key, node.end_key));
+}
+
+void PlannedTree::count_bits() {
   const uint64_t words = words_of(bits_);
   uint64_t sum = 0;
   for (uint64_t i = 0; i < words; ++i) {
@@ -65,8 +90,6 @@ void PlannedTree::finish(const LeafFinder& tree) {
     sum += static_cast<uint64_t>(std::popcount(word(i)));
   }
   counts_.push_back(static_cast<uint32_t>(sum));
-  for (const LeafFinder::InnerNode& node : tree.inner_nodes())
-    below_[node.block.value()] = static_cast<uint32_t>(count(node.first_key, node.end_key));
 }
 
 uint64_t PlannedTree::count_before(uint64_t thin_block) const {

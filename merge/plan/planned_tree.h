@@ -13,6 +13,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -32,12 +33,16 @@ class PlannedTree {
   PlannedTree(const ThinDevice& source, const PlanLimits& limits, uint64_t nr_metadata_blocks,
               uint64_t most_blocks = kMostBlocks);
 
+  // A plan of another pool, in blocks of this one: there is no source, and its nodes are not here.
+  PlannedTree(RunSource& plan, const PlanLimits& limits, uint64_t nr_metadata_blocks,
+              uint64_t most_blocks = kMostBlocks);
+
   // Adds a leaf of the tree, in any order; several threads may add at once.
   void add_leaf(MetadataBlock leaf, std::span<const Mapping> mappings);
   // Completes the counts after the last leaf. `tree` must be at its end.
   void finish(const LeafFinder& tree);
 
-  const ThinDevice& source() const { return source_; }
+  const std::optional<ThinDevice>& source() const { return source_; }
   const PlanLimits& limits() const { return limits_; }
   uint64_t end_block() const { return end_block_; }  // the first that is not planned
   uint64_t planned_blocks() const { return planned_blocks_; }
@@ -61,8 +66,10 @@ class PlannedTree {
     return reinterpret_cast<uint64_t*>(memory_.data())[number];
   }
   uint64_t count_before(uint64_t thin_block) const;
+  void add_run(const Run& run);
+  void count_bits();
 
-  const ThinDevice source_;
+  const std::optional<ThinDevice> source_;
   const PlanLimits limits_;
   const uint64_t end_block_;
   const uint64_t bits_;

@@ -27,6 +27,14 @@ struct Run {
   friend bool operator==(const Run&, const Run&) = default;
 };
 
+// Runs in plan order: rising thin blocks that do not overlap.
+class RunSource {
+ public:
+  virtual ~RunSource() = default;
+  // False at the end.
+  virtual bool next(Run& run) = 0;
+};
+
 struct Extent {
   Bytes origin_offset;
   Bytes data_offset;
@@ -57,6 +65,8 @@ struct PlanLimits {
   }
   // The same limits without the round's.
   PlanLimits of_everything() const { return {block_size, end, thin_end}; }
+  // For a plan in blocks of another size.
+  PlanLimits in_blocks_of(DataBlockSize size) const { return {size, end, thin_end}; }
 };
 
 // The part of `run` before the plan's end; length 0 if the run lies past it.

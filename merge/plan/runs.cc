@@ -68,6 +68,24 @@ bool PlannedRuns::is_planned(const Mapping& mapping) {
   return false;
 }
 
+bool RescaledRuns::next(Run& run) {
+  const uint64_t size = size_.bytes().value();
+  for (Run planned; plan_->next(planned);) {
+    const Extent extent = to_extent(planned, limits_);
+    const uint64_t end = size_.blocks_holding(extent.origin_offset + extent.length);
+    const uint64_t first = std::max(given_, extent.origin_offset.value() / size);
+    if (extent.length == Bytes(0) || first >= end) continue;
+    given_ = end;
+    run = {ThinBlock(first), DataBlock(0), end - first};
+    return true;
+  }
+  return false;
+}
+
+PlanRuns rescaled_to(DataBlockSize size, const PlanLimits& limits, const PlanRuns& plan) {
+  return [=] { return std::make_unique<RescaledRuns>(plan(), limits, size); };
+}
+
 std::optional<Extent> ExtentSource::next(Bytes most) {
   most = std::min(most, length_);
   if (most == Bytes(0)) return std::nullopt;

@@ -14,6 +14,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <stop_token>
@@ -25,13 +26,8 @@
 
 namespace extmerge {
 
-// Runs in plan order: rising thin blocks that do not overlap.
-class RunSource {
- public:
-  virtual ~RunSource() = default;
-  // False at the end.
-  virtual bool next(Run& run) = 0;
-};
+// Gives the runs of a plan, from its beginning.
+using PlanRuns = std::function<std::unique_ptr<RunSource>()>;
 
 // The runs of one device from the metadata, clipped, counted and digested on the way.
 class PlannedRuns : public RunSource {
@@ -65,6 +61,25 @@ class PlannedRuns : public RunSource {
   bool ended_ = false;
   PlanSummary summary_;
 };
+
+// A plan in blocks of another size: each block that holds a planned byte, once. The runs tell
+// nothing of the data device.
+class RescaledRuns : public RunSource {
+ public:
+  // `limits` are those of `plan`.
+  RescaledRuns(std::unique_ptr<RunSource> plan, const PlanLimits& limits, DataBlockSize size)
+      : plan_(std::move(plan)), limits_(limits), size_(size) {}
+  bool next(Run& run) override;
+
+ private:
+  const std::unique_ptr<RunSource> plan_;
+  const PlanLimits limits_;
+  const DataBlockSize size_;
+  uint64_t given_ = 0;  // the blocks before this one are given already
+};
+
+// The same for each reading of a plan.
+PlanRuns rescaled_to(DataBlockSize size, const PlanLimits& limits, const PlanRuns& plan);
 
 // Turns a RunSource into extents, from a position on.
 class ExtentSource {

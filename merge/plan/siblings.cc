@@ -26,7 +26,7 @@ TreeOverlap overlap_of(MetadataReader& reader, const PlannedTree& planned, Metad
     }
 
     const MappingWalkOptions unshared{.end_of_data = end_of_data, .skip = &shared};
-    KeyStream ours(reader, planned.source().mapping_root, unshared);
+    KeyStream ours(reader, planned.source()->mapping_root, unshared);
     KeyStream theirs(reader, root, unshared);
     for (; !ours.at_end() && ours.key().value() < planned.end_block(); ours.advance()) {
       if (stop.stop_requested()) throw stopped_while_planning();
@@ -38,6 +38,18 @@ TreeOverlap overlap_of(MetadataReader& reader, const PlannedTree& planned, Metad
     return {0, true};
   }
   return {planned.planned_blocks() - harmed, false};
+}
+
+// The same for a plan without a tree.
+TreeOverlap overlap_with(RunSource& plan, MetadataReader& reader, const PlannedTree& planned,
+                         MetadataBlock root, DataBlock end_of_data, const std::stop_token& stop) {
+  try {
+    const uint64_t harmed = count_unmapped(plan, reader, root, end_of_data, stop);
+    return {planned.planned_blocks() - harmed, false};
+  } catch (const Error& error) {
+    if (error.id() != MessageId::kMetadataDamaged) throw;
+    return {0, true};
+  }
 }
 
 }  // namespace
@@ -72,9 +84,9 @@ bool is_descendant(MetadataReader& reader, const ThinDevice& younger, const Thin
   return false;
 }
 
-uint64_t count_unmapped(RunSource& runs, MetadataReader& reader, const ThinDevice& device,
+uint64_t count_unmapped(RunSource& runs, MetadataReader& reader, MetadataBlock mapping_root,
                         DataBlock end_of_data, const std::stop_token& stop) {
-  KeyStream mapped(reader, device.mapping_root, {.end_of_data = end_of_data});
+  KeyStream mapped(reader, mapping_root, {.end_of_data = end_of_data});
   uint64_t count = 0;
   for (Run run; runs.next(run);) {
     if (stop.stop_requested()) throw stopped_while_planning();
@@ -88,10 +100,14 @@ uint64_t count_unmapped(RunSource& runs, MetadataReader& reader, const ThinDevic
 
 std::vector<Sibling> find_siblings(MetadataReader& reader, const std::vector<ThinDevice>& devices,
                                    const PlannedTree& planned, DataBlock end_of_data,
-                                   const TreesRead& read, const std::stop_token& stop) {
+                                   const TreesRead& read, const std::stop_token& stop,
+                                   const PlanRuns& plan) {
+  const auto is_source = [&](const ThinDevice& device) {
+    return planned.source() && device.id == planned.source()->id;
+  };
   std::vector<MetadataBlock> roots;
   for (const ThinDevice& device : devices) {
-    if (device.id != planned.source().id) roots.push_back(device.mapping_root);
+    if (!is_source(device)) roots.push_back(device.mapping_root);
   }
   std::sort(roots.begin(), roots.end());
   roots.erase(std::unique(roots.begin(), roots.end()), roots.end());
@@ -101,7 +117,9 @@ std::vector<Sibling> find_siblings(MetadataReader& reader, const std::vector<Thi
   } else {
     for (const MetadataBlock root : roots) {
       if (stop.stop_requested()) throw stopped_while_planning();
-      overlaps.push_back(overlap_of(reader, planned, root, end_of_data, stop));
+      overlaps.push_back(planned.source()
+                             ? overlap_of(reader, planned, root, end_of_data, stop)
+                             : overlap_with(*plan(), reader, planned, root, end_of_data, stop));
       if (read) read(1, 0);
     }
   }
@@ -109,7 +127,7 @@ std::vector<Sibling> find_siblings(MetadataReader& reader, const std::vector<Thi
   std::vector<Sibling> siblings;
   siblings.reserve(devices.size());
   for (const ThinDevice& device : devices) {
-    if (device.id == planned.source().id) continue;
+    if (is_source(device)) continue;
     const auto root = std::lower_bound(roots.begin(), roots.end(), device.mapping_root);
     const TreeOverlap& overlap = overlaps[static_cast<size_t>(root - roots.begin())];
     const uint64_t mapped = overlap.damaged ? 0 : overlap.planned_blocks;

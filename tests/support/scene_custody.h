@@ -23,7 +23,10 @@ class SceneCustody final : public Custody {
   std::function<void()> on_release;
   std::function<void()> on_reserve;
   std::function<void()> on_check;
-  std::function<std::vector<std::shared_ptr<BlockDevice>>(const std::vector<ThinId>&)> on_siblings;
+  using Devices = std::vector<std::shared_ptr<BlockDevice>>;
+  std::function<Devices(const std::string& pool, const std::vector<ThinId>&)> on_siblings;
+  std::function<PoolDevices(const std::string&)> on_reserve_pool;
+  std::function<void()> on_release_pool;
   std::function<void()> on_siblings_closed;
 
   std::shared_ptr<BlockDevice> open(const DeviceFacts& facts, OpenMode mode, Bytes ends) override {
@@ -40,8 +43,14 @@ class SceneCustody final : public Custody {
   void reserve_mappings() override {
     if (on_reserve) on_reserve();
   }
-  std::vector<std::shared_ptr<BlockDevice>> open_siblings(const std::vector<ThinId>& ids) override {
-    return on_siblings ? on_siblings(ids) : Custody::open_siblings(ids);
+  PoolDevices reserve_pool(const std::string& pool) override {
+    return on_reserve_pool ? on_reserve_pool(pool) : Custody::reserve_pool(pool);
+  }
+  void release_pool() override {
+    if (on_release_pool) on_release_pool();
+  }
+  Devices open_siblings(const std::string& pool, const std::vector<ThinId>& ids) override {
+    return on_siblings ? on_siblings(pool, ids) : Custody::open_siblings(pool, ids);
   }
   void close_siblings() override {
     if (on_siblings_closed) on_siblings_closed();

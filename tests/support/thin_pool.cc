@@ -27,14 +27,27 @@ std::vector<std::byte> random_bytes(uint64_t size, SimulatedRandom& random) {
 }  // namespace
 
 ThinPool::ThinPool(SimulatedWorld& world, uint64_t origin_blocks, uint64_t data_blocks,
-                   uint64_t seed)
-    : origin_blocks_(origin_blocks), data_blocks_(data_blocks), random_(seed) {
+                   uint64_t seed, uint64_t block_size)
+    : block_size_(block_size), data_blocks_(data_blocks), random_(seed) {
   metadata_ = std::make_shared<SimulatedDisk>(
       world, "/images/metadata", std::vector<std::byte>(kMetadataBlocks * kMetadataBlockSize));
   data_ = std::make_shared<SimulatedDisk>(world, "/images/data",
-                                          std::vector<std::byte>(data_blocks * kBlockSize));
+                                          std::vector<std::byte>(data_blocks * block_size));
   origin_ = std::make_shared<SimulatedDisk>(world, "/images/origin",
                                             random_bytes(origin_blocks * kBlockSize, random_));
+}
+
+ThinPool::ThinPool(SimulatedWorld& world, const ThinPool& beside, const std::string& name,
+                   uint64_t block_size, uint64_t data_blocks)
+    : block_size_(block_size),
+      data_blocks_(data_blocks),
+      random_(block_size),
+      origin_(beside.origin_) {
+  metadata_ =
+      std::make_shared<SimulatedDisk>(world, "/images/" + name + "_metadata",
+                                      std::vector<std::byte>(kMetadataBlocks * kMetadataBlockSize));
+  data_ = std::make_shared<SimulatedDisk>(world, "/images/" + name + "_data",
+                                          std::vector<std::byte>(data_blocks * block_size));
 }
 
 void ThinPool::create(uint32_t id) { thins_[id] = {time_, time_, ++transaction_id_, {}}; }
@@ -65,12 +78,13 @@ uint64_t ThinPool::allocate() const {
 ThinPool::Contents ThinPool::block_of(const Thin& thin, uint64_t block) const {
   const auto found = thin.mappings.find(block);
   const bool is_mapped = found != thin.mappings.end();
-  const uint64_t at = is_mapped ? found->second.data : block;
+  const uint64_t at = (is_mapped ? found->second.data : block) * block_size_;
   Contents contents;
   (is_mapped ? data_ : origin_)->look([&](std::span<const std::byte> bytes) {
-    const auto from = bytes.subspan(at * kBlockSize, kBlockSize);
+    const auto from = bytes.subspan(at, std::min<uint64_t>(block_size_, bytes.size() - at));
     contents.assign(from.begin(), from.end());
   });
+  contents.resize(block_size_);
   return contents;
 }
 
@@ -78,13 +92,13 @@ void ThinPool::write(uint32_t id, uint64_t block, bool zeros) {
   constexpr uint64_t kUnit = 4096;
   Thin& thin = thins_.at(id);
   Contents contents = block_of(thin, block);
-  const uint64_t at = random_below(random_, kBlockSize / kUnit) * kUnit;
+  const uint64_t at = random_below(random_, block_size_ / kUnit) * kUnit;
   const Contents bytes = zeros ? Contents(kUnit) : random_bytes(kUnit, random_);
   std::copy(bytes.begin(), bytes.end(), contents.begin() + static_cast<ptrdiff_t>(at));
   const auto found = thin.mappings.find(block);
   const bool in_place = found != thin.mappings.end() && found->second.time >= thin.snapshotted_time;
   if (!in_place) thin.mappings[block] = {allocate(), time_};
-  data_->overwrite(Bytes(thin.mappings[block].data * kBlockSize), contents);
+  data_->overwrite(Bytes(thin.mappings[block].data * block_size_), contents);
 }
 
 uint64_t ThinPool::provision(uint32_t id, uint64_t block) {
@@ -111,7 +125,7 @@ void ThinPool::restore(const Backup& backup) {
 }
 
 void ThinPool::commit() {
-  MetadataBuilder pool(kMetadataBlocks);
+  MetadataBuilder pool(kMetadataBlocks, static_cast<uint32_t>(block_size_ / kSectorSize));
   for (const auto& [id, thin] : thins_) {
     std::vector<BuiltMapping> mappings;
     for (const auto& [block, mapping] : thin.mappings)
@@ -132,10 +146,11 @@ void ThinPool::commit() {
 
 ThinPool::Contents ThinPool::view(uint32_t id) const {
   Contents view;
-  for (uint64_t block = 0; block < origin_blocks_; ++block) {
+  for (uint64_t block = 0; view.size() < thin_size().value(); ++block) {
     const Contents part = block_of(thins_.at(id), block);
     view.insert(view.end(), part.begin(), part.end());
   }
+  view.resize(thin_size().value());
   return view;
 }
 
@@ -144,7 +159,7 @@ Job ThinPool::job(std::shared_ptr<DurableDirectory> directory, uint32_t id,
   SceneCustody& custody = *custodies_.emplace_back(std::make_unique<SceneCustody>());
   Job job = image_job(metadata_, data_, origin_, std::move(directory), "journal", custody);
   job.thin_id = ThinId{id};
-  job.thin_size = Bytes(origin_blocks_ * kBlockSize);
+  job.thin_size = thin_size();
   if (frozen_from) job.frozen_from = ThinId{*frozen_from};
   return job;
 }

@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "merge/job.h"
@@ -26,8 +27,12 @@ class ThinPool {
   using Contents = std::vector<std::byte>;
   static constexpr uint64_t kBlockSize = 65536;
 
-  // The origin has random contents.
-  ThinPool(SimulatedWorld& world, uint64_t origin_blocks, uint64_t data_blocks, uint64_t seed = 1);
+  // The origin has random contents; `origin_blocks` are of kBlockSize.
+  ThinPool(SimulatedWorld& world, uint64_t origin_blocks, uint64_t data_blocks, uint64_t seed = 1,
+           uint64_t block_size = kBlockSize);
+  // Another pool, with thins over the same origin. The disks are called after `name`.
+  ThinPool(SimulatedWorld& world, const ThinPool& beside, const std::string& name,
+           uint64_t block_size, uint64_t data_blocks);
 
   // A thin over the origin.
   void create(uint32_t id);
@@ -57,6 +62,9 @@ class ThinPool {
 
   SimulatedDisk& origin() const { return *origin_; }
   SimulatedDisk& data() const { return *data_; }
+  std::shared_ptr<SimulatedDisk> metadata() const { return metadata_; }
+  uint64_t block_size() const { return block_size_; }
+  Bytes thin_size() const { return origin_->size(); }
   // Merges thin `id`, which is a freeze of `frozen_from` if that is given.
   Job job(std::shared_ptr<DurableDirectory> directory, uint32_t id,
           std::optional<uint32_t> frozen_from = {}) const;
@@ -76,7 +84,7 @@ class ThinPool {
   uint64_t allocate() const;
   Contents block_of(const Thin& thin, uint64_t block) const;
 
-  const uint64_t origin_blocks_;
+  const uint64_t block_size_;
   const uint64_t data_blocks_;
   SimulatedRandom random_;
   std::shared_ptr<SimulatedDisk> metadata_, data_, origin_;

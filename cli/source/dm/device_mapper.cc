@@ -290,10 +290,11 @@ uint64_t make_node_over(uint64_t below, const std::string& name, const std::stri
   return make_hidden_node(target, name, uuid, read_only, udev);
 }
 
-uint64_t make_thin_node(uint64_t pool, ThinId id, Bytes size, const std::string& name,
-                        const std::string& uuid, const UdevStep& udev) {
-  const DmTarget target{
+uint64_t make_thin_node(uint64_t pool, ThinId id, std::optional<uint64_t> origin, Bytes size,
+                        const std::string& name, const std::string& uuid, const UdevStep& udev) {
+  DmTarget target{
       "thin", {number_text(pool), std::to_string(value(id))}, 0, size.value() / kSectorSize};
+  if (origin) target.arguments.push_back(number_text(*origin));
   return make_hidden_node(target, name, uuid, false, udev);
 }
 

@@ -44,6 +44,7 @@ std::optional<ThinHolder> thin_over(const ReadDmTable& read_table, const DeviceF
   ThinHolder thin;
   thin.device_number = holder;
   thin.name = table->name;
+  thin.uuid = table->uuid;
   thin.id = found->id;
   thin.writable = !table->read_only && !table->suspended;
   if (const auto pools_metadata = metadata_of_pool(read_table, found->pool)) {

@@ -52,24 +52,28 @@ std::optional<uint64_t> find_recorded_pool(const SystemChanges& changes) {
   return {};
 }
 
-ThinPool recorded_pool(const SystemChanges& changes) {
-  if (const auto device = find_recorded_pool(changes)) return find_pool(*device);
-  throw Error(MessageId::kUnfitPool,
-              "a killed run may have left a metadata snapshot in the pool " + changes.pool +
-                  ", which is not active",
-              "activate that pool and run the same command again");
+Error not_active(const RecordedHold& hold) {
+  return Error(MessageId::kUnfitPool,
+               "a killed run may have left a metadata snapshot in the pool " + hold.pool +
+                   ", which is not active",
+               "activate that pool and run the same command again");
 }
 
-void record_release(RecordedChanges& recorded) {
-  recorded.changes.holding = false;
-  recorded.changes.held.clear();
+ThinPool recorded_pool(const SystemChanges& changes) {
+  if (const auto device = find_recorded_pool(changes)) return find_pool(*device);
+  throw not_active(changes);
+}
+
+void record_release(RecordedChanges& recorded, RecordedHold& hold) {
+  hold.holding = false;
+  hold.held.clear();
   recorded.write();
 }
 
 // After a failure, which may be one of the record itself.
-void record_release_if_possible(RecordedChanges& recorded) {
+void record_release_if_possible(RecordedChanges& recorded, RecordedHold& hold) {
   try {
-    record_release(recorded);
+    record_release(recorded, hold);
   } catch (const std::exception&) {
   }
 }
@@ -125,25 +129,21 @@ void check_pool(const ThinPool& pool, const PoolStatus& status) {
   }
 }
 
-MetadataHold::MetadataHold(ThinPool pool, RecordedChanges& recorded)
-    : pool_(std::move(pool)), recorded_(recorded) {
+MetadataHold::MetadataHold(ThinPool pool, RecordedChanges& recorded, RecordedHold& hold)
+    : pool_(std::move(pool)), recorded_(recorded), hold_(hold) {
   const PoolStatus before = pool_status(pool_.device_number);
   check_pool(pool_, before);
   if (before.held_root) throw held_by_another(pool_, *before.held_root);
-  SystemChanges& changes = recorded_.changes;
-  changes.pool = pool_.name;
-  changes.pool_uuid = pool_.uuid;
-  changes.holding = true;
-  changes.held.clear();
+  hold_ = {pool_.name, pool_.uuid, true, ""};
   try {
     recorded_.write();
   } catch (...) {
-    record_release_if_possible(recorded_);
+    record_release_if_possible(recorded_, hold_);
     throw;
   }
   const int failure = send_pool_message(pool_.device_number, "reserve_metadata_snap");
   if (failure != 0) {
-    record_release(recorded_);
+    record_release(recorded_, hold_);
     if (failure == EBUSY) {
       throw held_by_another(pool_,
                             pool_status(pool_.device_number).held_root.value_or(MetadataBlock(0)));
@@ -155,13 +155,13 @@ MetadataHold::MetadataHold(ThinPool pool, RecordedChanges& recorded)
   }
   try {
     if (const auto root = pool_status(pool_.device_number).held_root) {
-      changes.held = held_identity(pool_, *root);
+      hold_.held = held_identity(pool_, *root);
     }
     recorded_.write();
   } catch (...) {
     // Release the snapshot now: no record says yet that extmerge reserved it.
     if (send_pool_message(pool_.device_number, "release_metadata_snap") == 0) {
-      record_release_if_possible(recorded_);
+      record_release_if_possible(recorded_, hold_);
     }
     throw;
   }
@@ -172,8 +172,8 @@ MetadataHold::~MetadataHold() {
   try {
     // Another program may have released this metadata snapshot, and another one may be held now.
     const auto root = pool_status(pool_.device_number).held_root;
-    if (root && held_identity(pool_, *root) == recorded_.changes.held) send_release(pool_);
-    record_release(recorded_);
+    if (root && held_identity(pool_, *root) == hold_.held) send_release(pool_);
+    record_release(recorded_, hold_);
   } catch (const std::exception& error) {
     spdlog::error("{}", printable(error.what()));
   }
@@ -193,7 +193,23 @@ bool reclaim_metadata_snapshot(RecordedChanges& recorded) {
                  printable(pool.name));
     send_release(pool);
   }
-  record_release(recorded);
+  record_release(recorded, recorded.changes);
+  return true;
+}
+
+bool reclaim_sibling_snapshot(RecordedChanges& recorded) {
+  RecordedHold& hold = recorded.changes.sibling_pool;
+  if (!hold.holding) return false;
+  const auto device = find_dm_device(hold.pool_uuid);
+  if (!device) throw not_active(hold);
+  const ThinPool pool = find_pool(*device);
+  const auto held = pool_status(*device).held_root;
+  if (held && !hold.held.empty() && held_identity(pool, *held) == hold.held) {
+    spdlog::info("releasing the metadata snapshot that a killed run left in {}",
+                 printable(pool.name));
+    send_release(pool);
+  }
+  record_release(recorded, hold);
   return true;
 }
 
@@ -206,7 +222,7 @@ bool give_up_metadata_snapshot(RecordedChanges& recorded) {
     spdlog::warn("{}. If the pool is activated later: dmsetup message {} 0 release_metadata_snap",
                  printable(error.what()), printable(changes.pool));
   }
-  record_release(recorded);
+  record_release(recorded, recorded.changes);
   return true;
 }
 

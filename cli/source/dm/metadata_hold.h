@@ -34,9 +34,9 @@ void check_pool(const ThinPool& pool, const PoolStatus& status);
 
 class MetadataHold {
  public:
-  // Reserves a metadata snapshot. Throws kMetadataSnapshotHeld if one is held already. `recorded`
-  // must outlive it.
-  MetadataHold(ThinPool pool, RecordedChanges& recorded);
+  // Reserves a metadata snapshot. Throws kMetadataSnapshotHeld if one is held already. `hold` is
+  // its place in the record. Both must outlive it.
+  MetadataHold(ThinPool pool, RecordedChanges& recorded, RecordedHold& hold);
   // Releases it. Logs a failure.
   ~MetadataHold();
   // Leaves it reserved: the record says so, and a later command releases it.
@@ -47,6 +47,7 @@ class MetadataHold {
  private:
   const ThinPool pool_;
   RecordedChanges& recorded_;
+  RecordedHold& hold_;
   bool is_left_ = false;
 };
 
@@ -54,7 +55,10 @@ class MetadataHold {
 // there may be one. Returns whether it said so. Throws kMetadataSnapshotHeld if it is not certain
 // who reserved it. The pool is always the recorded one; kUnfitPool if that is not active.
 bool reclaim_metadata_snapshot(RecordedChanges& recorded);
-// The same for a merge that is given up: an inactive pool is only a warning.
+// The same for the active pool of siblings. A metadata snapshot that nobody can tell from another
+// program's is left alone, and only the record of it is dropped.
+bool reclaim_sibling_snapshot(RecordedChanges& recorded);
+// As the first, for a merge that is given up: an inactive pool is only a warning.
 bool give_up_metadata_snapshot(RecordedChanges& recorded);
 
 }  // namespace extmerge

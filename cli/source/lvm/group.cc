@@ -75,8 +75,9 @@ std::vector<OriginUser> Group::users_of(const std::string& origin, const std::st
   std::vector<OriginUser> users;
   for (const LogicalVolume& volume : volumes_) {
     if (!volume.is_thin() || !volume.thin_id || external_origin(volume) != origin) continue;
-    users.push_back(
-        {static_cast<ThinId>(*volume.thin_id), volume.full_name(), volume.pool == pool});
+    const bool of_this_pool = volume.pool == pool;
+    users.push_back({static_cast<ThinId>(*volume.thin_id), volume.full_name(), of_this_pool,
+                     of_this_pool ? "" : volume.pool, volume.dm_uuid()});
   }
   for (const LogicalVolume* const volume : unclear_readers(origin)) {
     users.push_back({static_cast<ThinId>(*volume->thin_id), volume->full_name(), false});

@@ -26,15 +26,15 @@ void Intents::check_not_only_copy(const LogicalVolume& freeze) const {
 
 // LVM loads a pool again when it is activated, or a thin of it is made or removed. With such a
 // setting it loads the pool read-only, fails, and may leave its own metadata a transaction ahead.
-void Intents::check_pool_stays_writable() const {
-  std::vector<LogicalVolume> parts = {volume_.pool};
-  for (const std::string& part : {volume_.pool.data, volume_.pool.metadata}) {
+void Intents::check_stays_writable(const LogicalVolume& pool) const {
+  std::vector<LogicalVolume> parts = {pool};
+  for (const std::string& part : {pool.data, pool.metadata}) {
     if (const LogicalVolume* const found = volume_.group.find(part)) parts.push_back(*found);
   }
   const std::string setting = lvm_.writing_hindrance(parts);
   if (setting.empty()) return;
   throw Error(MessageId::kActivationForbidden,
-              "the pool " + volume_.pool.full_name() +
+              "the pool " + pool.full_name() +
                   " may only be activated read-only on this "
                   "host: lvm.conf has " +
                   setting,

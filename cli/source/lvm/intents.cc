@@ -209,6 +209,8 @@ bool Intents::is_made(Intent intent) const {
       return record_.origin_activated;
     case Intent::kPool:
       return !record_.pool_was_active;
+    case Intent::kSiblingPools:
+      return !record_.sibling_pools.empty();
   }
   return false;
 }
@@ -258,6 +260,11 @@ void Intents::undo(Intent intent) {
     case Intent::kPool:
       if (record_.boot == boot_id()) deactivate(volume_.group.find_pool(record_.pool_uuid));
       record_.pool_was_active = true;
+      return;
+    case Intent::kSiblingPools:
+      for (const std::string& uuid : record_.sibling_pools)
+        if (record_.boot == boot_id()) deactivate(volume_.group.find_by_uuid(uuid));
+      record_.sibling_pools.clear();
       return;
   }
 }

@@ -12,6 +12,7 @@
 //   kRest     lvcreate (see cli/source/lvm/rest.h)    lvremove
 //   kFreeze   lvcreate -s -ky -pr SNAP                lvremove
 //   kPool     lvchange -ay POOL                       lvchange -an
+//   kSiblingPools  the same for each other pool that has siblings
 //
 // Mark, thin, members and freeze outlive a command; the others exist only for the length of one.
 // The marks of members outlive the merge, unless it is undone or had not begun. The last
@@ -33,7 +34,18 @@
 
 namespace extmerge {
 
-enum class Intent { kSiblings, kMark, kCarrier, kOrigin, kThin, kMembers, kRest, kFreeze, kPool };
+enum class Intent {
+  kSiblings,
+  kMark,
+  kCarrier,
+  kOrigin,
+  kThin,
+  kMembers,
+  kRest,
+  kFreeze,
+  kPool,
+  kSiblingPools
+};
 
 // A thin of the pool: its id, and the transaction it was made in, since ids are used again.
 struct ThinName {
@@ -79,6 +91,7 @@ class Intents {
   // Records these volumes as given up, and marks them.
   void give_up(const std::vector<LogicalVolume>& members);
   void activate_pool();
+  void activate_sibling_pool(const LogicalVolume& pool);
 
   // kOld: the group may have been renamed, so it is listed again if an intent needs that.
   enum class Listing { kCurrent, kOld };
@@ -95,7 +108,8 @@ class Intents {
 
   // Throws kHalfMerged where SNAP was removed and not all of it is merged.
   void check_not_only_copy(const LogicalVolume& freeze) const;
-  void check_pool_stays_writable() const;
+  void check_pool_stays_writable() const { check_stays_writable(volume_.pool); }
+  void check_stays_writable(const LogicalVolume& pool) const;
   // A read-only pool removes no thin and releases no metadata snapshot, so LVM is not even asked.
   // The record stays, and the same command clears the pool once that works again.
   void check_pool_can_be_cleared(const LogicalVolume* freeze) const;

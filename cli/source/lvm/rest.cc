@@ -260,9 +260,9 @@ void RestMover::make_carrier() {
 // udev sees it for a moment: without these zeros it would find the file system of the origin there.
 void RestMover::blank_carrier(const LogicalVolume& carrier, uint64_t pool) const {
   const UdevStep udev(carrier.dm_uuid());
-  const uint64_t node = make_thin_node(pool, static_cast<ThinId>(*carrier.thin_id), carrier.size,
-                                       node_of_volume(carrier.vg, carrier.name) + "-extmerge",
-                                       carrier.dm_uuid("-extmerge"), udev);
+  const uint64_t node = make_thin_node(
+      pool, static_cast<ThinId>(*carrier.thin_id), {}, carrier.size,
+      node_of_volume(carrier.vg, carrier.name) + "-extmerge", carrier.dm_uuid("-extmerge"), udev);
   const auto device = FileDevice::open(facts_of_device(node), OpenMode::kClaim, Bytes(kSectorSize));
   remove_when_closed(node, udev);
   write_head(*device, "", std::min(kHead, carrier.size));

@@ -21,6 +21,15 @@ void Intents::activate_siblings(const std::vector<const LogicalVolume*>& thins) 
   lvm_.run(words, "see lvs -a; nothing was written to the origin", Lvm::Udev::kUntold);
 }
 
+void Intents::activate_sibling_pool(const LogicalVolume& pool) {
+  check_stays_writable(pool);
+  record_.sibling_pools.push_back(pool.uuid);
+  record_.boot = boot_id();
+  recorded_.write();
+  lvm_.run({"lvchange", "-ay", pool.full_name()},
+           "see lvs -a and the kernel's log (thin_check may have found damage)");
+}
+
 void Intents::deactivate_siblings() const {
   std::vector<std::string> words = {"lvchange", "-an"};
   for (const std::string& uuid : record_.siblings) {

@@ -19,23 +19,24 @@ void VolumeSource::open_pool() {
   // again.
   if (!is_active || !request_.only_looks()) intents_.check_pool_stays_writable();
   if (!is_active) intents_.activate_pool();
-  const auto device = find_dm_device(uuid);
-  if (!device) {
-    lvm_.check_activation(volume_.pool);
-    throw Error(MessageId::kUnfitPool, "the pool " + volume_.pool.full_name() + " has no device",
-                "activate it (lvchange -ay " + volume_.pool.full_name() + ")");
-  }
-  pool_ = find_pool(*device);
+  pool_ = find_pool(device_of_pool(volume_.pool));
   const PoolStatus status = pool_status(pool_.device_number);
   check_pool(pool_, status);
-  check_transaction(status);
+  check_transaction(volume_.pool, status);
 }
 
-void VolumeSource::check_transaction(const PoolStatus& status) const {
-  if (volume_.pool.transaction_id && *volume_.pool.transaction_id != status.transaction_id) {
+uint64_t VolumeSource::device_of_pool(const LogicalVolume& pool) const {
+  if (const auto device = find_dm_device(pool.dm_uuid("-tpool"))) return *device;
+  lvm_.check_activation(pool);
+  throw Error(MessageId::kUnfitPool, "the pool " + pool.full_name() + " has no device",
+              "activate it (lvchange -ay " + pool.full_name() + ")");
+}
+
+void VolumeSource::check_transaction(const LogicalVolume& pool, const PoolStatus& status) const {
+  if (pool.transaction_id && *pool.transaction_id != status.transaction_id) {
     throw Error(MessageId::kTransactionMismatch,
-                "LVM expects the pool " + volume_.pool.full_name() + " at transaction " +
-                    std::to_string(*volume_.pool.transaction_id) + ", the pool is at " +
+                "LVM expects the pool " + pool.full_name() + " at transaction " +
+                    std::to_string(*pool.transaction_id) + ", the pool is at " +
                     std::to_string(status.transaction_id),
                 "run the same command again; if the error stays, an LVM command was interrupted: "
                 "restore the matching metadata (vgcfgrestore --list " +
@@ -92,6 +93,7 @@ void VolumeSource::put_back_activation() {
     }
     if (is_kept_only) borrowed.insert(Intent::kThin);
     if (changes_.pool_uuid == volume_.pool.dm_uuid("-tpool")) borrowed.insert(Intent::kPool);
+    borrowed.insert(Intent::kSiblingPools);
     // A wait may have taken days.
     const bool is_old = keeps_origin_ || finishing_;
     intents_.put_back(borrowed, is_old ? Intents::Listing::kOld : Intents::Listing::kCurrent);

@@ -54,6 +54,15 @@ std::vector<std::string> VolumeSource::given_up() const {
 }
 
 // Neither the recorded freeze nor a volume that is given up needs protection.
+// The recorded freeze needs no protection while its snapshot exists: that has all its data. A
+// freeze that is not in the record may be the only copy of its data, whatever its tags say.
+void VolumeSource::leave_out_freeze(std::vector<OriginUser>& users) const {
+  const LogicalVolume* const freeze = frozen();
+  if (!freeze || !volume_.group.find_by_uuid(changes_.thin_uuid)) return;
+  if (changes_.freeze_id && freeze->thin_id != changes_.freeze_id) return;
+  std::erase_if(users, [&](const OriginUser& user) { return user.name == freeze->full_name(); });
+}
+
 void VolumeSource::leave_out_own(std::vector<OriginUser>& users) const {
   leave_out_freeze(users);
   for (const LogicalVolume& member : given_up_volumes()) {

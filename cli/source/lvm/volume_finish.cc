@@ -88,7 +88,7 @@ void VolumeSource::begin_finish() {
 
 std::vector<std::optional<VolumeSource::Mappings>> VolumeSource::mappings_of(
     const std::vector<uint64_t>& thin_ids) {
-  hold_ = std::make_unique<MetadataHold>(pool_, recorded_);
+  hold_ = std::make_unique<MetadataHold>(pool_, recorded_, changes_);
   const auto device = open_metadata(pool_);
   MetadataReader reader(*device);
   const Superblock held = reader.held_superblock(reader.live_superblock().held_root);
@@ -129,7 +129,7 @@ std::string VolumeSource::finish() {
   drop_node();
   if (mover.has_rest()) {
     mover.hide_origin();
-    hold_ = std::make_unique<MetadataHold>(pool_, recorded_);
+    hold_ = std::make_unique<MetadataHold>(pool_, recorded_, changes_);
   }
   const LogicalVolume* const freeze = frozen();
   intents_.check_pool_can_be_cleared(freeze);
@@ -193,7 +193,7 @@ void VolumeSource::put_rest_aside(RestMover& mover) {
   now.origin = *origin;
   now.find_origin_users();
   leave_out_own(now.origin_users);
-  mover.put_aside(*open_hidden(*snap), judge_rest(now, now.origin_users));
+  mover.put_aside(*open_hidden(*snap, pool_, {}), judge_rest(now, now.origin_users));
   goes_soon(snap->dm_uuid("-extmerge"));  // LVM removes no thin that is open
 }
 
@@ -257,7 +257,7 @@ std::optional<CompletedRemoval> complete_removal(const Request& request,
     if (!find_dm_device(changes.pool_uuid)) intents.activate_pool();
     reclaim_metadata_snapshot(*found);
   }
-  intents.put_back({Intent::kPool});
+  intents.put_back({Intent::kPool, Intent::kSiblingPools});
   changes.removing = changes.thin_kept_inactive = changes.thin_was_active = false;
   found->write();
   if (volume.group.find(changes.thin)) return {};  // made since, by the same name

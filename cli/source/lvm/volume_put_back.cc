@@ -126,7 +126,8 @@ void put_back_recorded(const Request& request, RecordedChanges& recorded) {
   Intents intents(request, lvm, volume, recorded);
   intents.put_back({Intent::kMark, Intent::kThin, Intent::kFreeze});
   if (volume.group.find_pool(changes.pool_uuid)) reclaim_metadata_snapshot(recorded);
-  intents.put_back({Intent::kPool});
+  if (find_dm_device(changes.sibling_pool.pool_uuid)) reclaim_sibling_snapshot(recorded);
+  intents.put_back({Intent::kPool, Intent::kSiblingPools});
 }
 
 }  // namespace extmerge

@@ -5,13 +5,17 @@
 //   sibling                          written through
 //   inactive, writable               its own node, activated for that time and claimed: another
 //                                    program cannot mount it
-//   inactive or active, read-only    a hidden node of the same thin, since LVM's node takes no
-//   writes active, suspended                the same active and writable              refused: a
-//   write of another program could be lost
+//   inactive or active, read-only    a hidden node of the same thin: LVM's node takes no writes
+//   active, suspended                the same
+//   active and writable              refused: a write of another program could be lost
+
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <map>
 
 #include "cli/source/lvm/volume_source.h"
+#include "io/text.h"
 
 namespace extmerge {
 
@@ -33,6 +37,17 @@ Error is_writable(const LogicalVolume& sibling) {
                    name + "), and run the same command again");
 }
 
+// Throws if the pool cannot take many more copies.
+void check_room(const ThinPool& pool) {
+  const PoolStatus status = pool_status(pool.device_number);
+  check_pool(pool, status);
+  if (!status.is_nearly_full()) return;
+  throw Error(MessageId::kPoolFull,
+              "the pool " + pool.name + " is filling up (" + std::to_string(status.free_data()) +
+                  " free blocks): nothing was written to the origin",
+              "extend the pool, and run the same command again: it copies the rest");
+}
+
 std::string room_text(uint64_t blocks, const std::string& pool, uint64_t free) {
   return "the siblings get their own copies of " + std::to_string(blocks) + " blocks of the pool " +
          pool + "; " + std::to_string(free) + " are free";
@@ -40,15 +55,61 @@ std::string room_text(uint64_t blocks, const std::string& pool, uint64_t free) {
 
 }  // namespace
 
+PoolDevices VolumeSource::reserve_pool(const std::string& name) {
+  const LogicalVolume* const pool = volume_.group.find(name);
+  if (!pool) {
+    throw Error(MessageId::kStale, "the pool " + name + " was removed or renamed just now",
+                "run the same command again");
+  }
+  reclaim_sibling_snapshot(recorded_);
+  const ThinPool found = open_sibling_pool(*pool);
+  check_transaction(*pool, pool_status(found.device_number));
+  const PoolDevices devices{facts_of_device(found.metadata), facts_of_device(found.data)};
+  sibling_hold_ = std::make_unique<MetadataHold>(found, recorded_, changes_.sibling_pool);
+  return devices;
+}
+
+ThinPool VolumeSource::open_sibling_pool(const LogicalVolume& pool) {
+  if (!find_dm_device(pool.dm_uuid("-tpool"))) intents_.activate_sibling_pool(pool);
+  return find_pool(device_of_pool(pool));
+}
+
+// A pool that cannot be activated keeps its metadata snapshot, and the record keeps it in mind.
+void VolumeSource::reclaim_sibling_pool() {
+  RecordedHold& hold = changes_.sibling_pool;
+  if (!hold.holding) return;
+  const LogicalVolume* const pool = volume_.group.find_pool(hold.pool_uuid);
+  if (!pool) {
+    hold = {};  // with a pool that is gone went its metadata snapshot
+    recorded_.write();
+    return;
+  }
+  try {
+    open_sibling_pool(*pool);
+    has_reclaimed_ |= reclaim_sibling_snapshot(recorded_);
+  } catch (const Error& error) {
+    if (error.id() == MessageId::kStopped) throw;
+    spdlog::warn("{}", printable(error.what()));
+  }
+}
+
+void VolumeSource::clear_sibling_nodes() const {
+  for (const LogicalVolume& volume : volume_.group.volumes()) {
+    if (!volume.is_thin()) continue;
+    const auto left = find_dm_device(volume.dm_uuid("-extmerge"));
+    if (left) remove_dm_device(*left, UdevStep(volume.dm_uuid()));
+  }
+}
+
 void VolumeSource::judge_siblings(PlanReport& report) const {
   if (!request_.merge.overrides.keep_siblings || report.nothing_new) return;
-  uint64_t blocks = 0;
+  std::map<std::string, uint64_t> blocks;  // by pool
   for (const Sibling& sibling : report.siblings) {
     if (sibling.harmed_blocks == 0 || sibling.unreadable) continue;
-    blocks += sibling.harmed_blocks;
     const std::string lv = sibling.name.substr(sibling.name.find('/') + 1);
     const LogicalVolume* const volume = volume_.group.find(lv);
     if (!volume) continue;
+    blocks[volume->pool] += sibling.harmed_blocks;
     if (can_be_written(*volume)) report.refusals.push_back(is_writable(*volume));
     if (volume->size < report.summary.end_of_copy) {
       report.refusals.push_back(
@@ -58,9 +119,16 @@ void VolumeSource::judge_siblings(PlanReport& report) const {
                 "merge or remove it, or extend it first (lvextend)"));
     }
   }
-  if (blocks == 0) return;
-  const PoolStatus status = pool_status(pool_.device_number);
-  const std::string room = room_text(blocks, volume_.pool.full_name(), status.free_data());
+  for (const auto& [name, count] : blocks) {
+    if (const LogicalVolume* const pool = volume_.group.find(name))
+      judge_copies(report, *pool, count);
+  }
+}
+
+void VolumeSource::judge_copies(PlanReport& report, const LogicalVolume& pool,
+                                uint64_t blocks) const {
+  const PoolStatus status = pool_status(device_of_pool(pool));
+  const std::string room = room_text(blocks, pool.full_name(), status.free_data());
   if (!status.is_nearly_full(blocks)) {
     report.notes.push_back(room);
   } else {
@@ -70,17 +138,18 @@ void VolumeSource::judge_siblings(PlanReport& report) const {
 }
 
 std::vector<std::shared_ptr<BlockDevice>> VolumeSource::open_siblings(
-    const std::vector<ThinId>& ids) {
+    const std::string& pool, const std::vector<ThinId>& ids) {
   volume_.list_again(lvm_);
+  const std::string name = pool.empty() ? volume_.pool.name : pool;
   std::vector<LogicalVolume> siblings;
   for (const ThinId id : ids) {
     for (const LogicalVolume& volume : volume_.group.volumes()) {
-      const bool is_it =
-          volume.is_thin() && volume.pool == volume_.pool.name && volume.thin_id == value(id);
+      const bool is_it = volume.is_thin() && volume.pool == name && volume.thin_id == value(id);
       if (is_it) siblings.push_back(volume);
     }
   }
-  if (siblings.size() != ids.size()) {
+  const LogicalVolume* const listed = volume_.group.find(name);
+  if (siblings.size() != ids.size() || !listed) {
     throw Error(MessageId::kStale, "a sibling of " + thin_name() + " was removed just now",
                 "run the same command again");
   }
@@ -89,29 +158,37 @@ std::vector<std::shared_ptr<BlockDevice>> VolumeSource::open_siblings(
     if (can_be_written(sibling)) throw is_writable(sibling);
     if (sibling.is_writable() && !is_active_now(sibling)) inactive.push_back(&sibling);
   }
+  const ThinPool receiving = pool.empty() ? pool_ : open_sibling_pool(*listed);
   intents_.activate_siblings(inactive);
   if (node_) node_->check(OriginNode::Changer::kOurselves);
   std::vector<std::shared_ptr<BlockDevice>> devices;
-  siblings_.emplace();
+  receiving_ = Receiving{receiving, {}};
   for (const LogicalVolume& sibling : siblings) {
     if (std::ranges::find(changes_.siblings, sibling.uuid) != changes_.siblings.end()) {
       devices.push_back(claim_sibling(sibling));
     } else {
-      siblings_->push_back(sibling);
-      devices.push_back(open_hidden(sibling));
+      receiving_->siblings.push_back(sibling);
+      const auto layer = find_dm_device(volume_.origin.dm_uuid("-real"));
+      if (!layer) {
+        throw Error(MessageId::kLvmRefused, "LVM has removed the layer below " + origin_name(),
+                    "run the same command again; nothing was written to the origin");
+      }
+      devices.push_back(open_hidden(sibling, receiving, layer));
     }
   }
   return devices;
 }
 
-std::shared_ptr<BlockDevice> VolumeSource::open_hidden(const LogicalVolume& sibling) {
+std::shared_ptr<BlockDevice> VolumeSource::open_hidden(const LogicalVolume& sibling,
+                                                       const ThinPool& pool,
+                                                       std::optional<uint64_t> origin) {
   const UdevStep udev(sibling.dm_uuid());
   const std::string uuid = sibling.dm_uuid("-extmerge");
   // A kill right after it was made.
   if (const auto left = find_dm_device(uuid)) remove_dm_device(*left, udev);
-  const uint64_t node =
-      make_thin_node(pool_.device_number, static_cast<ThinId>(*sibling.thin_id), sibling.size,
-                     node_of_volume(sibling.vg, sibling.name) + "-extmerge", uuid, udev);
+  const uint64_t node = make_thin_node(
+      pool.device_number, static_cast<ThinId>(*sibling.thin_id), origin, sibling.size,
+      node_of_volume(sibling.vg, sibling.name) + "-extmerge", uuid, udev);
   auto device = FileDevice::open(facts_of_device(node), OpenMode::kClaim, Bytes(kSectorSize));
   remove_when_closed(node, udev);
   return device;
@@ -131,22 +208,25 @@ std::shared_ptr<BlockDevice> VolumeSource::claim_sibling(const LogicalVolume& si
 }
 
 void VolumeSource::close_siblings() {
-  siblings_.reset();
+  forget_siblings();
   intents_.put_back({Intent::kSiblings});
   if (node_) node_->check(OriginNode::Changer::kOurselves);
 }
 
+// The kernel removes a hidden node a moment after it was closed.
+void VolumeSource::forget_siblings() {
+  if (!receiving_) return;
+  for (const LogicalVolume& sibling : receiving_->siblings) goes_soon(sibling.dm_uuid("-extmerge"));
+  receiving_.reset();
+}
+
 void VolumeSource::check_siblings() const {
-  for (const LogicalVolume& sibling : *siblings_) {
+  for (const LogicalVolume& sibling : receiving_->siblings) {
     if (can_be_written(sibling)) throw is_writable(sibling);
   }
-  const PoolStatus status = pool_status(pool_.device_number);
-  if (!status.is_nearly_full()) return;
-  throw Error(MessageId::kPoolFull,
-              "the pool " + volume_.pool.full_name() + " is filling up (" +
-                  std::to_string(status.free_data()) +
-                  " free blocks): nothing was written to the origin",
-              "extend the pool, and run the same command again: it copies the rest");
+  const bool is_own = receiving_->pool.device_number == pool_.device_number;
+  check_room(receiving_->pool);
+  if (!is_own) check_room(pool_);  // SNAP may be in use, and its freeze costs blocks
 }
 
 }  // namespace extmerge

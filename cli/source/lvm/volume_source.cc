@@ -60,6 +60,7 @@ VolumeSource::VolumeSource(const Request& request, const std::string& name, cons
   // so by a run that was killed.
   if (changes_.origin_marked) {
     refuse_other_merge(volume_.origin);
+    clear_sibling_nodes();
     clear_origin_nodes(volume_.origin);
   }
   // After a reboot what is active is so because somebody wants it so.
@@ -68,10 +69,12 @@ VolumeSource::VolumeSource(const Request& request, const std::string& name, cons
     changes_.thin_was_active = changes_.origin_activated = false;
     changes_.carrier.clear();
     changes_.siblings.clear();
+    changes_.sibling_pools.clear();
   }
   try {
     reclaim_other_pool();
     intents_.put_back({Intent::kSiblings, Intent::kCarrier, Intent::kOrigin});
+    reclaim_sibling_pool();
     open_pool();
     has_reclaimed_ |= reclaim_metadata_snapshot(recorded_);
   } catch (const Error& error) {
@@ -88,6 +91,7 @@ VolumeSource::VolumeSource(const Request& request, const std::string& name, cons
 
 VolumeSource::~VolumeSource() {
   hold_.reset();
+  sibling_hold_.reset();
   drop_node();
   put_back_activation();
 }
@@ -197,21 +201,12 @@ std::shared_ptr<BlockDevice> VolumeSource::open(const DeviceFacts& facts, OpenMo
   return Source::open(facts, mode, ends_multiple_of);
 }
 
-// The recorded freeze needs no protection while its snapshot exists: that has all its data. A
-// freeze that is not in the record may be the only copy of its data, whatever its tags say.
-void VolumeSource::leave_out_freeze(std::vector<OriginUser>& users) const {
-  const LogicalVolume* const freeze = frozen();
-  if (!freeze || !volume_.group.find_by_uuid(changes_.thin_uuid)) return;
-  if (changes_.freeze_id && freeze->thin_id != changes_.freeze_id) return;
-  std::erase_if(users, [&](const OriginUser& user) { return user.name == freeze->full_name(); });
-}
-
 // Asked at every checkpoint, with transfers in flight: no command is run.
 void VolumeSource::check_origin() {
   if (!node_) return;
   const std::lock_guard guard(checking_);
   node_->check();
-  if (siblings_) return check_siblings();
+  if (receiving_) return check_siblings();
   if (!writing_) return;  // it is only kept
   check_inactive(kept_inactive_);
   if (*writing_ == ThinUse::kAny) return;
@@ -273,6 +268,7 @@ void VolumeSource::look_again(Job& job) {
 }
 
 void VolumeSource::drop_node() {
+  forget_siblings();
   writing_.reset();
   node_.reset();
 }
@@ -284,6 +280,7 @@ void VolumeSource::begin_record() {
   next.pool = changes_.pool;
   next.pool_uuid = changes_.pool_uuid;
   next.pool_was_active = changes_.pool_was_active;
+  next.sibling_pools = changes_.sibling_pools;
   next.boot = changes_.boot;
   next.origin_marked = changes_.origin_marked;
   next.origin_was_active = changes_.origin_was_active;

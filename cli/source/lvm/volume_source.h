@@ -54,7 +54,7 @@ class VolumeSource final : public NamedSource {
   void undone() override;
   Error failed(const Error& error) override;
 
-  bool has_leftovers() const override { return changes_.has_lasting() || changes_.holding; }
+  bool has_leftovers() const override { return changes_.has_lasting() || changes_.is_holding(); }
   Earlier clear_leftovers() override;
   void check_finish(bool may_be_open) const override;
   void begin_finish() override;
@@ -74,7 +74,10 @@ class VolumeSource final : public NamedSource {
   std::shared_ptr<BlockDevice> open(const DeviceFacts& facts, OpenMode mode,
                                     Bytes ends_multiple_of) override;
   void look_again(Job& job) override;
-  std::vector<std::shared_ptr<BlockDevice>> open_siblings(const std::vector<ThinId>& ids) override;
+  PoolDevices reserve_pool(const std::string& pool) override;
+  void release_pool() override { sibling_hold_.reset(); }
+  std::vector<std::shared_ptr<BlockDevice>> open_siblings(const std::string& pool,
+                                                          const std::vector<ThinId>& ids) override;
   void close_siblings() override;
   Refusal judge_room(const PlanSummary& plan) override { return origin_pool_.judge(plan); }
   void check_origin() override;
@@ -93,7 +96,12 @@ class VolumeSource final : public NamedSource {
   const LogicalVolume* frozen() const { return intents_.freeze(); }
   void reclaim_other_pool();
   void open_pool();
-  void check_transaction(const PoolStatus& status) const;
+  // Activates another pool, which has siblings, if it is inactive.
+  ThinPool open_sibling_pool(const LogicalVolume& pool);
+  uint64_t device_of_pool(const LogicalVolume& pool) const;
+  void check_transaction(const LogicalVolume& pool, const PoolStatus& status) const;
+  // Releases the metadata snapshot of another pool that a killed run left.
+  void reclaim_sibling_pool();
   void put_back_activation();
   // A thin over the origin, active for a moment.
   Carrier carrier();
@@ -111,11 +119,16 @@ class VolumeSource final : public NamedSource {
   void look_at_rest(PlanReport& report) const;
   // One that this command has activated, and one whose own node takes no writes.
   std::shared_ptr<BlockDevice> claim_sibling(const LogicalVolume& sibling);
-  std::shared_ptr<BlockDevice> open_hidden(const LogicalVolume& sibling);
+  std::shared_ptr<BlockDevice> open_hidden(const LogicalVolume& sibling, const ThinPool& pool,
+                                           std::optional<uint64_t> origin);
   // --finish: what SNAP has past the origin's end.
   void put_rest_aside(RestMover& mover);
   std::string release_all(RestMover& mover, const std::string& name);
   void check_siblings() const;
+  void forget_siblings();
+  // Removes the hidden nodes that a killed run left.
+  void clear_sibling_nodes() const;
+  void judge_copies(PlanReport& report, const LogicalVolume& pool, uint64_t blocks) const;
   std::set<std::string> recorded_freezes() const;
   void leave_out_freeze(std::vector<OriginUser>& users) const;
   void leave_out_own(std::vector<OriginUser>& users) const;
@@ -162,8 +175,14 @@ class VolumeSource final : public NamedSource {
   bool finishing_ = false;         // SNAP is kept inactive until it is removed
   bool keeps_origin_ = false;      // node and mark stay between merges
   bool is_to_be_removed_ = false;  // all is merged; mark and freeze go with SNAP
-  // They get their own copies of blocks: those that no other program may begin to write to.
-  std::optional<std::vector<LogicalVolume>> siblings_;
+  // Siblings that get their own copies of blocks: their pool, and those that no other program may
+  // begin to write to.
+  struct Receiving {
+    ThinPool pool;
+    std::vector<LogicalVolume> siblings;
+  };
+  std::optional<Receiving> receiving_;
+  std::unique_ptr<MetadataHold> sibling_hold_;
   std::string told_of_legs_;
   std::optional<Mappings> merged_mappings_;  // of SNAP when it was found to be as merged
   // abort: why the pool could not be worked with.

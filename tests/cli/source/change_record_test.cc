@@ -44,6 +44,9 @@ SystemChanges all_of_them() {
   changes.thin_kept_inactive = true;
   changes.thin_was_active = true;
   changes.removing = true;
+  changes.siblings = {"Ui3Fzz-TaGK-bJ1k-Zt4E-2Kpw-uVnO-9Yq0Da"};
+  changes.sibling_pool = {"vg-pool2-tpool", "LVM-dIqn9z-tpool", true, "81:7:3:40:41"};
+  changes.sibling_pools = {"gM7ZbH-8Xou-cIyS-rM1b-0dkO-Wv3A-fJq2Lk"};
   changes.given_up = {{"tue", "4Nrdao-khHX-OdnG-jcvB-jpZt-5oNr-TnpVxB", true, false},
                       {"m\"n", "f01HZb-nDeW-0Vg0-ftXe-gTSM-4hZq-g0A3mU", false, true}};
   changes.rest = {.name = "extmerge_rest_13a9a47b",
@@ -79,6 +82,9 @@ void expect_equal(const SystemChanges& a, const SystemChanges& b) {
   EXPECT_EQ(a.thin_kept_inactive, b.thin_kept_inactive);
   EXPECT_EQ(a.thin_was_active, b.thin_was_active);
   EXPECT_EQ(a.removing, b.removing);
+  EXPECT_EQ(a.siblings, b.siblings);
+  EXPECT_EQ(a.sibling_pool, b.sibling_pool);
+  EXPECT_EQ(a.sibling_pools, b.sibling_pools);
   EXPECT_EQ(a.given_up, b.given_up);
   EXPECT_EQ(a.rest, b.rest);
 }

@@ -47,6 +47,10 @@ TEST(OriginUsers, AreThinsAndTheirInternalSnapshots) {
 TEST(OriginUsers, AreInAnyPool) {
   EXPECT_EQ(users(group({thin("far", 1, {"origin"}, "pool2")})),
             (Names{"vg/snap", "vg/far in another pool"}));
+  const auto in_pool2 = group({thin("far", 1, {"origin"}, "pool2")}).users_of("origin", "pool");
+  EXPECT_EQ(in_pool2[0].pool, "");
+  EXPECT_EQ(in_pool2[1].pool, "pool2");
+  EXPECT_EQ(in_pool2[1].uuid, "LVM-far");
 }
 
 TEST(OriginUsers, ReadNoMoreThanTheirOwnExternalOrigin) {
