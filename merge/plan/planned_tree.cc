@@ -9,7 +9,7 @@ namespace extmerge {
 
 namespace {
 
-constexpr uint64_t kWordsCounted = 64;
+constexpr uint64_t kWordsCounted = 8;
 
 uint64_t words_of(uint64_t bits) { return (bits + 63) / 64; }
 

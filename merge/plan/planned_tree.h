@@ -4,7 +4,7 @@
 // millions of times: is this thin block planned, and how many planned blocks lie below a shared
 // node?
 //
-// Method: one bit for each thin block, with a count for every 4096 bits, and one count for each
+// Method: one bit for each thin block, with a count for every 512 bits, and one count for each
 // metadata block. The walk that sums up the plan fills both, so the tree is read once.
 // Memory: a bit for each thin block up to the plan's end, at most 32 MiB (16 TiB in blocks of
 // 64 KiB), and 4 bytes for each metadata block, at most 16 MiB.
@@ -54,6 +54,8 @@ class PlannedTree {
   bool contains(uint64_t thin_block) const {
     return thin_block < bits_ && ((word(thin_block / 64) >> (thin_block % 64)) & 1);
   }
+  // Planned blocks before that one.
+  uint64_t count_before(uint64_t thin_block) const;
   // Planned blocks from `first` to before `end`.
   uint64_t count(uint64_t first, uint64_t end) const {
     return first < end ? count_before(end) - count_before(first) : 0;
@@ -65,7 +67,6 @@ class PlannedTree {
   uint64_t& word(uint64_t number) const {
     return reinterpret_cast<uint64_t*>(memory_.data())[number];
   }
-  uint64_t count_before(uint64_t thin_block) const;
   void add_run(const Run& run);
   void count_bits();
 
@@ -74,7 +75,7 @@ class PlannedTree {
   const uint64_t end_block_;
   const uint64_t bits_;
   Buffer memory_;                 // the bits
-  std::vector<uint32_t> counts_;  // of the bits before every 64th word
+  std::vector<uint32_t> counts_;  // of the bits before every 8th word
   std::vector<uint32_t> below_;   // by metadata block
   std::atomic<uint64_t> planned_blocks_{0};
   std::atomic<uint64_t> planned_past_bits_{0};

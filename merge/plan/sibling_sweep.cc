@@ -30,11 +30,23 @@ struct Tree {
   bool damaged = false;
 };
 
+// A leaf that was counted for one tree, and serves the others that have it in the same place. An
+// entry may be replaced by another leaf's, which then is read again.
+struct CountedLeaf {
+  uint64_t first_key = 0;
+  uint64_t end_key = 0;
+  uint32_t block = 0;  // 0: none
+  uint16_t planned_blocks = 0;
+  uint16_t depth = 0;
+};
+constexpr size_t kCountedLeaves = size_t{1} << 17;
+
 // The result of a visit. One thread applies it to the trees afterwards.
 struct Finding {
   enum class Kind : uint8_t { kDamaged, kLeaf, kInner, kPutOff };
   Kind kind = Kind::kDamaged;
   uint64_t planned_blocks = 0;
+  bool has_counted_leaves = false;  // an inner node: among its children
 };
 
 class SiblingSweep {
@@ -48,7 +60,8 @@ class SiblingSweep {
         read_(read),
         stop_(stop),
         most_children_(most_children),
-        trees_(trees) {}
+        trees_(trees),
+        counted_(kCountedLeaves) {}
 
   void descend(std::vector<PendingNode> places, unsigned depth);
   const std::vector<Tree>& trees() const { return trees_; }
@@ -58,10 +71,11 @@ class SiblingSweep {
                                  std::vector<Finding>& findings);
   // Returns how many mappings the block has.
   uint64_t look_at(const NodeExpectation& expected, std::span<const std::byte> block,
-                   std::span<const PendingNode> places, std::span<Finding> findings,
+                   std::span<const PendingNode> places, unsigned depth, std::span<Finding> findings,
                    std::vector<PendingNode>& children);
-  Finding look_at_inner(const Node& node, const PendingNode& place,
+  Finding look_at_inner(const Node& node, const PendingNode& place, unsigned depth,
                         std::vector<PendingNode>& children) const;
+  const CountedLeaf* counted(const PendingNode& place, unsigned depth) const;
   std::optional<uint64_t> count_leaf(const Node& node) const;
   void apply(const Finding& finding, const PendingNode& place, unsigned depth);
 
@@ -72,7 +86,8 @@ class SiblingSweep {
   const std::stop_token& stop_;
   const size_t most_children_;
   std::vector<Tree> trees_;
-  std::atomic<size_t> children_{0};  // found by the visit under way
+  std::vector<CountedLeaf> counted_;  // by block, as far as there is room; changed between visits
+  std::atomic<size_t> children_{0};   // found by the visit under way
 };
 
 // Whether a node's keys fit its place.
@@ -132,7 +147,7 @@ std::vector<PendingNode> SiblingSweep::visit(std::span<const PendingNode> places
     expected.location = blocks[index];
     expected.is_root = depth == 1;
     expected.device = reader_.device().name();
-    const uint64_t mappings = look_at(expected, block, places.subspan(first, count),
+    const uint64_t mappings = look_at(expected, block, places.subspan(first, count), depth,
                                       std::span(findings).subspan(first, count), found[worker]);
     const bool is_put_off = findings[first].kind == Finding::Kind::kPutOff;
     if (read_) read_(depth == 1 && !is_put_off ? 1 : 0, mappings);
@@ -147,8 +162,8 @@ std::vector<PendingNode> SiblingSweep::visit(std::span<const PendingNode> places
 
 // All `places` are of one block.
 uint64_t SiblingSweep::look_at(const NodeExpectation& expected, std::span<const std::byte> block,
-                               std::span<const PendingNode> places, std::span<Finding> findings,
-                               std::vector<PendingNode>& children) {
+                               std::span<const PendingNode> places, unsigned depth,
+                               std::span<Finding> findings, std::vector<PendingNode>& children) {
   std::optional<Node> node;
   try {
     node = check_node(block, expected);
@@ -161,38 +176,54 @@ uint64_t SiblingSweep::look_at(const NodeExpectation& expected, std::span<const 
   for (size_t i = 0; i < places.size(); ++i) {
     if (!keys_fit(*node, places[i])) continue;
     if (node->is_leaf()) {
-      if (planned) findings[i] = {Finding::Kind::kLeaf, *planned};
+      if (planned) findings[i] = {Finding::Kind::kLeaf, *planned, false};
     } else if (children_ >= most_children_) {
       findings[i].kind = Finding::Kind::kPutOff;
     } else {
       const size_t before = children.size();
-      findings[i] = look_at_inner(*node, places[i], children);
+      findings[i] = look_at_inner(*node, places[i], depth, children);
       children_ += children.size() - before;
     }
   }
   return node->is_leaf() ? node->size() : 0;
 }
 
-Finding SiblingSweep::look_at_inner(const Node& node, const PendingNode& place,
+const CountedLeaf* SiblingSweep::counted(const PendingNode& place, unsigned depth) const {
+  const CountedLeaf& leaf = counted_[place.block % kCountedLeaves];
+  const bool is_it = leaf.block == place.block && leaf.depth == depth &&
+                     leaf.first_key == place.first_key && leaf.end_key == place.end_key;
+  return is_it ? &leaf : nullptr;
+}
+
+Finding SiblingSweep::look_at_inner(const Node& node, const PendingNode& place, unsigned depth,
                                     std::vector<PendingNode>& children) const {
-  Finding finding{Finding::Kind::kInner, 0};
-  const size_t before = children.size();
+  Finding finding{Finding::Kind::kInner, 0, false};
+  const size_t children_before = children.size();
+  uint64_t before = node.size() == 0 ? 0 : planned_.count_before(node.key(0));
   for (uint32_t i = 0; i < node.size(); ++i) {
     const MetadataBlock child = node.child(i);
     const uint64_t first_key = node.key(i);
     const uint64_t end_key = i + 1 < node.size() ? node.key(i + 1) : place.end_key;
+    const uint64_t until = planned_.count_before(end_key);
+    const uint64_t planned = until - before;
+    before = until;
     const bool is_outside = child.value() == 0 || child.value() >= reader_.nr_blocks();
-    const uint64_t planned = is_outside ? 0 : planned_.count(first_key, end_key);
     const bool is_shared = !is_outside && planned_.nodes().contains(child);
     // A shared node has at most as many planned blocks as its key range.
     if (is_outside || (is_shared && planned_.count_below(child) > planned)) {
-      children.resize(before);
+      children.resize(children_before);
       return {};
     }
     if (is_shared) {
       finding.planned_blocks += planned_.count_below(child);
     } else if (planned > 0) {
-      children.push_back({static_cast<uint32_t>(child.value()), place.tree, first_key, end_key});
+      const PendingNode at{static_cast<uint32_t>(child.value()), place.tree, first_key, end_key};
+      if (const CountedLeaf* const leaf = counted(at, depth + 1)) {
+        finding.planned_blocks += leaf->planned_blocks;
+        finding.has_counted_leaves = true;
+      } else {
+        children.push_back(at);
+      }
     }
   }
   return finding;
@@ -212,12 +243,17 @@ std::optional<uint64_t> SiblingSweep::count_leaf(const Node& node) const {
 void SiblingSweep::apply(const Finding& finding, const PendingNode& place, unsigned depth) {
   Tree& tree = trees_[place.tree];
   tree.planned_blocks += finding.planned_blocks;
-  if (finding.kind == Finding::Kind::kInner) {
+  const bool is_leaf = finding.kind == Finding::Kind::kLeaf;
+  if (finding.kind == Finding::Kind::kInner)
     tree.deepest_inner = std::max(tree.deepest_inner, depth);
-  } else if (finding.kind == Finding::Kind::kLeaf && tree.leaf_depth == 0) {
-    tree.leaf_depth = depth;
+  if (is_leaf) {
+    counted_[place.block % kCountedLeaves] = {place.first_key, place.end_key, place.block,
+                                              static_cast<uint16_t>(finding.planned_blocks),
+                                              static_cast<uint16_t>(depth)};
   }
-  const bool is_odd_leaf = finding.kind == Finding::Kind::kLeaf && tree.leaf_depth != depth;
+  const unsigned leaf_depth = is_leaf ? depth : finding.has_counted_leaves ? depth + 1 : 0;
+  if (tree.leaf_depth == 0) tree.leaf_depth = leaf_depth;
+  const bool is_odd_leaf = leaf_depth != 0 && tree.leaf_depth != leaf_depth;
   const bool has_odd_inner = tree.leaf_depth != 0 && tree.deepest_inner >= tree.leaf_depth;
   if (finding.kind == Finding::Kind::kDamaged || is_odd_leaf || has_odd_inner) tree.damaged = true;
 }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Measures time and cost of extmerge, beside a program that does the same job.
 
-sections: metadata thins copy equal shapes cost resume scale rounds; all of them if none is named.
+sections: metadata thins siblings copy equal shapes cost resume scale rounds; all of them if none is named.
 The pools are made in --folder, on a disk (up to 50 GB at a time), and in --memory (some 16
 GB). Missing peers are left out and named. EXTMERGE is the program; THIN_LS_1, THIN_CHECK_1 and
 THIN_RESTORE_1 can name the programs of thin-provisioning-tools 1.x. EXTMERGE_BEFORE can name the
@@ -143,6 +143,34 @@ class Bench:
                               "%.2f" % contest.median(name, "cpu"),
                               "%.0f" % (contest.median(name, "memory") / MIB),
                               "%.2f" % contest.times_faster("extmerge plan", name))
+
+    def siblings(self):
+        """A plan beside many siblings that share most of their nodes. The bound is 1.3 times a plan
+        beside none, plus one walk of the siblings' own nodes, each read once."""
+        mappings, count = 2_000_000, 150
+        images = {}
+        for number in (0, count):
+            images[number] = os.path.join(self.folder, "%d-siblings.metadata" % number)
+            if not os.path.exists(images[number]):
+                subprocess.run([METADATA_IMAGE, "siblings", str(mappings), str(number), images[number]], check=True)
+
+        def walk(number):
+            result = run([METADATA_IMAGE, "walk", images[count]])
+            result.wall = float(result.said)
+            return result
+        contest = Contest({"plan beside none": lambda n: self._plan(images[0], mappings),
+                           "plan beside %d siblings" % count: lambda n: self._plan(images[count], mappings),
+                           "walk of their own nodes": walk}, self.repeats)
+        table = Table("plan of %d million blocks beside %d siblings, %d MiB of metadata"
+                      % (mappings // 1_000_000, count, os.path.getsize(images[count]) // MIB),
+                      ["command", "wall s", "cpu s", "MiB"])
+        walls = []
+        for name in contest.runs:
+            walls.append(contest.median(name))
+            table.row(name, "%.3f" % walls[-1], "%.2f" % contest.median(name, "cpu"),
+                      "%.0f" % (contest.median(name, "memory") / MIB))
+        none, beside, own = walls
+        print("bound: 1.3 * %.3f + %.3f = %.3f s; the plan takes %.2f of that" % (none, own, 1.3 * none + own, beside / (1.3 * none + own)))
 
     def copy(self):
         for where, folder in (("on disk", self.folder), ("in memory", self.memory)):
@@ -512,7 +540,7 @@ def prctl(option, value):
 
 
 def main():
-    sections = ("metadata", "thins", "copy", "equal", "shapes", "cost", "resume", "scale", "rounds")
+    sections = ("metadata", "thins", "siblings", "copy", "equal", "shapes", "cost", "resume", "scale", "rounds")
     parser = argparse.ArgumentParser(prog="./run bench", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", default="/var/tmp/extmerge-bench")

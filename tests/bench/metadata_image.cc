@@ -4,14 +4,17 @@
 //
 //   metadata_image make MAPPINGS ordered|shuffled FILE   one thin (id 1), single blocks
 //   metadata_image thins COUNT FILE      that many thins (ids from 1) of one leaf each
-//   metadata_image rounds MAPPINGS SNAPSHOTS FILE   a thin with one or two snapshots, see
-//   make_rounds metadata_image shuffle FILE FILE     the same trees, with their leaves in random
-//   places
+//   metadata_image rounds MAPPINGS SNAPSHOTS FILE   a thin with one or two snapshots (make_rounds)
+//   metadata_image siblings MAPPINGS COUNT FILE     a thin and that many siblings (make_siblings)
+//   metadata_image shuffle FILE FILE     the same trees, with their leaves in random places
+//   metadata_image walk FILE             seconds to read the nodes that thin 1 does not have, one
+//                                        tree after the other, each node once
 //
-// Images by `make`, `thins` and `rounds` have no space maps: extmerge can read them, thin_ls
-// cannot. `shuffle` takes an image by thin_restore and moves only the leaves of the thins.
+// Images by `make`, `thins`, `rounds` and `siblings` have no space maps: extmerge can read them,
+// thin_ls cannot. `shuffle` takes an image by thin_restore and moves only the leaves of the thins.
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <fstream>
 #include <functional>
@@ -23,6 +26,7 @@
 #include "io/file_device.h"
 #include "persistent-data/btree.h"
 #include "persistent-data/devices.h"
+#include "persistent-data/mapping_walk.h"
 #include "persistent-data/metadata_reader.h"
 #include "persistent-data/node.h"
 #include "tests/support/metadata_builder.h"
@@ -161,6 +165,59 @@ void make_rounds(uint64_t mappings, uint64_t snapshots, const std::string& path)
   write_image(pool, path);
 }
 
+// Thin 1 maps the blocks from 0 on. Siblings (ids from 2) share every other leaf with it, and the
+// leaves between with each other. In each hundred leaves of a sibling one is its own: there it
+// lacks a block.
+void make_siblings(uint64_t mappings, uint64_t count, const std::string& path) {
+  const uint64_t leaves = (mappings + kLeafEntries - 1) / kLeafEntries;
+  MetadataBuilder pool(2 * leaves + count * (leaves / kChangedOneIn + leaves / kLeafEntries + 8) +
+                       count / 60 + leaves / 100 + 64);
+  const auto leaf = [&](uint64_t number, uint64_t lacking = UINT64_MAX) {
+    std::vector<BuiltMapping> entries;
+    const uint64_t first = number * kLeafEntries;
+    for (uint64_t block = first; block < std::min(first + kLeafEntries, mappings); ++block) {
+      if (block != lacking) entries.push_back({block, block, 0});
+    }
+    return pool.add_leaf(entries);
+  };
+  Children own, common;
+  for (uint64_t i = 0; i < leaves; ++i) {
+    own.emplace_back(i * kLeafEntries, leaf(i));
+    common.push_back(own.back());
+    if (count > 0 && i % 2 == 1) common.back().second = leaf(i);
+  }
+  pool.add_mapping_root(1, add_above(pool, own));
+  pool.add_details(1, mappings);
+  for (uint64_t id = 2; id < count + 2; ++id) {
+    Children children = common;
+    uint64_t mapped = mappings;
+    for (uint64_t i = id % kChangedOneIn; i < leaves; i += kChangedOneIn, --mapped)
+      children[i].second = leaf(i, i * kLeafEntries + 1);
+    pool.add_mapping_root(id, add_above(pool, children));
+    pool.add_details(id, mapped);
+  }
+  pool.finish();
+  write_image(pool, path);
+}
+
+void walk(const std::string& path) {
+  const auto device = FileDevice::open(inspect(path), OpenMode::kReadOnly, Bytes(4096));
+  MetadataReader reader(*device);
+  BlockSet known(reader.nr_blocks());
+  double seconds = 0;
+  for (const ThinDevice& thin : read_devices(reader, reader.live_superblock())) {
+    const auto start = std::chrono::steady_clock::now();
+    MappingWalk tree(reader, thin.mapping_root, {.skip = &known});
+    while (!tree.next().empty()) {
+    }
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+    if (thin.id != ThinId{1}) seconds += took.count();
+    for (uint64_t block = 0; block < reader.nr_blocks(); ++block)
+      if (tree.visited().contains(MetadataBlock(block))) known.insert(MetadataBlock(block));
+  }
+  std::printf("%f\n", seconds);
+}
+
 // Changes the pointers in one node to the new places of the leaves.
 void follow(Blocks& image, uint64_t number, const std::vector<uint64_t>& moved_to) {
   std::byte* const node = block(image, number);
@@ -233,6 +290,14 @@ int run(const std::vector<std::string>& arguments) {
   }
   if (arguments.size() == 4 && arguments[0] == "rounds") {
     make_rounds(std::stoull(arguments[1]), std::stoull(arguments[2]), arguments[3]);
+    return 0;
+  }
+  if (arguments.size() == 4 && arguments[0] == "siblings") {
+    make_siblings(std::stoull(arguments[1]), std::stoull(arguments[2]), arguments[3]);
+    return 0;
+  }
+  if (arguments.size() == 2 && arguments[0] == "walk") {
+    walk(arguments[1]);
     return 0;
   }
   if (arguments.size() == 3 && arguments[0] == "shuffle") {

@@ -183,6 +183,41 @@ kept() {
   quietly lvchange -an $vg/pool_larger
 }
 
+# kill_while_copying_up LV ARGUMENT...: kills extmerge when the volume, or a hidden node of it, has got its first block.
+# A shell would notice too late.
+kill_while_copying_up() {
+  python3 - "$vg-$1" "$EXTMERGE" "${@:2}" > /run/said 2>&1 << 'KILL'
+import glob, subprocess, sys, time
+node, command = sys.argv[1], sys.argv[2:]
+merge = subprocess.Popen(command, start_new_session=True)
+def is_there():
+    for name in glob.glob("/sys/block/dm-*/dm/name"):
+        try:
+            with open(name) as file:
+                if file.read().strip() in (node, node + "-extmerge"):
+                    return name[:name.index("/dm/")] + "/stat"
+        except OSError:
+            pass
+while merge.poll() is None:
+    stat = is_there()
+    while stat and merge.poll() is None:
+        try:
+            with open(stat) as file:
+                written = int(file.read().split()[6])
+        except OSError:
+            break
+        if written:
+            merge.kill()
+            merge.wait()
+            print("killed after", written, "sectors")
+            sys.exit()
+    time.sleep(0.001)
+KILL
+  killed=no
+  [[ ! $(< /run/said) =~ killed\ after\ [0-9]+\ sectors ]] || killed=${BASH_REMATCH[0]}
+  no_lvm_runs
+}
+
 # killed_and_continued KIND: with writable (-prw) or read-only (-pr) siblings.
 killed_and_continued() {
   local moment lv generation=10
@@ -198,14 +233,15 @@ killed_and_continued() {
     for lv in "${fars[@]}"; do
       quietly lvremove -y $vg/"$lv"
       new_snapshot "$lv" pool_"$lv"
-      quietly lvchange "$1" $vg/"$lv"
+      [[ $1 == -prw ]] || quietly lvchange "$1" $vg/"$lv"
       quietly lvchange -an $vg/"$lv" $vg/pool_"$lv"
     done
     write_blocks $snap_lv $((++generation)) 3 200
     write_blocks $snap_lv $generation 300 100
     keep_views
-    kill_when "{ is_active $moment || is_active $moment-extmerge; } && pause 0.0$((generation % 10))" "${keep[@]}" --rate-limit 200k $vg/$snap_lv
-    note "killed: $killed, while $moment ($1) gets its copies"
+    kill_while_copying_up "$moment" "${keep[@]}" $vg/$snap_lv
+    note "$moment ($1): killed: $killed"
+    [[ $killed != no ]] || fail "it ended before it was killed: $(< /run/said)"
     fars_read_the_same
     merges --keep-siblings $vg/$snap_lv
     origin_is /run/view

@@ -119,6 +119,39 @@ TEST(SiblingsElsewhere, AreCountedWithBitsAndOneByOneAlike) {
   }
 }
 
+// Trees with a root of their own over the same leaves, and one with a leaf at another depth.
+TEST(SiblingsElsewhere, ShareLeavesThatAreReadOnceAlsoInParts) {
+  constexpr uint64_t kLeaves = 20, kTrees = 30, kEntries = 10;
+  MetadataBuilder builder;
+  std::vector<std::pair<uint64_t, uint64_t>> leaves;
+  for (uint64_t i = 0; i < kLeaves; ++i) {
+    std::vector<BuiltMapping> mappings;
+    for (uint64_t entry = 0; entry < kEntries; ++entry)
+      mappings.push_back({2 * (i * kEntries + entry), entry});
+    leaves.emplace_back(mappings.front().thin, builder.add_leaf(mappings));
+  }
+  std::vector<MetadataBlock> roots;
+  for (uint64_t i = 0; i < kTrees; ++i) roots.emplace_back(builder.add_inner_node(leaves));
+  const uint64_t deep = builder.add_inner_node({leaves[0]});
+  auto odd = leaves;
+  odd[0].second = deep;
+  roots.emplace_back(builder.add_inner_node(odd));
+  builder.finish();
+  MemoryDevice device(builder.image());
+  MetadataReader reader(device);
+  const PlanLimits limits{DataBlockSize(Bytes(kUnit)), Bytes(1000 * kUnit), std::nullopt};
+  ListedRuns everything({{ThinBlock(0), DataBlock(0), 1000}});
+  const PlannedTree planned(everything, limits, reader.nr_blocks());
+  const uint64_t before = device.bytes_read();
+  const auto overlaps = count_overlaps(reader, roots, planned, kEndOfData, {}, {}, 1);
+  for (uint64_t i = 0; i < kTrees; ++i) {
+    EXPECT_FALSE(overlaps[i].damaged);
+    EXPECT_EQ(overlaps[i].planned_blocks, kLeaves * kEntries);
+  }
+  EXPECT_TRUE(overlaps[kTrees].damaged);
+  EXPECT_LT((device.bytes_read() - before) / kMetadataBlockSize, 6 * kTrees + kLeaves);
+}
+
 // Thin 1 is merged. Thin 1 of the other pool reads the same origin; its blocks are three times as
 // long.
 class SiblingElsewhere : public testing::Test {
