@@ -140,7 +140,7 @@ TEST(SiblingsElsewhere, ShareLeavesThatAreReadOnceAlsoInParts) {
   MemoryDevice device(builder.image());
   MetadataReader reader(device);
   const PlanLimits limits{DataBlockSize(Bytes(kUnit)), Bytes(1000 * kUnit), std::nullopt};
-  ListedRuns everything({{ThinBlock(0), DataBlock(0), 1000}});
+  GivenRuns everything({{ThinBlock(0), DataBlock(0), 1000}});
   const PlannedTree planned(everything, limits, reader.nr_blocks());
   const uint64_t before = device.bytes_read();
   const auto overlaps = count_overlaps(reader, roots, planned, kEndOfData, {}, {}, 1);

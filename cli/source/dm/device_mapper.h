@@ -65,8 +65,9 @@ void load_error_table(uint64_t device_number, const UdevStep& udev);
 // Makes a hidden node over the whole device `below` and returns its number.
 uint64_t make_node_over(uint64_t below, const std::string& name, const std::string& uuid,
                         bool read_only, const UdevStep& udev);
-// Makes a hidden node of `size` for a thin of the pool, and returns its number. Without its external
-// origin, unmapped blocks read as zeros, and a write of a part of one fills the rest with zeros.
+// Makes a hidden node of `size` for a thin of the pool, and returns its number. Without its
+// external origin, unmapped blocks read as zeros, and a write of a part of one fills the rest with
+// zeros.
 uint64_t make_thin_node(uint64_t pool, ThinId id, std::optional<uint64_t> origin, Bytes size,
                         const std::string& name, const std::string& uuid, const UdevStep& udev);
 // False if the device is open.
