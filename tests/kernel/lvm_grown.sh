@@ -55,15 +55,21 @@ note "stopped while it puts aside: all is as before"
 grown
 quietly lvchange -an $vg/$snap_lv
 before=$(state)
-# at_step PATTERN SIGNAL: runs a finish, and sends the signal once it says PATTERN.
-at_step() {
+# until_said PATTERN: waits until the finish says it.
+until_said() {
   local i
-  "$EXTMERGE" merge --yes --batch-mode --finish $vg/$snap_lv > /run/finish 2>&1 &
-  finish=$!
   for ((i = 0; i < 3000; ++i)); do
-    ! grep -q "$1" /run/finish || break
+    ! grep -q "$1" /run/finish || return 0
     pause 0.01
   done
+  cat /run/finish
+  fail "it does not say: $1"
+}
+# at_step PATTERN SIGNAL: runs a finish, and sends the signal once it says PATTERN.
+at_step() {
+  "$EXTMERGE" merge --yes --batch-mode --finish $vg/$snap_lv > /run/finish 2>&1 &
+  finish=$!
+  until_said "$1"
   kill "-$2" $finish
   status=0
   wait $finish 2> /dev/null || status=$?
@@ -94,6 +100,31 @@ for step in 'copied to' 'copied back'; do
   is_whole
   no_group
 done
+
+note "--when-closed: opened again and written to while the data is copied"
+grown
+exec 9<> /dev/mapper/"$(dm_name $snap_lv)"
+"$EXTMERGE" merge --yes --batch-mode --finish --when-closed $vg/$snap_lv > /run/finish 2>&1 9>&- &
+finish=$!
+until_said 'may be closed now'
+exec 9>&-
+until_said 'copied to'
+kill -STOP $finish
+pause 0.5
+quietly lvchange -ay -K $vg/$snap_lv
+exec 9<> /dev/mapper/"$(dm_name $snap_lv)"
+kill -CONT $finish
+until_said 'activated just now'
+stamp scatter /dev/$vg/$snap_lv 7 11 40
+kernel_view $snap_lv /run/view
+exec 9>&-
+wait $finish || {
+  cat /run/finish
+  fail "it ended with $?"
+}
+(($(grep -c 'copied to' /run/finish) == 2)) || fail "the data is not copied again"
+is_whole
+no_group
 
 note "after a reboot in the middle: nothing is active"
 grown

@@ -73,6 +73,7 @@ void VolumeSource::begin_finish() {
     changes_.freeze_id.reset();
     changes_.merged_id.reset();
     changes_.given_up.clear();
+    changes_.rest = {};  // that volume may be the only copy
   }
   finishing_ = true;
   intents_.keep_thin_inactive();
@@ -120,6 +121,10 @@ std::string VolumeSource::finish() {
   if (find_dm_device(volume_.snap.dm_uuid())) throw activated;
   RestMover mover(request_, lvm_, volume_, recorded_, intents_);
   put_rest_aside(mover);
+  if (mover.has_rest()) {
+    drop_node();
+    mover.hide_origin();
+  }
   if (find_dm_device(volume_.snap.dm_uuid())) throw activated;
   // The first write to a block that was frozen moves it.
   if (merged_mappings_ && mappings_of({*volume_.snap.thin_id}).front() != merged_mappings_) {
@@ -127,10 +132,7 @@ std::string VolumeSource::finish() {
                 "keep it inactive, and run the same command again");
   }
   drop_node();
-  if (mover.has_rest()) {
-    mover.hide_origin();
-    hold_ = std::make_unique<MetadataHold>(pool_, recorded_, changes_);
-  }
+  if (mover.has_rest()) hold_ = std::make_unique<MetadataHold>(pool_, recorded_, changes_);
   const LogicalVolume* const freeze = frozen();
   intents_.check_pool_can_be_cleared(freeze);
   // Only volumes that this command names are removed.
@@ -183,6 +185,7 @@ std::string VolumeSource::release_all(RestMover& mover, const std::string& name)
 }
 
 void VolumeSource::put_rest_aside(RestMover& mover) {
+  intents_.put_back({Intent::kRest});  // of a removal that did not happen (--when-closed)
   const LogicalVolume* const snap = volume_.group.find_by_uuid(volume_.snap.uuid);
   const LogicalVolume* const origin = volume_.group.find_by_uuid(volume_.origin.uuid);
   if (request_.merge.beyond_origin != BeyondOriginChoice::kRefuse || !snap || !origin) return;

@@ -287,7 +287,10 @@ void VolumeSource::begin_record() {
   next.origin_skipped_activation = changes_.origin_skipped_activation;
   next.thin_kept_inactive = changes_.thin_kept_inactive;
   next.thin_was_active = changes_.thin_was_active;
-  if (is_ours()) next.merged_id = merged_id();
+  if (is_ours()) {
+    next.merged_id = merged_id();
+    next.rest = changes_.rest;
+  }
   if (!uses_held_snapshot()) {
     place_.nonce = random_nonce();
     next.freeze = freeze_name(*place_.nonce);
