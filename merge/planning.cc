@@ -262,6 +262,7 @@ std::vector<Sibling> Merger::compare(State& state, const PlannedTree& tree,
   std::vector<Sibling> siblings =
       find_siblings(state.reader(), devices, tree, state.end_of_data(), read, stop_);
   progress_.thins_read = devices.size();
+  for (Sibling& sibling : siblings) sibling.block_size = state.superblock().data_block_size;
   return siblings;
 }
 
@@ -269,7 +270,6 @@ void Merger::add_known_siblings(State& state, PlanReport& report) {
   const uint64_t blocks = report.summary.copy_blocks;
   std::vector<Sibling> compared = std::move(report.siblings);
   report.siblings.clear();
-  for (Sibling& sibling : compared) sibling.block_size = report.limits.block_size;
   if (blocks > 0) {
     const auto runs = planned_runs(state, report.limits);
     std::ranges::move(siblings_elsewhere(report.limits, blocks, runs),

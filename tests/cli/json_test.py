@@ -88,8 +88,8 @@ class JsonTest(PoolTest):
         self.assertEqual(plan["refusals"], [])
         for sibling in plan["siblings"]:
             self.assert_members(sibling, {"thin_id": int, "name": (str, type(None)),
-                                          "harmed_blocks": int, "block_size": (int, type(None)),
-                                          "copy_up_blocks": int, "unreadable": bool})
+                                          "harmed_blocks": int, "copy_up_blocks": int,
+                                          "block_size": int, "unreadable": bool})
         self.assertEqual({s["thin_id"] for s in plan["siblings"]}, {0, 2})
 
     def test_the_same_plan_has_the_same_id(self):
