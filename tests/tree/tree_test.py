@@ -12,6 +12,8 @@ TREE = pathlib.Path(os.environ["EXTMERGE_SOURCE"])
 sys.path.insert(0, str(TREE / "docs"))
 import make_rooms  # pylint: disable=wrong-import-position
 from make_rooms import ROOMS  # pylint: disable=wrong-import-position
+sys.path.insert(0, str(TREE / "tests/mutants"))
+import mutants  # pylint: disable=wrong-import-position
 LIBRARIES = sorted({room.split("/")[0] for room in ROOMS})
 # Libraries that only the command line includes: the rest returns or throws, and runs without devices.
 CLI_ONLY = re.compile(r"(boost|nlohmann|spdlog)/|libdevmapper\.h")
@@ -171,6 +173,14 @@ class ListedSources(unittest.TestCase):
                                 read(TREE / folder / "CMakeLists.txt"), re.MULTILINE)
             found = [path.relative_to(TREE / folder).as_posix() for path in sources(folder, ".cc")]
             self.assertEqual(sorted(listed), sorted(found), folder)
+
+
+class PlantedBugs(unittest.TestCase):
+    def test_each_fits_its_source(self):
+        for name, path, old, new in mutants.BUGS:
+            with self.subTest(name):
+                self.assertIn(old, read(TREE / path), path)
+                self.assertNotEqual(old, new)
 
 
 class Pages(unittest.TestCase):
