@@ -287,6 +287,7 @@ note "finished with a SNAP that has grown: the origin is extended"
 new_snapshot
 quietly lvextend -y -L +8M $vg/$snap_lv
 stamp scatter /dev/$vg/$snap_lv 9 5 40
+rm -f "$EXTMERGE_STATE_DIR"/* # the mount of the origin has written to it
 kernel_view $snap_lv /run/view
 merges --finish $vg/$snap_lv
 cat /run/said
