@@ -107,7 +107,7 @@ LogicalVolume RestMover::origin() const {
               "see lvs -a " + record_.vg);
 }
 
-LogicalVolume RestMover::aside() const {
+LogicalVolume RestMover::rest_volume() const {
   const LogicalVolume* const found = volume_.group.find_by_uuid(record_.rest.uuid);
   if (found) return *found;
   throw Error(
@@ -136,7 +136,7 @@ void RestMover::put_aside(BlockDevice& snap, const Refusal& refusal) {
                printable(record_.thin_name()), printable(at.full_name()), printable(at.vg),
                record_.rest.name);
   make_aside();
-  const auto device = claim(aside());
+  const auto device = claim(rest_volume());
   write_head(*device,
              "extmerge: the bytes of " + record_.thin_name() + " from byte " +
                  std::to_string(record_.rest.from) +
@@ -175,7 +175,7 @@ void RestMover::hide_origin() const {
 void RestMover::bring_back() {
   volume_.list_again(lvm_);
   clear_origin_nodes(origin());  // of a run that was killed
-  const LogicalVolume from = aside();
+  const LogicalVolume from = rest_volume();
   if (!is_active_now(from)) {
     lvm_.run({"lvchange", "-ay", "-K", from.full_name()}, "see lvs -a, " + kAgain);
   }

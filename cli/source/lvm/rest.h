@@ -61,7 +61,7 @@ class RestMover {
 
  private:
   LogicalVolume origin() const;
-  LogicalVolume aside() const;
+  LogicalVolume rest_volume() const;
   void make_aside();
   void extend_origin();
   void make_carrier();

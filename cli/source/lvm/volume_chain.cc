@@ -53,7 +53,6 @@ std::vector<std::string> VolumeSource::given_up() const {
   return names;
 }
 
-// Neither the recorded freeze nor a volume that is given up needs protection.
 // The recorded freeze needs no protection while its snapshot exists: that has all its data. A
 // freeze that is not in the record may be the only copy of its data, whatever its tags say.
 void VolumeSource::leave_out_freeze(std::vector<OriginUser>& users) const {
@@ -63,6 +62,7 @@ void VolumeSource::leave_out_freeze(std::vector<OriginUser>& users) const {
   std::erase_if(users, [&](const OriginUser& user) { return user.name == freeze->full_name(); });
 }
 
+// Neither the recorded freeze nor a volume that is given up needs protection.
 void VolumeSource::leave_out_own(std::vector<OriginUser>& users) const {
   leave_out_freeze(users);
   for (const LogicalVolume& member : given_up_volumes()) {
