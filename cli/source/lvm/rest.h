@@ -18,8 +18,8 @@
 //   released
 //
 // After a kill the same command repeats what is not done. Up to the removal of the snapshot, it
-// drops the copy and begins again. The new volume has a head of 1 MiB: zeros, after a text that says
-// where its bytes belong.
+// drops the copy and begins again. The new volume has a head of 1 MiB: zeros, after a text that
+// says where its bytes belong.
 
 #pragma once
 
