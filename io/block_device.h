@@ -62,6 +62,10 @@ class BlockDevice {
   // A queue of at most `depth` requests in flight; with 1, submit() may carry each out
   // itself. Throws Error(kAioUnavailable).
   virtual std::unique_ptr<AsyncQueue> make_queue(unsigned depth) = 0;
+  // A queue for some thousand transfers at most, with a few of them in flight. On a device it costs
+  // less than the others.
+  virtual std::unique_ptr<AsyncQueue> make_short_queue() { return make_queue(kShortDepth); }
+  static constexpr unsigned kShortDepth = 16;
 
   // Makes all completed writes durable. Returns 0 or the errno. After a failure it must not be
   // called again: the device's contents are unknown.

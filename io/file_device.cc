@@ -38,6 +38,7 @@
 #include "io/loop_backing.h"
 #include "io/mount_table.h"
 #include "io/sync_queue.h"
+#include "io/thread_queue.h"
 
 namespace extmerge {
 
@@ -256,6 +257,10 @@ class OpenDevice : public FileDevice {
   std::unique_ptr<AsyncQueue> make_queue(unsigned depth) override {
     if (depth == 1 || is_synchronous_) return std::make_unique<SyncQueue>(file_);
     return std::make_unique<AioQueue>(file_, name_, depth);
+  }
+  std::unique_ptr<AsyncQueue> make_short_queue() override {
+    if (is_synchronous_) return std::make_unique<SyncQueue>(file_);
+    return std::make_unique<ThreadQueue>(file_);
   }
 
   // Linux reports a failed write-back once and then forgets it: never call flush() again after a

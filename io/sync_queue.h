@@ -14,6 +14,9 @@
 
 namespace extmerge {
 
+// Carries the request out, and sets its result.
+void carry_out(const FileDescriptor& file, IoRequest& request);
+
 class SyncQueue final : public AsyncQueue {
  public:
   // The queue keeps `file` open.

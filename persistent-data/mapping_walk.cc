@@ -59,7 +59,7 @@ class MappingWalk::Impl {
 
   // Wait: the kernel may still be writing into the buffer.
   ~Impl() {
-    if (in_flight_) reader_.batch_queue().wait();
+    if (in_flight_) in_flight_->wait();
   }
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
@@ -80,7 +80,7 @@ class MappingWalk::Impl {
   Buffer buffer_;
   std::array<Batch, 2> batches_;  // one being decoded, the other in flight or empty
   size_t current_ = 0;
-  bool in_flight_ = false;
+  AsyncQueue* in_flight_ = nullptr;  // the queue of the batch in flight, if there is one
   std::vector<Mapping> mappings_;
   uint64_t delivered_ = 0;
 };
@@ -133,16 +133,15 @@ void MappingWalk::Impl::start(Batch& batch) {
     batches_[1].memory = buffer_.span().last(kLeafBatchBytes);
   }
   lay_out(batch);
-  AsyncQueue& queue = reader_.batch_queue();
-  in_flight_ = true;
-  queue.submit(batch.requests);
+  in_flight_ = &reader_.batch_queue();
+  in_flight_->submit(batch.requests);
 }
 
 void MappingWalk::Impl::finish(Batch& batch) {
   if (!in_flight_) return;
-  AsyncQueue& queue = reader_.batch_queue();
+  AsyncQueue& queue = *in_flight_;
   queue.wait();
-  in_flight_ = false;
+  in_flight_ = nullptr;
   if (const auto failure = finish_transfer(reader_.device(), queue, batch.requests))
     throw io_error(reader_.device(), *failure);
 }

@@ -44,6 +44,11 @@ std::span<const std::byte> MetadataReader::read(MetadataBlock b) {
 }
 
 AsyncQueue& MetadataReader::batch_queue() {
+  if (batches_ < kShortBatches) {
+    ++batches_;
+    if (!short_queue_) short_queue_ = device_.make_short_queue();
+    return *short_queue_;
+  }
   if (!batch_queue_) batch_queue_ = device_.make_queue(kBatchDepth);
   return *batch_queue_;
 }

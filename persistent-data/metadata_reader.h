@@ -49,11 +49,13 @@ class MetadataReader {
   // outside the device, kReadFailed.
   std::span<const std::byte> read(MetadataBlock b);
 
-  // A queue for walks that read many blocks at once, made at the first call. All walks of a reader
-  // share it: destroying a kernel AIO context takes some 30 ms, and there may be a thousand walks.
-  // So a wait() also waits for requests of other walks of this thread.
+  // A queue for one batch of blocks that are read at once. All walks of a reader share the queues:
+  // there may be a thousand walks. So a wait() also waits for requests of other walks of this
+  // thread. The first batches have a short queue: a deep one makes the program's end take some 30
+  // ms longer.
   AsyncQueue& batch_queue();
   static constexpr unsigned kBatchDepth = 256;
+  static constexpr unsigned kShortBatches = 16;  // of 256 blocks
 
   // Reads many blocks in the fastest order (persistent-data/block_sweep.h).
   void sweep(std::span<const MetadataBlock> blocks, const BlockSweep::Visit& visit) {
@@ -70,7 +72,8 @@ class MetadataReader {
   BlockDevice& device_;
   uint64_t nr_blocks_;
   std::unique_ptr<AsyncQueue> queue_;
-  std::unique_ptr<AsyncQueue> batch_queue_;
+  std::unique_ptr<AsyncQueue> short_queue_, batch_queue_;
+  unsigned batches_ = 0;
   BlockSweep sweep_;
   Buffer buffer_;
 };

@@ -27,7 +27,6 @@ namespace {
 constexpr uint64_t kSamples = 64;
 constexpr uint64_t kSampleLength = 64 << 10;
 constexpr uint64_t kFirstBlocks = 16;
-constexpr unsigned kSampleDepth = 64;
 // for a picture: 8 MiB of each device in memory
 constexpr size_t kPiecesAtOnce = 128;
 
@@ -45,7 +44,7 @@ Buffer read_places(BlockDevice& device, std::span<const Place> places, uint64_t 
     requests.push_back({Direction::kRead, place.offset,
                         memory.span().subspan(requests.size() * slot, place.length)});
   }
-  const std::unique_ptr<AsyncQueue> queue = device.make_queue(kSampleDepth);
+  const std::unique_ptr<AsyncQueue> queue = device.make_short_queue();
   if (const auto failed = transfer(device, *queue, requests)) throw io_error(device, *failed);
   return memory;
 }

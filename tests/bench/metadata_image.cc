@@ -167,7 +167,8 @@ void make_rounds(uint64_t mappings, uint64_t snapshots, const std::string& path)
 
 // Thin 1 maps the blocks from 0 on. Siblings (ids from 2) share every other leaf with it, and the
 // leaves between with each other. In each hundred leaves of a sibling one is its own: there it
-// lacks a block.
+// lacks a block. Without siblings, the leaves between are there as well, so that the tree of thin 1
+// lies in the same places.
 void make_siblings(uint64_t mappings, uint64_t count, const std::string& path) {
   const uint64_t leaves = (mappings + kLeafEntries - 1) / kLeafEntries;
   MetadataBuilder pool(2 * leaves + count * (leaves / kChangedOneIn + leaves / kLeafEntries + 8) +
@@ -184,7 +185,7 @@ void make_siblings(uint64_t mappings, uint64_t count, const std::string& path) {
   for (uint64_t i = 0; i < leaves; ++i) {
     own.emplace_back(i * kLeafEntries, leaf(i));
     common.push_back(own.back());
-    if (count > 0 && i % 2 == 1) common.back().second = leaf(i);
+    if (i % 2 == 1) common.back().second = leaf(i);
   }
   pool.add_mapping_root(1, add_above(pool, own));
   pool.add_details(1, mappings);
