@@ -12,6 +12,7 @@ legs=("${disks[@]:1}")
 size=8M
 modules=()
 case $kind in
+  raid0) modules=(dm-raid raid0) ;;
   raid10) modules=(dm-raid raid10) ;;
   raid1* | degraded*) modules=(dm-raid raid1) ;;
   raid[456]*) modules=(dm-raid raid456) ;;
@@ -20,10 +21,11 @@ case $kind in
   writecache) modules=(dm-writecache) ;;
   on_crypt) modules=(cbc xts dm-crypt) ;;  # in the order of their needs
   on_loop) modules=(loop) ;;
+  on_md) modules=(raid1) ;;
 esac
 [[ $kind != *integrity* ]] || modules+=(dm-integrity)
 case $kind in
-  on_crypt | on_loop) lvm_config '"a|/dev/mapper/below|","a|/dev/loop.*|","r|/dev/ubdb|",' ;;
+  on_*) lvm_config '"a|/dev/mapper/below|","a|/dev/loop.*|","a|/dev/md.*|","r|/dev/ubd[bc]|",' ;;
 esac
 if ((${#modules[@]})); then
   modprobe -q -d /run -a "${modules[@]}" || {
@@ -32,6 +34,22 @@ if ((${#modules[@]})); then
   }
 fi
 
+# make_md DISK DISK: /dev/md0, a raid1 of both without metadata on them, made as mdadm makes it: with files in /sys
+make_md() {
+  local md=/sys/block/md0/md disk slot=0
+  [[ -e $md ]] || echo md0 > /sys/module/md_mod/parameters/new_array
+  echo none > $md/metadata_version
+  echo raid1 > $md/level
+  echo 2 > $md/raid_disks
+  echo $(($(sectors "$1") / 2)) > $md/component_size
+  for disk in "$@"; do
+    cat "/sys/block/${disk#/dev/}/dev" > $md/new_dev
+    echo $slot > "$md/dev-${disk#/dev/}/slot"
+    slot=$((slot + 1))
+  done
+  echo active > $md/array_state
+  until [[ $(< $md/sync_action) == idle && $(< $md/degraded) == 0 ]]; do pause 0.1; done
+}
 # make LVCREATE_ARGUMENT...: the origin
 make() { quietly lvcreate -y -Wn -Zn -n $origin_lv -L $size "$@"; }
 # wait_for_sync: until the raid is in sync
@@ -47,8 +65,9 @@ wait_for_sync() {
 make_origin() {
   case $kind in
     linear) make $vg /dev/ubda ;;
-    on_crypt | on_loop) make $vg "${disks[1]}" ;;
+    on_*) make $vg "${disks[1]}" ;;
     striped) make -i2 -I4k $vg "${legs[@]:0:2}" ;;
+    raid0) make --type raid0 -i2 -I4k $vg "${legs[@]:0:2}" ;;
     raid1) make --type raid1 -m1 $vg "${legs[@]:0:2}" ;;
     raid10) make --type raid10 -i2 -m1 -I4k $vg "${legs[@]}" ;;
     raid4 | raid5) make --type "$kind" -i2 -I4k $vg "${legs[@]:0:3}" ;;
@@ -128,6 +147,10 @@ case $kind in
     disks=(/dev/ubda /dev/mapper/below)
     ;;
   on_loop) disks=(/dev/ubda "$(losetup --find --show --direct-io=on /dev/ubdb)") ;;
+  on_md)
+    make_md /dev/ubdb /dev/ubdc
+    disks=(/dev/ubda /dev/md0)
+    ;;
 esac
 
 note "$kind: made"
@@ -135,7 +158,7 @@ new_group
 new_pool 64k 24M
 make_origin
 stamp range /dev/$vg/$origin_lv 0 0 "$(sectors /dev/$vg/$origin_lv)"
-[[ $kind != raid* && $kind != mirror ]] || wait_for_sync
+[[ $kind != raid[1-9]* && $kind != mirror ]] || wait_for_sync
 if [[ $kind == thin_with_snapshot ]]; then
   quietly lvcreate -y -s -kn -n frozen $vg/$origin_lv
   kernel_view frozen /run/frozen
@@ -300,7 +323,7 @@ cmp -n "$(stat -c %s /run/view)" /run/view /run/origin_now || fail "the origin i
 kernel_view $origin_lv /run/view
 
 case $kind in
-  raid* | degraded*)
+  raid[1-9]*)
     note "scrubbed"
     wait_for_sync
     if [[ $kind != *integrity* ]]; then
@@ -309,6 +332,13 @@ case $kind in
     fi
     lvs -a -o lv_name,lv_attr,raid_sync_action,raid_mismatch_count,lv_health_status $vg
     [[ $(lvs_of raid_mismatch_count $vg/$origin_lv | tr -d ' ') == 0 ]] || fail "the legs differ"
+    ;;
+  on_md)
+    note "scrubbed"
+    lvs -o lv_name,devices $vg
+    echo check > /sys/block/md0/md/sync_action
+    until [[ $(< /sys/block/md0/md/sync_action) == idle ]]; do pause 0.1; done
+    [[ $(< /sys/block/md0/md/mismatch_cnt) == 0 ]] || fail "the disks of the array differ"
     ;;
   mirror)
     quietly lvconvert -y -m0 $vg/$origin_lv /dev/ubdb
