@@ -117,6 +117,16 @@ constexpr Conflict kConflicts[] = {
     {"ranges", "nosuffix", "the table counts data blocks"},
     {"ranges", "map", "the table is all that is printed"},
     {"json", "noheadings", "JSON has no headings"},
+    {"export", "ranges", "a map is of the whole thin, not of a merge"},
+    {"export", "full", "--since tells what a map leaves out"},
+    {"export", "since-last", "--since tells what a map leaves out"},
+    {"export", "with", "a map is of one thin"},
+    {"export", "undo-log", "nothing is merged"},
+    {"export", "keep-siblings", "nothing is merged"},
+    {"export", "allow-shared-origin", "nothing is merged"},
+    {"export", "beyond-origin", "a map has everything that the thin shows"},
+    {"export", "restart", "nothing is merged"},
+    {"export", "again", "nothing is merged"},
     {"full", "since-last", "a merge is of all blocks or of the changed ones"},
     {"restart", "since-last", "--restart merges everything"},
     {"again", "since-last", "--again merges everything"},
@@ -144,10 +154,20 @@ void check_combinations(const Options& o) {
   if (o.command == Command::kStatus && (o.map || o.exported) && o.source.empty() && !o.journal)
     refuse(std::string("--") + (o.map ? "map" : "export") + " is for one merge, and none is named",
            "name its journal or VG/SNAP; extmerge status lists the known journals");
+  if (o.command == Command::kStatus && o.exported && *o.exported != MapFormat::kDdrescue)
+    refuse("status --export writes the progress of a merge, as a mapfile of GNU ddrescue only",
+           "use --export ddrescue FILE; extmerge plan --export has the other formats");
+  if (o.command == Command::kPlan && o.map && o.exported)
+    refuse("--map and --export exclude each other: a picture is of a merge", "give one of the two");
+  if (!o.since.empty() && !o.exported)
+    refuse("--since is for a map", "add --export FORMAT FILE; a merge finds out by itself");
+  if (!o.since.empty() && o.since != "origin" && !is_path(o.since))
+    refuse("--since: '" + o.since + "' is neither origin nor the path of a journal",
+           "a path begins with / or ./ ; extmerge status lists the known journals");
   const unsigned on_output = (o.json ? 1u : 0u) + (o.map == "-" ? 1u : 0u) +
                              (o.exported && o.export_path == "-" ? 1u : 0u);
   if (on_output > 1)
-    refuse("only one of --json, --map - and --export=ddrescue - can go to standard output",
+    refuse("only one of --json, --map - and --export FORMAT - can go to standard output",
            "name a file instead of -");
   if (o.progress_seconds && (o.progress == ProgressKind::kBar || o.progress == ProgressKind::kNone))
     refuse("--progress-frequency is for lines: a bar is drawn four times a second",
@@ -286,7 +306,7 @@ Options parse_command_line(const std::vector<std::string>& arguments,
   if (options.has("help")) return text_only(help_of(command.command));
   if (options.has("version")) return text_only(version_text());
   if (awaits_file || lacks_file)
-    refuse("--export has no FILE", "it is the next word: --export=ddrescue FILE");
+    refuse("--export has no FILE", "it is the next word: --export FORMAT FILE");
 
   if (options.is_of_begun_merge())
     check_journal_argument(options, positional);

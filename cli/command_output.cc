@@ -5,9 +5,21 @@
 #include <spdlog/spdlog.h>
 
 #include "cli/show/output.h"
+#include "cli/source/open_source.h"
 #include "io/text.h"
 
 namespace extmerge {
+
+std::unique_ptr<Source> open_held_source(const Options& options) {
+  if (!options.source.empty()) ignore_closed_pipes();
+  return open_source(options);
+}
+
+void release_source(std::unique_ptr<Source>& source) {
+  const bool is_named = source->is_named();
+  source.reset();
+  if (is_named) heed_closed_pipes();
+}
 
 DeviceNames names_of(const Source& source, const Job& job) {
   return {job.metadata_path, job.data_path, job.origin_path, source.thin_name(),

@@ -18,6 +18,11 @@
 
 namespace extmerge {
 
+// Opens the source for a command that changes nothing but prints a report. A named source holds
+// things, so it must be released before the program ends: release_source().
+std::unique_ptr<Source> open_held_source(const Options& options);
+void release_source(std::unique_ptr<Source>& source);
+
 // The devices of a job, and what people call them.
 DeviceNames names_of(const Source& source, const Job& job);
 // Before any device is looked at.

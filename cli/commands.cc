@@ -15,19 +15,8 @@ namespace extmerge {
 
 namespace {
 
-// A named source holds things that the program must release before it ends.
-std::unique_ptr<Source> open_held_source(const Options& options) {
-  if (!options.source.empty()) ignore_closed_pipes();
-  return open_source(options);
-}
-
-void release(std::unique_ptr<Source>& source) {
-  const bool is_named = source->is_named();
-  source.reset();
-  if (is_named) heed_closed_pipes();
-}
-
 std::vector<Error> plan(const Options& options, Signals& signals, TerminalLine& terminal) {
+  if (options.exported) return export_map(options, signals, terminal);
   const std::unique_ptr<OutputFile> map = map_file(options);
   std::unique_ptr<Source> source = open_held_source(options);
   if (options.finish) source->check_finish(options.when_closed);
@@ -51,7 +40,7 @@ std::vector<Error> plan(const Options& options, Signals& signals, TerminalLine& 
   source->complete_plan(report);
   const bool may_be_done = source->is_named() || options.merge.round == RoundChoice::kSince;
   if (may_be_done && report.has_nothing_to_merge()) report.refusals.clear();
-  release(source);
+  release_source(source);
   // The picture comes first: if it fails, no report stands before the JSON of the error.
   if (map && options.map != "-") draw_map(options, *map, picture_of(report, names, options.sizes));
   if (options.ranges) {
@@ -117,7 +106,7 @@ std::vector<Error> verify(const Options& options, Signals& signals, TerminalLine
     report = merger.verify();
   }
   source->describe_chain(report.plan);
-  release(source);
+  release_source(source);
   print_report(options, verify_text(report, names, options.sizes), verify_json(report, names));
   if (!report.result.first_difference) return {};
   return {difference_error(report, names)};

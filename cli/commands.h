@@ -20,6 +20,7 @@ std::vector<Error> execute(const Options& options, Signals& signals, TerminalLin
 std::vector<Error> merge(const Options& options, Signals& signals, TerminalLine& terminal);
 std::vector<Error> resume(const Options& options, Signals& signals, TerminalLine& terminal);
 std::vector<Error> status(const Options& options);
+std::vector<Error> export_map(const Options& options, Signals& signals, TerminalLine& terminal);
 std::vector<Error> abort_merge(const Options& options);
 
 }  // namespace extmerge

@@ -27,8 +27,8 @@ constexpr size_t kLargest = 1 << 20;
 bool may_be_configured(const OptionRow& row) {
   if (row.is_flag() || row.argument_optional()) return false;
   const std::string name = row.name;
-  // These files belong to a single merge.
-  if (name == "map" || name == "export") return false;
+  // These are for a single merge or thin.
+  if (name == "map" || name == "export" || name == "since") return false;
   return row.group == OptionGroup::kCopy || row.group == OptionGroup::kOutput ||
          name == "state-dir";
 }

@@ -218,10 +218,17 @@ constexpr OptionRow kOptions[] = {
        o.map = not_empty(v, "--map");
        o.merge.draw_map = o.command == Command::kPlan;
      }},
-    {G::kOutput, "export", 0, "ddrescue FILE", kStatus, "Write a GNU ddrescue mapfile (-: stdout)",
+    {G::kOutput, "export", 0, "FORMAT FILE", kPlan | kStatus,
+     "Write a map: borg, bmap, ddrescue, json",
      [](Options& o, V v) {
-       o.exported = choose<bool>(v, "--export", {{"ddrescue", true}});
+       o.exported = choose<MapFormat>(v, "--export",
+                                      {{"ddrescue", MapFormat::kDdrescue},
+                                       {"borg", MapFormat::kBorg},
+                                       {"bmap", MapFormat::kBmap},
+                                       {"json", MapFormat::kJson}});
      }},
+    {G::kOutput, "since", 0, "BASE", kPlan, "Map only what changed since BASE",
+     [](Options& o, V v) { o.since = not_empty(v, "--since"); }},
     {G::kOutput, "noheadings", 0, nullptr, kPlan | kStatus, "Leave out the first line of tables",
      [](Options& o, V) { o.headings = false; }},
     {G::kOutput, "units", 0, "LETTER", kAll, "Print sizes in b,s,k,m,g,t,p,e,h,r as in LVM",

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/show/map_format.h"
 #include "cli/show/progress_display.h"
 #include "cli/show/size.h"
 #include "cli/source/request.h"
@@ -26,9 +27,10 @@ struct Options : Request {
   // Output
   bool json = false;
   bool ranges = false;
-  std::optional<std::string> map;  // path of an SVG; - is the terminal
-  bool exported = false;           // --export=ddrescue: write a mapfile to
-  std::string export_path;         // - is standard output
+  std::optional<std::string> map;     // path of an SVG; - is the terminal
+  std::optional<MapFormat> exported;  // --export: write a map to
+  std::string export_path;            // - is standard output
+  std::string since;                  // --since: origin, or a journal's path
   bool headings = true;
   SizeFormat sizes;
   ProgressKind progress = ProgressKind::kAuto;

@@ -5,6 +5,7 @@
 
 #pragma once
 
+#include <array>
 #include <functional>
 #include <optional>
 #include <stop_token>
@@ -17,6 +18,7 @@
 #include "merge/journal/choice.h"
 #include "merge/journal/spool.h"
 #include "merge/plan/cells.h"
+#include "merge/plan/contents.h"
 #include "merge/plan/progress.h"
 #include "merge/plan/siblings.h"
 #include "merge/preflight.h"
@@ -111,6 +113,25 @@ struct VerifyReport {
   double seconds = 0;
 };
 
+// The base of a map: what its reader has already. Neither: nothing. `is_origin`: the origin.
+// `journal`: the state whose merge it records.
+struct ContentsBase {
+  bool is_origin = false;
+  Journal* journal = nullptr;
+};
+
+// A map of the thin's contents, summed up.
+struct ContentsReport {
+  ThinId thin_id{};
+  ContentLimits limits;
+  std::array<Bytes, kContents> bytes{};  // of each kind
+  uint64_t ranges = 0;
+  bool ends_the_same = false;  // the last range is the base's
+  std::vector<std::string> notes;
+
+  Bytes of(Content content) const { return bytes[static_cast<size_t>(content)]; }
+};
+
 // Called for each planned run, in plan order (plan --ranges).
 using RunListener = std::function<void(const Run&)>;
 // Called before anything is written; false ends the command with kNotConfirmed.
@@ -138,6 +159,12 @@ class Merger {
   // Compares. A difference is in the result, and not thrown.
   VerifyReport verify();
 
+  // Sums the contents of the whole thin up, and then lists them for the listener that `begin`
+  // returns. Changes nothing. Throws kNoBase if the journal is no base of this thin, kUsage if the
+  // thin's size is not known, and as plan() does.
+  ContentsReport list_contents(const ContentsBase& base,
+                               const std::function<ContentListener(const ContentsReport&)>& begin);
+
   // Puts back what the merge in the job's journal overwrote, even if the merge is unfinished.
   // Continues an interrupted undo. Throws kNoJournal, kNoUndoLog, kDamagedUndoLog, kOriginChanged,
   // kSnapshotGone, kSharedOrigin; kDiffers if the origin does not hold the saved bytes afterwards.
@@ -151,6 +178,9 @@ class Merger {
   // The report as it is before any mapping is read.
   PlanReport begin_report(const State& state) const;
   PlanReport make_plan(State& state, Purpose purpose, const RunListener& each_run);
+  // The limits of a map. Throws kNoBase.
+  ContentLimits content_limits(State& state, const ContentsBase& base,
+                               std::vector<std::string>& notes);
   // A function that asks the custody whether the command still has the origin.
   std::function<void()> watch() const;
   // Decides between a round and a full merge, after the last journal.

@@ -27,7 +27,13 @@ _extmerge_files() {
 _extmerge_values() { # OPTION
   case $1 in
     --metadata | --data | --origin | --journal | -j | --undo-log | --log-file | --map) _extmerge_files ;;
-    --export) _extmerge_words "ddrescue" ;;
+    --export)
+      if [[ ${COMP_WORDS[1]} == plan ]]; then _extmerge_words "bmap borg ddrescue json"; else _extmerge_words "ddrescue"; fi
+      ;;
+    --since)
+      _extmerge_words "origin $(_extmerge_journals "${EXTMERGE_STATE_DIR:-/var/lib/extmerge}")"
+      [[ $current == [./]* ]] && _extmerge_files
+      ;;
     --state-dir)
       compopt -o filenames 2>/dev/null
       mapfile -t COMPREPLY < <(compgen -d -- "$current")
@@ -64,7 +70,7 @@ _extmerge() {
   fi
   [[ $previous == "=" ]] && previous=${COMP_WORDS[COMP_CWORD - 2]}
   # --export takes two words.
-  if [[ $previous == ddrescue ]]; then
+  if [[ $previous == @(bmap|borg|ddrescue|json) ]]; then
     _extmerge_files
     return
   fi

@@ -56,4 +56,5 @@ complete --command extmerge --condition "__extmerge_takes with" --long-option wi
 complete --command extmerge --condition "__extmerge_takes progress" --long-option progress --exclusive --arguments 'auto bar line json none'
 complete --command extmerge --condition "__extmerge_takes units" --long-option units --exclusive --arguments 'b s k m g t p e h r B S K M G T P E H R'
 complete --command extmerge --condition "__extmerge_takes log-level" --long-option log-level --exclusive --arguments 'error warn info debug trace'
-complete --command extmerge --condition "__extmerge_takes export" --long-option export --exclusive --arguments ddrescue
+complete --command extmerge --condition "__extmerge_takes export" --long-option export --exclusive --arguments 'bmap borg ddrescue json'
+complete --command extmerge --condition "__extmerge_takes since" --long-option since --require-parameter --force-files --arguments origin

@@ -26,11 +26,7 @@ class Lines {
   }
   void flush() {
     if (end_ == start_) return;
-    std::array<char, 64> line{};
-    std::snprintf(line.data(), line.size(), "0x%08llX  0x%08llX  %c\n",
-                  static_cast<unsigned long long>(start_.value()),
-                  static_cast<unsigned long long>((end_ - start_).value()), finished_ ? '+' : '?');
-    file_.write(line.data());
+    file_.write(mapfile_line(start_, end_ - start_, finished_));
     start_ = end_;
   }
 
@@ -42,6 +38,23 @@ class Lines {
 
 }  // namespace
 
+std::string mapfile_heading(Bytes current, bool finished) {
+  std::array<char, 64> line{};
+  std::snprintf(line.data(), line.size(), "0x%08llX     %c               1\n",
+                static_cast<unsigned long long>(current.value()), finished ? '+' : '?');
+  return std::string(kMapfileMark) +
+         " " EXTMERGE_VERSION "\n# current_pos  current_status  current_pass\n" + line.data() +
+         "#      pos        size  status\n";
+}
+
+std::string mapfile_line(Bytes start, Bytes length, bool finished) {
+  std::array<char, 64> line{};
+  std::snprintf(line.data(), line.size(), "0x%08llX  0x%08llX  %c\n",
+                static_cast<unsigned long long>(start.value()),
+                static_cast<unsigned long long>(length.value()), finished ? '+' : '?');
+  return line.data();
+}
+
 void write_mapfile(Journal& journal, OutputFile& file) {
   const Bytes origin_end = origin_end_of(journal);
   // ddrescue would continue here: the first unfinished byte.
@@ -49,13 +62,7 @@ void write_mapfile(Journal& journal, OutputFile& file) {
   const Bytes first = position < journal.record().copy_bytes
                           ? std::min(journal.extent_at(position).origin_offset, origin_end)
                           : origin_end;
-  std::array<char, 64> current{};
-  std::snprintf(current.data(), current.size(), "0x%08llX     %c               1\n",
-                static_cast<unsigned long long>(first.value()), first == origin_end ? '+' : '?');
-  file.write(std::string(kMapfileMark) + " " EXTMERGE_VERSION "\n");
-  file.write("# current_pos  current_status  current_pass\n");
-  file.write(current.data());
-  file.write("#      pos        size  status\n");
+  file.write(mapfile_heading(first, first == origin_end));
   Lines lines(file);
   for_each_piece(journal, [&](const Extent& extent, bool durable) {
     lines.add(std::min(extent.origin_offset, origin_end), true);

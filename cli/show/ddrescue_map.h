@@ -17,6 +17,11 @@ namespace extmerge {
 // The first bytes of a mapfile by extmerge.
 inline constexpr char kMapfileMark[] = "# Mapfile. Created by extmerge";
 
+// The lines before those of the ranges. ddrescue would continue at `current`.
+std::string mapfile_heading(Bytes current, bool finished);
+// A range.
+std::string mapfile_line(Bytes start, Bytes length, bool finished);
+
 // Writes the mapfile in one pass, whatever the plan's size.
 void write_mapfile(Journal& journal, OutputFile& file);
 

@@ -187,6 +187,24 @@ std::string verify_json(const VerifyReport& report, const DeviceNames& names) {
   return text_of(json);
 }
 
+std::string contents_json(const ContentsReport& report, const DeviceNames& names,
+                          const std::string& path) {
+  Json json = document();
+  json["thin_id"] = value(report.thin_id);
+  json["source"] = optional_text(names.thin_name);
+  json["origin"] = names.origin;
+  json["thin_bytes"] = report.limits.mapped.end.value();
+  json["data_block_size"] = report.limits.mapped.block_size.bytes().value();
+  json["data_bytes"] = report.of(Content::kPoolData).value();
+  json["origin_bytes"] = report.of(Content::kOrigin).value();
+  json["zero_bytes"] = report.of(Content::kZeros).value();
+  json["same_bytes"] = report.of(Content::kSame).value();
+  json["ranges"] = report.ranges;
+  json["exported"] = path;
+  json["notes"] = report.notes;
+  return text_of(json);
+}
+
 std::string undo_json(const UndoReport& report) {
   Json json = document();
   json["journal"] = report.journal;

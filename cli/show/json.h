@@ -17,6 +17,9 @@ std::string plan_json(const PlanReport& report, const DeviceNames& names);
 std::string merge_json(const MergeReport& report, const DeviceNames& names);
 std::string verify_json(const VerifyReport& report, const DeviceNames& names);
 std::string undo_json(const UndoReport& report);
+// plan --export
+std::string contents_json(const ContentsReport& report, const DeviceNames& names,
+                          const std::string& path);
 std::string abort_json(const std::string& journal, const std::string& origin, Bytes copied);
 std::string status_json(const MergeStatus& status, const std::optional<SystemChanges>& changes);
 // The status of a merge that has made changes but has no journal yet.

@@ -219,6 +219,18 @@ std::string verify_text(const VerifyReport& report, const DeviceNames& names,
   return text + line("result", result.first_difference ? "they differ" : "equal");
 }
 
+std::string contents_text(const ContentsReport& report, const DeviceNames& names,
+                          const std::string& path, const SizeFormat& sizes) {
+  const auto size = [&](Content content) { return format_size(report.of(content), sizes); };
+  std::string text = "Map of " + thin_text(report.thin_id, names) + " over " + origin_text(names) +
+                     "\n" + line("thin size", format_size(report.limits.mapped.end, sizes)) +
+                     line("own data", size(Content::kPoolData)) +
+                     line("origin's data", size(Content::kOrigin)) +
+                     line("zeros", size(Content::kZeros)) + line("same", size(Content::kSame));
+  for (const std::string& note : report.notes) text += line("note", note);
+  return text + line("map", path + ", " + plural(report.ranges, "range"));
+}
+
 std::string undo_text(const UndoReport& report, const SizeFormat& sizes) {
   const auto size = [&](Bytes bytes) { return format_size(bytes, sizes); };
   if (report.was_undone) {

@@ -31,6 +31,9 @@ std::string merge_text(const MergeReport& report, const DeviceNames& names,
 std::string verify_text(const VerifyReport& report, const DeviceNames& names,
                         const SizeFormat& sizes);
 std::string undo_text(const UndoReport& report, const SizeFormat& sizes);
+// plan --export
+std::string contents_text(const ContentsReport& report, const DeviceNames& names,
+                          const std::string& path, const SizeFormat& sizes);
 std::string status_text(const MergeStatus& status, const SizeFormat& sizes,
                         const std::optional<SystemChanges>& changes);
 // The changes by a merge of a named source, one per line; empty if all are put back.

@@ -52,6 +52,8 @@ class Source : public Custody {
   // question may wait for hours, so release them before it.
   virtual Job plan_job() = 0;
   virtual Job verify_job() { return plan_job(); }
+  // Throws kThinNotStill if the thin can be written to.
+  virtual void check_still() const {}
   // Adds the refusals and notes that only the source knows.
   virtual void complete_plan(PlanReport&) const {}
 

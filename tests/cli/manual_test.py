@@ -46,7 +46,7 @@ class ManualTest(unittest.TestCase):
         helped = {}
         for command in COMMANDS:
             for line in run(command, "--help").stdout.split("\n"):
-                option = re.match(r"^ +((?:-\w, )?(--[\w-]+)(?:\[\S+\])?(?: ddrescue FILE| [A-Z][\w|]*)?) ", line)
+                option = re.match(r"^ +((?:-\w, )?(--[\w-]+)(?:\[\S+\])?(?: FORMAT FILE| [A-Z][\w|]*)?) ", line)
                 if option:
                     helped.setdefault(option.group(2), (option.group(1), set()))[1].add(command)
         self.assertGreater(len(helped), 35)

@@ -293,7 +293,7 @@ class MapTest(PoolTest):
         self.assert_usage_error(run("status", "--state-dir", self.pool.state, "--map", "-"), "is for one merge, and none is named")
         self.assert_usage_error(run("status", "--export=ddrescue", "-"), "is for one merge, and none is named")
         self.assert_usage_error(self.pool.run("plan", "--map", "-", "--ranges"), "exclude")
-        self.assert_usage_error(self.pool.run("plan", "--export=ddrescue", "-"), "status")
+        self.assert_usage_error(run("status", journal, "--export=borg", "-"), "ddrescue")
 
     def test_names_cannot_break_the_picture(self):
         odd = self.pool.path('a<b>&"\x1b[2J.img')

@@ -47,6 +47,7 @@ class SchemaTest(PoolTest):
         yield "plan", got(*pool.command("plan", "--json"))
         yield "plan", got(*pool.command("plan", "--json", "--thin-size=32M", "--undo-log", log))
         yield "plan", got(*pool.command("plan", "--json", "--map", pool.path("map.svg")))
+        yield "map", got(*pool.command("plan", "--json", "--thin-size=32M", "--export=borg", pool.path("borg.map")))
         larger = self.make_pool("thin-larger-64k")
         refused = got(*larger.command("plan", "--json"))
         self.assertTrue(refused["refusals"])

@@ -26,6 +26,7 @@ class DmSource final : public NamedSource {
   // writes in place.
   bool must_restart() const override;
   Job plan_job() override { return job(); }
+  void check_still() const override;
   void complete_plan(PlanReport& report) const override;
   Job merge_job() override;
   Job resume_job() override;
@@ -38,7 +39,6 @@ class DmSource final : public NamedSource {
 
  private:
   Job job();
-  void check_still() const;
   // Whether the journal belongs to a merge of this thin into this origin.
   bool is_ours(const Journal& journal) const;
 

@@ -155,6 +155,16 @@ Job VolumeSource::verify_job() {
   return job;
 }
 
+void VolumeSource::check_still() const {
+  const auto device = find_dm_device(volume_.snap.dm_uuid());
+  const auto table = device ? read_dm_table(*device) : std::nullopt;
+  if (!table || table->read_only || table->suspended) return;
+  throw Error(MessageId::kThinNotStill,
+              thin_name() + " is active and writable, so it may change while its map is in use",
+              "make a snapshot and name that: lvcreate -s -kn -pr -n NAME " + thin_name() +
+                  "; or deactivate " + thin_name());
+}
+
 // The freezes of all merges in the state directory, and of this one.
 std::set<std::string> VolumeSource::recorded_freezes() const {
   std::set<std::string> freezes = {changes_.freeze, changes_.freeze_uuid};

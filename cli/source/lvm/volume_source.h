@@ -46,6 +46,7 @@ class VolumeSource final : public NamedSource {
 
   Job plan_job() override;
   Job verify_job() override;
+  void check_still() const override;
   void complete_plan(PlanReport& report) const override;
   Job merge_job() override;
   Job resume_job() override;
