@@ -81,6 +81,12 @@ TEST_F(ThreadQueueTest, EndsWithRequestsInFlightAndWithoutAny) {
     queue.submit(writes);
   }
   for (const IoRequest& one : writes) EXPECT_EQ(one.result, static_cast<int64_t>(kUnit));
+  // One request needs no thread.
+  auto one = requests(Direction::kWrite, 1);
+  ThreadQueue queue(file);
+  queue.submit(one);
+  queue.wait();
+  EXPECT_EQ(one[0].result, static_cast<int64_t>(kUnit));
   ThreadQueue idle(file);
   idle.wait();
   idle.submit({});

@@ -151,8 +151,9 @@ TEST_F(Contents, AMergeThatIsNoBaseIsRefused) {
   const uint32_t unfinished = interrupt_round();
   const auto begun = journal();
   ASSERT_EQ(begun->state(), JournalState::kCopying);
-  EXPECT_EQ(failure_of(pool->job(directory, unfinished), {false, begun.get()}).id(),
-            MessageId::kNoBase);
+  const Error of_unfinished = failure_of(pool->job(directory, unfinished), {false, begun.get()});
+  EXPECT_EQ(of_unfinished.id(), MessageId::kNoBase);
+  EXPECT_NE(std::string(of_unfinished.what()).find("is unfinished"), std::string::npos);
 }
 
 TEST_F(Contents, WithoutTheThinsSizeThereIsNoMap) {

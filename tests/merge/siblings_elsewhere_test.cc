@@ -48,7 +48,8 @@ struct Plan {
         runs.pop_back();
     }
     const uint64_t last = (runs.back().thin + runs.back().blocks).value();
-    limits = {DataBlockSize(Bytes(size)), Bytes(last * size - random() % 16 * 4096), std::nullopt};
+    limits = {DataBlockSize(Bytes(size)), Bytes(last * size - random() % (size / 4096) * 4096),
+              std::nullopt};
     for (const Run& run : runs) {
       const Extent extent = to_extent(run, limits);
       for (uint64_t at = 0; at < extent.length.value(); at += 4096)

@@ -20,6 +20,8 @@ SOURCE = os.path.dirname(os.path.dirname(HERE))
 SUITES = ("bookworm", "trixie", "sid")
 # Packages of a whole system, beside those that `./run packages` lists.
 SYSTEM = ("ca-certificates", "dbus", "systemd", "systemd-sysv", "udev")
+# Packages that only this suite has.
+OF_SUITE = {"sid": ("borgbackup2",)}
 COLUMNS = ("suite", "g++", "clang", "Linux", "LVM", "thin tools", "systemd", "passed", "failed", "skipped")
 
 # The script runs in mount and process namespaces of its own, so that nothing stays mounted or running. The root is a
@@ -70,7 +72,7 @@ class Root:
         subprocess.run(["rm", "-rf", "--one-file-system", self.path], check=True)
         # A mirror with an old state is good enough for tests. mmdebstrap still checks signatures.
         subprocess.run(["mmdebstrap", "--variant=minbase", '--aptopt=Acquire::Check-Valid-Until "false"',
-                        "--include=" + ",".join((*packages, *SYSTEM)), self.suite, self.path, source], check=True)
+                        "--include=" + ",".join((*packages, *SYSTEM, *OF_SUITE.get(self.suite, ()))), self.suite, self.path, source], check=True)
         with open(made, "w", encoding="utf-8"):
             pass
 
