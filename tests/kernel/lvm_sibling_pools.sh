@@ -150,11 +150,30 @@ kept() {
     grep -Eq "$pattern" /run/said || fail "it does not say '$pattern': $(< /run/said)"
   done
   before=$(state)
-  merges --keep-siblings $vg/$snap_lv
+  find_origin
+  origin_data > /run/origin_before
+  mkdir -m 700 /run/saved
+  merges --keep-siblings --undo-log /run/saved/undo $vg/$snap_lv
   diff <(echo "$before") <(state) || fail "not everything was put back"
   origin_is /run/view
   fars_read_the_same
   pools_are_clean
+
+  note "undone: refused for a sibling of another pool that is younger than the merge; the others have their own copies"
+  new_snapshot later pool_smaller
+  quietly lvchange -an $vg/later
+  refuses 4 'EXM-417.*later' undo --yes --batch-mode $vg/$snap_lv
+  origin_is /run/view
+  quietly lvremove -y $vg/later
+  quietly lvchange -an $vg/pool_smaller
+  says 0 Undone undo --yes --batch-mode $vg/$snap_lv
+  origin_is /run/origin_before
+  fars_read_the_same
+  pools_are_clean
+  rm /run/saved/undo
+  merges --keep-siblings $vg/$snap_lv
+  origin_is /run/view
+  fars_read_the_same
 
   note "read-only siblings, active and inactive: through hidden nodes"
   write_blocks $snap_lv 3 1 5
