@@ -3,6 +3,8 @@
 #include "cli/show/content_map.h"
 
 #include <algorithm>
+#include <array>
+#include <cstdio>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -89,10 +91,13 @@ std::string json_heading(const ContentsReport& report, const std::string& since)
          ",\n \"ranges\": [";
 }
 
-std::string json_line(const ContentRange& range) {
-  return std::string(range.offset == Bytes(0) ? "\n" : ",\n") +
-         "  {\"offset\": " + number(range.offset) + ", \"length\": " + number(range.length) +
-         ", \"content\": \"" + content_name(range.content) + "\"}";
+// The format has places for offset, length and content. A map may have millions of lines.
+std::string line(const char* format, const ContentRange& range) {
+  std::array<char, 128> text{};
+  std::snprintf(text.data(), text.size(), format,
+                static_cast<unsigned long long>(range.offset.value()),
+                static_cast<unsigned long long>(range.length.value()), content_name(range.content));
+  return text.data();
 }
 
 }  // namespace
@@ -130,10 +135,7 @@ ContentListener begin_content_map(MapFormat format, const ContentsReport& report
     case MapFormat::kBorg:
       file.write(std::string(kBorgMark) + " " EXTMERGE_VERSION + "\n");
       if (!since.empty()) file.write("# same: as in the archive of " + since + " (--reuse-from)\n");
-      write = [&file](const ContentRange& range) {
-        file.write(number(range.offset) + " " + number(range.length) + " " +
-                   content_name(range.content) + "\n");
-      };
+      write = [&file](const ContentRange& range) { file.write(line("%llu %llu %s\n", range)); };
       break;
     case MapFormat::kDdrescue:
       file.write(mapfile_heading(Bytes(0), true));
@@ -149,7 +151,10 @@ ContentListener begin_content_map(MapFormat format, const ContentsReport& report
       break;
     case MapFormat::kJson:
       file.write(json_heading(report, since));
-      write = [&file](const ContentRange& range) { file.write(json_line(range)); };
+      write = [&file](const ContentRange& range) {
+        if (range.offset > Bytes(0)) file.write(",");
+        file.write(line("\n  {\"offset\": %llu, \"length\": %llu, \"content\": \"%s\"}", range));
+      };
       break;
   }
   return joining(format, report.limits.mapped.end, write);
