@@ -95,3 +95,20 @@ merges --finish $vg/$snap_lv
 quietly lvchange -ay $vg/$origin_lv
 kernel_view $origin_lv /run/origin_now
 cmp /run/view /run/origin_now || fail "the origin is not what it should be"
+
+note "a finish that extends the origin needs room for what it copies back"
+new_snapshot
+quietly lvextend -y -L +4M $vg/$snap_lv
+stamp range /dev/$vg/$snap_lv 5 16384 4096 # 32 blocks past the origin's end
+rm -f "$EXTMERGE_STATE_DIR"/*
+kernel_view $snap_lv /run/view
+quietly lvremove -y $vg/filler
+quietly lvcreate -y -V 96M -n filler --thinpool pool2 $vg
+filled=0
+fill 30
+refuses 3 "EXM-307.*pool $vg/pool2, and the merge may need [0-9]+ blocks there; 30 are free" "${merge[@]}" --finish $vg/$snap_lv
+quietly lvextend -L +8M $vg/pool2
+merges --finish $vg/$snap_lv
+quietly lvchange -ay $vg/$origin_lv
+kernel_view $origin_lv /run/origin_now
+cmp /run/view /run/origin_now || fail "the origin is not what it should be"

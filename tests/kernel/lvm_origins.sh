@@ -89,7 +89,7 @@ make_origin() {
       quietly lvchange -ay $vg/$origin_lv
       ;;
     thin | chain | thin_with_snapshot)
-      new_pool 64k 24M pool2
+      new_pool 64k 48M pool2
       if [[ $kind == chain ]]; then
         quietly lvcreate -y -Wn -Zn -n base -L $size $vg /dev/ubda
         stamp range /dev/$vg/base 90 0 "$(sectors /dev/$vg/base)"

@@ -12,6 +12,8 @@ namespace extmerge {
 
 namespace {
 
+constexpr Bytes kLeastBlock{64 << 10};  // of any pool
+
 uint64_t blocks_of(Bytes bytes, Bytes block) {
   return (bytes.value() + block.value() - 1) / block.value();
 }
@@ -54,7 +56,7 @@ uint64_t OriginPool::most() const {
   return is_shared_ ? all : all - std::min(all, mapped_blocks(origin_, block_));
 }
 
-Refusal OriginPool::judge(const PlanSummary& plan) const {
+Refusal OriginPool::judge(const PlanSummary& plan, Bytes extension) const {
   const auto device = uuid_.empty() ? std::nullopt : find_dm_device(uuid_);
   if (!device) return {};
   const PoolStatus status = pool_status(*device);
@@ -64,7 +66,10 @@ Refusal OriginPool::judge(const PlanSummary& plan) const {
     return error;
   }
   // Each run may begin and end inside a block.
-  const uint64_t needed = std::min(most(), blocks_of(plan.copy_bytes, block_) + plan.runs);
+  uint64_t needed = std::min(most(), blocks_of(plan.copy_bytes, block_) + plan.runs);
+  const uint64_t runs_past_end = blocks_of(plan.beyond_origin_bytes, kLeastBlock);
+  needed += std::min(blocks_of(extension, block_),
+                     blocks_of(plan.beyond_origin_bytes, block_) + runs_past_end);
   const uint64_t reserve = reserve_of(status);
   if (needed == 0 || needed + reserve <= status.free_data()) return {};
   return Error(MessageId::kPoolFull,

@@ -25,8 +25,9 @@ class OriginPool {
   bool is_inactive() const;
   // "vg/pool"
   const std::string& name() const { return name_; }
-  // kPoolFull, kUnfitPool, kNeedsCheck; nothing for an inactive pool.
-  Refusal judge(const PlanSummary& plan) const;
+  // kPoolFull, kUnfitPool, kNeedsCheck; nothing for an inactive pool. The origin is extended by
+  // `extension` afterwards, for what the plan has past its end.
+  Refusal judge(const PlanSummary& plan, Bytes extension = Bytes(0)) const;
   // Throws kOriginPoolFull if the pool is full, or nearly full and still needed.
   void check() const;
 

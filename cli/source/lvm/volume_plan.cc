@@ -107,7 +107,12 @@ void VolumeSource::check_layer() const {
 
 void VolumeSource::look_at_rest(PlanReport& report) const {
   if (!report.has_rest || report.nothing_new) return;
-  const Refusal refusal = judge_rest(volume_, volume_.origin_users);
+  Refusal refusal = judge_rest(volume_, volume_.origin_users);
+  const bool has_no_room =
+      std::ranges::find(report.refusals, MessageId::kPoolFull, &Error::id) != report.refusals.end();
+  if (!refusal && !has_no_room) {
+    refusal = origin_pool_.judge(report.summary, volume_.snap.size - volume_.origin.size);
+  }
   if (refusal) {
     report.refusals.push_back(*refusal);
   } else {
