@@ -190,14 +190,15 @@ void VolumeSource::put_rest_aside(RestMover& mover) {
   const LogicalVolume* const origin = volume_.group.find_by_uuid(volume_.origin.uuid);
   if (request_.merge.beyond_origin != BeyondOriginChoice::kRefuse || !snap || !origin) return;
   if (snap->size <= origin->size) return;
+  // put_aside() lists the group again, and what was found in it is gone then.
   if (!merged_mappings_) merged_mappings_ = mappings_of({*volume_.snap.thin_id}).front();
   ThinVolume now = volume_;
   now.snap = *snap;
   now.origin = *origin;
   now.find_origin_users();
   leave_out_own(now.origin_users);
-  mover.put_aside(*open_hidden(*snap, pool_, {}), judge_rest(now, now.origin_users));
-  goes_soon(snap->dm_uuid("-extmerge"));  // LVM removes no thin that is open
+  mover.put_aside(*open_hidden(now.snap, pool_, {}), judge_rest(now, now.origin_users));
+  goes_soon(now.snap.dm_uuid("-extmerge"));  // LVM removes no thin that is open
 }
 
 std::string VolumeSource::next_steps() const {
