@@ -101,9 +101,7 @@ JournalDecision Merger::decide_journal(State& state, Journal* journal, const Mer
     const auto origin = open_readable_origin();
     // The check runs again when the origin is active and claimed.
     if (!origin) return true;
-    // An earlier version did not record the time for an image behind a loop device.
-    return journal->fingerprint() == fingerprint(*journal, *origin) ||
-           journal->fingerprint() == origin_fingerprint(*journal, *origin);
+    return is_as_merged(*journal, *origin);
   };
   JournalDecision decision = decide(journal, wanted, wishes, origin_unchanged);
   if (decision.refusal && decision.refusal->id() == MessageId::kAlreadyDone) {
@@ -144,6 +142,12 @@ bool Merger::is_unwritten_since(const MergeRecord& done, const MergeRecord& want
 uint64_t Merger::fingerprint(Journal& journal, BlockDevice& origin) const {
   constexpr uint64_t kOdd = 0x9e3779b97f4a7c15;
   return origin_fingerprint(journal, origin) ^ (job_.origin.modified * kOdd);
+}
+
+// An earlier version did not record the time for an image behind a loop device.
+bool Merger::is_as_merged(Journal& done, BlockDevice& origin) const {
+  return done.fingerprint() == fingerprint(done, origin) ||
+         done.fingerprint() == origin_fingerprint(done, origin);
 }
 
 std::shared_ptr<BlockDevice> Merger::claim_origin(const PlanReport& plan) {

@@ -2,7 +2,6 @@
 //
 // A map of the contents of the whole thin, for programs that copy or back it up themselves.
 
-#include "merge/journal/sample.h"
 #include "merge/merge.h"
 
 namespace extmerge {
@@ -42,8 +41,7 @@ ContentLimits Merger::content_limits(State& state, const ContentsBase& base,
     notes.push_back("the origin " + job_.origin_path +
                     " is inactive: extmerge did not check whether it was written to since that "
                     "merge");
-  } else if (journal.fingerprint() != fingerprint(journal, *origin) &&
-             journal.fingerprint() != origin_fingerprint(journal, *origin)) {
+  } else if (!is_as_merged(journal, *origin)) {
     throw no_base_for_map("the origin " + job_.origin_path + " was written to since that merge");
   }
   limits.mapped.since = decision.base->time;
@@ -57,9 +55,7 @@ ContentsReport Merger::list_contents(
   State state(job_);
   PlanFacts facts;
   facts.needs_check = state.needs_check();
-  const State::Freshness freshness = job_.custody->owns_mappings()
-                                         ? State::Freshness::kSame
-                                         : state.compare_with_live(state.device().mapping_root);
+  const State::Freshness freshness = freshness_of(state);
   facts.device_changed = freshness == State::Freshness::kChanged;
   refuse_any(
       refuse_plan(facts, job_, BeyondOriginChoice::kDrop, options_.overrides, Purpose::kVerify));

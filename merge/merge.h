@@ -178,6 +178,8 @@ class Merger {
   // The report as it is before any mapping is read.
   PlanReport begin_report(const State& state) const;
   PlanReport make_plan(State& state, Purpose purpose, const RunListener& each_run);
+  // Whether the thin has changed since its mappings were held.
+  State::Freshness freshness_of(State& state) const;
   // The limits of a map. Throws kNoBase.
   ContentLimits content_limits(State& state, const ContentsBase& base,
                                std::vector<std::string>& notes);
@@ -243,6 +245,8 @@ class Merger {
   void refuse_unmerged(Journal& journal, State& state, BlockDevice& origin,
                        const MergeRecord& wanted);
   uint64_t fingerprint(Journal& journal, BlockDevice& origin) const;
+  // Whether the origin has the fingerprint of the merge that is done.
+  bool is_as_merged(Journal& done, BlockDevice& origin) const;
   std::unique_ptr<UndoLog> open_undo_log(Journal& journal);
   bool undo_log_exists(const Journal* journal) const;
   // For --restart with a plan that cannot be read: refuses if an undo log would be lost.

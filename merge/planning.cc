@@ -71,11 +71,7 @@ PlanReport Merger::make_plan(State& state, Purpose purpose, const RunListener& e
   state.check_still_held();
 
   facts.needs_check = state.needs_check();
-  // This run's own metadata snapshot is new. Another one shows, before the merge is done, whether
-  // the thin has changed since.
-  const State::Freshness freshness = job_.custody->owns_mappings()
-                                         ? State::Freshness::kSame
-                                         : state.compare_with_live(state.device().mapping_root);
+  const State::Freshness freshness = freshness_of(state);
   facts.device_changed = freshness == State::Freshness::kChanged;
   report.refusals = refuse_plan(facts, job_, options_.beyond_origin, options_.overrides, purpose);
   // Put this refusal first: the cures of others (grow the origin) are wrong for a container.
@@ -93,6 +89,13 @@ PlanReport Merger::make_plan(State& state, Purpose purpose, const RunListener& e
   if (purpose == Purpose::kMerge && !report.resumable_from) plan_room(state, report);
   if (options_.draw_map) draw_map(state, report);
   return report;
+}
+
+// This run's own metadata snapshot is new. Another one shows, before the merge is done, whether the
+// thin has changed since.
+State::Freshness Merger::freshness_of(State& state) const {
+  return job_.custody->owns_mappings() ? State::Freshness::kSame
+                                       : state.compare_with_live(state.device().mapping_root);
 }
 
 BaseDecision Merger::base_for(const State& state, Journal* last, const MergeRecord& wanted) const {
