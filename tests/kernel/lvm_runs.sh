@@ -67,12 +67,12 @@ all_commands() {
   inactive $snap_lv
   quietly lvchange -ay $vg/$pool_lv
   at_most 3 "SNAP inactive, pool active" plan $vg/$snap_lv
-  at_most 11 "SNAP inactive, pool active" "${merge[@]}" $vg/$snap_lv
+  at_most 9 "SNAP inactive, pool active" "${merge[@]}" $vg/$snap_lv
   origin_is /run/view
   change_snap
   inactive $snap_lv $pool_lv
   at_most 5 "SNAP and pool inactive" plan $vg/$snap_lv
-  at_most 13 "SNAP and pool inactive" "${merge[@]}" $vg/$snap_lv
+  at_most 11 "SNAP and pool inactive" "${merge[@]}" $vg/$snap_lv
   origin_is /run/view
   change_snap
   quietly lvchange -ay $vg/$pool_lv
@@ -90,7 +90,7 @@ all_commands() {
   new_everything 64k 4100k
   kernel_view $snap_lv /run/view
   inactive $snap_lv $pool_lv
-  at_most 15 "SNAP and pool inactive" "${merge[@]}" --finish $vg/$snap_lv
+  at_most 13 "SNAP and pool inactive" "${merge[@]}" --finish $vg/$snap_lv
   origin_is /run/view
   no_group
 

@@ -198,6 +198,11 @@ says_why 4 'EXM-429.*activation/volume_list="other"' 'activation/volume_list=["o
 says_why 4 'EXM-429.*volume_list' 'activation/volume_list=[]' -- "${merge[@]}" $vg/$snap_lv
 says_why 4 'EXM-429.*volume_list' 'activation/volume_list=["@group2","@*","vg/originx"]' -- plan $vg/$snap_lv
 says_why 4 'EXM-429.*the tag here' 'tags { here { } }' -- plan $vg/$snap_lv
+# A merge makes the freeze, learns that LVM leaves it inactive, and removes it.
+set_to 'tags { here { } }'
+says 4 'EXM-429.*the tag here' "${merge[@]}" $vg/$snap_lv
+set_to
+nothing_left
 quietly lvchange -an $vg/$pool_lv
 says_why 4 "EXM-429.*$vg/$pool_lv.*volume_list" "activation/volume_list=[\"$vg/$origin_lv\"]" -- plan $vg/$snap_lv
 quietly lvchange -ay -K $vg/$snap_lv

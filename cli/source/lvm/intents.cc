@@ -114,9 +114,19 @@ void Intents::deactivate_thin() {
 
 void Intents::make_freeze() {
   const std::string thin = volume_.snap.full_name();
+  std::vector<std::string> words = {"lvcreate", "-s", "-ky", "-pr", "-n", record_.freeze,
+                                    "--addtag", kFreezeTag};
+  const LogicalVolume& origin = volume_.origin;
+  const bool carries = !find_dm_device(origin.dm_uuid("-real")) && !is_active_now(origin);
+  if (carries) {
+    record_.carrier = record_.freeze;  // its uuid is not known yet
+    record_.boot = boot_id();
+    recorded_.write();
+    words.insert(words.end(), {"-K", "-ay"});
+  }
+  words.push_back(thin);
   try {
-    lvm_.run({"lvcreate", "-s", "-ky", "-pr", "-n", record_.freeze, "--addtag", kFreezeTag, thin},
-             "");
+    lvm_.run(words, "", carries ? Lvm::Udev::kUntold : Lvm::Udev::kTold);
   } catch (const Error& error) {
     if (error.id() != MessageId::kStopped) return freeze_failed(thin, error);
     forget_freeze();
@@ -125,7 +135,7 @@ void Intents::make_freeze() {
 }
 
 void Intents::freeze_failed(const std::string& thin, const Error& error) {
-  put_back({Intent::kFreeze}, Listing::kOld);  // LVM may have made it all the same
+  put_back({Intent::kCarrier, Intent::kFreeze}, Listing::kOld);  // LVM may have made it all the same
   const std::string name = volume_.snap.full_name();
   if (name != thin || !volume_.group.find_by_uuid(volume_.snap.uuid)) throw not_as_planned(thin);
   if (is_active_now(volume_.snap)) {
@@ -155,6 +165,7 @@ void Intents::record_freeze() {
     throw not_as_planned(made->vg + "/" + made->origin);
   }
   record_.freeze_uuid = made->uuid;
+  if (record_.carrier == record_.freeze) record_.carrier = made->uuid;
   record_.freeze_id = made->thin_id;
   record_.freeze_transaction = made->transaction_id.value_or(0);
   recorded_.write();
@@ -167,6 +178,7 @@ void Intents::forget_freeze() {
   const Group group(lvm_.volumes(volume_.snap.vg, false));
   if (group.find(record_.freeze)) return;
   record_.freeze.clear();
+  record_.carrier.clear();
   record_.origin_marked = volume_.origin.has_tag(kHalfMergedTag);
   recorded_.write();
 }
@@ -250,7 +262,9 @@ void Intents::undo(Intent intent) {
     case Intent::kFreeze:
       return drop_freeze();
     case Intent::kCarrier:
-      deactivate(volume_.group.find_by_uuid(record_.carrier), Lvm::Udev::kUntold);
+      deactivate(record_.carrier == record_.freeze ? freeze()
+                                                   : volume_.group.find_by_uuid(record_.carrier),
+                 Lvm::Udev::kUntold);
       record_.carrier.clear();
       return;
     case Intent::kOrigin:

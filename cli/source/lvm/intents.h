@@ -5,7 +5,7 @@
 //
 //   intent    made with                               put back with
 //   kMark     lvchange -ky --addtag ORIGIN            lvchange --deltag, --refresh or -an
-//   kCarrier  lvchange -ay SNAP or freeze             lvchange -an
+//   kCarrier  lvchange -ay SNAP (or lvcreate -ay)     lvchange -an
 //   kOrigin   lvchange -ay ORIGIN (by version 0.1)    lvchange -an
 //   kThin     lvchange -ky SNAP (-an for --finish)    lvchange -kn, -ay
 //   kMembers  lvchange -ky --addtag MEMBER (--with)   lvchange --deltag, -kn

@@ -36,6 +36,8 @@ class Lvm {
   std::string group_of(const std::string& lv_uuid) const;
   // Throws kActivationForbidden if a setting of lvm.conf forbids activating the volume here.
   void check_activation(const LogicalVolume& volume) const;
+  // Whether a setting of lvm.conf lists the volumes that may be activated here.
+  bool names_volumes() const { return settings().volume_list.has_value(); }
   // The setting that forbids activating one of these read-write, as a line of lvm.conf. Empty if
   // none does.
   std::string writing_hindrance(const std::vector<LogicalVolume>& volumes) const;

@@ -181,12 +181,12 @@ void RestMover::bring_back() {
   }
   extend_origin();
   make_carrier();
-  const auto layer_is_made = [&] {
+  const auto make_layer = [&] {
     intents_.activate_carrier(*volume_.group.find(record_.rest.carrier));
   };
-  const auto layer_is_held = [&] { intents_.put_back({Intent::kCarrier}); };
   {
-    const OriginNode node(origin(), OriginNode::Use::kWrite, {layer_is_made, layer_is_held});
+    const OriginNode node(origin(), OriginNode::Use::kWrite, make_layer);
+    intents_.put_back({Intent::kCarrier});
     const OriginPool pool(volume_.group, origin());
     const auto source = claim(from);
     const auto target = node.open(OpenMode::kClaim, Bytes(kSectorSize));

@@ -59,10 +59,10 @@ void VolumeSource::reclaim_other_pool() {
 }
 
 // Makes LVM put a layer below the origin without showing the origin.
-Carrier VolumeSource::carrier() {
-  const auto activate_one = [this] {
+void VolumeSource::open_node(OriginNode::Use use) {
+  const auto make_layer = [this] {
     std::optional<Error> failure;
-    const auto makes_layer = [&](const LogicalVolume* thin) {
+    const auto is_made_by = [&](const LogicalVolume* thin) {
       if (!thin) return false;
       try {
         intents_.activate_carrier(*thin);
@@ -74,11 +74,12 @@ Carrier VolumeSource::carrier() {
       return find_dm_device(volume_.origin.dm_uuid("-real")).has_value();
     };
     // The freeze cannot be written to, but a volume_list may not have it.
-    if (makes_layer(frozen()) || makes_layer(&volume_.snap)) return;
-    check_activation();
+    if (is_made_by(frozen()) || is_made_by(&volume_.snap)) return;
+    lvm_.check_activation(volume_.snap);
     if (failure) throw *failure;
   };
-  return {activate_one, [this] { intents_.put_back({Intent::kCarrier}); }};
+  node_ = std::make_unique<OriginNode>(volume_.origin, use, make_layer);
+  intents_.put_back({Intent::kCarrier});
 }
 
 void VolumeSource::put_back_activation() {

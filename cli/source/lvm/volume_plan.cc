@@ -79,7 +79,9 @@ Job VolumeSource::plan_job() {
 // A merge activates a thin over the origin for a moment, and LVM calls it a success where a setting
 // forbids that.
 void VolumeSource::check_activation() const {
-  if (!find_dm_device(volume_.origin.dm_uuid("-real"))) lvm_.check_activation(volume_.snap);
+  if (find_dm_device(volume_.origin.dm_uuid("-real"))) return;
+  // A merge learns from LVM what host tags forbid. Nothing else tells them (see Lvm::host_tags()).
+  if (request_.only_looks() || lvm_.names_volumes()) lvm_.check_activation(volume_.snap);
 }
 
 // Refuses if another device than the origin and the thins that LVM knows lies over the layer: it
@@ -153,7 +155,7 @@ void VolumeSource::check_legs() {
 }
 
 Job VolumeSource::verify_job() {
-  node_ = std::make_unique<OriginNode>(volume_.origin, OriginNode::Use::kRead, carrier());
+  open_node(OriginNode::Use::kRead);
   reserve_mappings();
   Job job = base_job(static_cast<ThinId>(*volume_.snap.thin_id), [this] { return node_->facts(); });
   job.journal = {};

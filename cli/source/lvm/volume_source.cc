@@ -236,7 +236,7 @@ Job VolumeSource::prepare(ThinId id, ThinUse use) {
 
 void VolumeSource::make_node() {
   if (node_) return node_->check(OriginNode::Changer::kOurselves);
-  node_ = std::make_unique<OriginNode>(volume_.origin, OriginNode::Use::kWrite, carrier());
+  open_node(OriginNode::Use::kWrite);
 }
 
 void VolumeSource::look_again(Job& job) {

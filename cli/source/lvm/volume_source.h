@@ -104,8 +104,8 @@ class VolumeSource final : public NamedSource {
   // Releases the metadata snapshot of another pool that a killed run left.
   void reclaim_sibling_pool();
   void put_back_activation();
-  // A thin over the origin, active for a moment.
-  Carrier carrier();
+  // With a thin over the origin active for a moment, if none is.
+  void open_node(OriginNode::Use use);
   Job base_job(ThinId id, const Look& origin);
   DeviceFacts origin_facts() const;
   bool is_in_use() const { return is_active_now(volume_.snap); }

@@ -79,12 +79,13 @@ Error taken_back(const LogicalVolume& origin, const std::string& how) {
 
 }  // namespace
 
-OriginNode::OriginNode(const LogicalVolume& origin, Use use, const Carrier& carrier)
+OriginNode::OriginNode(const LogicalVolume& origin, Use use,
+                       const std::function<void()>& make_layer)
     : origin_(origin), use_(use), udev_(origin.dm_uuid()) {
   refuse_other_merge(origin_);
   if (use_ == Use::kWrite) claim_origin();
   try {
-    find_layer(carrier);
+    find_layer(make_layer);
     if (top_ != 0 && !is_hidden(top_)) load_error_table(top_, udev_);
   } catch (...) {
     put_back();
@@ -109,11 +110,10 @@ void OriginNode::claim_origin() {
               "find out which program reads it (fuser -v " + path + ") and stop that program");
 }
 
-void OriginNode::find_layer(const Carrier& carrier) {
+void OriginNode::find_layer(const std::function<void()>& make_layer) {
   auto layer = find_dm_device(origin_.dm_uuid(kLayer));
-  const bool is_carried = !layer;
-  if (is_carried) {
-    carrier.activate();
+  if (!layer) {
+    make_layer();
     layer = find_dm_device(origin_.dm_uuid(kLayer));
   }
   const auto table = table_of(layer);
@@ -125,10 +125,8 @@ void OriginNode::find_layer(const Carrier& carrier) {
   }
   layer_ = *layer;
   layer_table_ = *table;
-  // extmerge's node now holds the layer, so the thin can be deactivated.
   if (use_ == Use::kWrite) reload_dm_table(layer_, false, udev_, UdevRules::kHidden);
   make_node();
-  if (is_carried) carrier.deactivate();
 }
 
 void OriginNode::make_node() {

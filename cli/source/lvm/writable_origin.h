@@ -32,18 +32,14 @@
 
 namespace extmerge {
 
-// Activates a thin over the origin, and deactivates it again.
-struct Carrier {
-  std::function<void()> activate, deactivate;
-};
-
 class OriginNode {
  public:
   enum class Use { kRead, kWrite };
 
-  // kWrite claims the origin first, if it is active, and hides its contents. Throws kInUse, kLocked
-  // if it cannot be claimed, kLvmRefused.
-  OriginNode(const LogicalVolume& origin, Use use, const Carrier& carrier);
+  // kWrite claims the origin first, if it is active, and hides its contents. Where LVM has no layer
+  // below the origin, `make_layer` activates a thin over it; the node keeps the layer, so the thin
+  // can be deactivated then. Throws kInUse, kLocked if it cannot be claimed, kLvmRefused.
+  OriginNode(const LogicalVolume& origin, Use use, const std::function<void()>& make_layer);
   // Removes the node and makes the layer read-only again; removes an unused layer. A hidden origin
   // stays hidden: see show_origin().
   ~OriginNode();
@@ -64,7 +60,7 @@ class OriginNode {
 
  private:
   void claim_origin();
-  void find_layer(const Carrier& carrier);
+  void find_layer(const std::function<void()>& make_layer);
   void make_node();
   void put_back();
   DeviceFacts node_facts() const;
