@@ -8,6 +8,7 @@
 
 #pragma once
 
+#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -66,6 +67,11 @@ class BlockDevice {
   // less than the others.
   virtual std::unique_ptr<AsyncQueue> make_short_queue() { return make_queue(kShortDepth); }
   static constexpr unsigned kShortDepth = 16;
+
+  // Makes a range read as zeros, without sending or allocating them where the device can. Returns 0
+  // or the errno; EOPNOTSUPP if only a write of zeros does that. The range is aligned like a
+  // request, and no request for it is in flight. Arguments: offset, length.
+  virtual int write_zeros(Bytes, Bytes) { return EOPNOTSUPP; }
 
   // Makes all completed writes durable. Returns 0 or the errno. After a failure it must not be
   // called again: the device's contents are unknown.
