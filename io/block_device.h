@@ -17,6 +17,7 @@
 #include <span>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "io/error.h"
 #include "io/units.h"
@@ -56,6 +57,10 @@ class BlockDevice {
   // The name that the user gave, for messages.
   virtual const std::string& name() const = 0;
   virtual Bytes size() const = 0;
+  // The device that holds the byte at `offset`, and the byte's offset there, for messages.
+  virtual std::pair<const BlockDevice*, Bytes> holder_of(Bytes offset) const {
+    return {this, offset};
+  }
   // Offsets, lengths and memory of requests are multiples of this: 512 or 4096 on devices, 1 on a
   // buffered file.
   virtual Bytes logical_block_size() const = 0;

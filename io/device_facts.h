@@ -32,6 +32,7 @@ struct DeviceFacts {
   bool exists = false;
   bool is_block = false;
   bool is_regular = false;
+  bool is_export = false;      // an NBD export: `path` is its URI, and nothing is known below it
   uint64_t file_system = 0;    // st_dev of the node itself
   uint64_t inode = 0;          // st_ino
   uint64_t device_number = 0;  // st_rdev of a block device, else 0

@@ -263,6 +263,23 @@ class OpenDevice : public FileDevice {
     return std::make_unique<ThreadQueue>(file_);
   }
 
+  // The kernel writes zeros itself where a device cannot. A file system without
+  // FALLOC_FL_ZERO_RANGE may make a hole instead, which reads the same.
+  int write_zeros(Bytes offset, Bytes length) override {
+    if (is_block_) {
+      uint64_t range[] = {offset.value(), length.value()};
+      if (::ioctl(file_->get(), BLKZEROOUT, range) == 0) return 0;
+      return errno == ENOTTY || errno == EINVAL ? EOPNOTSUPP : errno;
+    }
+    const auto at = static_cast<off_t>(offset.value());
+    const auto size = static_cast<off_t>(length.value());
+    for (const int how : {FALLOC_FL_ZERO_RANGE, FALLOC_FL_PUNCH_HOLE}) {
+      if (::fallocate(file_->get(), how | FALLOC_FL_KEEP_SIZE, at, size) == 0) return 0;
+      if (errno != EOPNOTSUPP) return errno;
+    }
+    return EOPNOTSUPP;
+  }
+
   // Linux reports a failed write-back once and then forgets it: never call flush() again after a
   // failure. fdatasync() is not enough: the time of a file's last modification must be durable,
   // because it shows later writes by others.

@@ -65,7 +65,10 @@ std::vector<std::string> shorter_identities(const std::string& identity) {
 }
 
 bool is_certain_identity(const std::string& identity) {
-  if (identity.starts_with("device:") || identity.starts_with("dm-name:")) return false;
+  if (identity.starts_with("device:") || identity.starts_with("dm-name:") ||
+      identity.starts_with("nbd:")) {
+    return false;
+  }
   const bool is_of_file = identity.find(kFile) != std::string::npos;
   return !is_of_file || parts_of(identity).device.starts_with(",on=");
 }

@@ -18,8 +18,8 @@ bool is_same_identity(const std::string& a, const std::string& b);
 std::vector<std::string> shorter_identities(const std::string& identity);
 
 // False if a copy, or another disk after a reboot, can have the same identity: a kernel name (vdb),
-// a device-mapper name, a file without its device. Such a device is trusted only after a full
-// comparison.
+// a device-mapper name, the URI of an NBD export, a file without its device. Such a device is
+// trusted only after a full comparison.
 bool is_certain_identity(const std::string& identity);
 
 }  // namespace extmerge

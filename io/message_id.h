@@ -61,6 +61,7 @@ enum class MessageId : int {
   kContainer = 428,
   kActivationForbidden = 429,
   kNotInChain = 430,
+  kUnfitExport = 431,
 
   // 5xx: in use
   kInUse = 501,

@@ -121,6 +121,9 @@ std::string advice(const IoFailure& failure) {
       // A device-mapper table that was reloaded read-only returns EPERM, not EROFS.
       return "it became read-only while in use (blockdev --getro): find out who reloaded it, "
              "then run the same command again";
+    case ENOTCONN:
+      return "the connection to the server is lost: once the server answers again, run the same "
+             "command again";
     case EINVAL:
       return "it needs a larger alignment than it reports: look at the kernel log (dmesg)";
     default:
@@ -150,10 +153,11 @@ void flush_fully(BlockDevice& device, const std::string& next) {
 
 Error io_error(const BlockDevice& device, const IoFailure& failure) {
   const bool read = failure.direction == Direction::kRead;
+  const auto [holder, offset] = device.holder_of(failure.offset);
   return Error(read ? MessageId::kReadFailed : MessageId::kWriteFailed,
-               std::string("cannot ") + (read ? "read " : "write ") + device.name() + " at byte " +
-                   std::to_string(failure.offset.value()) + " (sector " +
-                   std::to_string(failure.offset.value() / kSectorSize) +
+               std::string("cannot ") + (read ? "read " : "write ") + holder->name() + " at byte " +
+                   std::to_string(offset.value()) + " (sector " +
+                   std::to_string(offset.value() / kSectorSize) +
                    "): " + errno_text(failure.error_number),
                advice(failure));
 }

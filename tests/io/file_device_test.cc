@@ -65,6 +65,28 @@ TEST_F(ImageFile, ReadsAndWritesWhereItIsTold) {
   }
 }
 
+TEST_F(ImageFile, HasZerosWhereTheyAreWanted) {
+  const std::string in_memory = "/dev/shm/extmerge-zeros." + std::to_string(::getpid());
+  fs::copy_file(path_, in_memory);
+  for (const std::string& path : {path_, in_memory}) {
+    for (const Bytes ends : {Bytes(4096), Bytes(1)}) {
+      const auto device = open_at(path, OpenMode::kClaim, ends);
+      const int failed = device->write_zeros(Bytes(16384), Bytes(8192));
+      if (failed == EOPNOTSUPP) continue;  // a file system without holes
+      ASSERT_EQ(failed, 0) << path;
+      EXPECT_EQ(device->size(), Bytes(65536));
+      const Buffer all(65536);
+      read_fully(*device, *device->make_queue(1), Bytes(0), all.span());
+      std::vector<std::byte> expected = pattern(65536);
+      std::fill_n(expected.begin() + 16384, 8192, std::byte{0});
+      EXPECT_TRUE(std::ranges::equal(all.span(), expected)) << path;
+    }
+  }
+  fs::remove(in_memory);
+  EXPECT_EQ(open_at(path_, OpenMode::kReadOnly, kAnyBlock)->write_zeros(Bytes(0), Bytes(4096)),
+            EBADF);
+}
+
 TEST_F(ImageFile, IsDirectExactlyWhereItsEndsAllowIt) {
   const auto direct = open_at(path_, OpenMode::kReadOnly, kAnyBlock);
   if (!direct->is_direct()) GTEST_SKIP() << "no direct I/O in " << scratch_.path();

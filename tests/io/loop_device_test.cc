@@ -108,6 +108,20 @@ TEST_F(LoopDeviceTest, ReadsAndWritesWhereItIsTold) {
   EXPECT_EQ(again.span()[2048], std::byte{4});
 }
 
+TEST_F(LoopDeviceTest, HasZerosWhereTheyAreWanted) {
+  const ScratchLoopDevice loop(image_);
+  SKIP_UNLESS(loop);
+  const auto device = open_at(loop.path(), OpenMode::kClaim, Bytes(4096));
+  ASSERT_EQ(device->write_zeros(Bytes(16384), Bytes(8192)), 0);
+  const Buffer all(kImageSize);
+  read_fully(*device, *device->make_queue(4), Bytes(0), all.span());
+  std::vector<std::byte> expected = pattern(kImageSize);
+  std::fill_n(expected.begin() + 16384, 8192, std::byte{0});
+  EXPECT_TRUE(std::ranges::equal(all.span(), expected));
+  // Not along whole sectors.
+  EXPECT_EQ(device->write_zeros(Bytes(100), Bytes(512)), EOPNOTSUPP);
+}
+
 TEST_F(LoopDeviceTest, ClaimedOnceIsInUseForAllOthers) {
   const ScratchLoopDevice loop(image_);
   SKIP_UNLESS(loop);
