@@ -18,12 +18,14 @@ void refuse_to_lose_undo(const Journal& journal) {
   const std::string& log = journal.record().undo_log;
   if (!is_under_way(journal.state()) || log.empty()) return;
   if (!undo_log_may_exist([&] { return undo_log_place(log); })) return;
-  throw Error(MessageId::kUndoFirst,
-              "the merge in " + journal.path() + " has the undo log " + log +
-                  ", and abort would make it useless",
-              "extmerge undo " + journal.path() +
-                  " puts the origin back; to leave it half merged instead, mount the file system "
-                  "of the undo log, move the undo log away, and run abort again");
+  throw Error(
+      MessageId::kUndoFirst,
+      "the " + journal.record().deed() + " in " + journal.path() + " has the undo log " + log +
+          ", and abort would make it useless",
+      "extmerge undo " + journal.path() + " puts the " + journal.record().role() +
+          " back; to leave it half " + journal.record().done() +
+          " instead, mount the file system of the undo log, move the undo log away, and run "
+          "abort again");
 }
 
 // Removes the journal of a merge whose thin is gone, unless the merge can be undone still.
@@ -44,7 +46,7 @@ void give_up_recorded(const RecordedChanges& recorded) {
                 "make the origin writable (lvchange -prw " + origin + ", lvchange -ay -K " +
                     origin + "), then " + error.next());
   }
-  remove_journal(place);
+  give_up_journal(place);
 }
 
 // Disks that are late are not gone: only an administrator can tell them apart.
@@ -75,20 +77,27 @@ std::vector<Error> abort_recorded(const Options& options, const Error& error) {
 }
 
 Error nothing_known(const Options& options, const Source& source) {
-  if (!source.is_named())
-    return Error(MessageId::kNoJournal, "there is no journal " + *options.journal,
-                 "extmerge status lists the known journals");
+  if (!source.is_named()) return no_journal(*options.journal);
   return Error(
       MessageId::kNoJournal,
       "no merge of " + source.thin_name() + " is known in " + source.place().directory->path(),
-      "extmerge status lists the known merges; if the origin is tagged " +
+      "extmerge status lists the known merges and copies; a copy is named by its journal; if the "
+      "origin is tagged " +
           std::string(kHalfMergedTag) + ", name the folder of its journal with --state-dir");
+}
+
+std::string outcome_of_copy(const Journal& journal) {
+  return "Given up: the copy to " + printable(journal.record().origin.path) +
+         ", which has parts of the snapshot now\nThe journal " + printable(journal.path()) +
+         " stays, since it tells which. The same copy command with --restart copies\n"
+         "from the beginning; remove the journal once the target is of no use any more.\n";
 }
 
 std::string outcome_text(const JournalPlace& place, const std::string& origin,
                          const Journal* journal, const std::vector<std::string>& given_up) {
+  if (journal && journal->record().is_copy()) return outcome_of_copy(*journal);
   if (!journal) {
-    return "Given up: the leftovers of a killed run are removed\nNo merge had begun: " +
+    return "Given up: the leftovers of a killed run are removed\nNothing had begun: " +
            printable(origin) + " is as it was.\n";
   }
   return "Given up: the journal " + printable(place.path) + " is removed\n" + printable(origin) +
@@ -121,11 +130,13 @@ std::vector<Error> abort_merge(const Options& options) {
   if (is_done || (journal && journal->state() == JournalState::kUndone)) {
     const std::string outcome = is_done ? "is done" : "was undone";
     if (!had_leftovers)
-      throw Error(MessageId::kNothingToResume, "the merge in " + place.path + " " + outcome,
+      throw Error(MessageId::kNothingToResume,
+                  "the " + journal->record().deed() + " in " + place.path + " " + outcome,
                   "there is nothing to give up");
+    const std::string deed = journal->record().deed();
     print_report(options,
-                 "Given up: the changes of a later merge are put back. The last merge, in " +
-                     printable(place.path) + ", " + outcome + ".\n",
+                 "Given up: the changes of a later " + deed + " are put back. The last " + deed +
+                     ", in " + printable(place.path) + ", " + outcome + ".\n",
                  abort_json(place.path, source->origin_name(), Bytes(0)));
     return {};
   }

@@ -9,6 +9,7 @@
 #include "cli/help.h"
 #include "cli/nearest.h"
 #include "cli/option_table.h"
+#include "io/nbd_device.h"
 #include "io/text.h"
 
 namespace extmerge {
@@ -127,9 +128,13 @@ constexpr Conflict kConflicts[] = {
     {"export", "beyond-origin", "a map has everything that the thin shows"},
     {"export", "restart", "nothing is merged"},
     {"export", "again", "nothing is merged"},
-    {"full", "since-last", "a merge is of all blocks or of the changed ones"},
-    {"restart", "since-last", "--restart merges everything"},
-    {"again", "since-last", "--again merges everything"},
+    {"since", "full", "--since tells what is left out"},
+    {"since", "since-last", "--since tells what is left out"},
+    {"since", "restart", "--restart copies everything"},
+    {"since", "again", "--again copies everything"},
+    {"full", "since-last", "all blocks are taken, or the changed ones"},
+    {"restart", "since-last", "--restart takes everything"},
+    {"again", "since-last", "--again takes everything"},
     {"keep-siblings", "allow-shared-origin", "a sibling is kept as it is, or changes"},
     {"keep-siblings", "metadata-snap", "the copies need a new metadata snapshot"},
     {"finish", "allow-stale", "--finish removes only the state that was merged"},
@@ -159,8 +164,12 @@ void check_combinations(const Options& o) {
            "use --export ddrescue FILE; extmerge plan --export has the other formats");
   if (o.command == Command::kPlan && o.map && o.exported)
     refuse("--map and --export exclude each other: a picture is of a merge", "give one of the two");
-  if (!o.since.empty() && !o.exported)
+  if (o.command == Command::kPlan && !o.since.empty() && !o.exported)
     refuse("--since is for a map", "add --export FORMAT FILE; a merge finds out by itself");
+  if (o.command == Command::kCopy && o.since == "origin")
+    refuse("--since=origin is for a map", "leave it out: a copy takes the thin's own data only");
+  if (o.command == Command::kVerify && o.whole && !o.copies())
+    refuse("--whole is for a target", "name the target after the source");
   if (!o.since.empty() && o.since != "origin" && !is_path(o.since))
     refuse("--since: '" + o.since + "' is neither origin nor the path of a journal",
            "a path begins with / or ./ ; extmerge status lists the known journals");
@@ -194,7 +203,27 @@ void check_combinations(const Options& o) {
     refuse("--io-size is larger than --buffer-size", "raise --buffer-size as well");
 }
 
-void check_source(Options& o, const std::vector<std::string>& arguments) {
+// Takes the target of a copy from the end of the arguments.
+void take_target(Options& o, std::vector<std::string>& arguments) {
+  const bool has_devices =
+      o.has("metadata") && o.has("data") && o.has("thin-id") && o.has("origin");
+  const size_t sources = has_devices ? 0 : 1;
+  if (o.command == Command::kVerify) {
+    if (arguments.size() <= sources) return;
+    const std::string& last = arguments.back();
+    if (has_devices && !is_path(last) && !is_nbd_uri(last)) return;  // a source too many
+  }
+  if (arguments.size() <= sources)
+    refuse("the target is missing", "name it after the source; see extmerge copy --help");
+  o.target = arguments.back();
+  arguments.pop_back();
+  if (!is_path(o.target) && !is_nbd_uri(o.target))
+    refuse("the target '" + o.target + "' is neither a path nor the URI of an NBD export",
+           "a path begins with / or ./ ; a URI begins with nbd://, nbds:// or nbd+unix://");
+}
+
+void check_source(Options& o, std::vector<std::string> arguments) {
+  if (o.command == Command::kCopy || o.command == Command::kVerify) take_target(o, arguments);
   const std::string devices =
       "name VG/SNAP, /dev/mapper/THIN, or --metadata DEV --data DEV --thin-id N --origin DEV";
   if (arguments.size() > 1) refuse("'" + arguments[1] + "': one source at a time", devices);

@@ -22,12 +22,16 @@ void release_source(std::unique_ptr<Source>& source) {
 }
 
 DeviceNames names_of(const Source& source, const Job& job) {
-  return {job.metadata_path, job.data_path, job.origin_path, source.thin_name(),
-          source.is_named() ? source.origin_name() : ""};
+  if (job.copy)
+    return {job.metadata_path, job.data_path,      job.copy->origin_path,
+            job.origin_path,   source.thin_name(), {}};
+  return {job.metadata_path,  job.data_path,
+          job.origin_path,    {},
+          source.thin_name(), source.is_named() ? source.origin_name() : ""};
 }
 
 DeviceNames names_before(const Source& source) {
-  DeviceNames names{{}, {}, source.origin_name(), source.thin_name(), source.origin_name()};
+  DeviceNames names{{}, {}, source.origin_name(), {}, source.thin_name(), source.origin_name()};
   if (!names.origin.starts_with('/')) names.origin.insert(0, "/dev/");
   return names;
 }
@@ -38,7 +42,8 @@ ProgressDisplay show_progress(const Progress& progress, const Options& options,
   const bool quiet = options.verbosity < 0 && options.progress == ProgressKind::kAuto;
   return {progress, [&signals] { return signals.lines_asked(); }, terminal,
           ProgressDisplay::Settings{quiet ? ProgressKind::kNone : options.progress,
-                                    options.progress_seconds, options.sizes, names.origin}};
+                                    options.progress_seconds, options.sizes,
+                                    names.target.empty() ? names.origin : names.target}};
 }
 
 std::unique_ptr<OutputFile> map_file(const Options& options) {

@@ -9,6 +9,7 @@
 #include "cli/show/json.h"
 #include "cli/show/output.h"
 #include "cli/source/open_source.h"
+#include "cli/source/places.h"
 #include "io/text.h"
 
 namespace extmerge {
@@ -21,6 +22,9 @@ std::vector<Error> plan(const Options& options, Signals& signals, TerminalLine& 
   std::unique_ptr<Source> source = open_held_source(options);
   if (options.finish) source->check_finish(options.when_closed);
   Job job = source->plan_job();
+  std::unique_ptr<Journal> since;
+  if (!options.since.empty()) since = existing_journal(options.since, signals.stop_token());
+  job.since = since.get();
   const DeviceNames names = names_of(*source, job);
   Progress progress;
   PlanReport report;
@@ -78,7 +82,8 @@ std::vector<Error> undo(const Options& options, Signals& signals, TerminalLine& 
       if (options.yes) return true;
       display.pause();
       const bool yes = ask("Put back " + format_size(found.saved_bytes, options.sizes) + " of " +
-                               printable(found.origin) + " as they were before the merge? [y/N] ",
+                               printable(found.origin) + " as they were before the " +
+                               (found.is_copy ? "copy" : "merge") + "? [y/N] ",
                            signals.stop_token());
       display.go_on();
       return yes;
@@ -89,7 +94,7 @@ std::vector<Error> undo(const Options& options, Signals& signals, TerminalLine& 
   } catch (const Error& error) {
     throw source->failed(error);
   }
-  report.origin = source->origin_name();
+  if (!report.is_copy) report.origin = source->origin_name();
   print_report(options, undo_text(report, options.sizes), undo_json(report));
   return {};
 }
@@ -117,8 +122,9 @@ std::vector<Error> verify(const Options& options, Signals& signals, TerminalLine
 std::vector<Error> execute(const Options& options, Signals& signals, TerminalLine& terminal) {
   if (options.command == Command::kStatus) return status(options);
   // These commands continue when the reader of their output has gone.
-  if (options.command == Command::kMerge || options.command == Command::kResume ||
-      options.command == Command::kUndo || options.command == Command::kAbort)
+  if (options.command == Command::kMerge || options.command == Command::kCopy ||
+      options.command == Command::kResume || options.command == Command::kUndo ||
+      options.command == Command::kAbort)
     ignore_closed_pipes();
   signals.start();
   switch (options.command) {
@@ -127,6 +133,7 @@ std::vector<Error> execute(const Options& options, Signals& signals, TerminalLin
     case Command::kPlan:
       return plan(options, signals, terminal);
     case Command::kMerge:
+    case Command::kCopy:
       if (options.dry_run) return plan(options, signals, terminal);
       check_can_ask(options);
       return merge(options, signals, terminal);

@@ -15,17 +15,6 @@ namespace extmerge {
 
 namespace {
 
-// The journal of --since, null for another base.
-std::unique_ptr<Journal> base_journal(const Options& options, const std::stop_token& stop) {
-  if (options.since.empty() || options.since == "origin") return nullptr;
-  const JournalPath path = open_journal_path(options.since);
-  auto journal =
-      path.directory ? Journal::open(*path.directory, path.name, false, true, stop) : nullptr;
-  if (journal) return journal;
-  throw Error(MessageId::kNoJournal, "there is no journal " + path.path,
-              "extmerge status lists the known journals");
-}
-
 std::string base_name(const Options& options, const Journal* journal) {
   if (!journal) return options.since.empty() ? "" : "the origin";
   return "the merge in " + printable(journal->path());
@@ -44,7 +33,9 @@ std::vector<Error> export_map(const Options& options, Signals& signals, Terminal
   ContentsReport report;
   {
     const ProgressDisplay display = show_progress(progress, options, names, signals, terminal);
-    const auto journal = base_journal(options, signals.stop_token());
+    const bool has_journal = !options.since.empty() && options.since != "origin";
+    const auto journal =
+        has_journal ? existing_journal(options.since, signals.stop_token()) : nullptr;
     const ContentsBase base{options.since == "origin", journal.get()};
     Merger merger(std::move(job), options.merge, progress, signals.stop_token());
     report = merger.list_contents(base, [&](const ContentsReport& found) {

@@ -15,7 +15,7 @@ constexpr size_t kTextColumn = 36;
 const char* heading(OptionGroup group) {
   switch (group) {
     case OptionGroup::kSource:
-      return "Source of the merge:";
+      return "Source:";
     case OptionGroup::kPlan:
       return "Whether to start:";
     case OptionGroup::kJournal:
@@ -39,8 +39,8 @@ std::string option_line(const OptionRow& row) {
 
 std::string overview() {
   std::string text =
-      "extmerge merges a dm-thin snapshot back into its external origin.\n\n"
-      "Usage: extmerge COMMAND [options] [SOURCE|JOURNAL]\n\n";
+      "extmerge merges a dm-thin snapshot back into its external origin, or copies it.\n\n"
+      "Usage: extmerge COMMAND [options] [SOURCE [TARGET]|JOURNAL]\n\n";
   for (const CommandRow& row : command_table()) {
     std::string line = std::string("  ") + row.name;
     line.resize(10, ' ');
@@ -48,9 +48,9 @@ std::string overview() {
   }
   return text +
          "\n"
-         "SOURCE   VG/SNAP, or /dev/mapper/THIN, or\n"
+         "SOURCE   VG/SNAP, or /dev/mapper/THIN, or (DEV: a block device or an image)\n"
          "         --metadata DEV --data DEV --thin-id N --origin DEV\n"
-         "         DEV is a block device or an image file\n"
+         "TARGET   a block device or an image, with a leading / or ./; or an NBD URI\n"
          "JOURNAL  a path, with a leading / or ./\n\n"
          "Begin with:  extmerge plan VG/SNAP\n\n"
          "extmerge COMMAND --help lists the options of a command.\n"

@@ -18,10 +18,11 @@ namespace {
 
 // For the report: devices as they were named, or as the journal has them.
 DeviceNames names_after(const Options& options, const Source& source) {
-  if (!source.is_named() && options.command == Command::kMerge) {
+  if (!source.is_named() && options.command != Command::kResume) {
     return {absolute_path(options.metadata),
             absolute_path(options.data),
             absolute_path(options.origin),
+            options.copies() ? target_path(options.target) : "",
             {},
             {}};
   }
@@ -30,6 +31,9 @@ DeviceNames names_after(const Options& options, const Source& source) {
     names.metadata = present_path(journal->record().metadata);
     names.data = present_path(journal->record().data);
     names.origin = present_path(journal->record().origin);
+    if (const auto& copy = journal->record().copy) {
+      names.target = std::exchange(names.origin, present_path(copy->origin));
+    }
   }
   return names;
 }
@@ -37,13 +41,15 @@ DeviceNames names_after(const Options& options, const Source& source) {
 // The merge is done: if its report is lost, the error says not to merge again.
 void print_merge_report(const Options& options, const MergeReport& report,
                         const DeviceNames& names) {
+  const std::string deed = report.plan.is_copy ? "copy" : "merge";
   try {
     print_report(options, merge_text(report, names, options.sizes),
                  options.json ? merge_json(report, names) : "");
   } catch (const Error& error) {
-    throw Error(MessageId::kOutputFailed,
-                std::string("the merge is complete, only its report is lost: ") + error.what(),
-                "extmerge status " + shell_word(report.journal) + " shows the state of the merge");
+    throw Error(
+        MessageId::kOutputFailed,
+        "the " + deed + " is complete, only its report is lost: " + error.what(),
+        "extmerge status " + shell_word(report.journal) + " shows the state of the " + deed);
   }
 }
 
@@ -54,7 +60,8 @@ void print_status_report(const Options& options, const MergeStatus& status) {
 
 // A killed run had merged everything; its status is the report.
 void report_cleared(const Options& options, const Source& source) {
-  say("the merge of " + source.thin_name() + " into " + source.origin_name() +
+  say((options.copies() ? "the copy of " + source.thin_name()
+                        : "the merge of " + source.thin_name() + " into " + source.origin_name()) +
       " was done; the leftovers of a killed run are removed");
   MergeStatus status = read_status(source.place().path);
   status.running = false;  // the lock is ours

@@ -13,13 +13,15 @@ namespace {
 
 constexpr unsigned kPlan = bit(Command::kPlan);
 constexpr unsigned kMerge = bit(Command::kMerge);
+constexpr unsigned kCopying = bit(Command::kCopy);
 constexpr unsigned kResume = bit(Command::kResume);
 constexpr unsigned kVerify = bit(Command::kVerify);
 constexpr unsigned kStatus = bit(Command::kStatus);
 constexpr unsigned kUndo = bit(Command::kUndo);
 constexpr unsigned kAbort = bit(Command::kAbort);
-constexpr unsigned kWithSource = kPlan | kMerge | kVerify;
-constexpr unsigned kWriting = kMerge | kResume;
+constexpr unsigned kBeginning = kMerge | kCopying;
+constexpr unsigned kWithSource = kPlan | kBeginning | kVerify;
+constexpr unsigned kWriting = kBeginning | kResume;
 constexpr unsigned kMoving = kWriting | kVerify;     // reads or writes data
 constexpr unsigned kLong = kMoving | kPlan | kUndo;  // shows progress
 constexpr unsigned kAll = kLong | kStatus | kAbort;
@@ -118,7 +120,7 @@ constexpr OptionRow kOptions[] = {
      [](Options& o, V) { o.root_choice = RootChoice::kLive; }},
     {G::kSource, "thin-size", 0, "SIZE", kWithSource, "Set the thin's length (not in metadata)",
      [](Options& o, V v) { o.thin_size = parse_size(v, "--thin-size", Bytes(kSectorSize)); }},
-    {G::kSource, "beyond-origin", 0, "WHAT", kWithSource,
+    {G::kSource, "beyond-origin", 0, "WHAT", kPlan | kMerge | kVerify,
      "Handle data past the end: refuse,drop,extend",
      [](Options& o, V v) {
        o.merge.beyond_origin =
@@ -130,7 +132,7 @@ constexpr OptionRow kOptions[] = {
 
     {G::kPlan, "allow-stale", 0, nullptr, kLong, "Accept that the thin (undo: origin) changed",
      [](Options& o, V) { o.merge.overrides.allow_stale = true; }},
-    {G::kPlan, "allow-shared-origin", 0, nullptr, kPlan | kWriting | kUndo,
+    {G::kPlan, "allow-shared-origin", 0, nullptr, kPlan | kMerge | kResume | kUndo,
      "Accept that another thin changes",
      [](Options& o, V) { o.merge.overrides.allow_shared_origin = true; }},
     {G::kPlan, "keep-siblings", 0, nullptr, kPlan | kMerge,
@@ -141,15 +143,17 @@ constexpr OptionRow kOptions[] = {
      [](Options& o, V) { o.merge.overrides.allow_removed_snapshot = true; }},
     {G::kPlan, "allow-container", 0, nullptr, kLong, "Accept a qcow2 or gzip file as a raw disk",
      [](Options& o, V) { o.merge.overrides.allow_container = true; }},
-    {G::kPlan, "restart", 0, nullptr, kPlan | kMerge,
+    {G::kPlan, "restart", 0, nullptr, kPlan | kBeginning,
      "Discard an unfinished journal and start over", [](Options& o, V) { o.merge.restart = true; }},
-    {G::kPlan, "again", 0, nullptr, kPlan | kMerge, "Repeat a merge that is done",
+    {G::kPlan, "again", 0, nullptr, kPlan | kBeginning, "Repeat what is done already",
      [](Options& o, V) { o.merge.again = true; }},
-    {G::kPlan, "full", 0, nullptr, kPlan | kMerge, "Merge all blocks, not only the changed ones",
+    {G::kPlan, "full", 0, nullptr, kPlan | kBeginning, "Take all blocks, not only the changed ones",
      [](Options& o, V) { o.merge.round = RoundChoice::kFull; }},
-    {G::kPlan, "since-last", 0, nullptr, kPlan | kMerge,
-     "Merge only what changed since the last merge",
+    {G::kPlan, "since-last", 0, nullptr, kPlan | kBeginning,
+     "Take only what changed since the last time",
      [](Options& o, V) { o.merge.round = RoundChoice::kSince; }},
+    {G::kPlan, "whole", 0, nullptr, kCopying | kVerify, "Include what the thin shows of its origin",
+     [](Options& o, V) { o.whole = true; }},
     {G::kPlan, "with", 0, "OLDER", kPlan | kMerge, "Give up older snapshots: OLDER[,OLDER...]",
      [](Options& o, V v) { o.with = names_of_list(v, "--with"); }},
     {G::kPlan, "finish", 0, nullptr, kMerge, "Remove VG/SNAP afterwards, free the origin",
@@ -160,18 +164,19 @@ constexpr OptionRow kOptions[] = {
      [](Options& o, V v) { o.until = parse_size(v, "--until", Bytes(64 * kKiB)); }},
     {G::kPlan, "timeout", 0, "TIME", kMerge, "Stop the wait after TIME (90s, 30m, 8h)",
      [](Options& o, V v) { o.timeout = parse_time(v, "--timeout"); }},
-    {G::kPlan, "dry-run", 'n', nullptr, kMerge, "Plan only, with all guards",
+    {G::kPlan, "dry-run", 'n', nullptr, kBeginning, "Plan only, with all guards",
      [](Options& o, V) { o.dry_run = true; }},
-    {G::kPlan, "yes", 'y', nullptr, kMerge | kResume | kUndo, "Do not ask",
+    {G::kPlan, "yes", 'y', nullptr, kBeginning | kResume | kUndo, "Do not ask",
      [](Options& o, V) { o.yes = true; }},
     {G::kPlan, "batch-mode", 0, nullptr, kLong, "Ask nothing and show no progress",
      [](Options& o, V) { o.batch_mode = true; }},
 
-    {G::kJournal, "journal", 'j', "FILE", kPlan | kMerge, "Keep the journal in FILE",
+    {G::kJournal, "journal", 'j', "FILE", kPlan | kBeginning, "Keep the journal in FILE",
      [](Options& o, V v) { o.journal = not_empty(v, "--journal"); }},
     {G::kJournal, "state-dir", 0, "DIR", kAll, "Keep journals in DIR (/var/lib/extmerge)",
      [](Options& o, V v) { o.state_dir = not_empty(v, "--state-dir"); }},
-    {G::kJournal, "undo-log", 0, "FILE", kPlan | kMerge, "Save overwritten data in FILE, for undo",
+    {G::kJournal, "undo-log", 0, "FILE", kPlan | kBeginning,
+     "Save overwritten data in FILE, for undo",
      [](Options& o, V v) { o.undo_log = not_empty(v, "--undo-log"); }},
 
     {G::kCopy, "compare", 0, "WHEN", kWriting, "Write only what differs: auto, always, never",
@@ -227,7 +232,7 @@ constexpr OptionRow kOptions[] = {
                                        {"bmap", MapFormat::kBmap},
                                        {"json", MapFormat::kJson}});
      }},
-    {G::kOutput, "since", 0, "BASE", kPlan, "Map only what changed since BASE",
+    {G::kOutput, "since", 0, "BASE", kPlan | kCopying, "Take only what changed since BASE",
      [](Options& o, V v) { o.since = not_empty(v, "--since"); }},
     {G::kOutput, "noheadings", 0, nullptr, kPlan | kStatus, "Leave out the first line of tables",
      [](Options& o, V) { o.headings = false; }},
@@ -272,8 +277,10 @@ constexpr OptionRow kOptions[] = {
 constexpr CommandRow kCommands[] = {
     {Command::kPlan, "plan", "SOURCE", "Show what a merge would copy. Changes nothing."},
     {Command::kMerge, "merge", "SOURCE", "Copy the thin's own data into its external origin."},
-    {Command::kResume, "resume", "JOURNAL|VG/SNAP", "Resume an unfinished merge."},
-    {Command::kVerify, "verify", "SOURCE", "Compare the origin with the thin. Changes nothing."},
+    {Command::kCopy, "copy", "SOURCE TARGET", "Copy the thin's own data to another device."},
+    {Command::kResume, "resume", "JOURNAL|VG/SNAP", "Resume an unfinished merge or copy."},
+    {Command::kVerify, "verify", "SOURCE [TARGET]",
+     "Compare the origin, or TARGET, with the thin. Changes nothing."},
     {Command::kStatus, "status", "[JOURNAL|VG/SNAP]",
      "Show how far a merge is, or list all known merges. Only reads."},
     {Command::kUndo, "undo", "JOURNAL|VG/SNAP", "Put back what a merge with --undo-log overwrote."},

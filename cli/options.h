@@ -30,7 +30,6 @@ struct Options : Request {
   std::optional<std::string> map;     // path of an SVG; - is the terminal
   std::optional<MapFormat> exported;  // --export: write a map to
   std::string export_path;            // - is standard output
-  std::string since;                  // --since: origin, or a journal's path
   bool headings = true;
   SizeFormat sizes;
   ProgressKind progress = ProgressKind::kAuto;

@@ -17,6 +17,7 @@
 #include "cli/source/merge_status.h"
 #include "cli/source/places.h"
 #include "io/device_facts.h"
+#include "io/nbd_device.h"
 #include "io/posix_directory.h"
 
 namespace extmerge {
@@ -166,6 +167,8 @@ class Parts {
     add("the metadata", options_.metadata);
     add("the data", options_.data);
     add("the origin", options_.origin);
+    if (!is_nbd_uri(options_.target)) add("the target", options_.target);
+    if (!options_.since.empty() && options_.since != "origin") add_journal(options_.since);
     add(kConfiguration, configuration_path());
     if (options_.journal) add_journal(*options_.journal);
   }
@@ -179,8 +182,10 @@ class Parts {
     if (merge.damage) return;
     add("the metadata", present_path(merge.record.metadata));
     add("the data", present_path(merge.record.data));
-    add("the origin", present_path(merge.record.origin));
-    add("the undo log", merge.record.undo_log);
+    const MergeRecord& record = merge.record;
+    if (!is_nbd_uri(record.origin.path)) add("the " + record.role(), present_path(record.origin));
+    if (record.copy) add("the origin", present_path(record.copy->origin));
+    add("the undo log", record.undo_log);
   }
 
   // Adds the devices that the journal records. Without them a log file cannot be checked, and is

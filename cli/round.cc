@@ -36,6 +36,9 @@ Round::Round(const Options& options, Source& source, Progress& progress, Signals
       progress_(progress),
       signals_(signals),
       wishes_(options.merge) {
+  if (options.command == Command::kCopy && !options.since.empty()) {
+    since_ = existing_journal(options.since, signals.stop_token());
+  }
   if (!options.finish) return;
   wishes_.last_round = true;
   if (!options.has("verify")) wishes_.verify = VerifyChoice::kFull;
@@ -43,7 +46,9 @@ Round::Round(const Options& options, Source& source, Progress& progress, Signals
 
 MergeReport Round::merge(const ConfirmPlan& confirmation) {
   if (!wishes_.restart && source_.must_restart()) {
-    say("the thin may have changed since the merge began: the merge restarts from the beginning");
+    const std::string deed = options_.copies() ? "copy" : "merge";
+    say("the thin may have changed since the " + deed + " began: the " + deed +
+        " restarts from the beginning");
     wishes_.restart = true;
   }
   const bool resumes = source_.is_unfinished() && !wishes_.restart;
@@ -59,6 +64,7 @@ MergeReport Round::merge(const ConfirmPlan& confirmation) {
 
 PlanReport Round::plan_and_ask(const ConfirmPlan& confirmation) {
   Job job = source_.plan_job();
+  job.since = since_.get();
   const DeviceNames names = names_of(source_, job);
   Merger planner(std::move(job), wishes_, progress_, signals_.stop_token());
   PlanReport plan = planner.plan();
@@ -77,6 +83,7 @@ MergeReport Round::carry_out(bool resumes, const ConfirmPlan& confirmation) {
   try {
     if (options_.finish) source_.begin_finish();
     Job job = resumes ? source_.resume_job() : source_.merge_job();
+    job.since = since_.get();
     if (resumes) wishes_.beyond_origin = recorded_beyond_origin(source_.place());
     if (resumes) wishes_.full_reason.clear();
     if (!source_.is_frozen()) wishes_.verify = VerifyChoice::kFull;

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// One merge of what a source shows now: planned, confirmed, copied, and everything put back.
+// One merge or copy of what a source shows now: planned, confirmed, copied, and everything put
+// back.
 
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <set>
 #include <string>
 
@@ -38,7 +40,8 @@ class Round {
   Signals& signals_;
   MergeOptions wishes_;
   std::set<std::string> said_;
-  std::vector<ThinId> older_;  // as planned: PlanReport::older
+  std::unique_ptr<Journal> since_;  // of --since, for a copy
+  std::vector<ThinId> older_;       // as planned: PlanReport::older
 };
 
 // Throws kStopped if a signal has asked for a stop: the thin is merged, and it is not removed then.

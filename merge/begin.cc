@@ -53,7 +53,7 @@ std::function<void()> Merger::watch() const {
 }
 
 void Merger::refuse_unfit_devices(Purpose purpose) const {
-  const auto judge = [&](const DeviceFacts& facts, const char* role, Bytes ends) -> Refusal {
+  const auto judge = [&](const DeviceFacts& facts, const std::string& role, Bytes ends) -> Refusal {
     if (options_.overrides.allow_container) return {};
     const auto device = job_.custody->open(facts, OpenMode::kReadOnly, ends);
     const auto container = find_container(*device, facts.path);
@@ -64,7 +64,7 @@ void Merger::refuse_unfit_devices(Purpose purpose) const {
   // Most compressed files have an odd size, so look for a container despite that refusal.
   const bool is_odd = refusals.size() == 1 && refusals.front().id() == MessageId::kOddSize;
   Refusal found;
-  if (is_odd) found = judge(job_.origin, "origin", alignment_of(job_.origin.size));
+  if (is_odd) found = judge(job_.origin, job_.role(), alignment_of(job_.origin.size));
   if (refusals.empty() && !job_.data_is_certain)
     found = judge(job_.data, "data device", kBlockEnds);
   if (found) refusals.insert(refusals.begin(), *found);
@@ -87,7 +87,7 @@ Refusal Merger::judge_origin(State& state, const PlanReport& plan) const {
         same_bytes(*origin, Bytes(0), state.data(), first->data_offset, first->length))
       return {};
   }
-  return container_refused(*container, "origin", job_.origin.path);
+  return container_refused(*container, job_.role(), job_.origin.path);
 }
 
 JournalDecision Merger::decide_journal(State& state, Journal* journal, const MergeRecord& wanted) {
@@ -97,20 +97,23 @@ JournalDecision Merger::decide_journal(State& state, Journal* journal, const Mer
   wishes.full = options_.round == RoundChoice::kFull;
   if (job_.undo_log) wishes.undo_log = job_.undo_log->path;
   wishes.undo_log_exists = options_.restart && undo_log_exists(journal);
-  const auto origin_unchanged = [&] {
+  const auto is_unchanged = [&] {
     const auto origin = open_readable_origin();
     // The check runs again when the origin is active and claimed.
     if (!origin) return true;
     return is_as_merged(*journal, *origin);
   };
+  const auto origin_unchanged = [&] {
+    return (decides_later_ && wanted.copy_bytes > Bytes(0)) || is_unchanged();
+  };
   JournalDecision decision = decide(journal, wanted, wishes, origin_unchanged);
   if (decision.refusal && decision.refusal->id() == MessageId::kAlreadyDone) {
     decision.nothing_new =
-        (wanted.is_round() || is_unwritten_since(journal->record(), wanted)) && origin_unchanged();
+        (wanted.is_round() || is_unwritten_since(journal->record(), wanted)) && is_unchanged();
   }
   const bool follows_another = journal && journal->state() == JournalState::kDone &&
                                !decision.refusal && !options_.again && !wanted.is_round() &&
-                               !options_.overrides.allow_shared_origin &&
+                               !wanted.is_copy() && !options_.overrides.allow_shared_origin &&
                                same_pool(journal->record(), wanted) &&
                                !is_same_source(journal->record(), wanted, job_.merged_as) &&
                                !is_later(wanted, journal->record());
@@ -154,11 +157,12 @@ std::shared_ptr<BlockDevice> Merger::claim_origin(const PlanReport& plan) {
   const Bytes ends = std::min(alignment_of(plan.limits.end), alignment_of(job_.origin.size));
   const Bytes planned_for = job_.origin.size;
   std::shared_ptr<BlockDevice> origin = job_.custody->open(job_.origin, claim_mode(job_), ends);
+  decides_later_ = false;
   // Check again: planning and the question took time.
   refuse_new_users(plan);
   if (origin->size() != planned_for) {
     throw Error(MessageId::kPathChanged,
-                "the origin " + job_.origin.path + " changed its size just now",
+                "the " + job_.role() + " " + job_.origin.path + " changed its size just now",
                 "make sure nothing else uses it, and run the command again");
   }
   return origin;
@@ -173,7 +177,7 @@ void Merger::refuse_stale_plan(State& state, const MergeRecord& wanted) const {
   throw Error(
       MessageId::kStale,
       thin_id_text(wanted.thin_id) +
-          " was written to after the plan was made; nothing was written to the origin",
+          " was written to after the plan was made; nothing was written to the " + job_.role(),
       "stop writing to the thin, reserve a new metadata snapshot, and run the same command again");
 }
 
@@ -194,6 +198,11 @@ std::unique_ptr<Journal> Merger::open_journal(bool writable) {
     // journal.
     if (!is_unreadable_journal(error) || !options_.restart) throw;
     refuse_to_lose_undo();
+    if (job_.copy && !job_.copy->whole) {
+      throw Error(error.id(),
+                  std::string(error.what()) + "; so it is not known what the target has got",
+                  "copy everything that the thin shows: --whole --restart");
+    }
     if (Journal::is_ours(directory, job_.journal.name)) return nullptr;
     throw Error(MessageId::kNotAJournal, job_.journal.path + " is not a journal of extmerge",
                 "name another file with --journal; nothing overrides this");
@@ -208,9 +217,9 @@ std::unique_ptr<Journal> Merger::begin_or_go_on(State& state, BlockDevice& origi
   if (decision.refusal) throw *decision.refusal;
   if (base_for(state, journal.get(), wanted).base != wanted.base) {
     throw Error(MessageId::kStale,
-                "another merge has changed the journal " + job_.journal.path +
+                "another " + job_.deed() + " has changed the journal " + job_.journal.path +
                     " since this one was planned",
-                "run the same command again; nothing was written to the origin");
+                "run the same command again; nothing was written to the " + job_.role());
   }
   if (!decision.go_on) {
     const bool replaces_another = journal != nullptr;
@@ -271,14 +280,15 @@ void Merger::refuse_unmerged(Journal& journal, State& state, BlockDevice& origin
   const auto difference = find_difference(journal, state, origin, position, in_full);
   if (!difference) return;
   throw Error(MessageId::kSampleDiffers,
-              "the origin " + job_.origin.path + " does not hold at byte " +
+              "the " + job_.role() + " " + job_.origin.path + " does not hold at byte " +
                   std::to_string(difference->value()) + " the data that " + job_.journal.path +
-                  " records as merged",
-              std::string("the origin was written to or replaced since, ") +
-                  (is_moved ? "or the thin was, " : "") +
-                  "or the journal belongs to another origin" +
+                  " records as " + wanted.done(),
+              "the " + job_.role() + " was written to or replaced since, " +
+                  (is_moved ? "or the thin was, " : "") + "or the journal belongs to another " +
+                  job_.role() +
                   (is_certain ? "" : " (to a copy of this one: name another file with --journal)") +
-                  "; to restart from the beginning: extmerge merge --restart");
+                  "; to restart from the beginning: extmerge " + job_.deed() +
+                  (job_.copy && job_.copy->whole ? " --whole" : "") + " --restart");
 }
 
 std::unique_ptr<Journal> Merger::begin_journal(State& state, BlockDevice& origin,
@@ -287,11 +297,13 @@ std::unique_ptr<Journal> Merger::begin_journal(State& state, BlockDevice& origin
   Journal::discard_unpublished(directory, job_.journal.name);
   std::optional<HeldMappings> held;
   std::function<void(const Mapping&)> check_held;
+  const Journal* const base = base_journal(last);
   if (wanted.is_round()) {
-    wanted.old_places = places_to_keep(*last, origin);
-    held.emplace(*last);
+    if (last) wanted.old_places = places_to_keep(*last, origin);
+    held.emplace(*base);
     check_held = [&](const Mapping& mapping) { held->check(mapping); };
   }
+  if (job_.copy) refuse_other_contents(state, origin, wanted.limits(), last);
   const uint64_t nonce = job_.journal.nonce ? *job_.journal.nonce : random_nonce();
   // Make the undo log before the journal that names it.
   if (job_.undo_log) {
@@ -301,9 +313,7 @@ std::unique_ptr<Journal> Merger::begin_journal(State& state, BlockDevice& origin
   std::unique_ptr<Journal> journal = Journal::begin(directory, job_.journal.name, wanted, nonce);
   // Walk the metadata again instead of keeping the plan in memory. The journal checks that the plan
   // is the same.
-  PlannedRuns runs(state.reader(), state.device(), state.end_of_data(), wanted.limits(), stop_, {},
-                   check_held);
-  journal->publish(runs);
+  journal->publish(*runs_of(state, wanted.limits(), last, check_held));
   return journal;
 }
 

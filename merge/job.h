@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// A job is everything that one merge works on: three devices and the facts about them. cli/source,
-// or a test with simulated disks, fills it in and opens nothing. The merge first checks the facts,
-// then opens devices through the custody.
+// A job is everything that one merge or copy works on: its devices and the facts about them.
+// cli/source, or a test with simulated disks, fills it in and opens nothing. The merge first checks
+// the facts, then opens devices through the custody.
 
 #pragma once
 
@@ -20,6 +20,8 @@
 #include "merge/journal/record.h"
 
 namespace extmerge {
+
+class Journal;
 
 // A thin target among the holders of the origin.
 struct ThinHolder {
@@ -112,6 +114,28 @@ struct Job {
 
   // Absolute paths for the journal; the device facts have the user's paths.
   std::string metadata_path, data_path, origin_path;
+
+  // A copy: then `origin` above is the target, and the external origin is only read.
+  struct Copy {
+    DeviceFacts origin;       // what it is read from: the origin, or the layer below it (LVM)
+    std::string origin_path;  // absolute
+    bool whole = false;
+    std::string identity{};  // of the origin, where `origin` is another device
+    // The target is a thin over this origin: it reads the origin, and never writes to it.
+    bool is_below_target = false;
+    // A number that changes when the origin is merged into by extmerge, or, for an image, is
+    // written to. Null: not known.
+    std::function<uint64_t()> state{};
+    // The target is an export: programs on this machine that have a device of the source open for
+    // writing. One of them may serve it.
+    std::vector<std::string> writers{};
+  };
+  std::optional<Copy> copy;
+  // A copy: the journal of another copy, whose state the target has already. Outlives the job.
+  Journal* since = nullptr;
+  // For messages.
+  std::string deed() const { return copy ? "copy" : "merge"; }
+  std::string role() const { return copy ? "target" : "origin"; }
 
   // Never null during the work; outlives the job.
   Custody* custody = nullptr;

@@ -9,8 +9,7 @@ namespace extmerge {
 namespace {
 
 Error no_base_for_map(const std::string& reason) {
-  return Error(MessageId::kNoBase, "--since is not possible: " + reason,
-               "write a map of everything: the same command without --since");
+  return no_base("--since", reason, "write a map of everything: the same command without --since");
 }
 
 }  // namespace

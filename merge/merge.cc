@@ -19,8 +19,23 @@ Error with_way_back(const Error& error, const Job& job, const std::string& journ
     return error;
   return Error(
       error.id(), error.what(),
-      error.next() + (job.can_be_resumed ? "; the merge can be resumed: extmerge resume " + journal
-                                         : "; the same command restarts from the beginning"));
+      error.next() + (job.can_be_resumed
+                          ? "; the " + job.deed() + " can be resumed: extmerge resume " + journal
+                          : "; the same command restarts from the beginning"));
+}
+
+// A comparison would fetch over the network what it saves. And an answer takes longer than that of
+// a disk, so more is in flight (./run bench copies).
+PipelineOptions for_export(PipelineOptions options) {
+  const PipelineOptions usual;
+  if (options.compare == CompareMode::kAuto) options.compare = CompareMode::kNever;
+  if (options.threads == usual.threads && options.buffer_size == usual.buffer_size) {
+    options.threads = 8;
+    options.buffer_size = Bytes(4 << 20);
+  }
+  // A server works on several requests at once.
+  if (options.io_size == usual.io_size) options.io_size = Bytes(256 << 10);
+  return options;
 }
 
 class JournalCheckpoints : public CheckpointSink {
@@ -43,9 +58,14 @@ class JournalCheckpoints : public CheckpointSink {
 }  // namespace
 
 Merger::Merger(Job job, MergeOptions options, Progress& progress, std::stop_token stop)
-    : job_(std::move(job)), options_(options), progress_(progress), stop_(std::move(stop)) {}
+    : job_(std::move(job)),
+      options_(options),
+      progress_(progress),
+      stop_(std::move(stop)),
+      decides_later_(job_.origin.is_export) {}
 
 PlanReport Merger::plan(const RunListener& each_run) {
+  decides_later_ = false;
   refuse_unfit_devices(Purpose::kMerge);
   State state(job_);
   PlanReport report = make_plan(state, Purpose::kMerge, each_run);
@@ -145,8 +165,10 @@ JournalProgress Merger::copy(Journal& journal, State& state, BlockDevice& origin
   ExtentSource extents(*runs, journal.record().limits(), skip);
   const std::unique_ptr<UndoLog> undo_log = open_undo_log(journal);
   JournalCheckpoints checkpoints(journal, undo_log.get(), *job_.custody);
-  return copy_extents({state.data(), origin, extents, start, watch(), undo_log.get()},
-                      options_.pipeline, checkpoints, progress_, stop_);
+  const PipelineOptions pipeline =
+      job_.origin.is_export ? for_export(options_.pipeline) : options_.pipeline;
+  return copy_extents({state.data(), origin, extents, start, watch(), undo_log.get()}, pipeline,
+                      checkpoints, progress_, stop_);
 }
 
 Job job_of(const MergeRecord& record) {
@@ -158,6 +180,7 @@ Job job_of(const MergeRecord& record) {
   job.thin_size = record.thin_size;
   job.root_choice = record.root_choice;
   job.root_block = record.root_block;
+  if (record.copy) job.copy = {{}, record.copy->origin.path, record.copy->whole};
   return job;
 }
 

@@ -19,6 +19,7 @@
 #include "merge/journal/spool.h"
 #include "merge/plan/cells.h"
 #include "merge/plan/contents.h"
+#include "merge/plan/copy_runs.h"
 #include "merge/plan/progress.h"
 #include "merge/plan/siblings.h"
 #include "merge/preflight.h"
@@ -61,8 +62,11 @@ struct PlanReport {
   MetadataBlock metadata_snap;  // superblock of the mappings, 0 for the live one
   uint64_t transaction_id = 0;  // of that superblock
   Bytes origin_bytes;
-  std::optional<Base> base;             // of a round
-  std::string full_reason;              // the reason for a full merge, as the end of a sentence
+  std::optional<Base> base;  // of a round
+  std::string full_reason;   // the reason for a full merge, as the end of a sentence
+  bool is_copy = false;      // to a target, all that the thin shows if `is_whole`
+  bool is_whole = false;
+  Bytes target_bytes{};
   std::optional<Bytes> resumable_from;  // of an unfinished journal that a merge would resume
   bool has_rest = false;                // data past the origin's end (Job::keeps_rest)
   bool nothing_new = false;             // certain, with kAlreadyDone among the refusals
@@ -100,6 +104,7 @@ struct UndoReport {
   std::string journal;
   std::string undo_log;
   std::string origin;
+  bool is_copy = false;     // `origin` is the target
   bool was_undone = false;  // already before; nothing was done
   uint64_t ranges = 0;      // saved ranges of the origin
   Bytes saved_bytes;        // bytes in these ranges
@@ -200,6 +205,8 @@ class Merger {
   // Counts the plan, and fills `tree` if that is not null.
   PlanSummary sum_up(State& state, const PlanLimits& limits, const RunListener& each_run,
                      const BeyondOrigin& beyond, PlannedTree* tree);
+  PlanSummary sum_up_copy(State& state, const PlanLimits& limits, const Journal* last,
+                          const RunListener& each_run);
   std::vector<ThinId> older_thins(State& state) const;
   // The other thins of this pool that may read the origin.
   std::vector<ThinDevice> devices_to_compare(const State& state) const;
@@ -216,6 +223,19 @@ class Merger {
                        std::vector<Sibling>& siblings);
   void refuse_harmed_elsewhere(Journal& journal, const PlanReport& plan);
   PlanRuns planned_runs(State& state, const PlanLimits& limits) const;
+  // The runs of the plan, in order. `last` is the last journal of the target, for a copy.
+  std::unique_ptr<RunSource> runs_of(State& state, const PlanLimits& limits, const Journal* last,
+                                     std::function<void(const Mapping&)> left_out = {}) const;
+  std::unique_ptr<CopyRuns> copy_runs_of(State& state, const PlanLimits& limits,
+                                         const Journal* last,
+                                         std::function<void(const Mapping&)> left_out = {}) const;
+  // A copy: a sample of all that the plan leaves out must be on the target already.
+  void refuse_other_contents(State& state, BlockDevice& target, const PlanLimits& limits,
+                             const Journal* last) const;
+  // A copy: the external origin must be as it was when the copy was begun.
+  void refuse_changed_origin(const Journal& journal) const;
+  // The journal whose state the target of a copy has; null if there is none.
+  const Journal* base_journal(const Journal* last) const;
   // Gives siblings that the merge would change their own copies, if that is wanted. Returns whether
   // it did: then the pool's metadata has changed.
   bool keep_siblings(const PlanReport& plan);
@@ -253,11 +273,12 @@ class Merger {
   void refuse_to_lose_undo() const;
   // Null if the origin is inactive and nothing below it can be read.
   std::shared_ptr<BlockDevice> open_readable_origin() const;
-  void draw_map(State& state, PlanReport& plan) const;
-  UndoLogEstimate estimate_undo_log(State& state, const PlanReport& plan) const;
+  void draw_map(State& state, const Journal* last, PlanReport& plan) const;
+  UndoLogEstimate estimate_undo_log(State& state, const Journal* last,
+                                    const PlanReport& plan) const;
   // The room that a new merge needs: where the origin allocates it, and for an undo log.
-  void plan_room(State& state, PlanReport& report);
-  void plan_undo_log(State& state, PlanReport& report) const;
+  void plan_room(State& state, const Journal* last, PlanReport& report);
+  void plan_undo_log(State& state, const Journal* last, PlanReport& report) const;
   void refuse_other_origin(const Journal& journal);
   void refuse_other_size(const Journal& journal) const;
   void refuse_container(const Journal& journal, const UndoSize& found) const;
@@ -278,6 +299,8 @@ class Merger {
   bool must_resume_ = false;
   Progress& progress_;
   std::stop_token stop_;
+  // Whether an export was written to since is asked once, when it is claimed.
+  bool decides_later_ = false;
 };
 
 // kSharedOrigin, for a sibling that the merge harms although the plan did not.

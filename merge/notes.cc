@@ -55,13 +55,14 @@ void add_end_notes(std::vector<std::string>& notes, const PlanFacts& facts, cons
         "the thin's size is not known, so data past its end is merged too; set it with "
         "--thin-size");
   } else if (*job.thin_size < job.origin.size) {
-    notes.push_back("the thin ends before the origin: the last " +
-                    bytes_text(job.origin.size - *job.thin_size) +
-                    " of the origin stay as they are");
+    notes.push_back("the thin ends before the " + job.role() + ": the last " +
+                    bytes_text(job.origin.size - *job.thin_size) + " of the " + job.role() +
+                    " stay as they are");
   }
   if (summary.beyond_thin_bytes > Bytes(0)) {
     notes.push_back(bytes_text(summary.beyond_thin_bytes) +
-                    " are mapped past the thin's end, where nobody can see them: not merged");
+                    " are mapped past the thin's end, where nobody can see them: not " +
+                    (job.copy ? "copied" : "merged"));
   }
   if (summary.beyond_origin_bytes > Bytes(0) && beyond == BeyondOriginChoice::kDrop) {
     notes.push_back(bytes_text(summary.beyond_origin_bytes) +
@@ -78,15 +79,16 @@ void add_place_notes(std::vector<std::string>& notes, const Job& job) {
     for (const ThinBelow& thin : thins_of_pool(job, place)) {
       notes.push_back(what + place.path + " lies on " + thin.name +
                       ", another thin of the same pool: if the pool fills up, it cannot be "
-                      "written and the merge stops");
+                      "written and the " +
+                      job.deed() + " stops");
     }
   };
   add_place("the journal ", job.journal);
   if (job.undo_log) add_place("the undo log ", *job.undo_log);
   if (job.journal.is_volatile) {
-    notes.push_back(
-        "the journal " + job.journal.path +
-        " is on a file system in memory: after a power cut the merge restarts from the beginning");
+    notes.push_back("the journal " + job.journal.path +
+                    " is on a file system in memory: after a power cut the " + job.deed() +
+                    " restarts from the beginning");
   }
 }
 
@@ -105,8 +107,8 @@ std::vector<std::string> notes_for(const PlanFacts& facts, const Job& job,
     notes.push_back("the thin has changed since the metadata snapshot; continuing, as asked");
   }
   for (const std::string& writer : job.origin_writers) {
-    notes.push_back(writer +
-                    " has the origin open for writing: stop it (extmerge cannot prevent that)");
+    notes.push_back(writer + " has the " + job.role() +
+                    " open for writing: stop it (extmerge cannot prevent that)");
   }
   for (const ThinHolder& thin : job.origin_thins) {
     if (thin.of_this_pool && thin.id == job.thin_id && thin.writable && !job.will_be_frozen) {
@@ -116,9 +118,8 @@ std::vector<std::string> notes_for(const PlanFacts& facts, const Job& job,
     }
   }
   if (job.will_be_frozen) {
-    notes.push_back(
-        "the thin is in use: this plan shows its present state, and a merge freezes "
-        "the state first");
+    notes.push_back("the thin is in use: this plan shows its present state, and a " + job.deed() +
+                    " freezes the state first");
   }
   add_sibling_notes(notes, facts, overrides);
   add_place_notes(notes, job);

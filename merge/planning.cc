@@ -15,6 +15,7 @@ namespace extmerge {
 namespace {
 
 PlanLimits limits_of(const Job& job, const State& state, BeyondOriginChoice beyond) {
+  if (job.copy) return {state.superblock().data_block_size, *job.thin_size, job.thin_size};
   Bytes end = job.origin.size;
   if (job.thin_size) {
     end = beyond == BeyondOriginChoice::kExtend ? *job.thin_size : std::min(end, *job.thin_size);
@@ -41,6 +42,12 @@ PlanReport Merger::begin_report(const State& state) const {
   report.origin_bytes = job_.origin.size;
   report.siblings_are_known = job_.origin_users.has_value();
   report.keeps_siblings = options_.overrides.keep_siblings;
+  if (job_.copy) {
+    report.is_copy = true;
+    report.is_whole = job_.copy->whole;
+    report.target_bytes = job_.origin.size;
+    report.origin_bytes = job_.copy->origin.size;
+  }
   return report;
 }
 
@@ -53,14 +60,16 @@ PlanReport Merger::make_plan(State& state, Purpose purpose, const RunListener& e
   PlanFacts facts;
   BeyondOriginScan beyond(state.data());
   BeyondOrigin look_at;
-  if (options_.beyond_origin == BeyondOriginChoice::kRefuse) {
+  if (options_.beyond_origin == BeyondOriginChoice::kRefuse && !job_.copy) {
     look_at = [&](const Extent& extent) { beyond.look_at(extent, stop_); };
   }
   std::vector<ThinDevice> others;
-  if (purpose == Purpose::kMerge) others = devices_to_compare(state);
+  if (purpose == Purpose::kMerge && !job_.copy) others = devices_to_compare(state);
   std::optional<PlannedTree> tree;
   if (!others.empty()) tree.emplace(state.device(), report.limits, state.reader().nr_blocks());
-  report.summary = sum_up(state, report.limits, each_run, look_at, tree ? &*tree : nullptr);
+  report.summary = job_.copy
+                       ? sum_up_copy(state, report.limits, journal.get(), each_run)
+                       : sum_up(state, report.limits, each_run, look_at, tree ? &*tree : nullptr);
   facts.summary = report.summary;
   facts.beyond_origin_has_data = beyond.found_data();
   report.has_rest = job_.keeps_rest && beyond.found_data();
@@ -86,8 +95,10 @@ PlanReport Merger::make_plan(State& state, Purpose purpose, const RunListener& e
   if (purpose == Purpose::kMerge && job_.journal.directory) {
     plan_journal(state, journal.get(), report);
   }
-  if (purpose == Purpose::kMerge && !report.resumable_from) plan_room(state, report);
-  if (options_.draw_map) draw_map(state, report);
+  if (purpose == Purpose::kMerge && !report.resumable_from) {
+    plan_room(state, journal.get(), report);
+  }
+  if (options_.draw_map) draw_map(state, journal.get(), report);
   return report;
 }
 
@@ -102,28 +113,44 @@ BaseDecision Merger::base_for(const State& state, Journal* last, const MergeReco
   if (!options_.full_reason.empty()) return {{}, options_.full_reason};
   const ThinDevice* const thin =
       job_.frozen_from ? state.device_of(*job_.frozen_from) : &state.device();
-  return choose_base(last, wanted, thin, {options_.round, options_.restart, options_.again});
+  const Journal* const base = base_journal(last);
+  return choose_base(base, wanted, thin,
+                     {base == last ? options_.round : RoundChoice::kSince, options_.restart,
+                      options_.again, base != last});
 }
 
 void Merger::plan_base(State& state, Journal* last, PlanReport& report) const {
-  const BaseDecision decision = base_for(state, last, record_of(state, report));
+  if (job_.since && last && last->state() != JournalState::kCopying) {
+    throw Error(
+        MessageId::kUsage,
+        "the target " + job_.origin.path + " has a state of its own already (" + last->path() + ")",
+        "leave out --since: the copy takes what changed since that state");
+  }
+  const MergeRecord wanted = record_of(state, report);
+  if (const Journal* const base = base_journal(last); base && job_.copy) {
+    if (const Refusal refusal = refuse_without_whole(*base, wanted)) throw *refusal;
+  }
+  const BaseDecision decision = base_for(state, last, wanted);
   report.base = decision.base;
   report.full_reason = decision.full_reason;
   if (decision.base) {
     report.limits.since = decision.base->time;
     report.limits.held_end = decision.base->end;
-  } else if (options_.round == RoundChoice::kSince) {
-    throw no_base(decision.full_reason);
+  } else if (options_.round == RoundChoice::kSince || (job_.since && !last)) {
+    throw no_base(job_.since ? "--since" : "--since-last", decision.full_reason,
+                  job_.since ? "copy everything that the thin shows: the same command with --whole "
+                               "and without --since"
+                             : "");
   }
 }
 
 Refusal Merger::find_other_mapping(State& state, const Journal& last,
                                    const PlanLimits& limits) const {
   HeldMappings held(last);
-  PlannedRuns runs(state.reader(), state.device(), state.end_of_data(), limits, stop_, {},
-                   [&](const Mapping& mapping) { held.check(mapping); });
+  const std::unique_ptr<RunSource> runs =
+      runs_of(state, limits, &last, [&](const Mapping& mapping) { held.check(mapping); });
   try {
-    for (Run run; runs.next(run);) {
+    for (Run run; runs->next(run);) {
     }
   } catch (const Error& error) {
     if (error.id() != MessageId::kOtherThin) throw;
@@ -139,8 +166,8 @@ void Merger::plan_journal(State& state, Journal* journal, PlanReport& report) {
                           report.base && report.base->verified != Verified::kEverything;
   if (needs_full) report.refusals.push_back(not_verified(job_));
   // Nothing is called done by times alone. A merge makes this check while it builds the journal.
-  const bool seems_done =
-      report.base && report.summary.runs == 0 && journal->state() == JournalState::kDone;
+  const bool seems_done = report.base && report.summary.copy_bytes == Bytes(0) && journal &&
+                          journal->state() == JournalState::kDone;
   if (seems_done) {
     const Refusal refusal = find_other_mapping(state, *journal, report.limits);
     if (refusal) report.refusals.push_back(*refusal);
@@ -157,17 +184,18 @@ void Merger::plan_journal(State& state, Journal* journal, PlanReport& report) {
   const bool replaces_done = journal && journal->state() == JournalState::kDone &&
                              !decision.refusal && undo_log_exists(journal);
   if (replaces_done) {
-    report.notes.push_back("the previous merge can be undone with " + journal->record().undo_log +
-                           " only until this merge begins");
+    report.notes.push_back("the previous " + job_.deed() + " can be undone with " +
+                           journal->record().undo_log + " only until this " + job_.deed() +
+                           " begins");
   }
 }
 
-void Merger::plan_room(State& state, PlanReport& report) {
-  if (!report.has_nothing_to_merge()) {
+void Merger::plan_room(State& state, const Journal* last, PlanReport& report) {
+  if (!report.has_nothing_to_merge() && !job_.copy) {
     const Refusal refusal = job_.custody->judge_room(report.summary);
     if (refusal) report.refusals.push_back(*refusal);
   }
-  if (job_.undo_log) plan_undo_log(state, report);
+  if (job_.undo_log) plan_undo_log(state, last, report);
 }
 
 std::shared_ptr<BlockDevice> Merger::open_readable_origin() const {
@@ -176,13 +204,16 @@ std::shared_ptr<BlockDevice> Merger::open_readable_origin() const {
   return job_.custody->open(*readable, OpenMode::kReadOnly, alignment_of(readable->size));
 }
 
-void Merger::draw_map(State& state, PlanReport& plan) const {
+void Merger::draw_map(State& state, const Journal* last, PlanReport& plan) const {
   OriginMap map(plan.limits.block_size);
-  PlannedRuns runs(state.reader(), state.device(), state.end_of_data(), plan.limits, stop_,
-                   [&](const Extent& beyond) {
-                     map.add(OriginMap::kBeyond, beyond.origin_offset, beyond.length);
-                   });
-  ExtentSource extents(runs, plan.limits);
+  const auto beyond = [&](const Extent& extent) {
+    map.add(OriginMap::kBeyond, extent.origin_offset, extent.length);
+  };
+  const std::unique_ptr<RunSource> runs =
+      job_.copy ? runs_of(state, plan.limits, last)
+                : std::make_unique<PlannedRuns>(state.reader(), state.device(), state.end_of_data(),
+                                                plan.limits, stop_, beyond);
+  ExtentSource extents(*runs, plan.limits);
   std::shared_ptr<BlockDevice> origin;
   std::optional<Error> failure;
   try {
@@ -193,7 +224,7 @@ void Merger::draw_map(State& state, PlanReport& plan) const {
   try {
     const auto failed =
         draw_plan(extents, plan.summary.copy_bytes, plan.summary.end_of_copy, state.data(),
-                  origin.get(), plan.origin_bytes, OriginMap::kMostCells, stop_, map);
+                  origin.get(), job_.origin.size, OriginMap::kMostCells, stop_, map);
     if (failed) failure = failed;
   } catch (const Error& error) {
     // If the metadata snapshot was released, that is the reason.
@@ -334,6 +365,13 @@ MergeRecord Merger::record_of(const State& state, const PlanReport& plan) const 
   record.newest_time = plan.summary.newest_time;
   record.base = plan.base;
   record.frozen_from = frozen_from(state);
+  if (job_.copy) {
+    record.copy = {job_.copy->whole,
+                   {job_.copy->origin_path,
+                    job_.copy->identity.empty() ? job_.copy->origin.identity : job_.copy->identity},
+                   job_.copy->origin.size,
+                   job_.copy->state ? job_.copy->state() : 0};
+  }
   record.created_at = static_cast<uint64_t>(std::time(nullptr));
   if (job_.undo_log) record.undo_log = job_.undo_log->path;
   return record;

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "io/text.h"
+#include "merge/target.h"
 
 namespace extmerge {
 
@@ -28,13 +29,15 @@ Refusal check_place(const Job& job, const JournalPlace& place, const std::string
   for (const ThinBelow& thin : thins) {
     if (!job.is_merged(thin.id)) continue;
     return Error(MessageId::kJournalOnOrigin,
-                 what + place.path + " would lie on " + thin.name + ", which is merged", next);
+                 what + place.path + " would lie on " + thin.name + ", which is " +
+                     (job.copy ? "copied" : "merged"),
+                 next);
   }
   const bool reads_origin = std::ranges::any_of(
       thins, [&](const ThinBelow& thin) { return contains(origin.underlying, thin.origin); });
   if (origin.is_block && contains(place.file_system, origin.device_number) && !reads_origin) {
     return Error(MessageId::kJournalOnOrigin,
-                 what + place.path + " would lie on the origin " + origin.path, next);
+                 what + place.path + " would lie on the " + job.role() + " " + origin.path, next);
   }
   for (const DeviceFacts* pool : {&job.metadata, &job.data}) {
     if (pool->is_block && contains(place.file_system, pool->device_number) && thins.empty()) {
@@ -51,7 +54,7 @@ Refusal check_device(const DeviceFacts& facts, const std::string& role) {
                  "check the name; activate a volume of LVM first (lvchange -ay); vgmknodes makes a "
                  "missing node");
   }
-  const bool is_known = facts.is_block || facts.is_regular;
+  const bool is_known = facts.is_block || facts.is_regular || facts.is_export;
   if (is_known && facts.size > Bytes(0)) return {};
   if (is_known) {
     return Error(MessageId::kNotADevice, facts.path + " (the " + role + ") is empty",
@@ -70,24 +73,27 @@ Refusal check_distinct(const DeviceFacts& metadata, const DeviceFacts& data) {
                "give --metadata and --data as the pool's table has them (dmsetup table)");
 }
 
-Refusal check_not_stacked(const DeviceFacts& origin, const DeviceFacts& pool_device,
-                          const std::string& role) {
+Refusal check_not_stacked(const Job& job, const DeviceFacts& pool_device, const std::string& role) {
+  const DeviceFacts& origin = job.origin;
   if (!origin.exists || !pool_device.exists || !overlaps(origin, pool_device)) return {};
   return Error(MessageId::kStacked,
-               "the origin " + origin.path + " is the pool's " + role + " device " +
+               "the " + job.role() + " " + origin.path + " is the pool's " + role + " device " +
                    pool_device.path + ", or one lies on the other",
-               "merging there would destroy the pool; name the external origin (the third argument "
-               "of the thin's table)");
+               job.copy
+                   ? "copying there would destroy what is copied; name a device outside the pool"
+                   : "merging there would destroy the pool; name the external origin (the "
+                     "third argument of the thin's table)");
 }
 
-Refusal check_origin_size(const DeviceFacts& origin) {
-  if (!origin.exists || (!origin.is_block && !origin.is_regular)) return {};
-  if (origin.size.value() % kSectorSize == 0) return {};
+Refusal check_size(const DeviceFacts& device, const std::string& role) {
+  if (!device.exists || (!device.is_block && !device.is_regular)) return {};
+  if (device.size.value() % kSectorSize == 0) return {};
   return Error(MessageId::kOddSize,
-               "the origin " + origin.path + " has " + bytes_text(origin.size) +
+               "the " + role + " " + device.path + " has " + bytes_text(device.size) +
                    ", which is not a whole number of 512-byte sectors",
-               "it cannot be the origin a pool used; check the name, or whether the image was "
-               "cut or padded");
+               role == "origin" ? "it cannot be the origin a pool used; check the name, or whether "
+                                  "the image was cut or padded"
+                                : "make it longer (truncate -s), or name another one");
 }
 
 Refusal check_thin_size(const Job& job) {
@@ -183,13 +189,15 @@ Refusal check_beyond_origin(const PlanFacts& facts, const Job& job, BeyondOrigin
                "that data up with --beyond-origin=drop");
 }
 
-Refusal check_tail(const PlanFacts& facts, const DeviceFacts& origin) {
+Refusal check_tail(const PlanFacts& facts, const Job& job) {
+  const DeviceFacts& origin = job.origin;
   const uint64_t sector = origin.logical_block_size.value();
-  if (!origin.is_block || facts.summary.end_of_copy.value() % sector == 0) return {};
+  if (!(origin.is_block || origin.is_export) || facts.summary.end_of_copy.value() % sector == 0)
+    return {};
   return Error(MessageId::kTailAlignment,
-               "the last block to merge ends at byte " +
-                   std::to_string(facts.summary.end_of_copy.value()) + " of the origin " +
-                   origin.path + ", inside one of its " + std::to_string(sector) +
+               "the last block to " + job.deed() + " ends at byte " +
+                   std::to_string(facts.summary.end_of_copy.value()) + " of the " + job.role() +
+                   " " + origin.path + ", inside one of its " + std::to_string(sector) +
                    "-byte logical blocks",
                "direct I/O can neither read nor write such a tail; use a device with 512-byte "
                "sectors over the same storage");
@@ -211,44 +219,51 @@ std::vector<ThinBelow> thins_of_pool(const Job& job, const JournalPlace& place) 
   return thins;
 }
 
-Refusal check_writable(const DeviceFacts& origin) {
-  if (!origin.exists || !origin.read_only) return {};
-  return Error(MessageId::kReadOnly, "the origin " + origin.path + " is read-only",
+Refusal check_writable(const DeviceFacts& device, const std::string& role) {
+  if (!device.exists || !device.read_only) return {};
+  return Error(MessageId::kReadOnly, "the " + role + " " + device.path + " is read-only",
                "make it writable (blockdev --setrw for a disk, lvchange -prw for a volume that is "
                "no longer an external origin, remount for a file)");
 }
 
-Refusal check_not_mounted(const DeviceFacts& origin) {
-  if (origin.mount_points.empty()) return {};
-  return Error(MessageId::kMounted,
-               "the origin " + origin.path + " is mounted on " + joined(origin.mount_points, ", "),
-               "unmount it; nothing overrides this");
+Refusal check_not_mounted(const DeviceFacts& device, const std::string& role) {
+  if (device.mount_points.empty()) return {};
+  return Error(
+      MessageId::kMounted,
+      "the " + role + " " + device.path + " is mounted on " + joined(device.mount_points, ", "),
+      "unmount it; nothing overrides this");
 }
 
-Refusal check_not_swap(const DeviceFacts& origin) {
-  if (!origin.is_swap) return {};
-  return Error(MessageId::kInUse, "the origin " + origin.path + " is used as swap",
-               "swapoff " + origin.path);
+Refusal check_not_swap(const DeviceFacts& device, const std::string& role) {
+  if (!device.is_swap) return {};
+  return Error(MessageId::kInUse, "the " + role + " " + device.path + " is used as swap",
+               "swapoff " + device.path);
 }
 
 std::vector<Error> refuse_devices(const Job& job, BeyondOriginChoice beyond, Purpose purpose) {
   std::vector<Error> refusals;
-  for (const auto& [facts, role] :
-       {std::pair{&job.metadata, "metadata device"}, std::pair{&job.data, "data device"},
-        std::pair{&job.origin, "origin"}}) {
-    keep(refusals, check_device(*facts, role));
-  }
+  const std::string role = job.role();
+  keep(refusals, check_device(job.metadata, "metadata device"));
+  keep(refusals, check_device(job.data, "data device"));
+  keep(refusals, check_device(job.origin, role));
   keep(refusals, check_distinct(job.metadata, job.data));
-  keep(refusals, check_not_stacked(job.origin, job.metadata, "metadata"));
-  keep(refusals, check_not_stacked(job.origin, job.data, "data"));
-  keep(refusals, check_origin_size(job.origin));
+  keep(refusals, check_not_stacked(job, job.metadata, "metadata"));
+  keep(refusals, check_not_stacked(job, job.data, "data"));
+  if (job.copy) {
+    keep(refusals, check_device(job.copy->origin, "origin"));
+    keep(refusals, check_size(job.copy->origin, "origin"));
+    keep(refusals, check_target_is_not_origin(job));
+    keep(refusals, check_export_is_not_source(job));
+    keep(refusals, check_target_size(job));
+  }
+  keep(refusals, check_size(job.origin, role));
   keep(refusals, check_thin_size(job));
   keep(refusals, check_pool_inactive(job));
   if (purpose == Purpose::kVerify) return refusals;
   keep(refusals, check_extendable(job, beyond));
-  keep(refusals, check_writable(job.origin));
-  keep(refusals, check_not_mounted(job.origin));
-  keep(refusals, check_not_swap(job.origin));
+  keep(refusals, check_writable(job.origin, role));
+  keep(refusals, check_not_mounted(job.origin, role));
+  keep(refusals, check_not_swap(job.origin, role));
   keep(refusals, check_place(job, job.journal, "the journal ",
                              "put it elsewhere with --journal or --state-dir"));
   keep(refusals, check_can_be_made(job.journal, "the journal ", "folder with --state-dir"));
@@ -261,12 +276,13 @@ std::vector<Error> refuse_devices(const Job& job, BeyondOriginChoice beyond, Pur
 
 std::vector<Error> refuse_origin(const Job& job) {
   std::vector<Error> refusals;
-  keep(refusals, check_device(job.origin, "origin"));
-  keep(refusals, check_not_stacked(job.origin, job.metadata, "metadata"));
-  keep(refusals, check_not_stacked(job.origin, job.data, "data"));
-  keep(refusals, check_writable(job.origin));
-  keep(refusals, check_not_mounted(job.origin));
-  keep(refusals, check_not_swap(job.origin));
+  const std::string role = job.role();
+  keep(refusals, check_device(job.origin, role));
+  keep(refusals, check_not_stacked(job, job.metadata, "metadata"));
+  keep(refusals, check_not_stacked(job, job.data, "data"));
+  keep(refusals, check_writable(job.origin, role));
+  keep(refusals, check_not_mounted(job.origin, role));
+  keep(refusals, check_not_swap(job.origin, role));
   return refusals;
 }
 
@@ -316,7 +332,8 @@ Refusal check_siblings(const PlanFacts& facts, const Overrides& overrides) {
 
 Refusal check_holders(const PlanFacts& facts, const Job& job, const Overrides& overrides) {
   for (const Holder& holder : job.origin.holders) {
-    const std::string in_use = "the origin " + job.origin.path + " is in use by " + holder.name;
+    const std::string in_use =
+        "the " + job.role() + " " + job.origin.path + " is in use by " + holder.name;
     const auto thin =
         std::ranges::find(job.origin_thins, holder.device_number, &ThinHolder::device_number);
     if (thin == job.origin_thins.end()) {
@@ -356,7 +373,7 @@ std::vector<Error> refuse_plan(const PlanFacts& facts, const Job& job, BeyondOri
   keep(refusals, check_needs_check(facts, job.metadata));
   keep(refusals, check_stale(facts, job, overrides));
   keep(refusals, check_beyond_origin(facts, job, beyond));
-  keep(refusals, check_tail(facts, job.origin));
+  keep(refusals, check_tail(facts, job));
   if (purpose == Purpose::kVerify) return refusals;
   keep(refusals, check_siblings(facts, overrides));
   keep(refusals, check_holders(facts, job, overrides));

@@ -26,9 +26,10 @@ struct Overrides {
 
 // --- what the devices tell -------------------------------------------------
 
-Refusal check_writable(const DeviceFacts& origin);
-Refusal check_not_mounted(const DeviceFacts& origin);
-Refusal check_not_swap(const DeviceFacts& origin);
+// These are about the origin, or the target of a copy. `role` is the word for it.
+Refusal check_writable(const DeviceFacts& device, const std::string& role);
+Refusal check_not_mounted(const DeviceFacts& device, const std::string& role);
+Refusal check_not_swap(const DeviceFacts& device, const std::string& role);
 
 // The thins of this pool under `place`.
 std::vector<ThinBelow> thins_of_pool(const Job& job, const JournalPlace& place);

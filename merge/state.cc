@@ -7,6 +7,8 @@
 #include <thread>
 
 #include "io/text.h"
+#include "merge/content_device.h"
+#include "merge/plan/run.h"
 
 namespace extmerge {
 
@@ -32,12 +34,23 @@ ThinDevice choose_device(const std::vector<ThinDevice>& devices, const Job& job)
       "the metadata snapshot is not in it");
 }
 
+// The data device; for a copy together with the external origin.
+std::shared_ptr<BlockDevice> open_contents(const Job& job) {
+  auto data = job.custody->open(job.data, OpenMode::kReadOnly, kBlockEnds);
+  if (!job.copy) return data;
+  const DeviceFacts& origin = job.copy->origin;
+  const bool is_inactive = origin.is_block && origin.device_number == 0;
+  if (is_inactive) return make_content_device(std::move(data), nullptr);
+  return make_content_device(
+      std::move(data), job.custody->open(origin, OpenMode::kReadOnly, alignment_of(origin.size)));
+}
+
 }  // namespace
 
 State::State(const Job& job)
     : root_choice_(job.root_choice),
       metadata_(job.custody->open(job.metadata, OpenMode::kReadOnly, kBlockEnds)),
-      data_(job.custody->open(job.data, OpenMode::kReadOnly, kBlockEnds)),
+      data_(open_contents(job)),
       reader_(*metadata_),
       superblock_(choose_superblock(job)),
       devices_(read_devices(reader_, superblock_)),

@@ -26,6 +26,7 @@ class State {
   explicit State(const Job& job);
 
   MetadataReader& reader() { return reader_; }
+  // The device that has the bytes of a plan.
   BlockDevice& data() { return *data_; }
   const Superblock& superblock() const { return superblock_; }
   const ThinDevice& device() const { return device_; }

@@ -35,6 +35,14 @@ std::optional<Error> not_there(const State& state, const Job& job, const MergeRe
                thin_id_text(record.thin_id) + " belongs to another thin now", "");
 }
 
+Error without_undo_log(const Journal& journal) {
+  const MergeRecord& record = journal.record();
+  return Error(MessageId::kNoUndoLog,
+               "the " + record.deed() + " in " + journal.path() + " was begun without an undo log",
+               "the old contents of the " + record.role() + " were not saved; only " +
+                   record.deed() + " --undo-log saves them");
+}
+
 // The place of a merge's undo log. Throws kNoUndoLog if its folder is missing; `next` ends the
 // cure.
 JournalPlace existing_place(const Job& job, const std::string& path, const std::string& next) {
@@ -87,7 +95,8 @@ std::unique_ptr<UndoLog> Merger::open_undo_log(Journal& journal) {
                        progress.position, stop_);
 }
 
-UndoLogEstimate Merger::estimate_undo_log(State& state, const PlanReport& plan) const {
+UndoLogEstimate Merger::estimate_undo_log(State& state, const Journal* last,
+                                          const PlanReport& plan) const {
   const Bytes all = plan.summary.copy_bytes;
   Bytes piece = options_.pipeline.buffer_size;
   if (const auto rate = options_.pipeline.rate_limit) {
@@ -96,9 +105,12 @@ UndoLogEstimate Merger::estimate_undo_log(State& state, const PlanReport& plan) 
   const uint64_t pieces = all.value() / piece.value() + 1;
   UndoLogEstimate estimate{job_.undo_log->path, {}, undo_log_size(all, pieces)};
   const auto origin = open_readable_origin();
-  if (!origin) return estimate;
-  PlannedRuns runs(state.reader(), state.device(), state.end_of_data(), plan.limits, stop_);
-  ExtentSource extents(runs, plan.limits);
+  // A plan of a copy cannot read an inactive external origin.
+  const bool is_unreadable =
+      job_.copy && job_.copy->origin.is_block && job_.copy->origin.device_number == 0;
+  if (!origin || is_unreadable) return estimate;
+  const std::unique_ptr<RunSource> runs = runs_of(state, plan.limits, last);
+  ExtentSource extents(*runs, plan.limits);
   const double different = sample_difference(extents, all, state.data(), *origin);
   state.check_still_held();
   const auto changed = static_cast<uint64_t>(static_cast<double>(all.value()) * different);
@@ -106,14 +118,14 @@ UndoLogEstimate Merger::estimate_undo_log(State& state, const PlanReport& plan) 
   return estimate;
 }
 
-void Merger::plan_undo_log(State& state, PlanReport& report) const {
+void Merger::plan_undo_log(State& state, const Journal* last, PlanReport& report) const {
   const JournalPlace& place = *job_.undo_log;
   try {
     UndoLog::check_free(*place.directory, place.name, undo_log_owner(job_.origin.identity));
   } catch (const Error& error) {
     report.refusals.push_back(error);
   }
-  report.undo_log = estimate_undo_log(state, report);
+  report.undo_log = estimate_undo_log(state, last, report);
   const UndoLogEstimate& estimate = *report.undo_log;
   if (place.is_volatile) {
     report.notes.push_back("the undo log " + place.path +
@@ -139,6 +151,11 @@ void Merger::plan_undo_log(State& state, PlanReport& report) const {
 void Merger::refuse_undo(Journal& journal) {
   const MergeRecord& record = journal.record();
   const Overrides& overrides = options_.overrides;
+  // The thin and its origin stay as they are; nobody else may use the target.
+  if (record.is_copy()) {
+    if (const Refusal refusal = check_holders({}, job_, overrides)) throw *refusal;
+    return;
+  }
   std::unique_ptr<State> state;
   std::optional<Error> gone;
   try {
@@ -189,8 +206,9 @@ void Merger::refuse_other_origin(const Journal& journal) {
   refuse_any(refuse_origin(job_));
   if (is_same_identity(job_.origin.identity, journal.record().origin.identity)) return;
   throw Error(MessageId::kOtherSource,
-              job_.origin.path + " is not the origin of the merge in " + journal.path(),
-              "make that origin available under this path");
+              job_.origin.path + " is not the " + job_.role() + " of the " + job_.deed() + " in " +
+                  journal.path(),
+              "make that " + job_.role() + " available under this path");
 }
 
 void Merger::refuse_other_size(const Journal& journal) const {
@@ -199,8 +217,9 @@ void Merger::refuse_other_size(const Journal& journal) const {
   const bool may_be_cut = journal.state() != JournalState::kDone;
   if (size != record.origin_size_after && !(may_be_cut && size == record.origin_size_before)) {
     throw Error(MessageId::kSizeChanged,
-                "the origin " + job_.origin.path + " has " + bytes_text(size) +
-                    ", but the merge left " + std::to_string(record.origin_size_after.value()),
+                "the " + job_.role() + " " + job_.origin.path + " has " + bytes_text(size) +
+                    ", but the " + job_.deed() + " left " +
+                    std::to_string(record.origin_size_after.value()),
                 "resize it to " + bytes_text(record.origin_size_after));
   }
 }
@@ -215,7 +234,7 @@ void Merger::refuse_container(const Journal& journal, const UndoSize& found) con
   const bool is_checked = journal.state() == JournalState::kDone && !options_.overrides.allow_stale;
   const bool is_merged = container && is_checked &&
                          (container->at_start ? found.has_start : found.end == job_.origin.size);
-  if (container && !is_merged) throw container_refused(*container, "origin", job_.origin.path);
+  if (container && !is_merged) throw container_refused(*container, job_.role(), job_.origin.path);
 }
 
 std::shared_ptr<BlockDevice> Merger::claim_for_undo(Journal& journal) {
@@ -239,16 +258,15 @@ UndoReport Merger::undo(const ConfirmUndo& confirm, const Notice& notice) {
                 "extmerge status lists the known journals");
   }
   const MergeRecord& record = journal->record();
-  UndoReport report{journal->path(), record.undo_log, job_.origin_path, false, 0, {}, {}, 0};
+  UndoReport report{
+      journal->path(), record.undo_log, job_.origin_path, record.is_copy(), false, 0, {}, {}, 0};
   if (journal->state() == JournalState::kUndone) {
     report.was_undone = true;
     report.origin_bytes = record.origin_size_before;
     return report;
   }
   if (record.undo_log.empty()) {
-    throw Error(MessageId::kNoUndoLog,
-                "the merge in " + journal->path() + " was begun without an undo log",
-                "the old contents of the origin were not saved; only merge --undo-log saves them");
+    throw without_undo_log(*journal);
   }
 
   // The origin must be the one of the merge.

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "io/compare.h"
 #include "io/text.h"
 #include "merge/journal/sample.h"
 #include "merge/merge.h"
@@ -14,11 +15,11 @@ namespace extmerge {
 namespace {
 
 Error changed_source(const MergeRecord& record) {
-  return Error(
-      MessageId::kStale,
-      thin_id_text(record.thin_id) +
-          " was written to during the merge: the copy may mix old and new data",
-      "stop writing to the thin, reserve a new metadata snapshot and merge with --restart");
+  return Error(MessageId::kStale,
+               thin_id_text(record.thin_id) + " was written to during the " + record.deed() +
+                   ": the copy may mix old and new data",
+               "stop writing to the thin, reserve a new metadata snapshot and " + record.deed() +
+                   " with --restart");
 }
 
 bool is_refusal_to_reserve(MessageId id) {
@@ -50,8 +51,11 @@ VerifyReport Merger::verify() {
   const PlanLimits& limits = report.plan.limits;
   const auto origin =
       job_.custody->open(job_.origin, OpenMode::kReadOnly, alignment_of(limits.end));
-  PlannedRuns runs(state.reader(), state.device(), state.end_of_data(), limits, stop_);
-  ExtentSource extents(runs, limits);
+  // Blocks that copies had to put back are compared, too.
+  const std::unique_ptr<Journal> last =
+      job_.copy && job_.journal.directory ? open_journal(false) : nullptr;
+  const std::unique_ptr<RunSource> runs = runs_of(state, limits, last.get());
+  ExtentSource extents(*runs, limits);
   progress_.total_bytes = report.plan.summary.copy_bytes.value();
   progress_.done_bytes = 0;
   progress_.phase = Phase::kVerifying;
@@ -66,7 +70,10 @@ VerifyReport Merger::verify() {
 
 std::optional<Bytes> Merger::find_difference(Journal& journal, State& state, BlockDevice& origin,
                                              Bytes end, bool in_full) {
-  if (!in_full) return compare_sample(journal, state.data(), origin, end);
+  if (!in_full) {
+    const Bytes piece = job_.origin.is_export ? Bytes(kCompareUnit) : kSamplePiece;
+    return compare_sample(journal, state.data(), origin, end, piece);
+  }
   const std::unique_ptr<RunSource> runs = journal.all_runs();
   // Only a forged position ends inside a block.
   const uint64_t block = alignment_of(origin.size()).value();
@@ -93,12 +100,12 @@ std::unique_ptr<PlanSpool> Merger::spool_everything(State& state, const Journal&
   // An old plan is finished (--allow-stale), and its state can no longer be read.
   if (journal.record().state_digest != wanted.state_digest) return nullptr;
   const PlanLimits limits = journal.record().limits().of_everything();
-  PlannedRuns runs(state.reader(), state.device(), state.end_of_data(), limits, stop_);
+  const std::unique_ptr<RunSource> runs = runs_of(state, limits, &journal);
   // The journal is in place, so NAME.new is free. A kill may leave that file empty. Then the next
   // merge removes it, like an unpublished journal.
   Journal::discard_unpublished(*job_.journal.directory, job_.journal.name);
   auto spool = std::make_unique<PlanSpool>(*job_.journal.directory,
-                                           unpublished_name(job_.journal.name), runs, limits);
+                                           unpublished_name(job_.journal.name), *runs, limits);
   state.check_still_held();
   return spool;
 }
@@ -128,12 +135,15 @@ Verified Merger::verify_merged(Journal& journal, State& state, BlockDevice& orig
   nothing.undo_log_bytes = journal.progress().undo_log_bytes;
   journal.record_progress(nothing);
   throw Error(MessageId::kDiffers,
-              "the origin " + job_.origin.path + " differs from the snapshot at byte " +
-                  std::to_string(difference->value()) + " after the merge",
-              "something else writes to the origin or to the snapshot's data, or a device loses "
-              "writes; stop that and " +
-                  std::string(base ? "merge everything: the same command with --restart"
-                                   : "run the merge again: it restarts from the beginning"));
+              "the " + job_.role() + " " + job_.origin.path +
+                  " differs from the snapshot at byte " + std::to_string(difference->value()) +
+                  " after the " + job_.deed(),
+              "something else writes to the " + job_.role() +
+                  " or to the snapshot's data, or a device loses "
+                  "writes; stop that and " +
+                  job_.deed() +
+                  (base ? " everything: the same command with --restart"
+                        : " again: the same command restarts from the beginning"));
 }
 
 void Merger::refuse_new_users(const PlanReport& plan) {
@@ -141,7 +151,7 @@ void Merger::refuse_new_users(const PlanReport& plan) {
   job_.custody->look_again(job_);
   if (job_.origin.identity != identity) {
     throw Error(MessageId::kPathChanged,
-                job_.origin.path + " is no longer the origin that was planned for",
+                job_.origin.path + " is no longer the " + job_.role() + " that was planned for",
                 "make sure that nothing renames devices, and run the command again");
   }
   for (const OriginUser& user : job_.origin_users.value_or(std::vector<OriginUser>{})) {
@@ -158,8 +168,8 @@ void Merger::refuse_new_users(const PlanReport& plan) {
   PlanFacts facts;
   facts.siblings = plan.siblings;
   for (const Refusal& refusal :
-       {check_not_mounted(job_.origin), check_not_swap(job_.origin), check_writable(job_.origin),
-        check_holders(facts, job_, options_.overrides)}) {
+       {check_not_mounted(job_.origin, job_.role()), check_not_swap(job_.origin, job_.role()),
+        check_writable(job_.origin, job_.role()), check_holders(facts, job_, options_.overrides)}) {
     if (refusal) throw *refusal;
   }
 }
@@ -168,6 +178,7 @@ void Merger::refuse_changed_pools(State& state, Journal& journal, const MergeRec
                                   const PlanReport& plan) {
   refuse_changed_pool(state, journal, merged, plan);
   refuse_harmed_elsewhere(journal, plan);
+  refuse_changed_origin(journal);
 }
 
 void Merger::refuse_changed_pool(State& state, Journal& journal, const MergeRecord& merged,
@@ -243,8 +254,9 @@ void Merger::refuse_changed_source(State& state, const MergeRecord& record,
   if (plan.live_tree_unreadable) return;
   throw Error(MessageId::kStale,
               "the pool's metadata can no longer be read, so it is not known whether " +
-                  thin_id_text(record.thin_id) + " was written to during the merge",
-              "stop writing to the thin, reserve a new metadata snapshot and merge with --restart");
+                  thin_id_text(record.thin_id) + " was written to during the " + job_.deed(),
+              "stop writing to the thin, reserve a new metadata snapshot and " + job_.deed() +
+                  " with --restart");
 }
 
 }  // namespace extmerge

@@ -55,7 +55,7 @@ _extmerge_words() { mapfile -t COMPREPLY < <(compgen -W "$1" -- "$current"); }
 
 _extmerge() {
   COMPREPLY=()
-  local commands="plan merge resume verify status undo abort help"
+  local commands="plan merge copy resume verify status undo abort help"
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]}
 
   if ((COMP_CWORD == 1)); then
@@ -80,7 +80,7 @@ _extmerge() {
       _extmerge_words "$commands"
       return
       ;;
-    plan | merge | resume | verify | status | undo | abort) ;;
+    plan | merge | copy | resume | verify | status | undo | abort) ;;
     *) return ;;
   esac
   if [[ $current == -* ]]; then

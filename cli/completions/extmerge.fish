@@ -2,7 +2,7 @@
 #
 # Completion of extmerge(8) for fish. Which options a command takes, the program says itself.
 
-set --global __extmerge_commands plan merge resume verify status undo abort help
+set --global __extmerge_commands plan merge copy resume verify status undo abort help
 
 function __extmerge_command
     set --local words (commandline --tokenize --current-process --cut-at-cursor)
@@ -34,14 +34,15 @@ end
 complete --command extmerge --no-files
 complete --command extmerge --condition 'not __extmerge_command >/dev/null' --arguments 'plan\t"show what a merge would copy"
 merge\t"merge a thin into its external origin"
-resume\t"resume an unfinished merge"
+copy\t"copy a thin to another device"
+resume\t"resume an unfinished merge or copy"
 verify\t"compare the origin with the thin"
 status\t"show how far a merge is"
 undo\t"put back what a merge overwrote"
 abort\t"give up an unfinished merge"
 help\t"how to use a command"'
 complete --command extmerge --condition 'string match --quiet -- "-*" (commandline --current-token)' --arguments '(__extmerge_options)'
-complete --command extmerge --condition 'contains -- (__extmerge_command) plan merge verify resume status undo abort' --arguments '(__extmerge_volumes)'
+complete --command extmerge --condition 'contains -- (__extmerge_command) plan merge copy verify resume status undo abort' --arguments '(__extmerge_volumes)'
 complete --command extmerge --condition 'contains -- (__extmerge_command) resume status undo abort' --arguments '(__extmerge_journals)'
 complete --command extmerge --condition 'contains -- (__extmerge_command) help' --arguments '$__extmerge_commands'
 

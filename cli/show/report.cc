@@ -10,14 +10,16 @@
 
 namespace extmerge {
 
-namespace {
-
-std::string line(const std::string& label, const std::string& value) {
+std::string report_line(const std::string& label, const std::string& value) {
   constexpr size_t kValueColumn = 21;
   std::string text = "  " + label;
   text.resize(std::max(text.size() + 1, kValueColumn), ' ');
   return text + printable(value) + "\n";
 }
+
+namespace {
+
+const auto line = report_line;
 
 std::string id_text(ThinId id) { return "thin " + std::to_string(value(id)); }
 
@@ -27,7 +29,9 @@ std::string thin_text(ThinId id, const DeviceNames& names) {
                                  : printable(names.thin_name) + " (" + id_text(id) + ")";
 }
 
+// The destination.
 std::string origin_text(const DeviceNames& names) {
+  if (!names.target.empty()) return printable(names.target);
   return printable(names.origin_name.empty() ? names.origin : names.origin_name);
 }
 
@@ -111,15 +115,18 @@ std::string sibling_lines(const PlanReport& report, const SizeFormat& sizes, boo
   return text;
 }
 
+std::string deed_of(const PlanReport& report) { return report.is_copy ? "copy" : "merge"; }
+
 std::string round_text(const PlanReport& report) {
-  return report.base ? "only what changed since the last merge"
+  return report.base ? "only what changed since the last " + deed_of(report)
                      : "everything: " + report.full_reason;
 }
 
 std::string nothing_new_text(const PlanReport& report, const DeviceNames& names) {
   const std::string thin =
       names.thin_name.empty() ? id_text(report.thin_id) : printable(names.thin_name);
-  return "nothing was written to " + thin + " since it was merged into " + origin_text(names);
+  return "nothing was written to " + thin + " since it was " +
+         (report.is_copy ? "copied to " : "merged into ") + origin_text(names);
 }
 
 }  // namespace
@@ -128,24 +135,29 @@ std::string plan_text(const PlanReport& report, const DeviceNames& names, const 
                       bool all_siblings) {
   const PlanSummary& sum = report.summary;
   const auto size = [&](Bytes bytes) { return format_size(bytes, sizes); };
-  std::string text =
-      "Merge of " + thin_text(report.thin_id, names) + " into " + origin_text(names) + "\n";
+  std::string text = (report.is_copy ? "Copy of " : "Merge of ") +
+                     thin_text(report.thin_id, names) + (report.is_copy ? " to " : " into ") +
+                     origin_text(names) + "\n";
   text += line("metadata", names.metadata + ", " + metadata_text(report) + ", transaction " +
                                std::to_string(report.transaction_id));
   text += line("data", names.data + ", blocks of " + size(report.limits.block_size.bytes()));
   text += line("origin", names.origin + ", " + size(report.origin_bytes));
+  if (report.is_copy)
+    text += line("target", names.target + ", " + size(report.target_bytes) +
+                               (report.is_whole ? ", gets all that the thin shows" : ""));
   text += line("thin size", report.limits.thin_end ? size(*report.limits.thin_end) : "unknown");
   text += line("mapped", plural(sum.mapped_blocks, "block") + ", " +
                              size(report.limits.block_size.length(sum.mapped_blocks)));
-  text += line("to be copied", plural(sum.copy_blocks, "block") + " in " + plural(sum.runs, "run") +
-                                   ", " + size(sum.copy_bytes) +
-                                   (report.base ? ", changed since the last merge" : ""));
+  text += line("to be copied",
+               plural(sum.copy_blocks, "block") + " in " + plural(sum.runs - sum.held_runs, "run") +
+                   ", " + size(sum.copy_bytes) +
+                   (report.base ? ", changed since the last " + deed_of(report) : ""));
   text += line("round", round_text(report));
-  text += line("beyond the origin", size(sum.beyond_origin_bytes));
+  if (!report.is_copy) text += line("beyond the origin", size(sum.beyond_origin_bytes));
   if (report.limits.thin_end) text += line("beyond the thin", size(sum.beyond_thin_bytes));
   text += chain_line(report.chain);
   text += given_up_line(report.given_up, "contents are lost from the first write on");
-  text += sibling_lines(report, sizes, all_siblings);
+  if (!report.is_copy) text += sibling_lines(report, sizes, all_siblings);
   if (report.undo_log) {
     const UndoLogEstimate& log = *report.undo_log;
     text += line("undo log", log.path + ", " +
@@ -160,18 +172,18 @@ std::string plan_text(const PlanReport& report, const DeviceNames& names, const 
     if (shares.unknown > Bytes(0)) text += line("not compared", size(shares.unknown));
   }
   if (report.resumable_from)
-    text +=
-        line("done already", size(*report.resumable_from) + ", a merge would continue from there");
+    text += line("done already", size(*report.resumable_from) + ", a " + deed_of(report) +
+                                     " would continue from there");
   text += line("plan", to_string(sum.digest));
   for (const std::string& note : report.notes) text += line("note", note);
   if (report.refusals.empty())
-    return text + line("result", report.nothing_new
-                                     ? "nothing to merge: " + nothing_new_text(report, names)
-                                     : "a merge would start");
+    return text + line("result", report.nothing_new ? "nothing to " + deed_of(report) + ": " +
+                                                          nothing_new_text(report, names)
+                                                    : "a " + deed_of(report) + " would start");
   std::string ids;
   for (const Error& refusal : report.refusals)
     ids += (ids.empty() ? "" : ", ") + to_string(refusal.id());
-  return text + line("result", "a merge would not start: " + ids);
+  return text + line("result", "a " + deed_of(report) + " would not start: " + ids);
 }
 
 std::string compared_text(const OriginMap& map, const SizeFormat& sizes) {
@@ -187,11 +199,13 @@ std::string merge_text(const MergeReport& report, const DeviceNames& names,
   const auto size = [&](Bytes bytes) { return format_size(bytes, sizes); };
   std::string text;
   if (report.plan.nothing_new) {
-    text = "Nothing to merge: " + nothing_new_text(report.plan, names) + "\n";
+    text =
+        "Nothing to " + deed_of(report.plan) + ": " + nothing_new_text(report.plan, names) + "\n";
     for (const std::string& note : report.plan.notes) text += line("note", note);
     return text + line("journal", report.journal);
   }
-  text = "Merged " + thin_text(report.plan.thin_id, names) + " into " + origin_text(names) + "\n";
+  text = (report.plan.is_copy ? "Copied " : "Merged ") + thin_text(report.plan.thin_id, names) +
+         (report.plan.is_copy ? " to " : " into ") + origin_text(names) + "\n";
   text += line("round", round_text(report.plan));
   text += line("read", size(report.counters.bytes_read));
   text += line("equal already", size(report.counters.bytes_compared_equal));
@@ -216,7 +230,10 @@ std::string verify_text(const VerifyReport& report, const DeviceNames& names,
     text += line("first at", "byte " + std::to_string(result.first_difference->value()));
   text += line("time", time_and_rate(report.seconds, result.bytes_compared, sizes));
   for (const std::string& note : report.plan.notes) text += line("note", note);
-  return text + line("result", result.first_difference ? "they differ" : "equal");
+  return text + line("result", result.first_difference ? "they differ"
+                               : report.plan.is_copy && !report.plan.is_whole
+                                   ? "equal, in what the thin maps"
+                                   : "equal");
 }
 
 std::string contents_text(const ContentsReport& report, const DeviceNames& names,
@@ -233,104 +250,19 @@ std::string contents_text(const ContentsReport& report, const DeviceNames& names
 
 std::string undo_text(const UndoReport& report, const SizeFormat& sizes) {
   const auto size = [&](Bytes bytes) { return format_size(bytes, sizes); };
+  const std::string deed = report.is_copy ? "copy" : "merge";
   if (report.was_undone) {
-    return "The merge in " + printable(report.journal) + " was undone before; nothing was done\n";
+    return "The " + deed + " in " + printable(report.journal) +
+           " was undone before; nothing was done\n";
   }
-  std::string text = "Undone: " + printable(report.origin) + " is as it was before the merge\n";
+  std::string text =
+      "Undone: " + printable(report.origin) + " is as it was before the " + deed + "\n";
   text += line("put back", size(report.saved_bytes) + " in " + plural(report.ranges, "range"));
-  text += line("origin", size(report.origin_bytes));
+  text += line(report.is_copy ? "target" : "origin", size(report.origin_bytes));
   text += line("time", time_and_rate(report.seconds, report.saved_bytes, sizes));
   text += line("verified", "full");
   text += line("undo log", report.undo_log);
   return text + line("journal", report.journal);
-}
-
-std::string status_text(const MergeStatus& status, const SizeFormat& sizes,
-                        const std::optional<SystemChanges>& changes) {
-  const MergeRecord& record = status.record;
-  const auto size = [&](Bytes bytes) { return format_size(bytes, sizes); };
-  std::string text =
-      "Merge of " + id_text(record.thin_id) + " into " + printable(record.origin.path) + "\n";
-  const bool waits = status.running && changes && changes->waiting;
-  text += line("state", waits ? "waiting: " + changes->thin_name() + " may be closed now"
-                              : state_text(status.state) + (status.running ? ", running" : ""));
-  text += line("durable", size(status.progress.position) + " of " + size(record.copy_bytes) +
-                              (record.base ? ", changed since the merge before" : ""));
-  text += line("read", size(status.progress.counters.bytes_read));
-  text += line("equal already", size(status.progress.counters.bytes_compared_equal));
-  text += line("written", size(status.progress.counters.bytes_written));
-  text += line("metadata", record.metadata.path);
-  text += line("data", record.data.path);
-  text += line("plan", to_string(record.digest));
-  if (!record.undo_log.empty()) text += line("undo log", record.undo_log);
-  text += line("journal", status.journal);
-  const bool is_over = status.state == JournalState::kDone || status.state == JournalState::kUndone;
-  if (is_over || status.running) return text;
-  if (status.state == JournalState::kUndoing)
-    return text + line("next", "extmerge undo " + shell_word(status.journal));
-  if (!changes) return text + line("next", "extmerge resume " + shell_word(status.journal));
-  // Without a freeze a merge restarts from the beginning.
-  const std::string name =
-      changes->is_of_lvm() ? changes->thin_name() : "/dev/mapper/" + changes->thin;
-  const char* const deed = changes->freeze.empty() ? "extmerge merge " : "extmerge resume ";
-  return text + line("next", deed + shell_word(name));
-}
-
-std::string status_table(const std::vector<MergeStatus>& all, bool headings,
-                         const SizeFormat& sizes) {
-  std::vector<std::array<std::string, 6>> rows;
-  if (headings) rows.push_back({"STATE", "DURABLE", "TOTAL", "THIN", "ORIGIN", "JOURNAL"});
-  for (const MergeStatus& status : all) {
-    if (status.damage) {
-      rows.push_back(
-          {to_string(status.damage->id()), "-", "-", "-", "-", printable(status.journal)});
-      continue;
-    }
-    rows.push_back({state_text(status.state) + (status.running ? ",running" : ""),
-                    format_size(status.progress.position, sizes),
-                    format_size(status.record.copy_bytes, sizes),
-                    std::to_string(value(status.record.thin_id)),
-                    printable(status.record.origin.path), printable(status.journal)});
-  }
-  std::array<size_t, 6> width{};
-  for (const auto& row : rows) {
-    for (size_t i = 0; i < row.size(); ++i) width[i] = std::max(width[i], row[i].size());
-  }
-  std::string text;
-  for (const auto& row : rows) {
-    for (size_t i = 0; i + 1 < row.size(); ++i)
-      text += row[i] + std::string(width[i] - row[i].size() + 2, ' ');
-    text += row.back() + "\n";
-  }
-  return text;
-}
-
-std::string changes_text(const SystemChanges& changes) {
-  std::string text = line("of", changes.thin_name());
-  if (!changes.freeze.empty()) text += line("frozen in", changes.vg + "/" + changes.freeze);
-  if (changes.origin_marked)
-    text += line("marked", changes.origin_name() + ": half merged, skips activation");
-  if (changes.is_of_lvm()) {
-    const auto writable = origin_is_writable(changes);
-    text += line("origin", changes.origin_name() + (!writable   ? ""
-                                                    : *writable ? ", writable now"
-                                                                : ", read-only"));
-  }
-  text += given_up_line(changes.given_up_names(),
-                        changes.removing ? "about to be removed" : "contents are lost");
-  if (changes.holding) {
-    text += line("metadata snapshot", "reserved in " + changes.pool + ", or about to be");
-  }
-  if (changes.sibling_pool.holding) {
-    text +=
-        line("metadata snapshot", "reserved in " + changes.sibling_pool.pool + ", or about to be");
-  }
-  if (changes.thin_kept_inactive) text += line("kept inactive", changes.thin_name());
-  if (!changes.pool_was_active) text += line("activated", "the pool of " + changes.thin_name());
-  if (changes.origin_activated) text += line("activated", changes.origin_name());
-  if (changes.removing)
-    text += line("next", "extmerge merge --finish " + shell_word(changes.thin_name()));
-  return text;
 }
 
 std::string question(const PlanReport& report, const DeviceNames& names, bool finish) {
@@ -342,9 +274,10 @@ std::string question(const PlanReport& report, const DeviceNames& names, bool fi
     removed.push_back(printable(name));
     lost += (lost.empty() ? "" : ", ") + printable(name);
   }
-  return "Merge " + format_size(report.summary.copy_bytes) + " (" +
-         plural(report.summary.copy_blocks, "block") + ") of " + thin + " into " +
-         origin_text(names) + (lost.empty() ? "" : ", destroy the contents of " + lost) +
+  return (report.is_copy ? "Copy " : "Merge ") + format_size(report.summary.copy_bytes) + " (" +
+         plural(report.summary.copy_blocks, "block") + ") of " + thin +
+         (report.is_copy ? " to " : " into ") + origin_text(names) +
+         (lost.empty() ? "" : ", destroy the contents of " + lost) +
          (finish ? ", then remove " + joined(removed, ", ") + " for good" : "") + "? [y/N] ";
 }
 
@@ -373,11 +306,16 @@ Error difference_error(const VerifyReport& report, const DeviceNames& names) {
   const VerifyResult& result = report.result;
   return Error(MessageId::kDiffers,
                std::to_string(result.bytes_different.value()) + " of " +
-                   std::to_string(result.bytes_compared.value()) + " bytes of the origin " +
-                   origin_text(names) + " differ from " + thin_text(report.plan.thin_id, names) +
+                   std::to_string(result.bytes_compared.value()) + " bytes of the " +
+                   (report.plan.is_copy ? "target " : "origin ") + origin_text(names) +
+                   " differ from " + thin_text(report.plan.thin_id, names) +
                    ", the first at byte " + std::to_string(result.first_difference->value()),
-               "before a merge this is expected; after a merge, another program has written to the "
-               "origin or to the thin: find that program before you merge again");
+               "before a " + deed_of(report.plan) +
+                   " this is expected; after one, another program "
+                   "has written to the " +
+                   (report.plan.is_copy ? "target" : "origin") +
+                   " or to the thin: find that program before you " + deed_of(report.plan) +
+                   " again");
 }
 
 }  // namespace extmerge

@@ -19,9 +19,13 @@ struct DeviceNames {
   std::string metadata;
   std::string data;
   std::string origin;
+  std::string target{};  // of a copy
   // Names of a named source: vg/snap, vg/origin.
   std::string thin_name, origin_name;
 };
+
+// One line of a report; control characters in the value are escaped.
+std::string report_line(const std::string& label, const std::string& value);
 
 // Names five siblings and counts the others, unless `all_siblings`.
 std::string plan_text(const PlanReport& report, const DeviceNames& names, const SizeFormat& sizes,

@@ -56,6 +56,8 @@ void each_member(Changes& changes, const Visit& visit) {
   visit("sibling_pools", changes.sibling_pools, Key::kAddedSince);
   visit("given_up", changes.given_up, Key::kAddedSince);
   visit("rest", changes.rest, Key::kAddedSince);
+  visit("target", changes.target, Key::kAddedSince);
+  visit("whole", changes.whole, Key::kAddedSince);
 }
 
 template <typename Value>

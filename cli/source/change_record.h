@@ -55,6 +55,10 @@ struct RecordedHold {
 struct SystemChanges : RecordedHold {
   // LVM's names and uuids of thin and origin. For a plain device-mapper thin only `thin`, its name.
   std::string vg, thin, thin_uuid, origin, origin_uuid;
+  // A copy has the path of its target here, and whether all that the thin shows is copied. Empty
+  // for a merge.
+  std::string target;
+  bool whole = false;
 
   // The name of the freeze; empty if there is none now.
   std::string freeze;

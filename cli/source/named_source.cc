@@ -6,8 +6,10 @@
 
 namespace extmerge {
 
-Job NamedSource::pool_job(ThinId id, Bytes size, const Look& origin) {
+Job NamedSource::pool_job(ThinId id, Bytes size, const Look& destination,
+                          const std::optional<Job::Copy>& copy) {
   Job job;
+  job.copy = copy;
   job.metadata_path = path_of_device(pool_.metadata);
   job.data_path = path_of_device(pool_.data);
   job.data_is_certain = true;
@@ -17,7 +19,7 @@ Job NamedSource::pool_job(ThinId id, Bytes size, const Look& origin) {
   job.root_block = request_.root_block;
   job.metadata = facts_of_device(pool_.metadata);
   job.data = facts_of_device(pool_.data);
-  look_at_devices(job, origin);
+  look_at_devices(job, destination);
   job.journal = place_;
   job.undo_log = undo_log_asked(request_);
   return job;

@@ -27,8 +27,10 @@ class NamedSource : public Source {
   explicit NamedSource(const Request& request)
       : request_(request), traces_(request, place_, changes_) {}
 
-  // A job for a thin of the pool. Looks at the devices; at the origin by `origin`, now and later.
-  Job pool_job(ThinId id, Bytes size, const Look& origin);
+  // A job for a thin of the pool. Looks at the devices; at the origin, or the target, by
+  // `destination`, now and later.
+  Job pool_job(ThinId id, Bytes size, const Look& destination,
+               const std::optional<Job::Copy>& copy = {});
   bool uses_held_snapshot() const { return request_.has("metadata-snap"); }
 
   const Request& request_;

@@ -16,6 +16,7 @@
 #include "cli/source/dm/device_mapper.h"
 #include "cli/source/dm/holders.h"
 #include "io/file_device.h"
+#include "io/hash.h"
 #include "io/identity.h"
 #include "io/mount_table.h"
 #include "io/posix_directory.h"
@@ -183,6 +184,41 @@ bool lock_place_patiently(JournalPlace& place, const Request& request) {
 std::unique_ptr<Journal> read_journal(const JournalPlace& place) {
   if (!place.directory) return nullptr;
   return Journal::open(*place.directory, place.name, false, false);
+}
+
+uint64_t origin_state(const Request& request, const std::string& identity, uint64_t modified) {
+  std::string facts = std::to_string(modified);
+  if (const auto directory = open_if_there(state_directory(request))) {
+    const std::string name = journal_name_in(directory.get(), identity);
+    const auto journal = Journal::open(*directory, name, false, false);
+    if (journal)
+      facts += " " + std::to_string(journal->nonce()) + " " +
+               std::to_string(static_cast<uint32_t>(journal->state()));
+  }
+  return hash_of(facts);
+}
+
+void give_up_journal(const JournalPlace& place) {
+  std::unique_ptr<Journal> journal;
+  try {
+    journal = read_journal(place);
+  } catch (const Error& error) {
+    if (!is_unreadable_journal(error)) throw;
+  }
+  if (!journal || !journal->record().is_copy()) remove_journal(place);
+}
+
+std::unique_ptr<Journal> existing_journal(const std::string& path, const std::stop_token& stop) {
+  const JournalPath place = open_journal_path(path);
+  auto journal =
+      place.directory ? Journal::open(*place.directory, place.name, false, true, stop) : nullptr;
+  if (!journal) throw no_journal(place.path);
+  return journal;
+}
+
+Error no_journal(const std::string& path) {
+  return Error(MessageId::kNoJournal, "there is no journal " + path,
+               "extmerge status lists the known journals");
 }
 
 std::string present_path(const JournalDevice& recorded) {

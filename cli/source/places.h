@@ -48,11 +48,19 @@ bool lock_place_patiently(JournalPlace& place, const Request& request);
 // The journal, without a look at its plan. Null if it or its directory is missing. Throws as
 // Journal::open().
 std::unique_ptr<Journal> read_journal(const JournalPlace& place);
+// A number that changes when extmerge merges into the origin, or undoes that, with its journal in
+// the state directory, and when an image is written to.
+uint64_t origin_state(const Request& request, const std::string& identity, uint64_t modified);
+// The journal at `path`, whole. Throws kNoJournal.
+std::unique_ptr<Journal> existing_journal(const std::string& path, const std::stop_token& stop);
+Error no_journal(const std::string& path);
 // The present path of a recorded device: a device-mapper device is found by its uuid after a
 // rename. The recorded path if that fails.
 std::string present_path(const JournalDevice& recorded);
 // Removes the journal and the change record beside it, durably.
 void remove_journal(const JournalPlace& place);
+// The same after an abort. The journal of a copy stays: it tells what the target has got.
+void give_up_journal(const JournalPlace& place);
 
 // A journal's path with its directory opened. `directory` is null if it does not exist.
 struct JournalPath {

@@ -18,29 +18,42 @@ PlainSource::PlainSource(const Request& request, std::string journal)
 }
 
 std::string PlainSource::origin_name() const {
-  if (journal_.empty()) return absolute_path(request_.origin);
+  if (journal_.empty())
+    return request_.copies() ? target_path(request_.target) : absolute_path(request_.origin);
   const auto journal = read_journal(place_);
   return journal ? present_path(journal->record().origin) : "the origin";
 }
 
 void PlainSource::look_at(Job& job, const std::string& metadata, const std::string& data,
-                          const std::string& origin) {
+                          const std::string& destination) {
   job.metadata = inspect(metadata);
   job.data = inspect(data);
-  look_at_devices(job, [origin] { return inspect(origin); });
+  if (job.copy) {
+    const std::string path = job.copy->origin_path;
+    job.copy->origin = inspect(path);
+    job.copy->state = [this, path] {
+      const DeviceFacts facts = inspect(path);
+      return origin_state(request_, facts.identity, facts.modified);
+    };
+  }
+  look_at_devices(
+      job, job.copy ? target_look(destination) : [destination] { return inspect(destination); });
 }
 
 Job PlainSource::job(StateDirectory state_directory) {
   Job job;
   job.metadata_path = absolute_path(request_.metadata);
   job.data_path = absolute_path(request_.data);
-  job.origin_path = absolute_path(request_.origin);
+  job.origin_path =
+      request_.copies() ? target_path(request_.target) : absolute_path(request_.origin);
+  if (request_.copies()) job.copy = {{}, absolute_path(request_.origin), request_.whole};
   job.thin_id = request_.thin_id;
   job.thin_size = request_.thin_size;
   job.root_choice = request_.root_choice;
   job.root_block = request_.root_block;
-  look_at(job, request_.metadata, request_.data, request_.origin);
-  if (request_.command != Command::kVerify) {
+  look_at(job, request_.metadata, request_.data,
+          request_.copies() ? request_.target : request_.origin);
+  if (request_.command != Command::kVerify || job.copy) {
     job.journal = place_of(request_, job.origin.identity,
                            job.origin.exists ? state_directory : StateDirectory::kAsItIs);
   }
@@ -51,13 +64,12 @@ Job PlainSource::job(StateDirectory state_directory) {
 
 Job PlainSource::resume_job() {
   const auto journal = read_journal(place_);
-  if (!journal)
-    throw Error(MessageId::kNoJournal, "there is no journal " + absolute_path(journal_),
-                "extmerge status lists the known journals");
+  if (!journal) throw no_journal(absolute_path(journal_));
   Job job = job_of(journal->record());
   job.metadata_path = present_path(journal->record().metadata);
   job.data_path = present_path(journal->record().data);
   job.origin_path = present_path(journal->record().origin);
+  if (job.copy) job.copy->origin_path = present_path(journal->record().copy->origin);
   look_at(job, job.metadata_path, job.data_path, job.origin_path);
   job.journal = place_;
   return job;

@@ -29,13 +29,14 @@ class PlainSource final : public Source {
   Job undo_job() override { return resume_job(); }
   // The user keeps it so.
   bool is_frozen() const override { return true; }
-  void abort() override { remove_journal(place_); }
+  void abort() override { give_up_journal(place_); }
   const JournalPlace& place() const override { return place_; }
 
  private:
   Job job(StateDirectory state_directory);
+  // `destination`: the origin, or the target of a copy.
   void look_at(Job& job, const std::string& metadata, const std::string& data,
-               const std::string& origin);
+               const std::string& destination);
 
   const Request& request_;
   const std::string journal_;

@@ -84,8 +84,9 @@ std::optional<RecordedChanges> find_recorded(const Request& request, const std::
   std::vector<RecordedChanges> found = candidates(request);
   if (found.empty()) return {};
   const Group beside = group_beside(request, name);
-  std::erase_if(
-      found, [&](const auto& one) { return !name.empty() && !is_of(one.changes, name, beside); });
+  std::erase_if(found, [&](const auto& one) {
+    return !name.empty() && (!one.changes.target.empty() || !is_of(one.changes, name, beside));
+  });
   if (found.empty()) return {};
   if (found.size() == 1) return found.front();
   // Several records match, because names are reused.

@@ -16,7 +16,7 @@
 
 namespace extmerge {
 
-enum class Command { kPlan, kMerge, kResume, kVerify, kStatus, kUndo, kAbort };
+enum class Command { kPlan, kMerge, kCopy, kResume, kVerify, kStatus, kUndo, kAbort };
 
 struct Request {
   Command command = Command::kPlan;
@@ -35,6 +35,11 @@ struct Request {
   RootChoice root_choice = RootChoice::kHeld;
   MetadataBlock root_block;
 
+  // The target of a copy, also for verify: a path or a URI. Empty for a merge.
+  std::string target;
+  bool whole = false;  // copy all that the thin shows
+  std::string since;   // what a copy or a map leaves out: origin, or the path of a journal
+
   // Where journals are
   std::optional<std::string> journal;    // --journal, or the JOURNAL argument
   std::optional<std::string> state_dir;  // --state-dir
@@ -52,6 +57,7 @@ struct Request {
   std::vector<std::string> given;
   bool has(const std::string& name) const { return std::ranges::find(given, name) != given.end(); }
 
+  bool copies() const { return !target.empty(); }
   // Whether the command changes nothing.
   bool only_looks() const {
     return dry_run || command == Command::kPlan || command == Command::kVerify;

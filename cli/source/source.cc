@@ -4,9 +4,12 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+
 #include "cli/source/dm/holders.h"
 #include "cli/source/places.h"
 #include "io/file_device.h"
+#include "io/nbd_device.h"
 #include "io/open_files.h"
 #include "io/text.h"
 
@@ -21,6 +24,32 @@ void log_facts(const char* role, const DeviceFacts& facts) {
 
 }  // namespace
 
+DeviceFacts Source::export_facts(const std::string& uri) {
+  std::shared_ptr<NbdDevice> device = exported_.lock();
+  if (!device) device = NbdDevice::open(uri, false);
+  DeviceFacts facts;
+  facts.path = uri;
+  facts.exists = facts.is_export = true;
+  facts.size = device->size();
+  facts.logical_block_size = device->logical_block_size();
+  facts.identity = nbd_identity(uri);
+  return facts;
+}
+
+Look Source::target_look(const std::string& target) {
+  return [this, target] {
+    if (is_nbd_uri(target)) return export_facts(target);
+    DeviceFacts facts = inspect(target);
+    if (facts.exists) return facts;
+    throw Error(MessageId::kNotFound, "there is no " + target + " (the target)",
+                "check the name; make an image file first: truncate -s SIZE " + target);
+  };
+}
+
+std::string target_path(const std::string& target) {
+  return is_nbd_uri(target) ? target : absolute_path(target);
+}
+
 void Source::check_finish(bool) const {
   throw Error(MessageId::kUsage, "--finish is for volumes of LVM (VG/SNAP)",
               "remove the thin by hand once the merge is done");
@@ -28,6 +57,12 @@ void Source::check_finish(bool) const {
 
 std::shared_ptr<BlockDevice> Source::open(const DeviceFacts& facts, OpenMode mode,
                                           Bytes ends_multiple_of) {
+  if (facts.is_export) {
+    std::shared_ptr<NbdDevice> device = exported_.lock();
+    if (!device) device = NbdDevice::open(facts.path, mode != OpenMode::kReadOnly);
+    if (mode == OpenMode::kClaim) exported_ = device;
+    return device;
+  }
   auto device = FileDevice::open(facts, mode, ends_multiple_of);
   spdlog::debug("opened {}", facts.path);
   if (!device->is_direct() && told_.insert(facts.path).second)
@@ -51,8 +86,22 @@ void Source::look_at_devices(Job& job, const Look& origin) {
   log_facts("data", job.data);
   origin_ = origin;
   Source::look_again(job);
-  log_facts("origin", job.origin);
-  job.origin_writers = writers_of(job.origin);
+  log_facts(job.copy ? "target" : "origin", job.origin);
+  if (job.copy) {
+    job.copy->is_below_target =
+        std::ranges::count(find_origin_thins(job.copy->origin, job.metadata),
+                           job.origin.device_number, &ThinHolder::device_number) > 0;
+  }
+  if (!job.origin.is_export) {
+    job.origin_writers = writers_of(job.origin);
+    return;
+  }
+  // A server may open its file only for a client.
+  const auto client = Source::open(job.origin, OpenMode::kReadOnly, Bytes(1));
+  for (const DeviceFacts& facts : {job.metadata, job.data, job.copy->origin}) {
+    for (const std::string& writer : writers_of(facts))
+      job.copy->writers.push_back(writer + " has " + facts.path);
+  }
 }
 
 }  // namespace extmerge

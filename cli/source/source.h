@@ -18,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "io/nbd_device.h"
 #include "merge/job.h"
 #include "merge/merge.h"
 
@@ -26,12 +27,16 @@ namespace extmerge {
 // Returns the facts of a device as they are now.
 using Look = std::function<DeviceFacts()>;
 
+// The target of a copy as a journal records it: an absolute path, or the URI of an NBD export.
+std::string target_path(const std::string& target);
+
 class Source : public Custody {
  public:
   // Whether it was named, and not spelled out device by device.
   bool is_named() const { return !thin_name().empty(); }
 
-  // The names of source and origin, for people. Only a named source has a name.
+  // The names of the source, and of the origin or the target, for people. Only a named source has a
+  // name.
   virtual std::string thin_name() const = 0;
   virtual std::string origin_name() const = 0;
 
@@ -113,11 +118,17 @@ class Source : public Custody {
   // Fills in the custody, which is this, and the facts of the origin. The job has the facts of the
   // pool's devices already.
   void look_at_devices(Job& job, const Look& origin);
+  // Looks at the target of a copy; connects to an export unless it is open. Throws kNotFound.
+  Look target_look(const std::string& target);
 
   bool has_reclaimed_ = false;
 
  private:
+  DeviceFacts export_facts(const std::string& uri);
+
   Look origin_;
+  // The export that is open for writing: some servers take one client only.
+  std::weak_ptr<NbdDevice> exported_;
   std::set<std::string> told_;  // that go through the page cache
 };
 

@@ -25,7 +25,7 @@ def escape(text):
 
 # The place in the manual of each other page of docs/.
 PAGES = {"command-line.md": "extmerge(8)", "messages.md": "MESSAGES in extmerge(8)",
-         "lvm.md": "extmerge-recovery(7)", "copy.md": "MAPS in extmerge(8)", "crash-safety.md": "extmerge-recovery(7)",
+         "lvm.md": "extmerge-recovery(7)", "copy.md": "COPIES in extmerge(8)", "crash-safety.md": "extmerge-recovery(7)",
          "journal-format.md": "extmerge-journal(5)"}
 
 

@@ -3,6 +3,7 @@
 #include "merge/copy/piece.h"
 
 #include <algorithm>
+#include <cerrno>
 
 namespace extmerge {
 
@@ -34,7 +35,7 @@ bool Piece::fill(ExtentSource& extents) {
     // Only the plan's last extent can end inside a block. The data device has the whole block, and
     // the unit in the buffer has room for it.
     on_data_.push_back({extent->data_offset, used, round_up(length, block)});
-    on_origin_.push_back({extent->origin_offset, used, length});
+    on_origin_.push_back({extent->origin_offset, used, length, extent->data_offset >= kZerosAt});
     planned_ += extent->length;
     used += round_up(length, shape_.unit);
   }
@@ -51,7 +52,7 @@ void Piece::join(std::vector<Place>& places) {
     Place& last = places[kept];
     const Place& next = places[i];
     if (next.offset == last.offset + Bytes(last.length) &&
-        next.memory == last.memory + last.length) {
+        next.memory == last.memory + last.length && next.zeros == last.zeros) {
       last.length += next.length;
     } else {
       places[++kept] = next;
@@ -88,7 +89,19 @@ void Piece::read(bool both) {
   }
 }
 
-void Piece::write() { write_places(on_origin_); }
+void Piece::write() {
+  std::erase_if(on_origin_,
+                [this](const Place& place) { return place.zeros && write_zeros(place); });
+  write_places(on_origin_);
+}
+
+bool Piece::write_zeros(const Place& place) {
+  const int failed = origin_.write_zeros(place.offset, Bytes(place.length));
+  if (failed == EOPNOTSUPP) return false;
+  if (failed != 0) throw io_error(origin_, {Direction::kWrite, place.offset, failed});
+  bytes_written_ += Bytes(place.length);
+  return true;
+}
 
 void Piece::write_places(std::span<const Place> places) {
   make_requests(origin_requests_, Direction::kWrite, places, data_memory_);

@@ -83,6 +83,7 @@ class Piece {
     Bytes offset;
     size_t memory = 0;  // index in the buffer
     size_t length = 0;
+    bool zeros = false;  // known to be zeros, without a look at them
   };
 
   static void join(std::vector<Place>& places);
@@ -90,6 +91,8 @@ class Piece {
                      std::span<const Place> places, std::span<std::byte> memory) const;
   void find_dirty(size_t unit, size_t joined_gap);
   void write_places(std::span<const Place> places);
+  // Whether the origin has made the place zeros, so that they need not be written.
+  bool write_zeros(const Place& place);
 
   BlockDevice& data_;
   BlockDevice& origin_;

@@ -15,9 +15,9 @@ namespace {
 constexpr uint64_t kPiece = 1 << 20;
 
 // Reads or writes pieces of one range.
-class Pieces {
+class RangePieces {
  public:
-  explicit Pieces(const Place& place)
+  explicit RangePieces(const Place& place)
       : place_(place), queue_(place.device.make_queue(1)), memory_(kPiece) {}
 
   std::span<std::byte> read(uint64_t at, uint64_t length) {
@@ -47,7 +47,7 @@ void each_piece(Bytes length, const BeforePiece& before_piece, const Take& take)
 }  // namespace
 
 bool has_data(const Place& place, Bytes length, const BeforePiece& before_piece) {
-  Pieces pieces(place);
+  RangePieces pieces(place);
   bool found = false;
   each_piece(length, before_piece, [&](uint64_t at, uint64_t size) {
     found = !all_zero(pieces.read(at, size));
@@ -57,7 +57,7 @@ bool has_data(const Place& place, Bytes length, const BeforePiece& before_piece)
 }
 
 void copy_range(const Place& from, const Place& to, Bytes length, const BeforePiece& before_piece) {
-  Pieces source(from), target(to);
+  RangePieces source(from), target(to);
   each_piece(length, before_piece, [&](uint64_t at, uint64_t size) {
     const auto bytes = source.read(at, size);
     if (!all_zero(bytes) || !all_zero(target.read(at, size))) target.write(at, bytes);

@@ -30,6 +30,7 @@ struct BaseWishes {
   RoundChoice choice = RoundChoice::kAsKnown;
   bool restart = false;
   bool again = false;
+  bool of_other_target = false;  // a copy: `last` is the journal of another target
 };
 
 struct BaseDecision {
@@ -43,8 +44,14 @@ struct BaseDecision {
 BaseDecision choose_base(const Journal* last, const MergeRecord& wanted, const ThinDevice* thin,
                          const BaseWishes& wishes);
 
-// For kSince, with `full_reason`.
-Error no_base(const std::string& full_reason);
+// For kSince, with `full_reason`: the option that asks for it is not possible. An empty `next` is
+// to leave it out.
+Error no_base(const std::string& option, const std::string& full_reason,
+              const std::string& next = "");
+
+// Refuses a copy of what is mapped where the target may differ from the origin in places that
+// neither the thin maps nor the journal has. Only a whole copy is right then.
+Refusal refuse_without_whole(const Journal& last, const MergeRecord& wanted);
 
 // Checks that the mappings which a round leaves out are those that the last merge merged. Each must
 // be in that plan, with the same data block, as far as that plan goes back.

@@ -39,42 +39,82 @@ JournalDecision refuse(MessageId id, const std::string& happened, const std::str
   return {false, Error(id, happened, next)};
 }
 
+// Whether the target has what the wanted copy would bring, if the thin is the same.
+bool is_same_copy(const MergeRecord& done, const MergeRecord& wanted) {
+  return done.copy->whole >= wanted.copy->whole && done.plan_end == wanted.plan_end &&
+         is_same_identity(done.copy->origin.identity, wanted.copy->origin.identity) &&
+         done.copy->origin_state == wanted.copy->origin_state;
+}
+
+// Refuses the journal of another destination, and that of a merge for a copy.
+Refusal refuse_foreign(const Journal& journal, const MergeRecord& wanted) {
+  const MergeRecord& record = journal.record();
+  if (!is_same_identity(record.origin.identity, wanted.origin.identity)) {
+    return Error(MessageId::kForeignJournal,
+                 journal.path() + " is the journal of another " + record.role() + " (" +
+                     record.origin.path + ")",
+                 "name another file with --journal, or the " + record.role() + " it belongs to");
+  }
+  if (record.is_copy() != wanted.is_copy()) {
+    return Error(
+        MessageId::kForeignJournal,
+        journal.path() + " is the journal of a " + record.deed() + ", not of a " + wanted.deed(),
+        "name another file with --journal");
+  }
+  return {};
+}
+
 // Refuses unless the unfinished merge has the same pool, thin and origin.
 Refusal refuse_other_devices(const Journal& journal, const MergeRecord& wanted,
                              const JournalWishes& wishes) {
   const MergeRecord& begun = journal.record();
   if (!same_pool(begun, wanted) || begun.thin_id != wanted.thin_id) {
     if (wishes.must_resume) {
-      return Error(
-          MessageId::kOtherSource,
-          "the devices named in " + journal.path() + " are not the ones the merge began with",
-          "make " + begun.metadata.path + " and " + begun.data.path +
-              " the pool's own devices again");
+      return Error(MessageId::kOtherSource,
+                   "the devices named in " + journal.path() + " are not the ones the " +
+                       begun.deed() + " began with",
+                   "make " + begun.metadata.path + " and " + begun.data.path +
+                       " the pool's own devices again");
     }
     return Error(MessageId::kHalfMerged,
-                 "the origin " + wanted.origin.path + " is half merged from " + thin_text(begun),
-                 "finish that merge first (extmerge resume " + journal.path() +
+                 "the " + begun.role() + " " + wanted.origin.path + " is half " + begun.done() +
+                     " from " + thin_text(begun),
+                 "finish that " + begun.deed() + " first (extmerge resume " + journal.path() +
                      "), or discard its journal with --restart");
   }
   if (!same_device(begun, wanted)) {
-    return Error(
-        MessageId::kThinIdReused,
-        thin_text(begun) + " is not the device the merge began with: the id was used again",
-        "the half-merged origin cannot be finished from it; --restart merges the new device");
+    return Error(MessageId::kThinIdReused,
+                 thin_text(begun) + " is not the device the " + begun.deed() +
+                     " began with: the id was used again",
+                 "the half-" + begun.done() + " " + begun.role() +
+                     " cannot be finished from it; --restart begins with the new device");
+  }
+  if (begun.is_copy()) {
+    const bool is_same =
+        is_same_identity(begun.copy->origin.identity, wanted.copy->origin.identity);
+    if (!is_same || begun.copy->origin_state != wanted.copy->origin_state) {
+      return Error(MessageId::kStale,
+                   "the external origin " + wanted.copy->origin.path +
+                       (is_same ? " was merged into, or written to, since the unfinished copy in "
+                                : " is not that of the unfinished copy in ") +
+                       journal.path() + " was begun",
+                   "copy everything that the thin shows: extmerge copy --whole --restart");
+    }
   }
   const Bytes size = wanted.origin_size_before;
   if (size != begun.origin_size_before && size != begun.origin_size_after) {
     return Error(MessageId::kSizeChanged,
-                 "the origin " + wanted.origin.path + " has " + std::to_string(size.value()) +
-                     " bytes, the merge began with " +
+                 "the " + begun.role() + " " + wanted.origin.path + " has " +
+                     std::to_string(size.value()) + " bytes, the " + begun.deed() + " began with " +
                      std::to_string(begun.origin_size_before.value()),
-                 "make sure it is the same origin, then restart from the beginning with --restart");
+                 "make sure it is the same " + begun.role() +
+                     ", then restart from the beginning with --restart");
   }
   if (wanted.logical_block_size > begun.logical_block_size) {
     return Error(MessageId::kSizeChanged,
-                 "the origin " + wanted.origin.path + " now has logical blocks of " +
+                 "the " + begun.role() + " " + wanted.origin.path + " now has logical blocks of " +
                      std::to_string(wanted.logical_block_size.value()) +
-                     " bytes, more than when the merge began",
+                     " bytes, more than when the " + begun.deed() + " began",
                  "attach it as it was, or restart from the beginning with --restart");
   }
   return {};
@@ -86,41 +126,46 @@ JournalDecision decide_unfinished(const Journal& journal, const MergeRecord& wan
   if (wishes.restart) {
     if (begun.undo_log.empty() || !wishes.undo_log_exists) return {};
     return refuse(MessageId::kUndoFirst,
-                  "the unfinished merge in " + journal.path() + " has the undo log " +
-                      begun.undo_log + ", which would be lost",
-                  "extmerge undo " + journal.path() +
-                      " puts the origin back; to restart from the beginning without undo, mount "
+                  "the unfinished " + begun.deed() + " in " + journal.path() +
+                      " has the undo log " + begun.undo_log + ", which would be lost",
+                  "extmerge undo " + journal.path() + " puts the " + begun.role() +
+                      " back; to restart from the beginning without undo, mount "
                       "the file system of the undo log and move the undo log away");
   }
   if (const Refusal refusal = refuse_other_devices(journal, wanted, wishes))
     return {false, *refusal};
   if (wishes.full && begun.is_round()) {
     return refuse(MessageId::kHalfMerged,
-                  "the unfinished merge in " + journal.path() + " is a round, not a full merge",
+                  "the unfinished " + begun.deed() + " in " + journal.path() +
+                      " is a round, not a full " + begun.deed(),
                   "finish it first (extmerge resume " + journal.path() +
-                      "), or restart from the beginning with --restart, which merges everything");
+                      "), or restart from the beginning with --restart, which does everything");
   }
   // Finish an old plan only if the user asked for that: `merge` has just shown the new one.
   if (!may_go_on_with(begun, wanted) && !(wishes.must_resume && wishes.allow_stale)) {
-    const bool other_limits =
-        begun.plan_end != wanted.plan_end || begun.block_size != wanted.block_size;
-    return refuse(MessageId::kStale,
-                  other_limits
-                      ? "the unfinished merge in " + journal.path() +
-                            " ends at another byte than this one (--thin-size, --beyond-origin)"
-                      : thin_text(begun) + " has changed since the unfinished merge in " +
-                            journal.path() + " was planned",
-                  other_limits ? "use the same options, or extmerge resume " + journal.path() +
-                                     ", or restart from the beginning with --restart"
-                               : "restart from the beginning with --restart, or finish the old "
-                                 "plan: extmerge resume --allow-stale " +
-                                     journal.path());
+    const bool other_limits = begun.plan_end != wanted.plan_end ||
+                              begun.block_size != wanted.block_size ||
+                              (begun.is_copy() && begun.copy->whole != wanted.copy->whole);
+    return refuse(
+        MessageId::kStale,
+        other_limits
+            ? "the unfinished " + begun.deed() + " in " + journal.path() +
+                  (begun.is_copy()
+                       ? " copies other parts of the thin than this one (--thin-size, --whole)"
+                       : " ends at another byte than this one (--thin-size, --beyond-origin)")
+            : thin_text(begun) + " has changed since the unfinished " + begun.deed() + " in " +
+                  journal.path() + " was planned",
+        other_limits ? "use the same options, or extmerge resume " + journal.path() +
+                           ", or restart from the beginning with --restart"
+                     : "restart from the beginning with --restart, or finish the old "
+                       "plan: extmerge resume --allow-stale " +
+                           journal.path());
   }
   if (wishes.undo_log && *wishes.undo_log != begun.undo_log) {
     const std::string with =
         begun.undo_log.empty() ? "without an undo log" : "with the undo log " + begun.undo_log;
     return refuse(MessageId::kUndoLogInTheWay,
-                  "the unfinished merge in " + journal.path() + " was begun " + with,
+                  "the unfinished " + begun.deed() + " in " + journal.path() + " was begun " + with,
                   "leave out --undo-log, or restart from the beginning with --restart");
   }
   return {true, {}};
@@ -152,44 +197,46 @@ JournalDecision decide(const Journal* journal, const MergeRecord& wanted,
                   "extmerge status lists the known journals; extmerge merge begins a merge");
   }
   const MergeRecord& record = journal->record();
-  if (!is_same_identity(record.origin.identity, wanted.origin.identity)) {
-    return refuse(
-        MessageId::kForeignJournal,
-        journal->path() + " is the journal of another origin (" + record.origin.path + ")",
-        "name another file with --journal, or the origin it belongs to");
-  }
+  if (const Refusal refusal = refuse_foreign(*journal, wanted)) return {false, *refusal};
   if (journal->state() == JournalState::kCopying)
     return decide_unfinished(*journal, wanted, wishes);
   if (journal->state() == JournalState::kUndoing) {
-    return refuse(MessageId::kUndoFirst, "the merge in " + journal->path() + " is being undone",
+    return refuse(MessageId::kUndoFirst,
+                  "the " + record.deed() + " in " + journal->path() + " is being undone",
                   "finish the undo: extmerge undo " + journal->path());
   }
   if (journal->state() == JournalState::kUndone) {
     if (!wishes.must_resume) return {};
-    return refuse(MessageId::kNothingToResume, "the merge in " + journal->path() + " was undone",
-                  "extmerge merge begins another one");
+    return refuse(MessageId::kNothingToResume,
+                  "the " + record.deed() + " in " + journal->path() + " was undone",
+                  "extmerge " + record.deed() + " begins another one");
   }
   if (wishes.must_resume) {
-    return refuse(MessageId::kNothingToResume, "the merge in " + journal->path() + " is done",
-                  "nothing is left to do; extmerge verify compares the origin with the snapshot");
+    return refuse(MessageId::kNothingToResume,
+                  "the " + record.deed() + " in " + journal->path() + " is done",
+                  "nothing is left to do; extmerge verify compares the " + record.role() +
+                      " with the snapshot");
   }
   if (wishes.again) return {};
-  const bool is_merged =
-      is_same_source(record, wanted, wishes.merged_as) && same_state(record, wanted);
+  const bool is_merged = is_same_source(record, wanted, wishes.merged_as) &&
+                         same_state(record, wanted) &&
+                         !(wanted.is_copy() && !is_same_copy(record, wanted));
   const bool is_empty_round = wanted.is_round() && wanted.copy_bytes == Bytes(0);
   const auto already_done = [&] {
     return refuse(MessageId::kAlreadyDone,
-                  thin_text(record) + " was merged into " + record.origin.path + " already (" +
+                  thin_text(record) + " was " + record.done() +
+                      (record.is_copy() ? " to " : " into ") + record.origin.path + " already (" +
                       journal->path() + ")",
-                  "extmerge verify compares the two; --again merges once more, over whatever was "
-                  "written to the origin since");
+                  "extmerge verify compares the two; --again " +
+                      std::string(record.is_copy() ? "copies" : "merges") +
+                      " once more, over whatever was written to the " + record.role() + " since");
   };
   if (is_merged && !wishes.last_round) return already_done();
   if (!origin_unchanged()) {
     return refuse(
         MessageId::kOriginChanged,
-        "the origin " + wanted.origin.path +
-            " was written to since the last merge into it was done",
+        "the " + record.role() + " " + wanted.origin.path + " was written to since the last " +
+            (record.is_copy() ? "copy to" : "merge into") + " it was done",
         "find out who wrote to it, and compare the two (extmerge verify); --again puts the "
         "snapshot's blocks over the newer data, which is lost then");
   }

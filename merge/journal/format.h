@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The journal as it lies on disk, version 2; docs/journal-format.md explains it, and version 1.
+// The journal as it lies on disk, versions 2 and 3; docs/journal-format.md explains it, and version
+// 1. A merge is recorded in version 2, a copy in version 3.
 //
 //   header copy, header copy, 8 progress slots, page of places, plan pages
 //
@@ -21,7 +22,9 @@ namespace extmerge {
 
 inline constexpr char kHeaderMagic[8] = {'e', 'x', 'm', '-', 'j', 'r', 'n', 'l'};
 inline constexpr char kSlotMagic[8] = {'e', 'x', 'm', '-', 'p', 'r', 'o', 'g'};
-inline constexpr uint32_t kJournalFormatVersion = 2;
+inline constexpr uint32_t kMergeFormatVersion = 2;
+inline constexpr uint32_t kCopyFormatVersion = 3;
+inline constexpr uint32_t kNewestFormatVersion = kCopyFormatVersion;
 
 inline constexpr size_t kHeaderSize = 16384;
 inline constexpr size_t kHeaderCopies = 2;
@@ -110,6 +113,21 @@ static_assert(sizeof(DiskJournalHeader) + sizeof(DiskRound) +
                   3 * (2 + kMaxPath + 2 + kMaxIdentity) + 2 + kMaxUndoLogPath + kChecksumSize <=
               kHeaderSize);
 
+// Follows in version 3: the copy. Then come nine strings: path and identity of the external origin,
+// and the seven above, of which the third device is the target.
+struct DiskCopy {
+  le32 whole;  // 0 or 1
+  le32 unused;
+  le64 origin_size;   // of the external origin
+  le64 origin_state;  // changes when that is merged into, or written to
+};
+static_assert(sizeof(DiskCopy) == 24);
+inline constexpr size_t kMaxPathOfCopy = 2400;
+static_assert(sizeof(DiskJournalHeader) + sizeof(DiskRound) + sizeof(DiskCopy) +
+                  4 * (2 + kMaxPathOfCopy + 2 + kMaxIdentity) + 2 + kMaxUndoLogPath +
+                  kChecksumSize <=
+              kHeaderSize);
+
 struct DiskProgressSlot {
   char magic[8];
   le64 nonce;
@@ -132,8 +150,7 @@ struct DiskPlacesPage {
 inline constexpr size_t kMostPlaces = 448;
 static_assert(sizeof(DiskPlacesPage) + kMostPlaces * sizeof(le64) + kChecksumSize <= kPlanPageSize);
 
-// The place of a run's contents. Version 1 has runs of pool data only, and no tag.
-enum class RunContent : uint64_t { kPoolData = 0 };
+// Version 1 has runs of pool data only, and no tag. Version 2 has a tag, which says so.
 inline constexpr unsigned kRunContentBits = 2;
 
 // Followed by the runs; then zeroes up to the checksum.

@@ -196,9 +196,16 @@ std::optional<std::string> find_implausible_plan(const JournalHeader& header) {
   const MergeRecord& record = header.record;
   if (record.copy_bytes > record.plan_end) return "more is to be copied than lies before the end";
   const uint64_t blocks = record.block_size.blocks_holding(record.copy_bytes);
-  if (blocks > record.mapped_blocks) return "more blocks are to be copied than are mapped";
-  if (record.runs > blocks) return "there are more runs than blocks";
-  if ((record.runs == 0) != (blocks == 0)) return "there are runs without blocks or the reverse";
+  if (record.is_copy()) {
+    // A copy may have blocks that are not mapped, and runs that are only recorded.
+    if (record.runs > record.block_size.blocks_holding(record.plan_end))
+      return "there are more runs than blocks";
+    if (record.runs == 0 && blocks > 0) return "there are blocks without runs";
+  } else {
+    if (blocks > record.mapped_blocks) return "more blocks are to be copied than are mapped";
+    if (record.runs > blocks) return "there are more runs than blocks";
+    if ((record.runs == 0) != (blocks == 0)) return "there are runs without blocks or the reverse";
+  }
   if (header.state == JournalState::kIntent) {
     if (header.plan_pages != 0) return "an intent has no plan pages yet";
   } else if (header.plan_pages > record.runs || (header.plan_pages == 0) != (record.runs == 0)) {
@@ -238,7 +245,7 @@ bool describe_the_same(const JournalHeader& a, JournalHeader b) {
 Error damaged_journal(const std::string& path, const std::string& why) {
   return Error(MessageId::kDamagedJournal, "the journal " + path + " is damaged: " + why,
                "nothing in it was used; if nobody has written to the snapshot or the origin since, "
-               "a merge with --restart starts over and loses only time");
+               "the same command with --restart starts over and loses only time");
 }
 
 Error misuse(const std::string& happened) {
@@ -271,11 +278,23 @@ std::vector<std::byte> encode_header(const JournalHeader& header) {
     std::memcpy(copy.data() + at, &round, sizeof round);
     at += sizeof round;
   }
+  const auto append_device = [&](const JournalDevice& device, const std::string& name,
+                                 size_t most) {
+    append_string(copy, at, device.path, most, "path of the " + name);
+    append_string(copy, at, device.identity, kMaxIdentity, "identity of the " + name);
+  };
+  if (header.version == kCopyFormatVersion) {
+    DiskCopy facts{};
+    facts.whole.set(header.record.copy->whole);
+    facts.origin_size.set(header.record.copy->origin_size.value());
+    facts.origin_state.set(header.record.copy->origin_state);
+    std::memcpy(copy.data() + at, &facts, sizeof facts);
+    at += sizeof facts;
+    append_device(header.record.copy->origin, "external origin", kMaxPathOfCopy);
+  }
   for (const NamedDevice& named : kDevices) {
-    const JournalDevice& device = header.record.*named.device;
-    append_string(copy, at, device.path, kMaxPath, "path of the " + std::string(named.name));
-    append_string(copy, at, device.identity, kMaxIdentity,
-                  "identity of the " + std::string(named.name));
+    append_device(header.record.*named.device, named.name,
+                  header.version == kCopyFormatVersion ? kMaxPathOfCopy : kMaxPath);
   }
   append_string(copy, at, header.record.undo_log,
                 header.version == 1 ? kMaxUndoLogPathRead : kMaxUndoLogPath,
@@ -290,10 +309,10 @@ std::optional<JournalHeader> decode_header(std::span<const std::byte> copy,
   if (std::memcmp(disk.magic, kHeaderMagic, sizeof disk.magic) != 0 || !part_is_intact(copy))
     return {};
   const uint32_t version = disk.version.get();
-  if (version == 0 || version > kJournalFormatVersion)
+  if (version == 0 || version > kNewestFormatVersion)
     throw Error(MessageId::kJournalVersion,
                 "the journal " + path + " has format version " + std::to_string(version) +
-                    "; this program knows versions 1 to " + std::to_string(kJournalFormatVersion),
+                    "; this program knows versions 1 to " + std::to_string(kNewestFormatVersion),
                 "finish the merge with the version of extmerge that began it");
   JournalHeader header = from_disk(disk);
   size_t at = sizeof disk;
@@ -304,13 +323,21 @@ std::optional<JournalHeader> decode_header(std::span<const std::byte> copy,
     header.record.state_digest = header.record.digest;
     header.record.newest_time = kEndOfTimes;  // unknown
   }
-  for (const NamedDevice& named : kDevices) {
-    JournalDevice& device = header.record.*named.device;
-    if (!take_string(copy, at, kMaxPath, device.path) ||
-        !take_string(copy, at, kMaxIdentity, device.identity))
-      throw damaged_journal(path,
-                            "the header's " + std::string(named.name) + " has no proper name");
+  const auto take_device = [&](JournalDevice& device, const std::string& name) {
+    if (take_string(copy, at, kMaxPath, device.path) &&
+        take_string(copy, at, kMaxIdentity, device.identity))
+      return;
+    throw damaged_journal(path, "the header's " + name + " has no proper name");
+  };
+  if (version == kCopyFormatVersion) {
+    const auto facts = load<DiskCopy>(copy.data() + at);
+    at += sizeof facts;
+    if (facts.whole.get() > 1) throw damaged_journal(path, "the header's kind of copy is unknown");
+    header.record.copy = {
+        facts.whole.get() == 1, {}, Bytes(facts.origin_size.get()), facts.origin_state.get()};
+    take_device(header.record.copy->origin, "external origin");
   }
+  for (const NamedDevice& named : kDevices) take_device(header.record.*named.device, named.name);
   if (!take_string(copy, at, kMaxUndoLogPathRead, header.record.undo_log))
     throw damaged_journal(path, "the header's undo log has no proper name");
   if (auto why = find_implausible(header))

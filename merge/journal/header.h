@@ -17,8 +17,8 @@
 namespace extmerge {
 
 struct JournalHeader {
-  uint32_t version = kJournalFormatVersion;  // a journal keeps the one that it was begun with
-  uint64_t sequence = 0;                     // rises with each copy written
+  uint32_t version = kMergeFormatVersion;  // a journal keeps the one that it was begun with
+  uint64_t sequence = 0;                   // rises with each copy written
   uint64_t nonce = 0;
   JournalState state = JournalState::kIntent;
   uint64_t plan_pages = 0;

@@ -251,6 +251,7 @@ std::unique_ptr<Journal> Journal::open(DurableDirectory& directory, const std::s
 std::unique_ptr<Journal> Journal::begin(DurableDirectory& directory, const std::string& name,
                                         const MergeRecord& record, std::optional<uint64_t> nonce) {
   JournalHeader header;
+  header.version = record.is_copy() ? kCopyFormatVersion : kMergeFormatVersion;
   header.sequence = 1;
   header.nonce = nonce ? *nonce : random_nonce();
   header.record = record;
@@ -322,10 +323,7 @@ std::unique_ptr<RunSource> Journal::runs_from(Bytes position, Bytes& skip) const
   return pages().runs_from(position, skip);
 }
 
-std::unique_ptr<RunSource> Journal::all_runs() const {
-  Bytes none;
-  return runs_from(none, none);
-}
+std::unique_ptr<RunSource> Journal::all_runs() const { return pages().all_runs(); }
 
 Extent Journal::extent_at(Bytes position) const {
   Bytes skip;

@@ -50,7 +50,7 @@ uint64_t from_zigzag(uint64_t value) { return (value >> 1) ^ (value & 1 ? ~uint6
 size_t put_run(std::byte* to, const Run& previous, const Run& run) {
   size_t size = put_varint(to, run.thin - (previous.thin + previous.blocks));
   size += put_varint(to + size, to_zigzag(run.data - (previous.data + previous.blocks)));
-  constexpr auto content = static_cast<uint64_t>(RunContent::kPoolData);
+  const auto content = static_cast<uint64_t>(run.content);
   return size + put_varint(to + size, run.blocks << kRunContentBits | content);
 }
 
@@ -63,7 +63,8 @@ bool take_run(std::span<const std::byte> from, uint32_t version, size_t& at, con
     return false;
   const unsigned bits = version == 1 ? 0 : kRunContentBits;
   const uint64_t content = tagged & ((1u << bits) - 1);
-  if (content != static_cast<uint64_t>(RunContent::kPoolData)) return false;
+  if (content != 0 && version < kCopyFormatVersion) return false;
+  run.content = static_cast<RunContent>(content);
   run.blocks = tagged >> bits;
   run.thin = previous.thin + previous.blocks + gap;
   run.data = previous.data + previous.blocks + from_zigzag(jump);
@@ -249,6 +250,10 @@ uint64_t PlanPages::find_page(Bytes position, Bytes& begin) const {
     }
   }
   return first;
+}
+
+std::unique_ptr<RunSource> PlanPages::all_runs() const {
+  return std::make_unique<Source>(*this, 0, Bytes(0));
 }
 
 std::unique_ptr<RunSource> PlanPages::runs_from(Bytes position, Bytes& skip) const {

@@ -84,6 +84,8 @@ class PlanPages {
   // offset in the first run. The source must not outlive this object. It throws kDamagedJournal at
   // a damaged page.
   std::unique_ptr<RunSource> runs_from(Bytes position, Bytes& skip) const;
+  // All runs, also those that are only recorded.
+  std::unique_ptr<RunSource> all_runs() const;
 
   // Reads the whole plan. Throws kDamagedJournal unless it has that many runs and that digest;
   // kStopped if `stop` was requested.

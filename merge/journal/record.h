@@ -57,12 +57,22 @@ struct Base {
   friend bool operator==(const Base&, const Base&) = default;
 };
 
-// The description of one merge: everything that a resume needs, and everything that must not
-// change.
+// A copy: the plan's bytes go to another device than the external origin, and that is only read.
+struct CopyFacts {
+  bool whole = false;    // all that the thin shows, not only what it maps
+  JournalDevice origin;  // the external origin
+  Bytes origin_size;     // and its size when the copy was planned
+  // Another number shows that the origin was merged into, or written to, since (Job::Copy).
+  uint64_t origin_state = 0;
+};
+
+// The description of one merge, or of one copy: everything that a resume needs, and everything that
+// must not change.
 struct MergeRecord {
   JournalDevice metadata;
   JournalDevice data;
-  JournalDevice origin;
+  JournalDevice origin;           // the destination: the origin, or the target of a copy
+  std::optional<CopyFacts> copy;  // nothing for a merge
   ThinId thin_id{};
   uint32_t creation_time = 0;   // of the thin, from its details
   uint64_t transaction_id = 0;  // of the thin, at its creation
@@ -93,6 +103,11 @@ struct MergeRecord {
   std::optional<Base> base;       // of a round
   std::vector<Bytes> old_places;  // of earlier rounds; the origin's fingerprint has them, too
 
+  bool is_copy() const { return copy.has_value(); }
+  // For messages.
+  std::string deed() const { return copy ? "copy" : "merge"; }
+  std::string done() const { return copy ? "copied" : "merged"; }
+  std::string role() const { return copy ? "target" : "origin"; }  // of the destination
   bool is_round() const { return base.has_value(); }
   PlanLimits limits() const {
     PlanLimits limits{block_size, plan_end, thin_size};

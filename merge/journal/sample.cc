@@ -163,20 +163,30 @@ class SampleComparison {
 }  // namespace
 
 std::optional<Bytes> compare_sample(Journal& journal, BlockDevice& data, BlockDevice& origin,
-                                    Bytes position) {
+                                    Bytes position, Bytes piece) {
   if (position == Bytes(0)) return std::nullopt;
-  const uint64_t data_block = data.logical_block_size().value();
   const uint64_t origin_block = origin.logical_block_size().value();
-  std::vector<Place> on_data;
-  std::vector<Place> on_origin;
+  std::vector<Extent> extents;
   for (const uint64_t number : draw(pieces_of(position))) {
     const Bytes start(number * kSampleLength);
-    const Extent extent = journal.extent_at(start);
-    uint64_t length = std::min({extent.length.value(), kSampleLength, (position - start).value()});
+    Extent extent = journal.extent_at(start);
+    const uint64_t length =
+        std::min({extent.length.value(), piece.value(), (position - start).value()});
     // Only a forged position ends inside a block.
-    length -= length % origin_block;
-    on_data.push_back({extent.data_offset, round_up(length, data_block)});
-    on_origin.push_back({extent.origin_offset, length});
+    extent.length = Bytes(length - length % origin_block);
+    extents.push_back(extent);
+  }
+  return compare_places(extents, data, origin);
+}
+
+std::optional<Bytes> compare_places(std::span<const Extent> extents, BlockDevice& data,
+                                    BlockDevice& origin) {
+  const uint64_t data_block = data.logical_block_size().value();
+  std::vector<Place> on_data;
+  std::vector<Place> on_origin;
+  for (const Extent& extent : extents) {
+    on_data.push_back({extent.data_offset, round_up(extent.length.value(), data_block)});
+    on_origin.push_back({extent.origin_offset, extent.length.value()});
   }
   const uint64_t slot = round_up(kSampleLength, data_block);
   const Buffer is = read_places(origin, on_origin, slot);

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <stop_token>
 #include <vector>
 
@@ -17,10 +18,17 @@
 
 namespace extmerge {
 
-// Compares the first, the last and 64 random pieces of at most 64 KiB among the planned bytes below
-// `position`. Returns the offset on the origin of the first difference found, if any.
+// Compares the first, the last and 64 random pieces, of at most `piece` bytes each, among the
+// planned bytes below `position`. `piece` is at most 64 KiB. Returns the offset on the origin of
+// the first difference found, if any.
+inline constexpr Bytes kSamplePiece{64 << 10};
 std::optional<Bytes> compare_sample(Journal& journal, BlockDevice& data, BlockDevice& origin,
-                                    Bytes position);
+                                    Bytes position, Bytes piece = kSamplePiece);
+
+// Compares these extents, of at most 64 KiB each. Returns the offset on the origin of the first
+// difference in their order.
+std::optional<Bytes> compare_places(std::span<const Extent> extents, BlockDevice& data,
+                                    BlockDevice& origin);
 
 // The share of the plan, `all` bytes, that differs: 0 to 1. It is estimated from the first, the
 // last and 64 random pieces of at most 64 KiB, compared in units of 4 KiB.

@@ -12,7 +12,7 @@ PlanSpool::PlanSpool(DurableDirectory& directory, const std::string& name, RunSo
   for (Run run; runs.next(run);) writer.add(run);
   writer.finish();
   bytes_ = writer.position();
-  pages_ = std::make_unique<PlanPages>(*file_, directory.path_of(name), kJournalFormatVersion, 0,
+  pages_ = std::make_unique<PlanPages>(*file_, directory.path_of(name), kNewestFormatVersion, 0,
                                        limits, writer.pages(), bytes_);
 }
 

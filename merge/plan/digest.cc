@@ -14,7 +14,8 @@
 namespace extmerge {
 
 void RunDigest::add(const Run& run) {
-  const le64 triple[] = {le64(run.thin.value()), le64(run.data.value()), le64(run.blocks)};
+  const uint64_t tagged = static_cast<uint64_t>(run.content) << 62 | run.blocks;
+  const le64 triple[] = {le64(run.thin.value()), le64(run.data.value()), le64(tagged)};
   const XXH128_hash_t hash = XXH3_128bits(triple, sizeof triple);
   low_ += hash.low64;
   high_ += hash.high64;

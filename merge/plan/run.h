@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The words of a plan: run, extent, limits, digest. merge/plan/runs.h explains them.
+// The words of a plan: run, content, extent, limits, digest. merge/plan/runs.h explains them.
 
 #pragma once
 
@@ -14,13 +14,25 @@
 
 namespace extmerge {
 
+// Where the bytes of a run come from. A merge has runs of pool data only. A copy has the others,
+// too; the numbers are those in its journal.
+enum class RunContent : uint64_t {
+  kPoolData = 0,
+  kUnmapped = 1,  // what the thin shows where it maps nothing: its external origin, zeros past that
+  kZeros = 2,     // the same, past the origin's end
+  kHeld = 3,      // pool data that the target has already: not copied, but recorded
+};
+
 struct Run {
   ThinBlock thin;
-  DataBlock data;
+  DataBlock data;  // of kUnmapped and kZeros: the number of the thin block
   uint64_t blocks = 0;
+  RunContent content = RunContent::kPoolData;
   // Appends `next` if it continues this run on both devices. Returns whether it does.
   bool try_append(const Run& next) {
-    if (blocks == 0 || next.thin != thin + blocks || next.data != data + blocks) return false;
+    if (blocks == 0 || next.thin != thin + blocks || next.data != data + blocks ||
+        next.content != content)
+      return false;
     blocks += next.blocks;
     return true;
   }
@@ -69,18 +81,33 @@ struct PlanLimits {
   PlanLimits in_blocks_of(DataBlockSize size) const { return {size, end, thin_end}; }
 };
 
-// The part of `run` before the plan's end; length 0 if the run lies past it.
+// The limits of a copy's plan.
+struct CopyLimits {
+  PlanLimits plan;   // `end` is the thin's
+  Bytes origin_end;  // the external origin's
+  bool whole = false;
+};
+
+// Contents that are not pool data have offsets of their own, past the end of any data device. The
+// thin's own offset is added to them. merge/content_device.h reads there.
+inline constexpr Bytes kUnmappedAt{uint64_t{1} << 63};
+inline constexpr Bytes kZerosAt{uint64_t{3} << 62};
+
+// The part of `run` before the plan's end; length 0 if the run lies past it, or is held.
 inline Extent to_extent(const Run& run, const PlanLimits& limits) {
   const Bytes start = limits.block_size.offset(run.thin);
   const Bytes end = std::min(limits.block_size.offset(run.thin + run.blocks), limits.end);
-  const Bytes length = end > start ? end - start : Bytes(0);
+  const Bytes length = end > start && run.content != RunContent::kHeld ? end - start : Bytes(0);
+  if (run.content == RunContent::kUnmapped) return {start, kUnmappedAt + start, length};
+  if (run.content == RunContent::kZeros) return {start, kZerosAt + start, length};
   return {start, limits.block_size.offset(run.data), length};
 }
 
 // The largest power of two, at most 4096, that divides `end`.
 Bytes alignment_of(Bytes end);
 
-// XXH3, 128 bits, of each coalesced run as a little-endian triple (thin, data, blocks). Both halves
+// XXH3, 128 bits, of each coalesced run as a little-endian triple (thin, data, blocks, with the
+// content in the highest two bits). Both halves
 // are summed up over all runs. The digest is XXH3 of these sums, the block size and the end. Equal
 // digests mean equal plans.
 struct PlanDigest {

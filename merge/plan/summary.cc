@@ -73,14 +73,19 @@ Error stopped_while_planning() {
 void RunSums::add(const Run& run, const PlanLimits& limits) {
   const Extent extent = to_extent(run, limits);
   ++runs;
+  digest.add(run);
+  if (run.content == RunContent::kHeld) {
+    ++held_runs;
+    return;
+  }
   blocks += run.blocks;
   bytes += extent.length;
   end = std::max(end, extent.origin_offset + extent.length);
-  digest.add(run);
 }
 
 void RunSums::add(const RunSums& other) {
   runs += other.runs;
+  held_runs += other.held_runs;
   blocks += other.blocks;
   bytes += other.bytes;
   end = std::max(end, other.end);

@@ -31,6 +31,7 @@ Error stopped_while_planning();
 struct RunSums {
   uint64_t blocks = 0;  // the last perhaps in part
   uint64_t runs = 0;
+  uint64_t held_runs = 0;  // of these, those of kHeld
   Bytes bytes;
   Bytes end{};  // offset on the origin where the last extent ends
   RunDigest digest{};
@@ -42,7 +43,8 @@ struct RunSums {
 struct PlanSummary {
   uint64_t mapped_blocks = 0;  // of the whole device, including blocks that are never copied
   uint64_t copy_blocks = 0;    // copied, the last perhaps in part
-  uint64_t runs = 0;           // to be copied
+  uint64_t runs = 0;           // to be copied, and those that a copy only records
+  uint64_t held_runs = 0;      // of these, the ones that are only recorded
   Bytes copy_bytes;
   Bytes beyond_origin_bytes{};  // mapped before the thin's end, past the origin's
   Bytes beyond_thin_bytes{};    // mapped past the thin's end, so not visible

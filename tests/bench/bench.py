@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Measures time and cost of extmerge, beside a program that does the same job.
 
-sections: metadata thins siblings copy equal shapes cost resume scale rounds; all of them if none is named.
+sections: metadata thins siblings copy equal shapes cost resume scale rounds copies; all of them if none is named.
 The pools are made in --folder, on a disk (up to 50 GB at a time), and in --memory (some 16
 GB). Missing peers are left out and named. EXTMERGE is the program; THIN_LS_1, THIN_CHECK_1 and
 THIN_RESTORE_1 can name the programs of thin-provisioning-tools 1.x. EXTMERGE_BEFORE can name the
@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 
+from copies import Copies, ExportRounds, knows_copies
 from measure import Contest, Table, run, system_calls, traffic
 from plot import draw
 from pools import GIB, KIB, MIB, Pool, RoundsPool, Shape, apart
@@ -377,6 +378,19 @@ class Bench:
         bound("MiB of memory", contest.median("plan --since-last", "memory") / MIB, most=128)
         state.remove()
 
+    def copies(self):
+        """Copies of a thin to an image and to an NBD export."""
+        if not knows_copies() or len(peers("nbdkit", "nbdcopy", "qemu-img")) < 3:
+            return
+        rival = Copies(self.folder, self.repeats)
+        rival.to_exports()
+        rival.whole()
+        rival.to_images()
+        rival.remove()
+        rounds = ExportRounds(self.folder, self.repeats)
+        rounds.measure()
+        rounds.remove()
+
     # --- what they have in common ----------------------------------------------
 
     def _rows(self, table, contest):
@@ -540,7 +554,7 @@ def prctl(option, value):
 
 
 def main():
-    sections = ("metadata", "thins", "siblings", "copy", "equal", "shapes", "cost", "resume", "scale", "rounds")
+    sections = ("metadata", "thins", "siblings", "copy", "equal", "shapes", "cost", "resume", "scale", "rounds", "copies")
     parser = argparse.ArgumentParser(prog="./run bench", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", default="/var/tmp/extmerge-bench")

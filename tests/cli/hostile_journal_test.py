@@ -144,7 +144,7 @@ class HostileJournalTest(PoolTest):
         self.put(forged)
 
     def test_of_a_newer_version(self):
-        self.put_version(3)
+        self.put_version(4)
         self.assert_refused(6, "EXM-608")
         self.assert_honest_one_goes_on()
 

@@ -16,6 +16,7 @@ from support import COMMANDS, EXTMERGE, PoolTest, environment, run
 
 KIB = 1024
 MIB = 1024 * KIB
+SIZE_OF_TARGET = 32 * MIB
 # The documented exit statuses without "internal error" and signals.
 EXPECTED = set(range(10))
 
@@ -61,6 +62,11 @@ class Inheriting(PoolTest):
         undo_log = ["--undo-log", pool.path("undo")] if command != "abort" else []
         if command in ("plan", "verify"):
             return pool, pool.command(command)
+        if command == "copy":
+            self.target = pool.path("target")
+            with open(self.target, "wb") as file:
+                file.truncate(SIZE_OF_TARGET)
+            return pool, pool.command("copy", "--yes", "--whole", f"--thin-size={SIZE_OF_TARGET}", *undo_log, self.target)
         if command == "merge":
             return pool, pool.command("merge", "--yes", *undo_log)
         # The limit stops the merge in its middle, so the test need not wait.
@@ -74,6 +80,11 @@ class Inheriting(PoolTest):
         if command in ("merge", "resume"):
             self.assertEqual(pool.origin_bytes(), pool.merged())
             self.assertEqual(pool.status()["state"], "done")
+        elif command == "copy":
+            self.assertTrue(pool.untouched())
+            with open(self.target, "rb") as file:
+                copied = file.read()
+            self.assertEqual(copied[:len(pool.merged())], pool.merged()[:SIZE_OF_TARGET])
         elif command == "abort":
             self.assertIsNone(pool.journal())
         elif command != "status":
@@ -81,7 +92,7 @@ class Inheriting(PoolTest):
 
     def ends_right(self, command, pool, words):
         """The command succeeds without the limit. The failed run may have done the work already."""
-        done_before = {"merge": "EXM-604", "resume": "EXM-611", "abort": "EXM-601"}
+        done_before = {"merge": "EXM-604", "copy": "EXM-604", "resume": "EXM-611", "abort": "EXM-601"}
         result = run(*words)
         if result.returncode == 6:
             self.assertIn(done_before.get(command, "nothing"), result.stderr)

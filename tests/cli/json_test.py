@@ -14,7 +14,8 @@ PLAN = {
     "beyond_origin_bytes": int, "beyond_thin_bytes": int, "origin_bytes": int,
     "thin_bytes": (int, type(None)), "source": (str, type(None)), "siblings_known": bool,
     "siblings": list, "chain": list, "given_up": list, "undo_log_estimate": (dict, type(None)), "round": str, "base": (dict, type(None)),
-    "full_reason": (str, type(None)), "notes": list,
+    "full_reason": (str, type(None)), "notes": list, "target": (str, type(None)),
+    "target_bytes": (int, type(None)), "whole": bool,
 }
 BASE = {"pool_time": int, "end_bytes": int, "verified": str, "merged_at": int}
 PLAN_ONLY = {"map": (dict, type(None)), "state": str, "resumable_from": (int, type(None)), "refusals": list}
@@ -32,7 +33,7 @@ STATUS_ONE = {
     "metadata": str, "data": str, "origin": str, "data_block_size": int, "mapped_blocks": int,
     "runs": int, "origin_bytes": int, "thin_bytes": (int, type(None)), "total_bytes": int,
     "durable_bytes": int, **COUNTERS, "created_at": int, "round": str, "base": (dict, type(None)),
-    "undo_log": (str, type(None)),
+    "undo_log": (str, type(None)), "target": (str, type(None)), "target_bytes": (int, type(None)), "whole": bool,
 }
 # Members for one merge, not in a list of several. A volume of LVM has more (docs/lvm.md).
 STATUS_SOURCE = {"source": (str, type(None))}

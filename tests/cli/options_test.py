@@ -12,54 +12,56 @@ from support import COMMANDS, PoolTest, run
 
 # The commands that accept each option without a value.
 FLAGS = {
-    "--live-root": {"plan", "merge", "verify"},
-    "--allow-stale": {"plan", "merge", "resume", "verify", "undo"},
+    "--live-root": {"plan", "merge", "copy", "verify"},
+    "--allow-stale": {"plan", "merge", "copy", "resume", "verify", "undo"},
     "--allow-shared-origin": {"plan", "merge", "resume", "undo"},
     "--allow-removed-snapshot": {"undo"},
-    "--allow-container": {"plan", "merge", "resume", "verify", "undo"},
-    "--restart": {"plan", "merge"},
-    "--again": {"plan", "merge"},
-    "--dry-run": {"merge"},
-    "--yes": {"merge", "resume", "undo"},
-    "--full": {"plan", "merge"},
-    "--since-last": {"plan", "merge"},
+    "--allow-container": {"plan", "merge", "copy", "resume", "verify", "undo"},
+    "--restart": {"plan", "merge", "copy"},
+    "--again": {"plan", "merge", "copy"},
+    "--dry-run": {"merge", "copy"},
+    "--yes": {"merge", "copy", "resume", "undo"},
+    "--full": {"plan", "merge", "copy"},
+    "--since-last": {"plan", "merge", "copy"},
+    "--whole": {"copy", "verify"},
     "--keep-siblings": {"plan", "merge"},
     "--finish": {"merge"},
     "--when-closed": {"merge"},
-    "--batch-mode": {"plan", "merge", "resume", "verify", "undo"},
+    "--batch-mode": {"plan", "merge", "copy", "resume", "verify", "undo"},
     "--json": set(COMMANDS),
     "--ranges": {"plan"},
     "--noheadings": {"plan", "status"},
     "--nosuffix": set(COMMANDS),
-    "--progress-json": {"plan", "merge", "resume", "verify", "undo"},
+    "--progress-json": {"plan", "merge", "copy", "resume", "verify", "undo"},
     "--verbose": set(COMMANDS),
     "--quiet": set(COMMANDS),
-    "--metadata-snap": {"plan", "merge", "verify"},
+    "--metadata-snap": {"plan", "merge", "copy", "verify"},
 }
 VALUES = {
-    "--metadata": ("x", {"plan", "merge", "verify"}),
-    "--data": ("x", {"plan", "merge", "verify"}),
-    "--thin-id": ("1", {"plan", "merge", "verify"}),
-    "--origin": ("x", {"plan", "merge", "verify"}),
-    "--thin-size": ("1M", {"plan", "merge", "verify"}),
+    "--metadata": ("x", {"plan", "merge", "copy", "verify"}),
+    "--data": ("x", {"plan", "merge", "copy", "verify"}),
+    "--thin-id": ("1", {"plan", "merge", "copy", "verify"}),
+    "--origin": ("x", {"plan", "merge", "copy", "verify"}),
+    "--thin-size": ("1M", {"plan", "merge", "copy", "verify"}),
     "--beyond-origin": ("drop", {"plan", "merge", "verify"}),
     "--with": ("x", {"plan", "merge"}),
     "--until": ("64M", {"merge"}),
     "--timeout": ("30m", {"merge"}),
-    "--journal": ("x", {"plan", "merge"}),
-    "--state-dir": ("x", {"plan", "merge", "resume", "verify", "status", "undo", "abort"}),
-    "--undo-log": ("x", {"plan", "merge"}),
-    "--compare": ("auto", {"merge", "resume"}),
-    "--verify": ("full", {"merge", "resume"}),
-    "--checkpoint-interval": ("1M", {"merge", "resume"}),
-    "--rate-limit": ("1M", {"merge", "resume", "verify"}),
-    "--io-size": ("1M", {"merge", "resume", "verify"}),
-    "--io-depth": ("1", {"merge", "resume", "verify"}),
-    "--buffer-size": ("1M", {"merge", "resume", "verify"}),
-    "--threads": ("1", {"merge", "resume", "verify"}),
+    "--since": ("./x", {"plan", "copy"}),
+    "--journal": ("x", {"plan", "merge", "copy"}),
+    "--state-dir": ("x", {"plan", "merge", "copy", "resume", "verify", "status", "undo", "abort"}),
+    "--undo-log": ("x", {"plan", "merge", "copy"}),
+    "--compare": ("auto", {"merge", "copy", "resume"}),
+    "--verify": ("full", {"merge", "copy", "resume"}),
+    "--checkpoint-interval": ("1M", {"merge", "copy", "resume"}),
+    "--rate-limit": ("1M", {"merge", "copy", "resume", "verify"}),
+    "--io-size": ("1M", {"merge", "copy", "resume", "verify"}),
+    "--io-depth": ("1", {"merge", "copy", "resume", "verify"}),
+    "--buffer-size": ("1M", {"merge", "copy", "resume", "verify"}),
+    "--threads": ("1", {"merge", "copy", "resume", "verify"}),
     "--units": ("k", set(COMMANDS)),
-    "--progress": ("none", {"plan", "merge", "resume", "verify", "undo"}),
-    "--progress-frequency": ("1", {"plan", "merge", "resume", "verify", "undo"}),
+    "--progress": ("none", {"plan", "merge", "copy", "resume", "verify", "undo"}),
+    "--progress-frequency": ("1", {"plan", "merge", "copy", "resume", "verify", "undo"}),
     "--log-file": ("/dev/null", set(COMMANDS)),
     "--log-level": ("info", set(COMMANDS)),
 }
@@ -68,7 +70,7 @@ VALUES = {
 class CommandLineTest(PoolTest):
     def test_the_command_comes_first_and_must_exist(self):
         self.assert_usage_error(run(), "the command is missing",
-                                "plan, merge, resume, verify, status, undo, abort")
+                                "plan, merge, copy, resume, verify, status, undo, abort")
         self.assert_usage_error(run("mrege"), "unknown command 'mrege'", "'merge'")
         self.assert_usage_error(run("--json", "plan"), "stands before the command")
         self.assert_usage_error(run("help", "nonsense"), "unknown command 'nonsense'")
@@ -118,7 +120,8 @@ class CommandLineTest(PoolTest):
 
     def test_what_is_no_path_is_a_volume_and_has_a_group(self):
         for command in COMMANDS:
-            self.assert_usage_error(run(command, "snap"), "'snap' is neither VG/SNAP nor")
+            target = ["./target"] if command == "copy" else []
+            self.assert_usage_error(run(command, "snap", *target), "'snap' is neither VG/SNAP nor")
         for name in ("vg/", "vg/snap/", "vg/snap/x", "@tag/snap", "vg/-y", "vg/sn ap", "v$g/snap"):
             self.assert_usage_error(run("plan", name), "is no name of a volume")
 
@@ -138,6 +141,9 @@ class CommandLineTest(PoolTest):
             for words in (["--metadata=x"], ["--data=x"], ["--thin-id=1"], ["--origin=x"],
                           ["--thin-size=1M"], ["--live-root"], self.pool.source):
                 for command in ("plan", "merge", "verify"):
+                    # A path beside all devices is a target.
+                    if command == "verify" and name.startswith("/") and len(words) > 1:
+                        continue
                     option = words[0].split("=")[0]
                     self.assert_usage_error(run(command, name, *words), "'%s' and %s exclude" %
                                             (name, option))

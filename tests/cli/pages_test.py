@@ -14,8 +14,8 @@ import transcripts  # pylint: disable=wrong-import-position
 
 # README, and the pages from which the manual takes its commands.
 PAGES = ("README.md", "docs/lvm.md", "docs/command-line.md", "docs/crash-safety.md", "docs/journal-format.md",
-         "docs/messages.md")
-IN_A_KERNEL = ("README.md", "docs/lvm.md")
+         "docs/messages.md", "docs/copy.md")
+IN_A_KERNEL = ("README.md", "docs/lvm.md", "docs/copy.md")
 COMMAND = re.compile(r"    (\$ |\./run |extmerge [a-z]|lv|dmsetup |systemctl )")
 
 

@@ -24,7 +24,7 @@ for _number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     if signal.getsignal(_number) == signal.SIG_IGN:
         signal.signal(_number, signal.SIG_DFL)
 
-COMMANDS = ("plan", "merge", "resume", "verify", "status", "undo", "abort")
+COMMANDS = ("plan", "merge", "copy", "resume", "verify", "status", "undo", "abort")
 
 
 def environment(**changes):

@@ -200,7 +200,7 @@ cat > /run/meddle << MEDDLE
 /run/itself/lvm lvcreate -qq -y -an -s --thinpool $vg/$pool_lv -n late $vg/$origin_lv
 sleep 4
 MEDDLE
-echo '*-ay*-K*' > /run/pattern
+echo '*-an*extmerge_*' > /run/pattern
 says '[1-9]' 'late began to read the origin' merge --yes --batch-mode $vg/$snap_lv
 disturbed
 origin_is /run/origin_before
@@ -295,7 +295,7 @@ note "stopped while a thin over the origin is about to be activated: nothing els
 stamp scatter /dev/$vg/$snap_lv 3 3 12
 quietly lvchange -an $vg/$snap_lv
 before=$(state)
-stopped_at '*-ay*-K*' merge --yes --batch-mode $vg/$snap_lv
+stopped_at '*-K*-ay*' merge --yes --batch-mode $vg/$snap_lv
 diff <(echo "$before") <(state) || fail "not everything was put back: $(< /run/said)"
 nothing_left
 
@@ -303,9 +303,10 @@ note "lvm.conf cannot be read by the time it is asked for what may be activated:
 cat > /run/meddle << 'MEDDLE'
 exit 4
 MEDDLE
-for pattern in 'lvmconfig*' 'tags*'; do
-  echo "$pattern" > /run/pattern
-  says 3 EXM-308 merge --yes --batch-mode $vg/$snap_lv
+for command in 'merge --yes --batch-mode' plan; do
+  if [[ $command == plan ]]; then echo 'tags*'; else echo 'lvmconfig*'; fi > /run/pattern
+  # shellcheck disable=SC2086 # words
+  says 3 EXM-308 $command $vg/$snap_lv
   disturbed
   diff <(echo "$before") <(state) || fail "not everything was put back: $(< /run/said)"
 done

@@ -55,6 +55,9 @@ fresh() {
   is_there $snap_lv || new_snapshot
   is_active $snap_lv || quietly lvchange -ay -K $vg/$snap_lv
   stamp scatter /dev/$vg/$snap_lv $round $round 8
+  # Without data past the origin's end the origin would not be extended.
+  [[ $deed != grown ]] ||
+    dd if=/dev/urandom of=/dev/$vg/$snap_lv bs=4k seek=1400 count=1 oflag=direct status=none
   kernel_view $snap_lv /run/view
   [[ $deed != offline ]] || quietly lvchange -an $vg/$snap_lv $vg/$pool_lv
 }

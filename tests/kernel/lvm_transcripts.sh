@@ -107,6 +107,31 @@ grown() {
   umount /run/mounted
 }
 
+# targets: two volumes as targets of copies. `copy` has anything, `replica` is a copy of the origin.
+targets() {
+  closed
+  quietly lvcreate -y -Wn -Zn -n copy -L 64M vg
+  quietly lvcreate -y -Wn -Zn -n replica -L 64M vg
+  dd if=/dev/mapper/vg-origin-real of=/dev/vg/replica bs=1M iflag=direct oflag=direct status=none
+}
+copied_and_changed() {
+  targets
+  "$EXTMERGE" copy --yes --batch-mode --whole vg/snap /dev/vg/copy &> /dev/null || fail "the first copy failed"
+  changed
+}
+changed() {
+  mountpoint -q /run/mounted || mount /dev/vg/snap /run/mounted
+  head -c 2M /dev/urandom > /run/mounted/more
+  sync /run/mounted/more
+  pkill qemu-nbd || true # qemu locks the images
+  pause 0.5
+}
+# overlays: /srv/origin.img is a copy of the origin.
+overlays() {
+  mounted
+  dd if=/dev/mapper/vg-origin-real of=/srv/origin.img bs=1M iflag=direct status=none
+}
+
 if [[ ${1-} == scene ]]; then
   "$2"
   exit

@@ -81,6 +81,7 @@ ThinPool::Contents ThinPool::block_of(const Thin& thin, uint64_t block) const {
   const uint64_t at = (is_mapped ? found->second.data : block) * block_size_;
   Contents contents;
   (is_mapped ? data_ : origin_)->look([&](std::span<const std::byte> bytes) {
+    if (at >= bytes.size()) return;  // past the origin's end
     const auto from = bytes.subspan(at, std::min<uint64_t>(block_size_, bytes.size() - at));
     contents.assign(from.begin(), from.end());
   });
@@ -161,6 +162,28 @@ Job ThinPool::job(std::shared_ptr<DurableDirectory> directory, uint32_t id,
   job.thin_id = ThinId{id};
   job.thin_size = thin_size();
   if (frozen_from) job.frozen_from = ThinId{*frozen_from};
+  return job;
+}
+
+Job ThinPool::copy_job(std::shared_ptr<DurableDirectory> directory,
+                       const std::shared_ptr<SimulatedDisk>& target, bool whole, uint32_t id,
+                       std::optional<uint32_t> frozen_from) const {
+  Job job = this->job(std::move(directory), id, frozen_from);
+  job.copy = {job.origin, job.origin_path, whole};
+  SceneCustody& custody = custody_of(job);
+  job.origin =
+      image_job(metadata_, data_, target, job.journal.directory, "journal", custody).origin;
+  job.origin.inode = 4;
+  job.origin.underlying_files = {{job.origin.file_system, job.origin.inode}};
+  job.origin_path = target->name();
+  custody.on_open = [target, origin = origin_, others = custody.on_open](
+                        const DeviceFacts& facts, OpenMode mode,
+                        Bytes ends) -> std::shared_ptr<BlockDevice> {
+    if (facts.path != origin->name()) return others(facts, mode, ends);
+    if (mode == OpenMode::kReadOnly) return origin;
+    throw Error(MessageId::kInternal, facts.path + " was opened for writing",
+                "a copy only reads the origin");
+  };
   return job;
 }
 

@@ -64,10 +64,16 @@ class ThinPool {
   SimulatedDisk& data() const { return *data_; }
   std::shared_ptr<SimulatedDisk> metadata() const { return metadata_; }
   uint64_t block_size() const { return block_size_; }
-  Bytes thin_size() const { return origin_->size(); }
+  // By default the origin's.
+  Bytes thin_size() const { return thin_size_.value_or(origin_->size()); }
+  void set_thin_size(Bytes size) { thin_size_ = size; }
   // Merges thin `id`, which is a freeze of `frozen_from` if that is given.
   Job job(std::shared_ptr<DurableDirectory> directory, uint32_t id,
           std::optional<uint32_t> frozen_from = {}) const;
+  // The same for a copy to `target`. Opening the origin for writing throws.
+  Job copy_job(std::shared_ptr<DurableDirectory> directory,
+               const std::shared_ptr<SimulatedDisk>& target, bool whole, uint32_t id,
+               std::optional<uint32_t> frozen_from = {}) const;
 
  private:
   struct Mapping {
@@ -88,6 +94,7 @@ class ThinPool {
   const uint64_t data_blocks_;
   SimulatedRandom random_;
   std::shared_ptr<SimulatedDisk> metadata_, data_, origin_;
+  std::optional<Bytes> thin_size_;
   uint32_t time_ = 0;
   uint64_t transaction_id_ = 0;
   std::map<uint32_t, Thin> thins_;

@@ -28,7 +28,8 @@ DmSource::DmSource(const Request& request, uint64_t device_number)
   origin_ = path_of_device(origin_number_);
   pool_ = find_pool(arguments->pool);
 
-  place_ = place_of(request, facts_of_device(origin_number_).identity, StateDirectory::kCreate);
+  identity_ = destination_look()().identity;
+  place_ = place_of(request, identity_, StateDirectory::kCreate);
   lock_place_patiently(place_, request);
   const auto recorded = read_changes(*place_.directory, place_.name);
   traces_.begin(recorded);
@@ -55,12 +56,18 @@ DmSource::DmSource(const Request& request, uint64_t device_number)
   }
 }
 
+// The origin, or the target of a copy.
+Look DmSource::destination_look() {
+  if (request_.copies()) return target_look(request_.target);
+  return [number = origin_number_] { return facts_of_device(number); };
+}
+
 bool DmSource::is_ours(const Journal& journal) const {
   const MergeRecord& begun = journal.record();
   return begun.thin_id == id_ &&
          is_same_identity(begun.metadata.identity, facts_of_device(pool_.metadata).identity) &&
          is_same_identity(begun.data.identity, facts_of_device(pool_.data).identity) &&
-         is_same_identity(begun.origin.identity, facts_of_device(origin_number_).identity);
+         is_same_identity(begun.origin.identity, identity_);
 }
 
 void DmSource::check_still() const {
@@ -88,9 +95,15 @@ Job DmSource::job() {
   changes_.thin = thin_.name;
   reserve_mappings();
 
-  Job job = pool_job(id_, Bytes(thin_.targets[0].length * kSectorSize),
-                     [number = origin_number_] { return facts_of_device(number); });
-  job.origin_path = origin_;
+  std::optional<Job::Copy> copy;
+  if (request_.copies()) {
+    copy = {facts_of_device(origin_number_), origin_, request_.whole};
+    copy->state = [this, identity = copy->origin.identity] {
+      return origin_state(request_, identity, 0);
+    };
+  }
+  Job job = pool_job(id_, Bytes(thin_.targets[0].length * kSectorSize), destination_look(), copy);
+  job.origin_path = copy ? target_path(request_.target) : origin_;
   job.can_be_resumed = false;
   return job;
 }
@@ -112,10 +125,11 @@ Job DmSource::resume_job() {
   if (must_restart()) {
     throw Error(MessageId::kStale,
                 thin_name() + " may have changed since its merge was interrupted",
-                "restart from the beginning: extmerge merge " + thin_name());
+                "restart from the beginning: run the command that began it again");
   }
-  throw Error(MessageId::kNothingToResume, "no merge of " + thin_name() + " is unfinished",
-              "begin one: extmerge merge " + thin_name());
+  throw Error(
+      MessageId::kNothingToResume, "no merge of " + thin_name() + " is unfinished",
+      "begin one: extmerge merge " + thin_name() + "; copies are resumed by their journals");
 }
 
 Job DmSource::merge_job() {

@@ -35,10 +35,11 @@ class DmSource final : public NamedSource {
   void undone() override { hold_.reset(); }
   // During a merge, refuses a thin that can be written to.
   void look_again(Job& job) override;
-  void abort() override { remove_journal(place_); }
+  void abort() override { give_up_journal(place_); }
 
  private:
   Job job();
+  Look destination_look();
   // Whether the journal belongs to a merge of this thin into this origin.
   bool is_ours(const Journal& journal) const;
 
@@ -46,7 +47,8 @@ class DmSource final : public NamedSource {
   DmTable thin_;
   ThinId id_{};
   uint64_t origin_number_ = 0;
-  std::string origin_;  // its path
+  std::string origin_;    // its path
+  std::string identity_;  // of the origin, or of the target of a copy
   bool must_be_still_ = false;
 };
 

@@ -114,10 +114,9 @@ void Intents::deactivate_thin() {
 
 void Intents::make_freeze() {
   const std::string thin = volume_.snap.full_name();
-  std::vector<std::string> words = {"lvcreate", "-s", "-ky", "-pr", "-n", record_.freeze,
-                                    "--addtag", kFreezeTag};
-  const LogicalVolume& origin = volume_.origin;
-  const bool carries = !find_dm_device(origin.dm_uuid("-real")) && !is_active_now(origin);
+  std::vector<std::string> words = {"lvcreate", "-s",           "-ky",      "-pr",
+                                    "-n",       record_.freeze, "--addtag", kFreezeTag};
+  const bool carries = !find_dm_device(volume_.origin.dm_uuid("-real"));
   if (carries) {
     record_.carrier = record_.freeze;  // its uuid is not known yet
     record_.boot = boot_id();
@@ -135,7 +134,8 @@ void Intents::make_freeze() {
 }
 
 void Intents::freeze_failed(const std::string& thin, const Error& error) {
-  put_back({Intent::kCarrier, Intent::kFreeze}, Listing::kOld);  // LVM may have made it all the same
+  put_back({Intent::kCarrier, Intent::kFreeze},
+           Listing::kOld);  // LVM may have made it all the same
   const std::string name = volume_.snap.full_name();
   if (name != thin || !volume_.group.find_by_uuid(volume_.snap.uuid)) throw not_as_planned(thin);
   if (is_active_now(volume_.snap)) {
@@ -169,7 +169,8 @@ void Intents::record_freeze() {
   record_.freeze_id = made->thin_id;
   record_.freeze_transaction = made->transaction_id.value_or(0);
   recorded_.write();
-  spdlog::info("the state to be merged is frozen in {}", printable(made->full_name()));
+  spdlog::info("the state to be {} is frozen in {}", record_.target.empty() ? "merged" : "copied",
+               printable(made->full_name()));
 }
 
 // A stop ended LVM while it waited for the group's lock. LVM has most likely made no freeze, so
@@ -262,9 +263,7 @@ void Intents::undo(Intent intent) {
     case Intent::kFreeze:
       return drop_freeze();
     case Intent::kCarrier:
-      deactivate(record_.carrier == record_.freeze ? freeze()
-                                                   : volume_.group.find_by_uuid(record_.carrier),
-                 Lvm::Udev::kUntold);
+      deactivate(carrier(), Lvm::Udev::kUntold);
       record_.carrier.clear();
       return;
     case Intent::kOrigin:

@@ -67,6 +67,11 @@ class Intents {
       : request_(request), lvm_(lvm), volume_(volume), recorded_(recorded) {}
 
   const LogicalVolume* freeze() const { return find_freeze(volume_.group, record_); }
+  // The thin that is active for a moment; the freeze, before its uuid is known.
+  const LogicalVolume* carrier() const {
+    return record_.carrier == record_.freeze ? freeze()
+                                             : volume_.group.find_by_uuid(record_.carrier);
+  }
   std::optional<Begun> journal(bool to_act_on_it = false) const;
   // The thin that is frozen, or was last; nothing if that is not known.
   std::optional<ThinName> frozen_thin() const;

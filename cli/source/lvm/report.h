@@ -51,6 +51,8 @@ struct LogicalVolume {
   std::string full_name() const { return vg + "/" + name; }
   // "LVM-" and both uuids without dashes; `layer` is a suffix such as "-real".
   std::string dm_uuid(std::string_view layer = {}) const;
+  // The identity of its device (DeviceFacts::identity), active or not.
+  std::string identity() const { return "dm:" + dm_uuid(); }
 };
 
 // The volume of LVM's node, "vg-1/snap" for "vg--1-snap" or "vg--1-snap-real". Empty if LVM does

@@ -202,6 +202,7 @@ void VolumeSource::put_rest_aside(RestMover& mover) {
 }
 
 std::string VolumeSource::next_steps() const {
+  if (copies()) return {};
   const LogicalVolume* const thin = volume_.group.find_by_uuid(changes_.thin_uuid);
   const bool others = !volume_.origin_users.empty();
   if (!thin) {

@@ -67,12 +67,12 @@ Job VolumeSource::plan_job() {
       job.origin_below = facts_of_device(*layer);
     }
   }
-  job.origin_made_writable = true;
+  job.origin_made_writable = !copies();
   job.perhaps_older = perhaps_older(volume_);
   job.will_be_frozen = !goes_on && is_in_use() && !uses_held_snapshot();
 
   check_activation();
-  check_layer();
+  if (!copies()) check_layer();
   return job;
 }
 
@@ -158,7 +158,7 @@ Job VolumeSource::verify_job() {
   open_node(OriginNode::Use::kRead);
   reserve_mappings();
   Job job = base_job(static_cast<ThinId>(*volume_.snap.thin_id), [this] { return node_->facts(); });
-  job.journal = {};
+  if (!copies()) job.journal = {};
   return job;
 }
 
@@ -183,6 +183,10 @@ std::set<std::string> VolumeSource::recorded_freezes() const {
 }
 
 void VolumeSource::complete_plan(PlanReport& report) const {
+  if (copies()) {
+    if (const auto refusal = judge_half_merged()) report.refusals.push_back(*refusal);
+    return judge_freeze(report);
+  }
   complete_chain(report);
   const std::set<std::string> known = recorded_freezes();
   for (const LogicalVolume& volume : volume_.group.volumes()) {

@@ -55,6 +55,8 @@ Job VolumeSource::undo_job() {
                     thin_name(),
                 "extmerge status lists the known merges");
   }
+  // Only the target changes.
+  if (copies()) return prepare(static_cast<ThinId>(*volume_.snap.thin_id), ThinUse::kAny);
   check_inactive(given_up_volumes());
   intents_.record_origin();
   recorded_.write();
@@ -96,8 +98,8 @@ void VolumeSource::abort() {
   }
   if (!are_members_lost) intents_.put_back({Intent::kMembers}, Intents::Listing::kOld);
   put_back_activation();
-  remove_journal(place_);
-  recorded_.is_removed = true;
+  give_up_journal(place_);
+  recorded_.is_removed = !copies();
 }
 
 void put_back_recorded(const Request& request, RecordedChanges& recorded) {

@@ -19,13 +19,6 @@ namespace {
 // In seconds. Planning a large volume takes longer, and then the group is listed again.
 constexpr double kStaleListing = 3;
 
-std::string identity_of(const LogicalVolume& volume) { return "dm:" + volume.dm_uuid(); }
-
-Error activated_during_merge(const std::string& thin) {
-  return Error(MessageId::kThinNotStill, thin + " was activated during the merge",
-               "deactivate it (lvchange -an), and run the same command again");
-}
-
 // After the journal that is to be begun: the first half of its nonce.
 std::string freeze_name(uint64_t nonce) {
   char text[32];
@@ -37,23 +30,21 @@ std::string freeze_name(uint64_t nonce) {
 
 VolumeSource::VolumeSource(const Request& request, const std::string& name, const Group& listed)
     : NamedSource(request),
+      target_(request.target),
+      whole_(request.whole),
       lvm_(request.stop),
       volume_(find_thin_volume(lvm_, name, listed)),
       intents_(request, lvm_, volume_, recorded_) {
-  place_ = place_of(request_, identity_of(volume_.origin), StateDirectory::kCreate);
+  place_ = place_of(request_, destination(), StateDirectory::kCreate);
   const bool has_waited = lock_place_patiently(place_, request_);
   const auto recorded = read_changes(*place_.directory, place_.name);
   traces_.begin(recorded);
   changes_ = recorded.value_or(SystemChanges{});
+  find_target();
   if (has_waited || is_listing_old()) look_at_volumes();
   changes_.waiting = false;  // the run that waited is gone
   if (changes_.vg.empty()) name_record(changes_);
-  if (changes_.origin_uuid != volume_.origin.uuid) {
-    throw Error(MessageId::kForeignJournal,
-                changes_name(place_.path) + " is the record of a merge into " +
-                    changes_.origin_name() + ", not into " + origin_name(),
-                "name another file with --journal");
-  }
+  check_record();
   find_own_members();
   leave_out_own(volume_.origin_users);
   // The lock is ours, and another state directory's merge has its node: what is writable was left
@@ -128,6 +119,8 @@ void VolumeSource::name_record(SystemChanges& changes) const {
   changes.thin_uuid = volume_.snap.uuid;
   changes.origin = volume_.origin.name;
   changes.origin_uuid = volume_.origin.uuid;
+  changes.target = copies() ? target_path(target_) : "";
+  changes.whole = whole_;
 }
 
 bool VolumeSource::is_ours() const {
@@ -150,7 +143,8 @@ std::optional<uint64_t> VolumeSource::merged_id() const {
 
 bool VolumeSource::is_unfinished() const {
   // Without a freeze, writes to SNAP in place since then leave no trace.
-  if (!is_ours() || !changes_.origin_marked || !changes_.freeze_id) return false;
+  if (!is_ours() || !changes_.freeze_id) return false;
+  if (!copies() && !changes_.origin_marked) return false;
   if (!frozen()) return false;
   const auto begun = intents_.journal();
   return begun && begun->state == JournalState::kCopying && begun->thin == merged_thin();
@@ -171,27 +165,11 @@ DeviceFacts VolumeSource::origin_facts() const {
     facts.path = "/dev/" + origin_name();
     facts.exists = facts.is_block = true;
     facts.size = volume_.origin.size;
-    facts.identity = identity_of(volume_.origin);
+    facts.identity = volume_.origin.identity();
   }
   // LVM's own flag on an external origin; the merge lifts it.
   facts.read_only = false;
   return facts;
-}
-
-Job VolumeSource::base_job(ThinId id, const Look& origin) {
-  const bool is_frozen_one = frozen() && frozen()->thin_id == value(id);
-  Job job = pool_job(id, is_frozen_one ? frozen()->size : volume_.snap.size, origin);
-  job.origin_path = job.origin.path;
-  origin_pool_ = OriginPool(volume_.group, volume_.origin);
-  job.origin_users = volume_.origin_users;
-  const auto snap_id = static_cast<ThinId>(volume_.snap.thin_id.value_or(0));
-  if (id != snap_id) job.frozen_from = snap_id;
-  if (const auto merged = merged_id(); merged && changes_.thin_uuid == volume_.snap.uuid) {
-    job.merged_as = static_cast<ThinId>(*merged);
-  }
-  job.can_be_resumed = is_frozen();
-  job.keeps_rest = request_.finish;
-  return job;
 }
 
 std::shared_ptr<BlockDevice> VolumeSource::open(const DeviceFacts& facts, OpenMode mode,
@@ -205,29 +183,24 @@ std::shared_ptr<BlockDevice> VolumeSource::open(const DeviceFacts& facts, OpenMo
 void VolumeSource::check_origin() {
   if (!node_) return;
   const std::lock_guard guard(checking_);
+  if (copies()) return writing_ ? check_pool_room() : void();
   node_->check();
   if (receiving_) return check_siblings();
   if (!writing_) return;  // it is only kept
   check_inactive(kept_inactive_);
   if (*writing_ == ThinUse::kAny) return;
   origin_pool_.check();
-  // Inactive, SNAP makes the freeze cost nothing; without one it has to stay so.
-  if (!find_dm_device(volume_.snap.dm_uuid())) return;
-  if (changes_.freeze.empty()) throw activated_during_merge(thin_name());
-  const PoolStatus status = pool_status(pool_.device_number);
-  // A pool that has failed or turned read-only is no reason to remove anything.
-  if (!status.takes_changes() || !status.is_nearly_full()) return;
-  throw Error(MessageId::kPoolFull,
-              "the pool " + volume_.pool.full_name() + " is filling up (" +
-                  std::to_string(status.free_data()) +
-                  " free blocks): the merge stops, and its freeze is removed",
-              "extend the pool, or deactivate " + thin_name() + ", and run the same command again");
+  check_pool_room();
 }
 
 Job VolumeSource::prepare(ThinId id, ThinUse use) {
   hold_.reset();
-  make_node();
-  check_legs();
+  if (copies()) {
+    if (use == ThinUse::kStill) open_node(OriginNode::Use::kRead);
+  } else {
+    make_node();
+    check_legs();
+  }
   reserve_mappings();
   kept_inactive_ = given_up_volumes();
   writing_ = use;
@@ -242,12 +215,13 @@ void VolumeSource::make_node() {
 void VolumeSource::look_again(Job& job) {
   if (!writing_) return Source::look_again(job);
   const bool must_be_still = *writing_ == ThinUse::kStill;
-  node_->check();
+  if (!copies()) node_->check();
   check_inactive(kept_inactive_);
   Source::look_again(job);
   if (must_be_still && changes_.freeze.empty() && find_dm_device(volume_.snap.dm_uuid())) {
-    throw activated_during_merge(thin_name());
+    throw activated();
   }
+  if (copies()) return;  // who else reads the origin does not matter
   // LVM lets anyone make a new snapshot of the origin at any time; and SNAP may be gone.
   // done() and finish() go by the last listing, too.
   const auto listed = std::exchange(listed_at_, std::nullopt);
@@ -296,7 +270,7 @@ void VolumeSource::begin_record() {
     next.freeze = freeze_name(*place_.nonce);
   }
   changes_ = next;
-  intents_.record_origin();
+  if (!copies()) intents_.record_origin();
   recorded_.write();
 }
 
@@ -315,7 +289,7 @@ Job VolumeSource::merge_job() {
     if (has_frozen) {
       changes_.freeze_id = volume_.snap.thin_id;
       changes_.freeze_transaction = volume_.snap.transaction_id.value_or(0);
-      intents_.record_origin();
+      if (!copies()) intents_.record_origin();
       recorded_.write();
     } else if (changes_.freeze.empty()) {
       intents_.keep_thin_inactive();
@@ -323,8 +297,12 @@ Job VolumeSource::merge_job() {
       intents_.make_freeze();
     }
     give_up_members();
-    if (!node_) intents_.mark_origin();
-    intents_.check_mark();
+    if (copies()) {
+      volume_.list_again(lvm_);
+    } else {
+      if (!node_) intents_.mark_origin();
+      intents_.check_mark();
+    }
     listed_at_ = std::chrono::steady_clock::now();
     if (!has_frozen) intents_.record_freeze();
     check_members_are_marked();
@@ -338,13 +316,20 @@ Job VolumeSource::merge_job() {
 }
 
 Job VolumeSource::resume_job() {
+  const std::string begin_again =
+      copies() ? "copy " + std::string(whole_ ? "--whole " : "") + thin_name() + " " + target_
+               : "merge " + thin_name();
   if (must_restart()) {
-    throw Error(MessageId::kStale, "the state of " + thin_name() + " that was being merged is gone",
-                "restart from the beginning: extmerge merge " + thin_name());
+    throw Error(MessageId::kStale,
+                "the state of " + thin_name() + " that was being " +
+                    (copies() ? "copied" : "merged") + " is gone",
+                "restart from the beginning: extmerge " + begin_again);
   }
   if (!is_unfinished()) {
-    throw Error(MessageId::kNothingToResume, "no merge of " + thin_name() + " is unfinished",
-                "begin one: extmerge merge " + thin_name());
+    throw Error(
+        MessageId::kNothingToResume,
+        "no " + std::string(copies() ? "copy" : "merge") + " of " + thin_name() + " is unfinished",
+        "begin one: extmerge " + begin_again);
   }
   give_up_members();
   return prepare(merged_thin()->id);
@@ -370,8 +355,8 @@ Error VolumeSource::failed(const Error& error) {
   const bool ours = unfinished && begun->thin == merged_thin();
   Error result = error;
   try {
-    if (node_) node_->check();
-    if (writing_ && error.exit_status() == 7) origin_pool_.check();
+    if (node_ && !copies()) node_->check();
+    if (writing_ && !copies() && error.exit_status() == 7) origin_pool_.check();
   } catch (const Error& taken) {
     // This explains a write that seems to have failed.
     if (taken.id() == MessageId::kOriginTakenBack || taken.id() == MessageId::kOriginPoolFull) {

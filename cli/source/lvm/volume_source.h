@@ -106,6 +106,17 @@ class VolumeSource final : public NamedSource {
   void put_back_activation();
   // With a thin over the origin active for a moment, if none is.
   void open_node(OriginNode::Use use);
+  // A copy: the origin is only read, and nothing in the group is marked.
+  bool copies() const { return !target_.empty(); }
+  std::string destination();
+  void find_target();
+  // Throws kForeignJournal if the record is of another volume.
+  void check_record() const;
+  Refusal judge_half_merged() const;
+  // The origin as something to read for a copy.
+  DeviceFacts copied_origin() const;
+  void check_pool_room();
+  Error activated() const;
   Job base_job(ThinId id, const Look& origin);
   DeviceFacts origin_facts() const;
   bool is_in_use() const { return is_active_now(volume_.snap); }
@@ -163,6 +174,8 @@ class VolumeSource final : public NamedSource {
   void drop_node();
   Job prepare(ThinId id, ThinUse use = ThinUse::kStill);
 
+  std::string target_;  // of a copy: its path
+  bool whole_ = false;
   Lvm lvm_;
   ThinVolume volume_;
   Intents intents_;

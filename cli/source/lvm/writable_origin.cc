@@ -147,7 +147,7 @@ DeviceFacts OriginNode::node_facts() const {
 DeviceFacts OriginNode::facts() const {
   DeviceFacts facts = node_facts();
   facts.path = "/dev/mapper/" + without_layer(layer_table_.name);
-  facts.identity = "dm:" + origin_.dm_uuid();
+  facts.identity = origin_.identity();
   const auto top = find_dm_device(origin_.dm_uuid());
   const auto table = table_of(top);
   if (!table) return facts;

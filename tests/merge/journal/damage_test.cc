@@ -142,7 +142,7 @@ TEST_F(DamagedJournalTest, AnyFlippedByteOfThePlanIsRefused) {
     const size_t index = (at - kPlanOffset) / kPlanPageSize;
     for (const int mask : kMasks) {
       copying_[at] ^= std::byte(mask);
-      ASSERT_FALSE(decode_plan_page(page(copying_, index), kJournalFormatVersion, nonce_, index,
+      ASSERT_FALSE(decode_plan_page(page(copying_, index), kMergeFormatVersion, nonce_, index,
                                     record_.limits(), decoded))
           << at;
       if (at % 8 == 0) {
@@ -150,7 +150,7 @@ TEST_F(DamagedJournalTest, AnyFlippedByteOfThePlanIsRefused) {
       }
       copying_[at] ^= std::byte(mask);
     }
-    ASSERT_TRUE(decode_plan_page(page(copying_, index), kJournalFormatVersion, nonce_, index,
+    ASSERT_TRUE(decode_plan_page(page(copying_, index), kMergeFormatVersion, nonce_, index,
                                  record_.limits(), decoded));
   }
   EXPECT_NE(open(copying_), nullptr);

@@ -170,11 +170,11 @@ TEST_F(JournalForgeryTest, AHigherSequenceThatIsLessDoneIsRefused) {
 }
 
 TEST_F(JournalForgeryTest, AnotherVersionIsRefusedAsThatAndAnotherByteOrderAsDamage) {
-  const auto to_version_3 = [](DiskJournalHeader& h) { h.version.set(3); };
-  EXPECT_EQ(refusal([&] { open(with_headers(copying_, to_version_3)); }),
+  const auto to_version_4 = [](DiskJournalHeader& h) { h.version.set(4); };
+  EXPECT_EQ(refusal([&] { open(with_headers(copying_, to_version_4)); }),
             MessageId::kJournalVersion);
   FileBytes one_copy = copying_;
-  FileBytes newer = with_headers(copying_, to_version_3);
+  FileBytes newer = with_headers(copying_, to_version_4);
   std::ranges::copy(header_copy(newer, 1), header_copy(one_copy, 1).begin());
   EXPECT_EQ(refusal([&] { open(one_copy); }), MessageId::kJournalVersion);
   // A later version may change the rest of the file.

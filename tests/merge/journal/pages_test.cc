@@ -74,11 +74,50 @@ TEST(PlanPages, AnyRunsComeBackAsTheyWere) {
     const Runs runs = any_runs();
     const PlanLimits limits = limits_for(runs, *rc::gen::inRange<uint64_t>(0, kTestBlock));
     const WrittenPages written(runs, limits);
-    const PlanPages pages(*written.file, "plan", kJournalFormatVersion, kNonce, limits,
-                          written.pages, written.copy_bytes);
+    const PlanPages pages(*written.file, "plan", kMergeFormatVersion, kNonce, limits, written.pages,
+                          written.copy_bytes);
     Bytes skip;
     RC_ASSERT(drain(*pages.runs_from(Bytes(0), skip)) == runs);
     pages.check_all(runs.size(), digest_of(runs, limits), {});
+  }));
+}
+
+// A copy's journal has other contents, too, and runs that are only recorded.
+TEST(PlanPages, AnyContentsComeBackAsTheyWere) {
+  EXPECT_TRUE(rc::check([] {
+    Runs runs = any_runs();
+    for (extmerge::Run& run : runs) run.content = RunContent{*rc::gen::inRange<uint64_t>(0, 4)};
+    const PlanLimits limits = limits_for(runs, *rc::gen::inRange<uint64_t>(0, kTestBlock));
+    const WrittenPages written(runs, limits);
+    Bytes copied;
+    for (const extmerge::Run& run : runs) copied += to_extent(run, limits).length;
+    RC_ASSERT(written.copy_bytes == copied);
+    const PlanPages pages(*written.file, "plan", kCopyFormatVersion, kNonce, limits, written.pages,
+                          written.copy_bytes);
+    RC_ASSERT(drain(*pages.all_runs()) == runs);
+    pages.check_all(runs.size(), digest_of(runs, limits), {});
+
+    // From each run that is copied, all that follow come.
+    Bytes position;
+    for (size_t i = 0; i < runs.size(); ++i) {
+      const Bytes length = to_extent(runs[i], limits).length;
+      if (length == Bytes(0)) continue;
+      Bytes skip;
+      const Runs rest = drain(*pages.runs_from(position, skip));
+      RC_ASSERT(std::ranges::equal(rest, std::span(runs).subspan(i)));
+      position += length;
+    }
+
+    // Other runs, other digest; and a merge's journal has no such runs.
+    Runs others = runs;
+    others[0].content = RunContent{static_cast<uint64_t>(runs[0].content) ^ 1};
+    RC_ASSERT(digest_of(others, limits) != digest_of(runs, limits));
+    PlanPage page;
+    const bool has_other = std::ranges::any_of(
+        runs, [](const extmerge::Run& run) { return run.content != RunContent::kPoolData; });
+    if (has_other && written.pages == 1) {
+      RC_ASSERT(!decode_plan_page(written.page(0), kMergeFormatVersion, kNonce, 0, limits, page));
+    }
   }));
 }
 
@@ -131,7 +170,7 @@ TEST(PlanPages, EachPageCanBeDecodedByItself) {
   for (uint64_t index = written.pages; index-- > 0;) {
     PlanPage page;
     ASSERT_TRUE(
-        decode_plan_page(written.page(index), kJournalFormatVersion, kNonce, index, limits, page));
+        decode_plan_page(written.page(index), kMergeFormatVersion, kNonce, index, limits, page));
     EXPECT_EQ(page.end, position);
     position = page.position;
     decoded.insert(decoded.begin(), page.runs.begin(), page.runs.end());
@@ -146,11 +185,11 @@ TEST(PlanPages, APageOfAnotherPlaceOrJournalOrPlanIsRefused) {
   const WrittenPages written(runs, limits);
   PlanPage page;
   const FileBytes first = written.page(0);
-  EXPECT_TRUE(decode_plan_page(first, kJournalFormatVersion, kNonce, 0, limits, page));
-  EXPECT_FALSE(decode_plan_page(first, kJournalFormatVersion, kNonce, 1, limits, page));
-  EXPECT_FALSE(decode_plan_page(first, kJournalFormatVersion, kNonce + 1, 0, limits, page));
+  EXPECT_TRUE(decode_plan_page(first, kMergeFormatVersion, kNonce, 0, limits, page));
+  EXPECT_FALSE(decode_plan_page(first, kMergeFormatVersion, kNonce, 1, limits, page));
+  EXPECT_FALSE(decode_plan_page(first, kMergeFormatVersion, kNonce + 1, 0, limits, page));
   const PlanLimits shorter{limits.block_size, Bytes(kTestBlock), {}};
-  EXPECT_FALSE(decode_plan_page(first, kJournalFormatVersion, kNonce, 0, shorter, page));
+  EXPECT_FALSE(decode_plan_page(first, kMergeFormatVersion, kNonce, 0, shorter, page));
 }
 
 TEST(PlanPages, SealedNonsenseIsRefusedAndReadsNothingOutOfBounds) {
@@ -159,7 +198,7 @@ TEST(PlanPages, SealedNonsenseIsRefusedAndReadsNothingOutOfBounds) {
   const WrittenPages written(runs, limits);
   const FileBytes good = written.page(0);
   PlanPage page;
-  ASSERT_TRUE(decode_plan_page(good, kJournalFormatVersion, kNonce, 0, limits, page));
+  ASSERT_TRUE(decode_plan_page(good, kMergeFormatVersion, kNonce, 0, limits, page));
   const PlanPage expected = page;
   EXPECT_TRUE(rc::check([&] {
     FileBytes bytes = good;
@@ -167,7 +206,7 @@ TEST(PlanPages, SealedNonsenseIsRefusedAndReadsNothingOutOfBounds) {
     for (int i = 0; i < count; ++i)
       bytes[*rc::gen::inRange<size_t>(16, 600)] = std::byte(*rc::gen::arbitrary<uint8_t>());
     seal_part(bytes);
-    if (!decode_plan_page(bytes, kJournalFormatVersion, kNonce, 0, limits, page)) return;
+    if (!decode_plan_page(bytes, kMergeFormatVersion, kNonce, 0, limits, page)) return;
     // Accepted runs must be valid in a plan.
     ThinBlock least;
     Bytes length;
@@ -184,7 +223,7 @@ TEST(PlanPages, SealedNonsenseIsRefusedAndReadsNothingOutOfBounds) {
     const le32 runs_claimed(count);
     std::memcpy(bytes.data() + offsetof(DiskPlanPage, run_count), &runs_claimed, 4);
     seal_part(bytes);
-    EXPECT_FALSE(decode_plan_page(bytes, kJournalFormatVersion, kNonce, 0, limits, page)) << count;
+    EXPECT_FALSE(decode_plan_page(bytes, kMergeFormatVersion, kNonce, 0, limits, page)) << count;
   }
 }
 
@@ -199,7 +238,7 @@ TEST(PlanPages, ANumberThatDoesNotFitOrDoesNotEndIsRefused) {
     std::memcpy(bytes.data(), &disk, sizeof disk);
     std::ranges::transform(run, bytes.begin() + sizeof disk, [](int b) { return std::byte(b); });
     seal_part(bytes);
-    return decode_plan_page(bytes, kJournalFormatVersion, kNonce, 0, limits, page);
+    return decode_plan_page(bytes, kMergeFormatVersion, kNonce, 0, limits, page);
   };
   EXPECT_TRUE(is_page({0x02, 0x00, 0x04}));
   EXPECT_EQ(page.runs, Runs{make_run(2, 0, 1)});

@@ -101,8 +101,19 @@ void add_round(MergeRecord& record) {
 
 JournalHeader any_header() {
   JournalHeader header;
-  header.version = *rc::gen::inRange<uint32_t>(1, 3);
+  header.version = *rc::gen::inRange<uint32_t>(1, 4);
   header.record = any_record();
+  if (header.version == kCopyFormatVersion) {
+    MergeRecord& record = header.record;
+    for (JournalDevice* const device : {&record.metadata, &record.data, &record.origin})
+      device->path = any_text(kMaxPathOfCopy);
+    record.copy = {*rc::gen::arbitrary<bool>(),
+                   {any_text(kMaxPathOfCopy), any_text(kMaxIdentity)},
+                   Bytes(any_number()),
+                   any_number()};
+    // Not all that is copied is mapped.
+    if (record.runs > 0) record.mapped_blocks = any_number();
+  }
   if (header.version == 1) header.record.undo_log = any_text(kMaxUndoLogPathRead);
   header.sequence = any_number();
   header.nonce = any_number();
@@ -129,13 +140,18 @@ auto members_of(const JournalDevice& device) {
   const auto& [path, identity] = device;
   return std::tuple(path, identity);
 }
+auto members_of(const CopyFacts& copy) {
+  const auto& [whole, origin, origin_size, origin_state] = copy;
+  return std::tuple(whole, members_of(origin), origin_size, origin_state);
+}
 auto members_of(const MergeRecord& record) {
-  const auto& [metadata, data, origin, thin_id, creation_time, transaction_id, pool_time,
+  const auto& [metadata, data, origin, copy, thin_id, creation_time, transaction_id, pool_time,
                pool_transaction_id, root_choice, root_block, mapping_root, block_size,
                logical_block_size, thin_size, beyond_origin, origin_size_before, origin_size_after,
                plan_end, mapped_blocks, runs, copy_bytes, digest, created_at, undo_log, frozen_from,
                newest_time, state_digest, base, old_places] = record;
-  return std::tuple(members_of(metadata), members_of(data), members_of(origin), thin_id,
+  const auto copied = copy ? std::optional(members_of(*copy)) : std::nullopt;
+  return std::tuple(members_of(metadata), members_of(data), members_of(origin), copied, thin_id,
                     creation_time, transaction_id, pool_time, pool_transaction_id, root_choice,
                     root_block, mapping_root, block_size.bytes(), logical_block_size, thin_size,
                     beyond_origin, origin_size_before, origin_size_after, plan_end, mapped_blocks,

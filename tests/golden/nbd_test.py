@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""extmerge copy to NBD exports: of nbdkit, which fails, dies and counts on demand, and of qemu-nbd over qcow2 overlays whose
+backing file is the origin. qemu-img compares what the chain shows with what the kernel read from the thin."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+import unittest
+
+from pools import EXTMERGE, GoldenTest, Pool
+
+
+class NbdTest(GoldenTest):
+    def setUp(self):
+        super().setUp()
+        for tool in ("nbdkit", "qemu-nbd", "qemu-img"):
+            if not shutil.which(tool):
+                self.skipTest(f"there is no {tool}")
+        # A path of a socket has at most 107 bytes.
+        self.sockets = os.path.join("/tmp", f"extmerge-nbd-{os.getpid()}")
+        os.makedirs(self.sockets, exist_ok=True)
+        self.addCleanup(shutil.rmtree, self.sockets, ignore_errors=True)
+        self.servers = 0
+
+    def serve(self, *words, qemu=False):
+        """Starts a server on a new socket; its process and its URI."""
+        self.servers += 1
+        socket = os.path.join(self.sockets, str(self.servers))
+        command = (["qemu-nbd", "--persistent", "--socket", socket, *words] if qemu else
+                   ["nbdkit", "--foreground", "--exit-with-parent", "--unix", socket, *words])
+        server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(self.stop, server)
+        for _ in range(200):
+            if os.path.exists(socket):
+                return server, f"nbd+unix:///?socket={socket}"
+            self.assertIsNone(server.poll(), f"{command} ended")
+            time.sleep(0.05)
+        self.fail(f"{command} does not listen")
+
+    def stop(self, server, how=signal.SIGTERM):
+        if server.poll() is None:
+            server.send_signal(how)
+        server.wait(timeout=30)
+
+    def image(self, pool, name, contents=None):
+        path = os.path.join(self.folder, name)
+        if contents:
+            shutil.copyfile(contents, path)
+        else:
+            with open(path, "wb") as file:
+                file.write(b"\xee" * pool.thin_size)
+        os.truncate(path, pool.thin_size)
+        return path
+
+    def copy(self, pool, thin_id, target, *more):
+        return self.extmerge_json("copy", "--yes", *pool.source(thin_id, pool.origin), *more, target)
+
+    def test_whole_and_mapped(self):
+        for name in ("equal-64k", "thin-larger-64k", "tail-64k", "block-192k"):
+            pool = Pool(name)
+            for whole in ((), ("--whole",)):
+                image = self.image(pool, "image", None if whole else pool.origin)
+                server, uri = self.serve("file", image)
+                report = self.copy(pool, 1, uri, *whole, "--verify=full")
+                self.assertEqual(report["target"], uri)
+                self.stop(server)
+                self.assert_equal_bytes(image, pool.expected(1))
+
+    def test_a_chain_of_qcow2_overlays(self):
+        pool = Pool("equal-64k")
+        origin = self.image(pool, "origin", pool.origin)
+        overlays, journal = [], None
+        for thin_id in (1, 2):
+            overlay = os.path.join(self.folder, f"{thin_id}.qcow2")
+            below = overlays[-1] if overlays else origin
+            subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2" if overlays else "raw", "-b", below,
+                            overlay], check=True)
+            overlays.append(overlay)
+            server, uri = self.serve("--format=qcow2", overlay, qemu=True)
+            since = ("--since", journal) if journal else ()
+            journal = self.copy(pool, thin_id, uri, *since)["journal"]
+            self.stop(server)
+            subprocess.run(["qemu-img", "compare", "-f", "qcow2", "-F", "raw", overlay, pool.expected(thin_id)], check=True,
+                           stdout=subprocess.DEVNULL)
+        # The first night is still in the first overlay.
+        subprocess.run(["qemu-img", "compare", "-f", "qcow2", "-F", "raw", overlays[0], pool.expected(1)], check=True,
+                       stdout=subprocess.DEVNULL)
+        allocated = [int(re.search(r"disk size: ([\d.]+) MiB", subprocess.run(
+            ["qemu-img", "info", overlay], capture_output=True, text=True, check=True).stdout).group(1).split(".")[0])
+            for overlay in overlays]
+        self.assertLess(allocated[1], allocated[0])
+
+    def test_a_round_sends_what_changed(self):
+        pool = Pool("equal-64k")
+        image = self.image(pool, "image", pool.origin)
+        stats = os.path.join(self.folder, "stats")
+        server, uri = self.serve("file", image)
+        self.copy(pool, 1, uri)
+        self.stop(server)
+        server, again = self.serve("--filter=stats", "file", image, f"statsfile={stats}")
+        os.rename(again.split("=")[1], uri.split("=")[1])  # the same address
+        report = self.copy(pool, 2, uri, "--since-last")
+        self.stop(server)
+        with open(stats, encoding="utf-8") as file:
+            text = file.read()
+        # In MiB, GiB or KiB; the plugin's own line comes before the table of request sizes.
+        unit = {"bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20}
+        written = re.search(r"^write: \d+ ops, [\d.]+ s, ([\d.]+) (bytes|KiB|MiB),", text, re.MULTILINE)
+        self.assertIsNotNone(written, text)
+        sent = float(written.group(1)) * unit[written.group(2)]
+        self.assertLessEqual(sent, 1.02 * report["copy_bytes"], text)
+        self.assert_equal_bytes(image, pool.expected(2))
+
+    def test_a_server_that_dies_in_the_middle(self):
+        pool = Pool("deep-64k")
+        image = self.image(pool, "image", pool.origin)
+        server, uri = self.serve("--filter=delay", "file", image, "delay-write=20ms")
+        command = [EXTMERGE, "copy", "--yes", "--checkpoint-interval=64K", *pool.source(1, pool.origin), uri]
+        with subprocess.Popen(command, env=self.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.PIPE, text=True) as run:
+            journal = None
+            while run.poll() is None:
+                found = [name for name in os.listdir(self.state_dir) if name.endswith(".journal")]
+                if found:
+                    journal = os.path.join(self.state_dir, found[0])
+                    if self.extmerge_json("status", journal)["durable_bytes"] > 0:
+                        break
+            self.stop(server, signal.SIGKILL)
+            said = run.communicate(timeout=60)[1]
+        self.assertEqual(run.returncode, 7, said)
+        self.assertRegex(said, "EXM-70[23]")
+        self.assertIn("extmerge resume", said)
+        # Nobody answers there now.
+        self.extmerge("resume", journal, status=4)
+        os.remove(uri.split("=")[1])
+
+        # A server with other contents at the same address: all that the journal claims is compared, and refused.
+        other = self.image(pool, "other", pool.origin)
+        server, again = self.serve("file", other)
+        os.rename(again.split("=")[1], uri.split("=")[1])
+        self.extmerge("resume", journal, status=6)
+        self.assertIn("EXM-609", self.last_stderr)
+        self.stop(server)
+        self.assert_equal_bytes(other, self.image(pool, "replica", pool.origin))
+
+        server, again = self.serve("file", image)
+        os.rename(again.split("=")[1], uri.split("=")[1])
+        self.extmerge("resume", journal)
+        self.stop(server)
+        self.assert_equal_bytes(image, pool.expected(1))
+
+    def test_a_server_that_fails_writes_and_flushes(self):
+        pool = Pool("equal-64k")
+        for identifier, words in (
+                ("EXM-702", ("--filter=error", "file", self.image(pool, "image"), "error-pwrite-rate=100%")),
+                ("EXM-703", ("eval", f"get_size=echo {pool.thin_size}", "pread=head -c $3 /dev/zero", "pwrite=cat > /dev/null",
+                             "can_write=exit 0", "can_flush=exit 0", "flush=echo EIO flushed >&2; exit 1"))):
+            server, uri = self.serve(*words)
+            self.extmerge("copy", "--yes", "--whole", *pool.source(1, pool.origin), uri, status=7)
+            self.assertIn(identifier, self.last_stderr)
+            self.stop(server)
+
+    def test_zeros_are_not_sent(self):
+        pool = Pool("thin-larger-64k")
+        image = self.image(pool, "image")
+        stats = os.path.join(self.folder, "stats")
+        server, uri = self.serve("--filter=stats", "file", image, f"statsfile={stats}")
+        self.copy(pool, 1, uri, "--whole")
+        self.stop(server)
+        with open(stats, encoding="utf-8") as file:
+            self.assertRegex(file.read(), r"(?m)^zero: ")
+        self.assert_equal_bytes(image, pool.expected(1))
+
+    def test_refused(self):
+        pool = Pool("equal-64k")
+        source = pool.source(1, pool.origin)
+        image = self.image(pool, "image", pool.origin)
+        _, readonly = self.serve("--readonly", "file", image)
+        os.truncate(self.image(pool, "short"), pool.thin_size - 4096)
+        _, short = self.serve("file", os.path.join(self.folder, "short"))
+        _, no_flush = self.serve("eval", f"get_size=echo {pool.thin_size}", "pread=head -c $3 /dev/zero", "pwrite=exit 0", "can_write=exit 0",
+                                 "can_flush=exit 3")
+        for identifier, uri in (("EXM-403", readonly), ("EXM-419", short), ("EXM-431", no_flush),
+                                ("EXM-401", "nbd+unix:///?socket=/nowhere/socket"), ("EXM-101", "nbd://[")):
+            self.assert_refused(identifier, "copy", "--yes", *source, uri)
+            self.assert_refused(identifier, "copy", "--dry-run", *source, uri) if identifier != "EXM-101" else None
+        self.assertEqual([name for name in os.listdir(self.state_dir) if name.endswith(".journal")], [])
+        self.assert_equal_bytes(image, self.image(pool, "replica", pool.origin))
+
+    def test_an_export_of_the_source(self):
+        pool = Pool("equal-64k")
+        for name in ("data.img", "origin.img"):
+            images = {image: os.path.join(self.folder, image) for image in ("metadata.img", "data.img", "origin.img")}
+            for image, path in images.items():
+                shutil.copyfile(pool.path(image), path)
+            server, uri = self.serve("file", images[name])
+            self.assert_refused("EXM-405", "copy", "--yes", "--whole", "--metadata", images["metadata.img"], "--data",
+                                images["data.img"], "--origin", images["origin.img"], "--thin-id", "1", "--thin-size",
+                                f"{pool.thin_size}b", uri)
+            self.stop(server)
+            self.assert_equal_bytes(images[name], pool.path(name))
+
+    def test_one_client_at_a_time(self):
+        """qemu-nbd takes one client by default. extmerge needs no second connection."""
+        pool = Pool("equal-64k")
+        image = self.image(pool, "image", pool.origin)
+        server, uri = self.serve("--format=raw", image, qemu=True)
+        self.copy(pool, 1, uri)
+        self.stop(server)
+        self.assert_equal_bytes(image, pool.expected(1))
+
+
+if __name__ == "__main__":
+    unittest.main()
