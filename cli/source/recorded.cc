@@ -136,4 +136,16 @@ std::vector<RecordedChanges> all_recorded(const Request& request) {
   return found;
 }
 
+std::string unfinished_copies(const Request& request, const std::string& thin_uuid) {
+  std::string text;
+  for (const RecordedChanges& recorded : all_recorded(request)) {
+    const SystemChanges& changes = recorded.changes;
+    if (changes.target.empty() || changes.thin_uuid != thin_uuid || !changes.has_lasting())
+      continue;
+    text += "; its copy to " + changes.target + " is unfinished: extmerge resume " +
+            recorded.place.path;
+  }
+  return text;
+}
+
 }  // namespace extmerge

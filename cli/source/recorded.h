@@ -24,6 +24,9 @@ const LogicalVolume* find_freeze(const Group& group, const SystemChanges& change
 void lock_recorded(RecordedChanges& recorded);
 // All readable records of the state directory.
 std::vector<RecordedChanges> all_recorded(const Request& request);
+// The end of a cure, for a command that names a volume: how to resume its unfinished copies, which
+// are named by their journals. May be empty.
+std::string unfinished_copies(const Request& request, const std::string& thin_uuid);
 // The record of a volume's merge, in --journal or the state directory. `name` is "vg/snap" or a
 // path of its device; the volume may be gone or renamed. With --journal, an empty name accepts any
 // record.

@@ -103,6 +103,8 @@ for again in same resume; do
   note "a merge would change what the unfinished copy shows: refused, and the freeze is named"
   says 4 "EXM-417.*extmerge_[0-9a-f]*" merge --yes --batch-mode $vg/$snap_lv
   if [[ $again == resume ]]; then
+    says 6 "EXM-611.*" resume $vg/$snap_lv
+    grep -q "its copy to $target is unfinished: extmerge resume $journal" /run/said || fail "the copy is not named: $(< /run/said)"
     says 0 Copied resume --batch-mode "$journal"
   else
     says 0 Copied copy --yes --whole --batch-mode $vg/$snap_lv $target

@@ -126,6 +126,12 @@ changed() {
   pkill qemu-nbd || true # qemu locks the images
   pause 0.5
 }
+# other_pool: `moved` is a thin of another pool over the origin.
+other_pool() {
+  mounted
+  new_pool 64k 96M other
+  quietly lvcreate -y -s --thinpool vg/other -n moved vg/origin
+}
 # overlays: /srv/origin.img is a copy of the origin.
 overlays() {
   mounted

@@ -49,11 +49,12 @@ Source::Earlier VolumeSource::clear_leftovers() {
 Job VolumeSource::undo_job() {
   const auto begun = intents_.journal();
   if (!begun || !is_ours()) {
-    throw Error(MessageId::kNoJournal,
-                "the last merge into " + origin_name() +
-                    (begun ? " was of " + changes_.thin_name() : " is not known") + ", not of " +
-                    thin_name(),
-                "extmerge status lists the known merges");
+    throw Error(
+        MessageId::kNoJournal,
+        "the last merge into " + origin_name() +
+            (begun ? " was of " + changes_.thin_name() : " is not known") + ", not of " +
+            thin_name(),
+        "extmerge status lists the known merges" + unfinished_copies(request_, volume_.snap.uuid));
   }
   // Only the target changes.
   if (copies()) return prepare(static_cast<ThinId>(*volume_.snap.thin_id), ThinUse::kAny);

@@ -9,6 +9,7 @@
 
 #include "cli/source/lvm/chain.h"
 #include "cli/source/places.h"
+#include "cli/source/recorded.h"
 #include "cli/source/source.h"
 #include "io/text.h"
 
@@ -329,7 +330,8 @@ Job VolumeSource::resume_job() {
     throw Error(
         MessageId::kNothingToResume,
         "no " + std::string(copies() ? "copy" : "merge") + " of " + thin_name() + " is unfinished",
-        "begin one: extmerge " + begin_again);
+        "begin one: extmerge " + begin_again +
+            (copies() ? "" : unfinished_copies(request_, volume_.snap.uuid)));
   }
   give_up_members();
   return prepare(merged_thin()->id);
