@@ -60,7 +60,8 @@ def served(image, socket, *words):
 
 class CopyPool(Pool):
     """A pool and the peers' sources: thin 1 as a qcow2 image without a backing file, thin 1's data
-    in one piece, and an image that is as long as the thin. `target` has this length, too."""
+    in one piece, and an image that is as long as the thin. Both targets have this length, too.
+    extmerge's own target is a copy of the origin first."""
 
     def _make(self):
         shape = self.shape
@@ -69,12 +70,13 @@ class CopyPool(Pool):
         subprocess.run(["qemu-img", "rebase", "-u", "-f", "qcow2", "-b", "", self.overlay(1)], check=True)
         shutil.copyfile(self.path("data"), self.path("piece"))
         os.truncate(self.path("piece"), shape.mapped)
-        for name in ("whole", "target"):
+        for name in ("whole", "target_of_peers"):
             random_file(self.path(name), shape.origin)
+        shutil.copyfile(self.path("origin"), self.path("target"))
         subprocess.run(["sync"], check=True)
 
     def make_cold(self):
-        make_cold(*(self.path(name) for name in ("data", "origin", "overlay1.qcow2", "piece", "whole", "target")))
+        make_cold(*(self.path(name) for name in ("data", "origin", "overlay1.qcow2", "piece", "whole", "target", "target_of_peers")))
 
 
 class Copies:
@@ -102,10 +104,10 @@ class Copies:
             return self.copy(self.target, 2, *options)
         return once
 
-    def to_export(self, command):
+    def to_export(self, target, command):
         def once(number):
             self.pool.make_cold()
-            with tempfile.TemporaryDirectory() as sockets, served(self.target, sockets + "/nbd") as uri:
+            with tempfile.TemporaryDirectory() as sockets, served(target, sockets + "/nbd") as uri:
                 return command(uri)
         return once
 
@@ -113,15 +115,16 @@ class Copies:
         def once(number):
             self.pool.make_cold()
             return run(["qemu-img", "convert", "-n", "-t", "none", "-T", "none", *options, "-f", kind, "-O", "raw",
-                        self.pool.path(source), self.target])
+                        self.pool.path(source), self.pool.path("target_of_peers")])
         return once
 
     # --- tables -----------------------------------------------------------------
 
     def to_exports(self):
-        """nbdcopy overwrites only a quarter of what extmerge has written. So extmerge copies both thins in turn."""
-        commands = {"extmerge copy": self.to_export(lambda uri: self.copy(uri, self.pool.next_thin())),
-                    "nbdcopy --flush": self.to_export(lambda uri: run(["nbdcopy", "--flush", self.pool.path("piece"), uri]))}
+        """extmerge copies both thins in turn, so that it always writes other bytes."""
+        commands = {"extmerge copy": self.to_export(self.target, lambda uri: self.copy(uri, self.pool.next_thin())),
+                    "nbdcopy --flush": self.to_export(
+                        self.pool.path("target_of_peers"), lambda uri: run(["nbdcopy", "--flush", self.pool.path("piece"), uri]))}
         self._contest("copy over NBD: 2 GiB of single 64 KiB blocks of 8 GiB; nbdcopy: 2 GiB in one piece", commands, least=1.0)
 
     def whole(self):
@@ -158,8 +161,7 @@ class ExportRounds:
         self.pool.take_second()
         self.image = self.pool.path("image")
         self.sent = {}
-        with open(self.image, "wb") as file:
-            file.truncate(self.pool.shape.origin)
+        shutil.copyfile(self.pool.path("origin"), self.image)
 
     def measure(self):
         changed = self.pool.changed_bytes()
