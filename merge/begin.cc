@@ -303,7 +303,7 @@ std::unique_ptr<Journal> Merger::begin_journal(State& state, BlockDevice& origin
     held.emplace(*base);
     check_held = [&](const Mapping& mapping) { held->check(mapping); };
   }
-  if (job_.copy) refuse_other_contents(state, origin, wanted.limits(), last);
+  if (job_.copy) refuse_other_contents(state, origin, wanted, last);
   const uint64_t nonce = job_.journal.nonce ? *job_.journal.nonce : random_nonce();
   // Make the undo log before the journal that names it.
   if (job_.undo_log) {

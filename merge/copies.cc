@@ -19,8 +19,7 @@ PlanSummary Merger::sum_up_copy(State& state, const PlanLimits& limits, const Jo
   const std::unique_ptr<CopyRuns> runs = copy_runs_of(state, limits, last);
   for (Run run; runs->next(run);) {
     if (each_run && run.content != RunContent::kHeld) each_run(run);
-    if (run.content == RunContent::kPoolData || run.content == RunContent::kHeld)
-      progress_.mappings_read += run.blocks;
+    if (run.is_mapped()) progress_.mappings_read += run.blocks;
   }
   return runs->summary();
 }
@@ -57,46 +56,37 @@ std::unique_ptr<CopyRuns> Merger::copy_runs_of(State& state, const PlanLimits& l
 
 // Samples spread evenly over the blocks that are neither mapped nor to be copied, and over the
 // mapped ones that the target has already.
-void Merger::refuse_other_contents(State& state, BlockDevice& target, const PlanLimits& limits,
+void Merger::refuse_other_contents(State& state, BlockDevice& target, const MergeRecord& wanted,
                                    const Journal* last) const {
   constexpr uint64_t kPlaces = 64;
   constexpr Bytes kLength(4096);
+  const PlanLimits limits = wanted.limits();
   const uint64_t end = limits.block_size.blocks_holding(limits.end);
-  // Calls `each` for all runs that the plan leaves out.
-  const auto for_each_left_out = [&](const std::function<void(const Run&)>& each) {
-    const std::unique_ptr<RunSource> runs = runs_of(state, limits, last);
-    uint64_t next = 0;
-    const auto gap_up_to = [&](uint64_t block) {
-      if (next < block)
-        each({ThinBlock(next), DataBlock(next), block - next, RunContent::kUnmapped});
-    };
-    for (Run run; runs->next(run); next = (run.thin + run.blocks).value()) {
-      gap_up_to(run.thin.value());
-      if (run.content == RunContent::kHeld) {
-        run.content = RunContent::kPoolData;
-        each(run);
-      }
-    }
-    gap_up_to(end);
-  };
-  uint64_t left_out = 0;
-  for_each_left_out([&](const Run& run) { left_out += run.blocks; });
-  std::vector<Extent> places;
-  uint64_t passed = 0, place = 0;
+  const uint64_t left_out = end - limits.block_size.blocks_holding(wanted.copy_bytes);
   const uint64_t count = std::min(left_out, kPlaces);
-  for_each_left_out([&](const Run& run) {
-    for (; place < count && place * left_out / count < passed + run.blocks; ++place) {
-      Run one = run;
-      const uint64_t into = place * left_out / count - passed;
-      one.thin = run.thin + into;
-      one.data = run.data + into;
-      one.blocks = 1;
-      Extent extent = to_extent(one, limits);
-      extent.length = std::min(extent.length, kLength);
-      places.push_back(extent);
+  std::vector<Extent> places;
+  uint64_t passed = 0;  // blocks that are left out before `run`
+  const auto take_from = [&](const Run& run) {
+    while (places.size() < count && places.size() * left_out / count < passed + run.blocks) {
+      const uint64_t into = places.size() * left_out / count - passed;
+      Extent place = to_extent({run.thin + into, run.data + into, 1, run.content}, limits);
+      place.length = std::min(place.length, kLength);
+      places.push_back(place);
     }
     passed += run.blocks;
-  });
+  };
+  const auto take_gap = [&](uint64_t from, uint64_t to) {
+    if (from < to) take_from({ThinBlock(from), DataBlock(from), to - from, RunContent::kUnmapped});
+  };
+  const std::unique_ptr<RunSource> runs = runs_of(state, limits, last);
+  uint64_t next = 0;
+  for (Run run; runs->next(run); next = (run.thin + run.blocks).value()) {
+    take_gap(next, run.thin.value());
+    if (run.content != RunContent::kHeld) continue;
+    run.content = RunContent::kPoolData;
+    take_from(run);
+  }
+  take_gap(next, end);
   const auto difference = compare_places(places, state.data(), target);
   if (!difference) return;
   throw Error(MessageId::kOriginChanged,

@@ -129,6 +129,8 @@ struct Job {
     // The target is an export: programs on this machine that have a device of the source open for
     // writing. One of them may serve it.
     std::vector<std::string> writers{};
+    // An inactive volume of LVM has no device to read.
+    bool is_readable() const { return !origin.is_block || origin.device_number != 0; }
   };
   std::optional<Copy> copy;
   // A copy: the journal of another copy, whose state the target has already. Outlives the job.

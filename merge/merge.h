@@ -230,7 +230,7 @@ class Merger {
                                          const Journal* last,
                                          std::function<void(const Mapping&)> left_out = {}) const;
   // A copy: a sample of all that the plan leaves out must be on the target already.
-  void refuse_other_contents(State& state, BlockDevice& target, const PlanLimits& limits,
+  void refuse_other_contents(State& state, BlockDevice& target, const MergeRecord& wanted,
                              const Journal* last) const;
   // A copy: the external origin must be as it was when the copy was begun.
   void refuse_changed_origin(const Journal& journal) const;

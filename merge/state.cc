@@ -39,8 +39,7 @@ std::shared_ptr<BlockDevice> open_contents(const Job& job) {
   auto data = job.custody->open(job.data, OpenMode::kReadOnly, kBlockEnds);
   if (!job.copy) return data;
   const DeviceFacts& origin = job.copy->origin;
-  const bool is_inactive = origin.is_block && origin.device_number == 0;
-  if (is_inactive) return make_content_device(std::move(data), nullptr);
+  if (!job.copy->is_readable()) return make_content_device(std::move(data), nullptr);
   return make_content_device(
       std::move(data), job.custody->open(origin, OpenMode::kReadOnly, alignment_of(origin.size)));
 }

@@ -105,10 +105,7 @@ UndoLogEstimate Merger::estimate_undo_log(State& state, const Journal* last,
   const uint64_t pieces = all.value() / piece.value() + 1;
   UndoLogEstimate estimate{job_.undo_log->path, {}, undo_log_size(all, pieces)};
   const auto origin = open_readable_origin();
-  // A plan of a copy cannot read an inactive external origin.
-  const bool is_unreadable =
-      job_.copy && job_.copy->origin.is_block && job_.copy->origin.device_number == 0;
-  if (!origin || is_unreadable) return estimate;
+  if (!origin || (job_.copy && !job_.copy->is_readable())) return estimate;
   const std::unique_ptr<RunSource> runs = runs_of(state, plan.limits, last);
   ExtentSource extents(*runs, plan.limits);
   const double different = sample_difference(extents, all, state.data(), *origin);

@@ -195,8 +195,8 @@ void HeldMappings::check(const Mapping& mapping) {
   const bool is_past_end = mapping.thin.value() >= limits_.block_size.blocks_holding(limits_.end);
   if (is_past_end || !limits_.is_planned(mapping.thin, mapping.time)) return;
   while (!at_end_ && run_.thin + run_.blocks <= mapping.thin) at_end_ = !runs_->next(run_);
-  const bool has_data = run_.content == RunContent::kPoolData || run_.content == RunContent::kHeld;
-  const bool is_held = !at_end_ && has_data && run_.blocks > 0 && run_.thin <= mapping.thin &&
+  const bool is_held = !at_end_ && run_.is_mapped() && run_.blocks > 0 &&
+                       run_.thin <= mapping.thin &&
                        run_.data + (mapping.thin - run_.thin) == mapping.data;
   if (is_held) return;
   throw Error(MessageId::kOtherThin,

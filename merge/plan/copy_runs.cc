@@ -113,8 +113,7 @@ bool CopyRuns::next_unmapped(uint64_t end, Run& piece) {
 
 const Run* CopyRuns::base_after(uint64_t block) {
   const auto is_before = [&] {
-    const bool counts = known_ == Base::kWritten || of_base_.content == RunContent::kPoolData ||
-                        of_base_.content == RunContent::kHeld;
+    const bool counts = known_ == Base::kWritten || of_base_.is_mapped();
     return !counts || (of_base_.thin + of_base_.blocks).value() <= block;
   };
   while (base_ && !base_ended_ && is_before()) base_ended_ = !base_->next(of_base_);

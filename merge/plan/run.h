@@ -28,6 +28,10 @@ struct Run {
   DataBlock data;  // of kUnmapped and kZeros: the number of the thin block
   uint64_t blocks = 0;
   RunContent content = RunContent::kPoolData;
+  // Whether the thin maps its blocks.
+  bool is_mapped() const {
+    return content == RunContent::kPoolData || content == RunContent::kHeld;
+  }
   // Appends `next` if it continues this run on both devices. Returns whether it does.
   bool try_append(const Run& next) {
     if (blocks == 0 || next.thin != thin + blocks || next.data != data + blocks ||

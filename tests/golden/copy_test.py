@@ -7,17 +7,10 @@ import shutil
 import subprocess
 import unittest
 
-from pools import EXTMERGE, NAMES, GoldenTest, Pool
+from pools import EXTMERGE, GoldenTest, Pool, each_thin
 
 
 class CopyTest(GoldenTest):
-    def each(self):
-        for name in NAMES:
-            pool = Pool(name)
-            for thin_id in (1, 2):
-                if os.path.exists(pool.expected(thin_id)):
-                    yield pool, thin_id
-
     def replica(self, pool, name="target"):
         target = os.path.join(self.folder, name)
         shutil.copyfile(pool.origin, target)
@@ -34,7 +27,7 @@ class CopyTest(GoldenTest):
         return self.extmerge_json("copy", "--yes", *pool.source(thin_id, pool.origin), *more, target, status=status)
 
     def test_what_is_mapped_makes_a_replica_of_the_origin_the_thin(self):
-        for pool, thin_id in self.each():
+        for pool, thin_id in each_thin():
             target = self.replica(pool, f"{pool.name}.{thin_id}")
             report = self.copy(pool, thin_id, target)
             self.assert_equal_bytes(target, pool.expected(thin_id))
@@ -44,7 +37,7 @@ class CopyTest(GoldenTest):
             self.extmerge("verify", *pool.source(thin_id, pool.origin), target)
 
     def test_a_whole_copy_makes_anything_the_thin(self):
-        for pool, thin_id in self.each():
+        for pool, thin_id in each_thin():
             target = self.garbage(pool, f"{pool.name}.{thin_id}")
             report = self.copy(pool, thin_id, target, "--whole", "--verify=full")
             self.assert_equal_bytes(target, pool.expected(thin_id))

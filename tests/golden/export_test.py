@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import unittest
 
-from pools import LARGER_THAN_ORIGIN, NAMES, GoldenTest, Pool
+from pools import LARGER_THAN_ORIGIN, NAMES, GoldenTest, Pool, each_thin
 
 
 def borg_ranges(text):
@@ -37,13 +37,6 @@ class ExportTest(GoldenTest):
             file.seek(start)
             return file.read(length).ljust(length, b"\0")
 
-    def each(self):
-        for name in NAMES:
-            pool = Pool(name)
-            for thin_id in (1, 2):
-                if os.path.exists(pool.expected(thin_id)):
-                    yield pool, thin_id
-
     def assert_trusted(self, pool, thin_id, ranges, same_as):
         self.assertEqual(ranges[-1][0] + ranges[-1][1], pool.thin_size)
         self.assertTrue(all(one[2] != two[2] for one, two in zip(ranges, ranges[1:])), ranges)
@@ -56,7 +49,7 @@ class ExportTest(GoldenTest):
 
     def test_a_map_for_borg_of_everything(self):
         zeros = set()
-        for pool, thin_id in self.each():
+        for pool, thin_id in each_thin():
             ranges = borg_ranges(self.export(pool, thin_id, "borg")[1])
             self.assert_trusted(pool, thin_id, ranges, None)
             self.assertNotIn("same", {state for _, _, state in ranges})
@@ -68,7 +61,7 @@ class ExportTest(GoldenTest):
         self.assertTrue(zeros)
 
     def test_a_map_for_borg_beside_an_archive_of_the_origin(self):
-        for pool, thin_id in self.each():
+        for pool, thin_id in each_thin():
             ranges = borg_ranges(self.export(pool, thin_id, "borg", "--since", "origin")[1])
             self.assert_trusted(pool, thin_id, ranges, pool.origin)
             mapped = pool.mappings(thin_id)
@@ -97,7 +90,7 @@ class ExportTest(GoldenTest):
     def test_ddrescue_copies_what_the_origin_lacks(self):
         if not shutil.which("ddrescue"):
             self.skipTest("there is no ddrescue")
-        for pool, thin_id in self.each():
+        for pool, thin_id in each_thin():
             domain, _ = self.export(pool, thin_id, "ddrescue", "--since=origin")
             target = os.path.join(self.folder, "target")
             shutil.copyfile(pool.origin, target)
@@ -113,7 +106,7 @@ class ExportTest(GoldenTest):
     def test_bmaptool_copies_what_the_origin_lacks(self):
         if not shutil.which("bmaptool"):
             self.skipTest("there is no bmaptool")
-        for pool, thin_id in self.each():
+        for pool, thin_id in each_thin():
             for more in ((), ("--since=origin",)):
                 block_map, _ = self.export(pool, thin_id, "bmap", *more)
                 target = os.path.join(self.folder, "target")
@@ -133,7 +126,7 @@ class ExportTest(GoldenTest):
                 self.assert_equal_bytes(target, pool.expected(thin_id))
 
     def test_json_tells_where_each_range_comes_from(self):
-        for pool, thin_id in self.each():
+        for pool, thin_id in each_thin():
             document = json.loads(self.export(pool, thin_id, "json")[1])
             self.assertEqual(document["size_bytes"], pool.thin_size)
             mapped, end = pool.mappings(thin_id), 0

@@ -74,6 +74,15 @@ class Pool:
                 "--thin-id", str(thin_id), "--origin", origin, "--thin-size", f"{self.thin_size}b"]
 
 
+def each_thin():
+    """Each pool, and each of its thins whose contents the kernel has read."""
+    for name in NAMES:
+        pool = Pool(name)
+        for thin_id in (1, 2):
+            if os.path.exists(pool.expected(thin_id)):
+                yield pool, thin_id
+
+
 class GoldenTest(unittest.TestCase):
     maxDiff = 2000
 

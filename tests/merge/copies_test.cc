@@ -7,9 +7,8 @@
 #include <rapidcheck.h>
 #include <rapidcheck/gtest.h>
 
-#include <functional>
-
 #include "merge/merge.h"
+#include "tests/support/failure.h"
 #include "tests/support/merge_scene.h"
 #include "tests/support/thin_pool.h"
 
@@ -74,14 +73,6 @@ class Copies : public testing::TestWithParam<CopyKind> {
     const MergeReport report = copy();
     EXPECT_FALSE(report.plan.base);
     EXPECT_EQ(report.plan.full_reason, reason);
-  }
-  Error failure(const std::function<void()>& deed) {
-    try {
-      deed();
-    } catch (const Error& error) {
-      return error;
-    }
-    return Error(MessageId::kInternal, "nothing failed", "");
   }
   std::unique_ptr<Journal> journal() { return Journal::open(*directory, "journal", false); }
 

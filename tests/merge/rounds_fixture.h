@@ -13,6 +13,7 @@
 
 #include "merge/journal/sample.h"
 #include "merge/merge.h"
+#include "tests/support/failure.h"
 #include "tests/support/merge_scene.h"
 #include "tests/support/thin_pool.h"
 
@@ -67,14 +68,6 @@ class Rounds : public testing::Test {
     EXPECT_EQ(report.plan.full_reason, "");
     EXPECT_EQ(report.plan.summary.copy_blocks, blocks);
     EXPECT_EQ(report.counters.bytes_read, Bytes(blocks * ThinPool::kBlockSize));
-  }
-  Error failure(const std::function<void()>& deed) {
-    try {
-      deed();
-    } catch (const Error& error) {
-      return error;
-    }
-    return Error(MessageId::kInternal, "nothing failed", "");
   }
   void write_all() {
     for (uint64_t block = 0; block < kThinBlocks; ++block) pool->write(kSnap, block);
