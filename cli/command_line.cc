@@ -140,6 +140,8 @@ constexpr Conflict kConflicts[] = {
     {"finish", "allow-stale", "--finish removes only the state that was merged"},
     {"finish", "metadata-snap", "--finish removes only the state that was merged"},
     {"when-closed", "undo-log", "an undo log is of one round"},
+    {"when-closed", "allow-stale", "only a state that is known to be the last one counts"},
+    {"when-closed", "metadata-snap", "only a state that is known to be the last one counts"},
     {"progress", "progress-json", "they choose the same thing"},
     {"progress", "batch-mode", "batch mode shows no progress"},
     {"progress-json", "batch-mode", "batch mode shows no progress"},
@@ -183,16 +185,18 @@ void check_combinations(const Options& o) {
            "leave out --progress, or use --progress=line or json");
   if (o.log_level && !o.log_file)
     refuse("--log-level without --log-file", "add --log-file FILE; on the terminal use -v and -q");
-  if (o.finish && o.has("verify") && o.merge.verify < VerifyChoice::kChanged)
+  if (o.ends_use() && o.has("verify") && o.merge.verify < VerifyChoice::kChanged)
     refuse(
-        "--finish removes the snapshot, so it verifies in full",
+        std::string(o.finish ? "--finish removes the snapshot"
+                             : "--when-closed takes the snapshot out of use") +
+            ", so it verifies in full",
         "leave out --verify, or use --verify=changed where an earlier merge was verified in full");
-  if (o.when_closed && !o.finish)
+  if (o.when_closed && !o.ends_use())
     refuse("--when-closed without --finish: there is nothing to wait for", "add --finish");
   for (const char* name : {"until", "timeout"}) {
     if (o.has(name) && !o.when_closed)
       refuse(std::string("--") + name + " without --when-closed: nothing is waited for",
-             "add --finish --when-closed");
+             o.copies() ? "add --when-closed" : "add --finish --when-closed");
   }
   if (o.command == Command::kVerify && o.merge.beyond_origin == BeyondOriginChoice::kExtend)
     refuse("--beyond-origin=extend is not for verify, which changes nothing", "use refuse or drop");
@@ -241,6 +245,9 @@ void check_source(Options& o, std::vector<std::string> arguments) {
   if (o.finish)
     refuse("--finish is for volumes of LVM (VG/SNAP)",
            "remove the thin by hand once the merge is done");
+  if (o.copies() && o.when_closed)
+    refuse("--when-closed is for volumes of LVM (VG/SNAP)",
+           "take the thin out of use by hand, and copy it once more");
   if (o.has("with")) throw with_is_for_volumes();
   for (const char* name : {"metadata", "data", "thin-id", "origin"}) {
     if (!o.has(name)) refuse(std::string("--") + name + " is missing", devices);

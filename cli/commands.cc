@@ -20,7 +20,7 @@ std::vector<Error> plan(const Options& options, Signals& signals, TerminalLine& 
   if (options.exported) return export_map(options, signals, terminal);
   const std::unique_ptr<OutputFile> map = map_file(options);
   std::unique_ptr<Source> source = open_held_source(options);
-  if (options.finish) source->check_finish(options.when_closed);
+  if (options.ends_use()) source->check_finish(options.when_closed);
   Job job = source->plan_job();
   std::unique_ptr<Journal> since;
   if (!options.since.empty()) since = existing_journal(options.since, signals.stop_token());

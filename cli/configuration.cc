@@ -77,7 +77,7 @@ bool is_chosen(const Options& options, const std::string& name) {
     return options.has("progress") || options.has("progress-json") || options.batch_mode;
   }
   if (name == "compare") return options.undo_log.has_value();
-  if (name == "verify") return options.finish;
+  if (name == "verify") return options.ends_use();
   if (name == "units") return options.ranges;
   return false;
 }

@@ -76,7 +76,7 @@ bool confirm(const Options& options, const PlanReport& report, const DeviceNames
   std::string text = plan_text(report, names, options.sizes);
   text.pop_back();
   terminal.write_line(text);
-  const bool yes = ask(question(report, names, options.finish), signals.stop_token());
+  const bool yes = ask(question(report, names, options.ends_use()), signals.stop_token());
   display.go_on();
   return yes;
 }
@@ -99,9 +99,9 @@ MergeReport merge_while_shown(const Options& options, std::unique_ptr<Source>& s
     if (!source->is_named()) shown.notes.clear();  // the merger has said them
     return confirm(options, shown, names, display, signals, terminal);
   };
-  if (options.finish && source->is_unfinished()) {
+  if (options.ends_use() && source->is_unfinished()) {
     Options first = options;  // what was begun, and then a round of its own for the rest
-    first.finish = false;
+    first.finish = first.when_closed = false;
     Round round(first, *source, progress, signals);
     // The merge that was begun may give up none of these volumes, and nobody was asked then.
     if (options.with.empty()) {
@@ -116,8 +116,8 @@ MergeReport merge_while_shown(const Options& options, std::unique_ptr<Source>& s
     return finish_when_closed(options, *source, progress, signals, ask, outcome);
   }
   const MergeReport report = Round(options, *source, progress, signals).merge(ask);
-  if (!options.finish) return report;
-  refuse_removal_after_stop(*source, signals);
+  if (!options.ends_use()) return report;
+  refuse_end_after_stop(options, *source, signals);
   outcome = source->finish();
   return report;
 }
@@ -127,14 +127,14 @@ MergeReport merge_while_shown(const Options& options, std::unique_ptr<Source>& s
 std::vector<Error> merge(const Options& options, Signals& signals, TerminalLine& terminal) {
   if (options.finish && report_completed_removal(options)) return {};
   std::unique_ptr<Source> source = open_source(options);
-  if (options.finish) source->check_finish(options.when_closed);
+  if (options.ends_use()) source->check_finish(options.when_closed);
   const Source::Earlier earlier = source->clear_leftovers();
   if (earlier == Source::Earlier::kDoneAndGone) {
     report_cleared(options, *source);
     return {};
   }
   const bool was_done =
-      earlier == Source::Earlier::kDone && !options.finish && !options.merge.again;
+      earlier == Source::Earlier::kDone && !options.ends_use() && !options.merge.again;
   MergeReport report;
   std::string outcome;
   try {
@@ -150,7 +150,7 @@ std::vector<Error> merge(const Options& options, Signals& signals, TerminalLine&
     return {};
   }
   print_merge_report(options, report, names_after(options, *source));
-  const std::string last = options.finish ? outcome : source->next_steps();
+  const std::string last = options.ends_use() ? outcome : source->next_steps();
   if (!last.empty()) say(last);
   return {};
 }

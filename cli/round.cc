@@ -39,7 +39,7 @@ Round::Round(const Options& options, Source& source, Progress& progress, Signals
   if (options.command == Command::kCopy && !options.since.empty()) {
     since_ = existing_journal(options.since, signals.stop_token());
   }
-  if (!options.finish) return;
+  if (!options.ends_use()) return;
   wishes_.last_round = true;
   if (!options.has("verify")) wishes_.verify = VerifyChoice::kFull;
 }
@@ -81,7 +81,7 @@ PlanReport Round::plan_and_ask(const ConfirmPlan& confirmation) {
 
 MergeReport Round::carry_out(bool resumes, const ConfirmPlan& confirmation) {
   try {
-    if (options_.finish) source_.begin_finish();
+    if (options_.ends_use()) source_.begin_finish();
     Job job = resumes ? source_.resume_job() : source_.merge_job();
     job.since = since_.get();
     if (resumes) wishes_.beyond_origin = recorded_beyond_origin(source_.place());
@@ -99,12 +99,13 @@ MergeReport Round::carry_out(bool resumes, const ConfirmPlan& confirmation) {
     if (source_.is_named()) progress_.phase = Phase::kPuttingBack;
     report.plan.older = older_;
     source_.describe_chain(report.plan);
-    const bool was_written = options_.finish && !source_.is_as_merged();
+    const bool was_written = options_.ends_use() && !source_.is_as_merged();
     source_.done();
     if (report.plan.has_nothing_to_merge()) return report_of_nothing(source_, report.plan);
     if (!was_written) return report;
     throw Error(MessageId::kStale,
-                source_.thin_name() + " was written to while it was merged: it is not removed",
+                source_.thin_name() + " was written to while it was " +
+                    (options_.copies() ? "copied" : "merged: it is not removed"),
                 "keep it inactive, and run the same command again");
   } catch (const Error& error) {
     if (source_.is_named()) progress_.phase = Phase::kPuttingBack;
@@ -112,11 +113,14 @@ MergeReport Round::carry_out(bool resumes, const ConfirmPlan& confirmation) {
   }
 }
 
-void refuse_removal_after_stop(const Source& source, const Signals& signals) {
+void refuse_end_after_stop(const Options& options, const Source& source, const Signals& signals) {
   if (!signals.stop_token().stop_requested()) return;
-  throw Error(MessageId::kStopped,
-              "stopped as requested: " + source.thin_name() + " is merged and not removed",
-              "run the same command again to remove it");
+  throw Error(
+      MessageId::kStopped,
+      "stopped as requested: " + source.thin_name() +
+          (options.copies() ? " is copied, and is used as before" : " is merged and not removed"),
+      options.copies() ? "run the same command again to take it out of use"
+                       : "run the same command again to remove it");
 }
 
 }  // namespace extmerge

@@ -45,6 +45,6 @@ class Round {
 };
 
 // Throws kStopped if a signal has asked for a stop: the thin is merged, and it is not removed then.
-void refuse_removal_after_stop(const Source& source, const Signals& signals);
+void refuse_end_after_stop(const Options& options, const Source& source, const Signals& signals);
 
 }  // namespace extmerge

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The origin is claimed from the first round to the end, so nobody else writes it. The comparison
-// of everything while the volume is in use, and that of the last round, together prove all of it.
+// The destination is claimed from the first round to the end, so nobody else writes it. The
+// comparison of everything while the volume is in use, and that of the last round, together prove
+// all of it.
 
 #include "cli/when_closed.h"
 
@@ -30,11 +31,11 @@ class Finish {
         progress_(progress),
         signals_(signals),
         in_use_(options) {
-    in_use_.finish = false;
+    in_use_.finish = in_use_.when_closed = false;
   }
 
   MergeReport run(const ConfirmPlan& confirmation, std::string& outcome) {
-    source_.keep_origin();
+    source_.keep_claim();
     // A first round with nothing to merge does not ask; the comparison does then.
     bool is_asked = false;
     const ConfirmPlan ask_once = [&](const PlanReport& plan, const DeviceNames& names) {
@@ -45,12 +46,11 @@ class Finish {
     merge_in_rounds(ask_once);
     compare_everything(ask_once);
     Options last = options_;
+    take_what_changed(last);
     if (!last.has("verify")) {
       last.merge.verify = VerifyChoice::kChanged;
       last.given.push_back("verify");
     }
-    last.merge.round = RoundChoice::kAsKnown;
-    last.merge.restart = last.merge.again = false;
     for (;;) {
       wait_until_closed();
       const auto closed = steady_clock::now();
@@ -59,7 +59,7 @@ class Finish {
         const MergeReport report =
             Round(last, source_, progress_, signals_)
                 .merge([](const PlanReport&, const DeviceNames&) { return true; });
-        refuse_removal_after_stop(source_, signals_);
+        refuse_end_after_stop(options_, source_, signals_);
         outcome = source_.finish() + "; it was out of use for " + seconds_since_text(closed);
         return report;
       } catch (const Error& error) {
@@ -75,6 +75,15 @@ class Finish {
   }
 
  private:
+  std::string deed() const { return options_.copies() ? "copy" : "merge"; }
+
+  // The rounds after the first one.
+  static void take_what_changed(Options& options) {
+    options.merge.round = RoundChoice::kAsKnown;
+    options.merge.restart = options.merge.again = false;
+    options.since.clear();
+  }
+
   void check_until(const PlanReport& plan) const {
     const uint64_t block = plan.limits.block_size.bytes().value();
     if (options_.until.value() >= block) return;
@@ -90,9 +99,8 @@ class Finish {
       const MergeReport report = Round(in_use_, source_, progress_, signals_).merge(ask_once);
       const Bytes merged = report.plan.nothing_new ? Bytes(0) : report.plan.summary.copy_bytes;
       say("round " + std::to_string(number) + ": " + format_size(merged, options_.sizes) +
-          (report.plan.base ? " changed since the last merge" : ""));
-      in_use_.merge.round = RoundChoice::kAsKnown;
-      in_use_.merge.restart = in_use_.merge.again = false;
+          (report.plan.base ? " changed since the last " + deed() : ""));
+      take_what_changed(in_use_);
       if (merged < options_.until || merged >= before) return;
       before = merged;
     }
@@ -112,17 +120,20 @@ class Finish {
     waits_since_ = waits_since_.value_or(checked);
     source_.set_waiting(true);
     progress_.phase = Phase::kWaiting;
-    say(source_.thin_name() + " may be closed now: everything is merged and compared up to here");
+    const std::string done = options_.copies() ? "copied" : "merged";
+    say(source_.thin_name() + " may be closed now: everything is " + done +
+        " and compared up to here");
     while (source_.is_open()) {
       const auto now = steady_clock::now();
       if (options_.timeout && now - *waits_since_ >= *options_.timeout) {
-        throw Error(MessageId::kThinOpen, source_.thin_name() + " is still open",
-                    "close it (findmnt, fuser -v), then run the same command again: everything is "
-                    "merged up to here");
+        throw Error(
+            MessageId::kThinOpen, source_.thin_name() + " is still open",
+            "close it (findmnt, fuser -v), then run the same command again: everything is " + done +
+                " up to here");
       }
-      refuse_removal_after_stop(source_, signals_);
+      refuse_end_after_stop(options_, source_, signals_);
       if (now - checked >= kCheck) {
-        source_.check_origin();
+        source_.check_claim();
         checked = now;
       }
       std::this_thread::sleep_for(kLook);

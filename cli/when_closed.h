@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// merge --finish --when-closed: a volume that is in use is merged in rounds, compared in full, and
-// taken out of use only for the last round, once it is closed.
+// --when-closed: a volume that is in use is merged or copied in rounds, compared in full, and taken
+// out of use only for the last round, once it is closed.
 
 #pragma once
 

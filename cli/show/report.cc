@@ -265,7 +265,7 @@ std::string undo_text(const UndoReport& report, const SizeFormat& sizes) {
   return text + line("journal", report.journal);
 }
 
-std::string question(const PlanReport& report, const DeviceNames& names, bool finish) {
+std::string question(const PlanReport& report, const DeviceNames& names, bool ends_use) {
   const std::string thin =
       names.thin_name.empty() ? id_text(report.thin_id) : printable(names.thin_name);
   std::vector<std::string> removed = {thin};
@@ -278,7 +278,10 @@ std::string question(const PlanReport& report, const DeviceNames& names, bool fi
          plural(report.summary.copy_blocks, "block") + ") of " + thin +
          (report.is_copy ? " to " : " into ") + origin_text(names) +
          (lost.empty() ? "" : ", destroy the contents of " + lost) +
-         (finish ? ", then remove " + joined(removed, ", ") + " for good" : "") + "? [y/N] ";
+         (!ends_use        ? ""
+          : report.is_copy ? ", then keep " + thin + " inactive"
+                           : ", then remove " + joined(removed, ", ") + " for good") +
+         "? [y/N] ";
 }
 
 std::string ranges_heading() { return "ORIGIN_BLOCK DATA_BLOCK BLOCKS\n"; }

@@ -47,7 +47,7 @@ std::string status_table(const std::vector<MergeStatus>& all, bool headings,
                          const SizeFormat& sizes);
 
 // The whole question, up to and with "[y/N] ".
-std::string question(const PlanReport& report, const DeviceNames& names, bool finish);
+std::string question(const PlanReport& report, const DeviceNames& names, bool ends_use);
 
 // How much of the plan was compared for --map.
 std::string compared_text(const OriginMap& map, const SizeFormat& sizes);

@@ -49,7 +49,7 @@ struct Request {
   bool dry_run = false;
   bool finish = false;
   std::vector<std::string> with;                // older volumes of the chain that are given up
-  bool when_closed = false;                     // --finish of a volume that is in use
+  bool when_closed = false;                     // of a volume that is in use
   Bytes until{64 << 20};                        // rounds go on until one is smaller
   std::optional<std::chrono::seconds> timeout;  // of the wait for the volume to be closed
 
@@ -58,6 +58,8 @@ struct Request {
   bool has(const std::string& name) const { return std::ranges::find(given, name) != given.end(); }
 
   bool copies() const { return !target.empty(); }
+  // Whether the source goes out of use: removed after a merge, kept inactive after a copy.
+  bool ends_use() const { return finish || (copies() && when_closed); }
   // Whether the command changes nothing.
   bool only_looks() const {
     return dry_run || command == Command::kPlan || command == Command::kVerify;

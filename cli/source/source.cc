@@ -8,10 +8,12 @@
 
 #include "cli/source/dm/holders.h"
 #include "cli/source/places.h"
+#include "io/buffer.h"
 #include "io/file_device.h"
 #include "io/nbd_device.h"
 #include "io/open_files.h"
 #include "io/text.h"
+#include "io/transfer.h"
 
 namespace extmerge {
 
@@ -51,26 +53,53 @@ std::string target_path(const std::string& target) {
 }
 
 void Source::check_finish(bool) const {
-  throw Error(MessageId::kUsage, "--finish is for volumes of LVM (VG/SNAP)",
-              "remove the thin by hand once the merge is done");
+  throw Error(MessageId::kUsage, "--finish and --when-closed are for volumes of LVM (VG/SNAP)",
+              "take the thin out of use by hand, and merge or copy it once more");
 }
 
 std::shared_ptr<BlockDevice> Source::open(const DeviceFacts& facts, OpenMode mode,
                                           Bytes ends_multiple_of) {
+  if (claimed_ && is_claimed(facts)) return claimed_;
   if (facts.is_export) {
     std::shared_ptr<NbdDevice> device = exported_.lock();
     if (!device) device = NbdDevice::open(facts.path, mode != OpenMode::kReadOnly);
     if (mode == OpenMode::kClaim) exported_ = device;
+    keep(facts, mode, device);
     return device;
   }
-  auto device = FileDevice::open(facts, mode, ends_multiple_of);
+  std::shared_ptr<FileDevice> device = FileDevice::open(facts, mode, ends_multiple_of);
   spdlog::debug("opened {}", facts.path);
+  keep(facts, mode, device);
   if (!device->is_direct() && told_.insert(facts.path).second)
     spdlog::warn(
         "{} is used through the page cache: its file system, or its size, "
         "does not allow direct I/O",
         printable(facts.path));
   return device;
+}
+
+void Source::keep(const DeviceFacts& facts, OpenMode mode,
+                  const std::shared_ptr<BlockDevice>& device) {
+  if (!keeps_claim_ || mode != OpenMode::kClaim) return;
+  claimed_ = device;
+  claimed_facts_ = facts;
+}
+
+bool Source::is_claimed(const DeviceFacts& facts) {
+  const DeviceFacts& claimed = claimed_facts_;
+  if (facts.path != claimed.path || facts.identity != claimed.identity ||
+      facts.device_number != claimed.device_number)
+    return false;
+  if (facts.size == claimed.size) return true;
+  claimed_.reset();  // it was extended
+  return false;
+}
+
+void Source::check_claim() {
+  if (!claimed_) return;
+  constexpr size_t kLength = 4096;
+  Buffer buffer(kLength);
+  read_fully(*claimed_, *claimed_->make_short_queue(), Bytes(0), buffer.span());
 }
 
 JournalPlace Source::undo_log_at(const std::string& path) { return undo_log_place(path); }

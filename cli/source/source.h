@@ -89,8 +89,10 @@ class Source : public Custody {
   virtual std::string finish() { return {}; }
   // --when-closed. Whether the thin is open now, by the kernel's word.
   virtual bool is_open() const { return false; }
-  // Keeps the origin claimed between merges, until finish() or the end of the source.
-  virtual void keep_origin() {}
+  // Keeps the destination claimed between rounds, until finish() or the end of the source.
+  void keep_claim() { keeps_claim_ = true; }
+  // Throws if it is lost. Reads from a target: a server may drop a client that is silent for long.
+  virtual void check_claim();
   // Records that the thin may be closed now, or that the wait for that is over.
   virtual void set_waiting(bool) {}
   // Takes the thin out of use; false if it is open again.
@@ -121,14 +123,21 @@ class Source : public Custody {
   // Looks at the target of a copy; connects to an export unless it is open. Throws kNotFound.
   Look target_look(const std::string& target);
 
+  // Whether a device that is claimed stays so (keep_claim()).
+  bool keeps_claim_ = false;
+
   bool has_reclaimed_ = false;
 
  private:
   DeviceFacts export_facts(const std::string& uri);
+  void keep(const DeviceFacts& facts, OpenMode mode, const std::shared_ptr<BlockDevice>& device);
+  bool is_claimed(const DeviceFacts& facts);
 
   Look origin_;
   // The export that is open for writing: some servers take one client only.
   std::weak_ptr<NbdDevice> exported_;
+  std::shared_ptr<BlockDevice> claimed_;
+  DeviceFacts claimed_facts_;
   std::set<std::string> told_;  // that go through the page cache
 };
 

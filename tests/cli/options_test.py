@@ -26,7 +26,7 @@ FLAGS = {
     "--whole": {"copy", "verify"},
     "--keep-siblings": {"plan", "merge"},
     "--finish": {"merge"},
-    "--when-closed": {"merge"},
+    "--when-closed": {"merge", "copy"},
     "--batch-mode": {"plan", "merge", "copy", "resume", "verify", "undo"},
     "--json": set(COMMANDS),
     "--ranges": {"plan"},
@@ -45,8 +45,8 @@ VALUES = {
     "--thin-size": ("1M", {"plan", "merge", "copy", "verify"}),
     "--beyond-origin": ("drop", {"plan", "merge", "verify"}),
     "--with": ("x", {"plan", "merge"}),
-    "--until": ("64M", {"merge"}),
-    "--timeout": ("30m", {"merge"}),
+    "--until": ("64M", {"merge", "copy"}),
+    "--timeout": ("30m", {"merge", "copy"}),
     "--since": ("./x", {"plan", "copy"}),
     "--journal": ("x", {"plan", "merge", "copy"}),
     "--state-dir": ("x", {"plan", "merge", "copy", "resume", "verify", "status", "undo", "abort"}),
@@ -174,6 +174,17 @@ class CommandLineTest(PoolTest):
                         self.assert_usage_error(run("merge", *source, "--yes", *words), option.split("=")[0] + " without --when-closed",
                                                 "add --finish --when-closed")
         self.assert_usage_error(self.pool.run("merge", "--yes", "--finish", "--when-closed"), "--finish is for volumes")
+        self.assertTrue(self.pool.untouched())
+        self.assertFalse(os.path.exists(self.pool.state))
+
+    def test_when_closed_of_a_copy_is_for_volumes(self):
+        target = "/nonexistent/target"
+        for option in ("--until=64M", "--timeout=30m"):
+            self.assert_usage_error(run("copy", "vg/snap", target, "--yes", option), "without --when-closed", "add --when-closed")
+        self.assert_usage_error(run("copy", *self.pool.source, target, "--yes", "--when-closed"), "--when-closed is for volumes", "by hand")
+        self.assert_usage_error(run("copy", "vg/snap", target, "--yes", "--when-closed", "--verify=sample"), "verifies in full")
+        for option in ("--allow-stale", "--metadata-snap", "--undo-log=x"):
+            self.assert_usage_error(run("copy", "vg/snap", target, "--yes", "--when-closed", option), "exclude each other")
         self.assertTrue(self.pool.untouched())
         self.assertFalse(os.path.exists(self.pool.state))
 

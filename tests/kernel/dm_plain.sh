@@ -60,6 +60,7 @@ note "active and writable"
 refuses 5 . plan $snap
 refuses 5 . merge --yes $snap
 refuses '1|4' . merge --yes --finish $snap
+refuses 1 'EXM-101.*for volumes of LVM' copy --yes --whole --when-closed $snap /dev/ubdb
 
 note "suspended"
 dmsetup suspend snap

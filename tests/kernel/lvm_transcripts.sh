@@ -50,7 +50,10 @@ merged_and_closed() {
 # closed_later: the snapshot is mounted with new data until extmerge waits for it.
 closed_later() {
   merged
-  setsid bash -c 'until extmerge status vg/snap 2> /dev/null | grep -q waiting; do sleep 0.2; done; umount /run/mounted' &> /dev/null &
+  unmounted_later
+}
+unmounted_later() {
+  setsid bash -c 'until extmerge status "$EXTMERGE_STATE_DIR"/*.journal 2> /dev/null | grep -q waiting; do sleep 0.2; done; umount /run/mounted' &> /dev/null &
 }
 # another: adds another snapshot with little data of its own.
 another() {
@@ -126,11 +129,12 @@ changed() {
   pkill qemu-nbd || true # qemu locks the images
   pause 0.5
 }
-# other_pool: `moved` is a thin of another pool over the origin.
+# other_pool: `moved` is a thin of another pool over the origin. The snapshot is mounted until extmerge waits for it.
 other_pool() {
   mounted
   new_pool 64k 96M other
   quietly lvcreate -y -s --thinpool vg/other -n moved vg/origin
+  unmounted_later
 }
 # overlays: /srv/origin.img is a copy of the origin.
 overlays() {

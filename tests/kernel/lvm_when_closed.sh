@@ -5,39 +5,16 @@
 # removed soon after it is closed. The wait runs no LVM, can be stopped, ends in time, and begins
 # again where SNAP is opened again. SIGKILL at any moment loses nothing.
 source "$(dirname "$0")/guest_lvm.sh"
+source "$(dirname "$0")/guest_waiting.sh"
 
-open_snap() { exec 9<> /dev/mapper/"$(dm_name $snap_lv)"; }
-close_snap() { exec 9>&-; }
 begin() {
   rm -f "$EXTMERGE_STATE_DIR"/*
   new_everything 64k
   open_snap
 }
-# in_background ARGUMENT...: starts a finish of SNAP, without its open file.
-in_background() {
-  "$EXTMERGE" merge --yes --batch-mode --finish --when-closed --until 1M "$@" $vg/$snap_lv \
-    > /run/finish 2>&1 9>&- &
-  finish=$!
-}
-waits() { [[ $("$EXTMERGE" status $vg/$snap_lv 2> /dev/null) =~ state\ +waiting ]]; }
-until_it_waits() {
-  local i
-  for ((i = 0; i < 600; ++i)); do
-    ! waits || return 0
-    kill -0 $finish 2> /dev/null || break
-    pause 0.1
-  done
-  cat /run/finish
-  fail "it does not wait"
-}
-# ends STATUS PATTERN
-ends() {
-  local status=0
-  wait $finish || status=$?
-  if ((status != $1)) || ! grep -Eq -- "$2" /run/finish; then
-    cat /run/finish
-    fail "it ended with $status, not $1, or did not say '$2'"
-  fi
+# finish_in_background ARGUMENT...: starts a finish of SNAP.
+finish_in_background() {
+  in_background merge --yes --batch-mode --finish --when-closed --until 1M "$@" $vg/$snap_lv
 }
 is_finished() {
   ends 0 "$vg/$snap_lv is removed; .*out of use for [0-9.]+ seconds"
@@ -50,9 +27,9 @@ is_finished() {
 
 note "written to, then closed"
 begin
-in_background
+finish_in_background
 stamp scatter /dev/$vg/$snap_lv 2 5 20
-until_it_waits
+until_it_waits $vg/$snap_lv
 grep -q 'may be closed now' /run/finish || fail "it does not say that SNAP may be closed"
 "$EXTMERGE" status --json $vg/$snap_lv | grep -q '"waiting": true' || fail "status has no waiting"
 [[ $(lvs_of lv_skip_activation $vg/$snap_lv) != *skip* ]] || fail "the wait keeps SNAP from being activated"
@@ -72,8 +49,8 @@ no_group
 note "stopped while it waits"
 begin
 before=$(state)
-in_background
-until_it_waits
+finish_in_background
+until_it_waits $vg/$snap_lv
 kill -TERM $finish
 ends 143 'EXM-704'
 nothing_left
@@ -83,15 +60,15 @@ kernel_view $snap_lv /run/view
 origin_is /run/view
 
 note "the time to wait is over"
-in_background --timeout 1s
+finish_in_background --timeout 1s
 ends 5 'EXM-508.*still open'
 nothing_left
 diff <(echo "$before") <(state) || fail "the end of the wait did not put everything back"
 
 note "killed while it waits"
 stamp scatter /dev/$vg/$snap_lv 4 9 50
-in_background
-until_it_waits
+finish_in_background
+until_it_waits $vg/$snap_lv
 kill -9 $finish
 wait $finish 2> /dev/null || true
 no_lvm_runs
@@ -112,8 +89,8 @@ no_group
 
 note "a snapshot of SNAP is made while it waits: the last round knows it"
 begin
-in_background
-until_it_waits
+finish_in_background
+until_it_waits $vg/$snap_lv
 stamp scatter /dev/$vg/$snap_lv 3 11 40
 quietly lvcreate -y -s -n inner $vg/$snap_lv
 kernel_view $snap_lv /run/view
@@ -136,8 +113,8 @@ no_group
 
 note "opened again by somebody at the last moment"
 begin
-in_background --rate-limit 2M
-until_it_waits
+finish_in_background --rate-limit 2M
+until_it_waits $vg/$snap_lv
 stamp scatter /dev/$vg/$snap_lv 6 3 40
 close_snap
 for ((i = 0; i < 300; ++i)); do
@@ -145,7 +122,7 @@ for ((i = 0; i < 300; ++i)); do
   pause 0.02
 done
 if lvchange -ay -K $vg/$snap_lv 2> /dev/null && open_snap 2> /dev/null; then
-  until_it_waits
+  until_it_waits $vg/$snap_lv
   stamp scatter /dev/$vg/$snap_lv 7 5 60
   kernel_view $snap_lv /run/view
   close_snap
@@ -176,9 +153,9 @@ quietly mkfs.ext4 -q -F /dev/$vg/$origin_lv
 new_pool 64k 80M
 new_snapshot
 mount /dev/$vg/$snap_lv /run/mounted
-in_background
+finish_in_background
 write_files /run/mounted new 30
-until_it_waits
+until_it_waits $vg/$snap_lv
 write_files /run/mounted newer 30
 sums /run/mounted > /run/sums
 umount /run/mounted

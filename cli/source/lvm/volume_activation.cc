@@ -87,8 +87,8 @@ void VolumeSource::put_back_activation() {
     if (changes_.waiting) set_waiting(false);
     std::set<Intent> borrowed = {Intent::kSiblings, Intent::kCarrier, Intent::kOrigin};
     if (finishing_) borrowed.insert(Intent::kThin);
-    const auto begun = keeps_origin_ ? intents_.journal() : std::nullopt;
-    const bool is_kept_only = keeps_origin_ && !(begun && is_under_way(begun->state));
+    const auto begun = keeps_claim_ ? intents_.journal() : std::nullopt;
+    const bool is_kept_only = keeps_claim_ && !(begun && is_under_way(begun->state));
     if (is_to_be_removed_ || is_kept_only) {
       borrowed.insert({Intent::kMark, Intent::kRest, Intent::kFreeze});
     }
@@ -96,7 +96,7 @@ void VolumeSource::put_back_activation() {
     if (changes_.pool_uuid == volume_.pool.dm_uuid("-tpool")) borrowed.insert(Intent::kPool);
     borrowed.insert(Intent::kSiblingPools);
     // A wait may have taken days.
-    const bool is_old = keeps_origin_ || finishing_;
+    const bool is_old = keeps_claim_ || finishing_;
     intents_.put_back(borrowed, is_old ? Intents::Listing::kOld : Intents::Listing::kCurrent);
   } catch (const std::exception& error) {
     spdlog::warn("{}", printable(error.what()));

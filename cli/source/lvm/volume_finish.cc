@@ -21,8 +21,22 @@ void VolumeSource::check_finish(bool may_be_open) const {
   if (is_freeze()) {
     throw Error(MessageId::kUsage,
                 thin_name() + " is the freeze of " + changes_.thin_name() + ", which is gone",
-                "merge the freeze without --finish: extmerge removes it after its merge");
+                copies()
+                    ? "copy the freeze without --when-closed: nothing can change it"
+                    : "merge the freeze without --finish: extmerge removes it after its merge");
   }
+  if (!copies()) check_removable();
+  const auto device = find_dm_device(volume_.snap.dm_uuid());
+  // udev opens a volume for a moment, too.
+  if (may_be_open || !device || closes_soon(*device)) return;
+  const std::string unmount =
+      "unmount it (findmnt, fuser -v /dev/" + thin_name() + "), then run the same command again";
+  if (copies()) throw Error(MessageId::kThinOpen, thin_name() + " is open again", unmount);
+  throw Error(MessageId::kThinOpen, thin_name() + " is open, and --finish would remove it",
+              unmount + "; or merge it in use and wait until it is closed: --finish --when-closed");
+}
+
+void VolumeSource::check_removable() const {
   if (const auto dependents = volume_.dependents(); !dependents.empty()) {
     const std::string& first = dependents.front();
     throw Error(
@@ -31,13 +45,6 @@ void VolumeSource::check_finish(bool may_be_open) const {
         "merge or remove " + first + " first, or merge without --finish");
   }
   check_members();
-  const auto device = find_dm_device(volume_.snap.dm_uuid());
-  // udev opens a volume for a moment, too.
-  if (may_be_open || !device || closes_soon(*device)) return;
-  throw Error(MessageId::kThinOpen, thin_name() + " is open, and --finish would remove it",
-              "unmount it (findmnt, fuser -v /dev/" + thin_name() +
-                  "), then run the same command again; or merge it in use and wait until it is "
-                  "closed: --finish --when-closed");
 }
 
 void VolumeSource::set_waiting(bool waits) {
@@ -65,7 +72,7 @@ bool VolumeSource::close() {
 
 void VolumeSource::begin_finish() {
   check_finish(false);  // asking took time
-  if (!node_) refuse_other_merge(volume_.origin);
+  if (!node_) refuse_other_merge(volume_.origin, use_of_origin());
   if (!is_ours()) {
     // The record is of an earlier merge into the same origin, of another snapshot.
     intents_.put_back({Intent::kThin, Intent::kFreeze}, Intents::Listing::kOld);
@@ -78,6 +85,7 @@ void VolumeSource::begin_finish() {
   finishing_ = true;
   intents_.keep_thin_inactive();
   if (!is_in_use()) return;
+  if (copies()) return intents_.deactivate_thin();
   // An active SNAP has LVM's layer below it. The node keeps that layer, so no thin has to be
   // activated for it later.
   intents_.record_origin();
@@ -112,25 +120,52 @@ bool VolumeSource::is_as_merged() {
   return true;
 }
 
+Error VolumeSource::was_activated() const {
+  return Error(MessageId::kThinOpen,
+               thin_name() + " was activated just now: " +
+                   (copies() ? "it may have been written to" : "it is not removed"),
+               "deactivate it (lvchange -an), and run the same command again");
+}
+
+void VolumeSource::refuse_activated() const {
+  if (find_dm_device(volume_.snap.dm_uuid())) throw was_activated();
+}
+
+// The first write to a block that was frozen moves it.
+void VolumeSource::refuse_written() {
+  if (!merged_mappings_ || mappings_of({*volume_.snap.thin_id}).front() == merged_mappings_) return;
+  throw Error(MessageId::kStale,
+              thin_name() + " was written to just now" + (copies() ? "" : ": it is not removed"),
+              "keep it inactive, and run the same command again");
+}
+
+// There are two volumes with one file system now. The flag stays, so that no boot activates the old
+// one.
+std::string VolumeSource::retire() {
+  refuse_activated();
+  refuse_written();
+  finishing_ = is_to_be_removed_ = keeps_claim_ = false;
+  changes_.thin_kept_inactive = changes_.thin_was_active = false;
+  recorded_.write();
+  intents_.put_back({Intent::kFreeze});
+  return thin_name() + " stays inactive (to use it again: lvchange -kn -ay " + thin_name() +
+         "), and " + target_ + " has its last state";
+}
+
 // Relies on the listing of look_again(): no LVM has run since.
 std::string VolumeSource::finish() {
+  if (copies()) return retire();
   check_finish(false);
   const std::string name = thin_name();
-  const Error activated(MessageId::kThinOpen, name + " was activated just now: it is not removed",
-                        "deactivate it (lvchange -an), and run the same command again");
-  if (find_dm_device(volume_.snap.dm_uuid())) throw activated;
+  refuse_activated();
   RestMover mover(request_, lvm_, volume_, recorded_, intents_);
   put_rest_aside(mover);
   if (mover.has_rest()) {
     drop_node();
     mover.hide_origin();
   }
-  if (find_dm_device(volume_.snap.dm_uuid())) throw activated;
-  // The first write to a block that was frozen moves it.
-  if (merged_mappings_ && mappings_of({*volume_.snap.thin_id}).front() != merged_mappings_) {
-    throw Error(MessageId::kStale, name + " was written to just now: it is not removed",
-                "keep it inactive, and run the same command again");
-  }
+  refuse_activated();
+  refuse_written();
   drop_node();
   if (mover.has_rest()) hold_ = std::make_unique<MetadataHold>(pool_, recorded_, changes_);
   const LogicalVolume* const freeze = frozen();
@@ -159,10 +194,11 @@ std::string VolumeSource::finish() {
   if (volume_.group.find_by_uuid(uuid)) {
     changes_.removing = false;
     recorded_.write();
-    throw failure.value_or(activated);  // the destructor puts the rest back
+    if (failure) throw *failure;  // the destructor puts the rest back
+    throw was_activated();
   }
   if (failure) spdlog::warn("{} is removed, but {}", printable(name), printable(failure->what()));
-  finishing_ = is_to_be_removed_ = keeps_origin_ = false;
+  finishing_ = is_to_be_removed_ = keeps_claim_ = false;
   try {
     return release_all(mover, name);
   } catch (...) {

@@ -54,6 +54,8 @@ VolumeSource::VolumeSource(const Request& request, const std::string& name, cons
     refuse_other_merge(volume_.origin);
     clear_sibling_nodes();
     clear_origin_nodes(volume_.origin);
+  } else if (has_leftovers()) {
+    clear_reading_node(volume_.origin);
   }
   // After a reboot what is active is so because somebody wants it so.
   if (changes_.boot != boot_id()) {
@@ -279,7 +281,7 @@ Job VolumeSource::merge_job() {
   hold_.reset();
   is_to_be_removed_ = false;
   const bool has_frozen = is_freeze();
-  if (!node_) refuse_other_merge(volume_.origin);
+  if (!node_) refuse_other_merge(volume_.origin, use_of_origin());
   if (!has_frozen) {
     // The freeze of a merge that restarts from the beginning. Planning and asking took time, and it
     // may be the only copy by now.
@@ -340,12 +342,12 @@ Job VolumeSource::resume_job() {
 void VolumeSource::done() {
   hold_.reset();
   writing_.reset();
-  if (!keeps_origin_) drop_node();
+  if (!keeps_claim_ || copies()) drop_node();
   // finish() removes SNAP and the freeze together. Until then nothing may hide a write to SNAP.
   is_to_be_removed_ = finishing_;
   if (finishing_) return;
   std::set<Intent> merged = {Intent::kFreeze};
-  if (!keeps_origin_) merged.insert({Intent::kMark, Intent::kThin});
+  if (!keeps_claim_) merged.insert({Intent::kMark, Intent::kThin});
   intents_.put_back(merged);
 }
 

@@ -63,7 +63,6 @@ class VolumeSource final : public NamedSource {
   bool is_frozen() const override { return !changes_.freeze.empty(); }
   std::string finish() override;
   bool is_open() const override { return is_open_now(volume_.snap); }
-  void keep_origin() override { keeps_origin_ = true; }
   void set_waiting(bool waits) override;
   bool close() override;
   void abort() override;
@@ -82,6 +81,7 @@ class VolumeSource final : public NamedSource {
   void close_siblings() override;
   Refusal judge_room(const PlanSummary& plan) override { return origin_pool_.judge(plan); }
   void check_origin() override;
+  void check_claim() override { copies() ? Source::check_claim() : check_origin(); }
 
  private:
   // Whether the record is of a merge of this volume.
@@ -108,6 +108,9 @@ class VolumeSource final : public NamedSource {
   void open_node(OriginNode::Use use);
   // A copy: the origin is only read, and nothing in the group is marked.
   bool copies() const { return !target_.empty(); }
+  OriginNode::Use use_of_origin() const {
+    return copies() ? OriginNode::Use::kRead : OriginNode::Use::kWrite;
+  }
   std::string destination();
   void find_target();
   // Throws kForeignJournal if the record is of another volume.
@@ -135,6 +138,14 @@ class VolumeSource final : public NamedSource {
                                            std::optional<uint64_t> origin);
   // --finish: what SNAP has past the origin's end.
   void put_rest_aside(RestMover& mover);
+  // Throws if another volume reads SNAP, or if a volume that is given up has changed.
+  void check_removable() const;
+  // Just before the end. Throw kThinOpen, kStale.
+  Error was_activated() const;
+  void refuse_activated() const;
+  void refuse_written();
+  // What finish() is for a copy: SNAP stays, inactive.
+  std::string retire();
   std::string release_all(RestMover& mover, const std::string& name);
   void check_siblings() const;
   void forget_siblings();
@@ -187,7 +198,6 @@ class VolumeSource final : public NamedSource {
   std::optional<std::chrono::steady_clock::time_point> listed_at_;  // for the first look_again()
   std::mutex checking_;            // check_origin() is called from two threads
   bool finishing_ = false;         // SNAP is kept inactive until it is removed
-  bool keeps_origin_ = false;      // node and mark stay between merges
   bool is_to_be_removed_ = false;  // all is merged; mark and freeze go with SNAP
   // Siblings that get their own copies of blocks: their pool, and those that no other program may
   // begin to write to.

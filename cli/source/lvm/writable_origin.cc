@@ -82,6 +82,7 @@ Error taken_back(const LogicalVolume& origin, const std::string& how) {
 OriginNode::OriginNode(const LogicalVolume& origin, Use use,
                        const std::function<void()>& make_layer)
     : origin_(origin), use_(use), udev_(origin.dm_uuid()) {
+  if (use_ == Use::kRead && join_readers()) return;
   refuse_other_merge(origin_);
   if (use_ == Use::kWrite) claim_origin();
   try {
@@ -94,6 +95,25 @@ OriginNode::OriginNode(const LogicalVolume& origin, Use use,
 }
 
 OriginNode::~OriginNode() { put_back(); }
+
+// Several copies read one origin at the same time. The last of them removes the node. One that a
+// killed copy has left is as good, as long as LVM has not replaced the layer below it.
+bool OriginNode::join_readers() {
+  const auto node = find_dm_device(origin_.dm_uuid(kNode));
+  const auto layer = find_dm_device(origin_.dm_uuid(kLayer));
+  const auto table = table_of(node), layer_table = table_of(layer);
+  if (!table || !table->read_only || !layer_table || devices_of(*table) != std::set{*layer})
+    return false;
+  FileDescriptor joined(
+      ::open(inspect_device(*node, dm_path(*table)).node.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC));
+  if (!joined || find_dm_device(origin_.dm_uuid(kNode)) != node) return false;
+  layer_ = *layer;
+  layer_table_ = *layer_table;
+  node_ = *node;
+  claim_ = std::move(joined);
+  remove_when_closed(node_, udev_);
+  return true;
+}
 
 // From here on nobody else can mount the origin.
 void OriginNode::claim_origin() {
@@ -170,6 +190,7 @@ std::shared_ptr<FileDevice> OriginNode::open(OpenMode mode, Bytes ends_multiple_
 void OriginNode::put_back() {
   try {
     claim_ = FileDescriptor();
+    if (use_ == Use::kRead && !is_node_gone(origin_, udev_)) return;  // another copy reads it
     clear_origin_nodes(origin_);
     origin_claim_ = FileDescriptor();
   } catch (const std::exception& error) {
@@ -210,7 +231,15 @@ void OriginNode::check(Changer changer) const {
   reload_dm_table(layer_, false, udev_, UdevRules::kHidden);
 }
 
-void refuse_other_merge(const LogicalVolume& origin) {
+void clear_reading_node(const LogicalVolume& origin) {
+  const auto table = table_of(find_dm_device(origin.dm_uuid(kNode)));
+  if (!table || !table->read_only || !is_node_gone(origin, UdevStep(origin.dm_uuid()))) return;
+  clear_origin_nodes(origin);
+}
+
+void refuse_other_merge(const LogicalVolume& origin, OriginNode::Use use) {
+  const auto table = table_of(find_dm_device(origin.dm_uuid(kNode)));
+  if (use == OriginNode::Use::kRead && table && table->read_only) return;
   if (is_node_gone(origin, UdevStep(origin.dm_uuid()))) return;
   throw Error(MessageId::kInUse, "another extmerge works on " + origin.full_name(),
               "wait for it (extmerge status), or stop it; if none runs, another program has a node "

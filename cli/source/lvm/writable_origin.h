@@ -16,6 +16,9 @@
 // own node keeps its names, but reading it fails while the origin is half merged. The kernel
 // removes extmerge's node at its last close, even if this process is killed.
 //
+// A copy only reads the origin, through a read-only node over the layer as it is. Several copies
+// share that node.
+//
 // If no thin over the origin is active, extmerge activates one for a moment ("carrier"), so that
 // LVM makes the layer. LVM may load the layer read-only at any time (lvchange --refresh, lvcreate
 // -s): see check().
@@ -59,6 +62,7 @@ class OriginNode {
   void check(Changer changer = Changer::kAnyone) const;
 
  private:
+  bool join_readers();
   void claim_origin();
   void find_layer(const std::function<void()>& make_layer);
   void make_node();
@@ -78,8 +82,11 @@ class OriginNode {
 // Clears what a killed run has left: removes its node, makes the other nodes read-only, removes an
 // unused layer.
 void clear_origin_nodes(const LogicalVolume& origin);
-// Throws kInUse if an extmerge with another state directory has the origin open.
-void refuse_other_merge(const LogicalVolume& origin);
+// The same for a node that only copies read, unless one of them runs.
+void clear_reading_node(const LogicalVolume& origin);
+// Throws kInUse if an extmerge with another state directory has the origin open. To read it,
+// another reader is no reason.
+void refuse_other_merge(const LogicalVolume& origin, OriginNode::Use use = OriginNode::Use::kWrite);
 // Makes a hidden origin readable again if it `was_active`, otherwise inactive. Throws if it stays
 // hidden, or if LVM was stopped.
 void show_origin(const Lvm& lvm, const LogicalVolume& origin, bool was_active);
