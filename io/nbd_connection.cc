@@ -10,8 +10,11 @@
 
 #include "io/nbd_connection.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
@@ -25,6 +28,7 @@ namespace extmerge {
 
 namespace {
 
+constexpr std::chrono::seconds kSilence{30};
 constexpr uint64_t kLargestTransfer = uint64_t{32} << 20;  // if the server states no maximum
 
 // The text of libnbd's last error, without the name of its function and without the user.
@@ -84,6 +88,21 @@ Error cannot_use_export(const std::string& uri, int error_number) {
                "look at the log of the server: perhaps it serves only clients with TLS (nbds:)");
 }
 
+// TCP does not notice that a line is down. It would repeat what it sends for a quarter of an hour,
+// and wait for an answer without an end. libnbd sets no limit. Another kind of socket has none of
+// these options, and its server is on this machine.
+void limit_silence(int socket) {
+  constexpr int kBegin = 10, kInterval = 5;  // of the probes, in seconds
+  const auto set = [&](int level, int option, int value) {
+    ::setsockopt(socket, level, option, &value, sizeof value);
+  };
+  set(SOL_SOCKET, SO_KEEPALIVE, 1);
+  set(IPPROTO_TCP, TCP_KEEPIDLE, kBegin);
+  set(IPPROTO_TCP, TCP_KEEPINTVL, kInterval);
+  set(IPPROTO_TCP, TCP_KEEPCNT, (static_cast<int>(kSilence.count()) - kBegin) / kInterval);
+  set(IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(std::chrono::milliseconds(kSilence).count()));
+}
+
 // A connection attempt with a limit on its time. It has two steps, so that a failure tells which of
 // the two was wrong: the server or the export.
 NbdHandle connect_nbd(const std::string& uri, std::chrono::milliseconds patience) {
@@ -124,6 +143,7 @@ NbdHandle connect_nbd(const std::string& uri, std::chrono::milliseconds patience
       throw cannot_connect(handle, uri);
     }
   }
+  limit_silence(::nbd_aio_get_fd(handle));
   return owner;
 }
 

@@ -2,8 +2,11 @@
 
 #include "io/nbd_device.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <chrono>
 #include <deque>
 #include <mutex>
@@ -24,6 +27,49 @@ constexpr auto kFirstConnection = std::chrono::seconds(30);
 constexpr auto kFurtherConnection = std::chrono::seconds(5);
 constexpr size_t kMostConnections = 4;
 constexpr uint64_t kLargestZero = uint64_t{1} << 30;  // the length in the protocol has 32 bits
+
+std::string unescape_percent(std::string_view text) {
+  std::string plain;
+  for (size_t i = 0; i < text.size(); ++i) {
+    unsigned value = 0;
+    const char* const digits = text.data() + i + 1;
+    if (text[i] == '%' && i + 2 < text.size() &&
+        std::from_chars(digits, digits + 2, value, 16).ptr == digits + 2) {
+      plain += static_cast<char>(value);
+      i += 2;
+    } else {
+      plain += text[i];
+    }
+  }
+  return plain;
+}
+
+// With TLS the URI states how the server proves who it is: by a certificate of that authority, or
+// by a shared key.
+void check_credentials(const std::string& uri) {
+  constexpr std::string_view kKey = "tls-psk-file=", kCertificates = "tls-certificates=";
+  if (!uri.starts_with("nbds")) return;
+  bool is_named = false;
+  for (size_t at = uri.find('?'); at != std::string::npos; at = uri.find_first_of("&;", at + 1)) {
+    const std::string_view parameter = std::string_view(uri).substr(at + 1);
+    is_named |= parameter.starts_with(kKey);
+    if (!parameter.starts_with(kCertificates)) continue;
+    is_named = true;
+    const std::string_view folder = parameter.substr(kCertificates.size());
+    const std::string authority =
+        unescape_percent(folder.substr(0, folder.find_first_of("&;#"))) + "/ca-cert.pem";
+    if (::access(authority.c_str(), R_OK) == 0) continue;
+    throw Error(MessageId::kPermission,
+                "cannot connect to " + without_user(uri) + " with TLS: there is no " + authority +
+                    " to check the certificate of the server with",
+                "put the certificate of its authority there, or correct tls-certificates=");
+  }
+  if (is_named) return;
+  throw Error(MessageId::kPermission,
+              "cannot connect to " + without_user(uri) +
+                  " with TLS: the URI does not state how the server proves who it is",
+              "add tls-certificates=DIR (with ca-cert.pem) or tls-psk-file=FILE to the URI");
+}
 
 class NbdQueue final : public AsyncQueue {
  public:
@@ -172,6 +218,7 @@ bool is_nbd_uri(const std::string& text) {
 std::string nbd_identity(const std::string& uri) { return "nbd:" + without_user(uri); }
 
 std::shared_ptr<NbdDevice> NbdDevice::open(const std::string& uri, bool writable) {
+  check_credentials(uri);
   auto connection = std::make_shared<NbdConnection>(uri, kFirstConnection);
   const NbdExport& facts = connection->facts();
   if (writable && facts.is_read_only) {

@@ -28,9 +28,10 @@ std::string nbd_identity(const std::string& uri);
 class NbdDevice : public BlockDevice {
  public:
   // Throws kUsage if the URI is wrong, kNotFound if the server or the export cannot be found,
-  // kPermission if TLS fails, kUnfitExport if the server refuses, and kOddSize if the end of the
-  // export cannot be read. If `writable`, throws kReadOnly for a read-only export, and kUnfitExport
-  // for an export without flush. Without `writable`, writes fail with EBADF.
+  // kPermission if TLS fails or the URI lacks what it needs, kUnfitExport if the server refuses,
+  // and kOddSize if the end of the export cannot be read. If `writable`, throws kReadOnly for a
+  // read-only export, and kUnfitExport for an export without flush. Without `writable`, writes fail
+  // with EBADF.
   static std::shared_ptr<NbdDevice> open(const std::string& uri, bool writable);
 };
 

@@ -2,10 +2,12 @@
 """extmerge copy to NBD exports: of nbdkit, which fails, dies and counts on demand, and of qemu-nbd over qcow2 overlays whose
 backing file is the origin. qemu-img compares what the chain shows with what the kernel read from the thin."""
 
+import contextlib
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import time
 import unittest
@@ -28,14 +30,14 @@ class NbdTest(GoldenTest):
     def serve(self, *words, qemu=False):
         """Starts a server on a new socket; its process and its URI."""
         self.servers += 1
-        socket = os.path.join(self.sockets, str(self.servers))
-        command = (["qemu-nbd", "--persistent", "--socket", socket, *words] if qemu else
-                   ["nbdkit", "--foreground", "--exit-with-parent", "--unix", socket, *words])
+        path = os.path.join(self.sockets, str(self.servers))
+        command = (["qemu-nbd", "--persistent", "--socket", path, *words] if qemu else
+                   ["nbdkit", "--foreground", "--exit-with-parent", "--unix", path, *words])
         server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.addCleanup(self.stop, server)
         for _ in range(200):
-            if os.path.exists(socket):
-                return server, f"nbd+unix:///?socket={socket}"
+            if os.path.exists(path):
+                return server, f"nbd+unix:///?socket={path}"
             self.assertIsNone(server.poll(), f"{command} ended")
             time.sleep(0.05)
         self.fail(f"{command} does not listen")
@@ -152,6 +154,81 @@ class NbdTest(GoldenTest):
         self.stop(server)
         self.assert_equal_bytes(image, pool.expected(1))
 
+    def namespace(self):
+        """Makes a network namespace; the words before a command that runs there."""
+        holder = subprocess.Popen(["unshare", "--net", "sleep", "600"])
+        self.addCleanup(holder.wait)
+        self.addCleanup(holder.terminate)
+        here = os.readlink("/proc/self/ns/net")
+        for _ in range(100):
+            if os.readlink(f"/proc/{holder.pid}/ns/net") != here:
+                return holder, ["nsenter", "--net", "--target", str(holder.pid)]
+            time.sleep(0.05)
+        self.fail("there is no namespace")
+
+    def test_a_link_that_goes_down(self):
+        """A short interruption does no harm. After half a minute the copy ends, and goes on when the link is back."""
+        if os.geteuid() != 0 or not shutil.which("ip"):
+            self.skipTest("a network namespace needs root and iproute2")
+        (_, here), (there_process, there) = self.namespace(), self.namespace()
+        for words in (here + ["ip", "link", "add", "copy0", "type", "veth", "peer", "name", "replica0", "netns",
+                              str(there_process.pid)],
+                      here + ["ip", "addr", "add", "192.0.2.1/24", "dev", "copy0"], here + ["ip", "link", "set", "copy0", "up"],
+                      there + ["ip", "addr", "add", "192.0.2.2/24", "dev", "replica0"]):
+            subprocess.run(words, check=True)
+
+        def link(state):
+            subprocess.run(there + ["ip", "link", "set", "replica0", state], check=True)
+
+        link("up")
+        pool = Pool("deep-64k")
+        for interruption in (2, None):
+            image = self.image(pool, "image", pool.origin)
+            server = subprocess.Popen(there + ["nbdkit", "--foreground", "--exit-with-parent", "--ipaddr", "192.0.2.2", "--port",
+                                               "10809", "--filter=delay", "file", image, "delay-write=20ms"],
+                                      stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            self.addCleanup(self.stop, server)
+            while not subprocess.run(there + ["ss", "-Hlnt", "sport", "=", "10809"], capture_output=True, check=True).stdout:
+                time.sleep(0.05)
+            journal = os.path.join(self.folder, f"{interruption}.journal")
+            run = subprocess.Popen(here + [EXTMERGE, "copy", "--yes", "--checkpoint-interval=64K", "--journal", journal,
+                                           *pool.source(1, pool.origin), "nbd://192.0.2.2"], env=self.environment(),
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            self.addCleanup(run.kill)
+            while not os.path.exists(journal) or self.extmerge_json("status", journal)["durable_bytes"] == 0:
+                self.assertIsNone(run.poll())
+            link("down")
+            if interruption:
+                time.sleep(interruption)
+                self.assertIsNone(run.poll())
+                link("up")
+            said = run.communicate(timeout=90)[1]
+            if not interruption:
+                self.assertEqual(run.returncode, 7, said)
+                self.assertRegex(said, "EXM-70[23].*192.0.2.2")
+                self.assertIn("extmerge resume", said)
+                link("up")
+                subprocess.run(here + [EXTMERGE, "resume", journal], env=self.environment(), check=True, capture_output=True)
+            else:
+                self.assertEqual(run.returncode, 0, said)
+            self.stop(server)
+            self.assert_equal_bytes(image, pool.expected(1))
+
+    def test_a_server_that_forgets(self):
+        """nbdkit's cow filter loses what was written when it ends. The next copy notices, and so does verify."""
+        pool = Pool("equal-64k")
+        image = self.image(pool, "image", pool.origin)
+        server, uri = self.serve("--filter=cow", "file", image)
+        self.copy(pool, 1, uri, "--verify=full")
+        self.stop(server)
+        self.assert_equal_bytes(image, pool.origin)
+        server, again = self.serve("--filter=cow", "file", image)
+        os.rename(again.split("=")[1], uri.split("=")[1])
+        self.assert_refused("EXM-414", "copy", "--yes", "--since-last", *pool.source(2, pool.origin), uri)
+        self.assert_refused("EXM-801", "verify", *pool.source(1, pool.origin), uri)
+        self.stop(server)
+        self.assert_equal_bytes(image, pool.origin)
+
     def test_a_server_that_fails_writes_and_flushes(self):
         pool = Pool("equal-64k")
         for identifier, words in (
@@ -202,6 +279,77 @@ class NbdTest(GoldenTest):
                                 f"{pool.thin_size}b", uri)
             self.stop(server)
             self.assert_equal_bytes(images[name], pool.path(name))
+
+    def certificates(self):
+        """Makes an authority with a certificate for a server at localhost and one for a client; the folders of a server, of a
+        client, of one without a certificate, of one that trusts another authority, and of a server with another name."""
+        pki = os.path.join(self.folder, "pki")
+
+        def openssl(*words):
+            subprocess.run(["openssl", *words], cwd=pki, check=True, capture_output=True)
+
+        os.mkdir(pki)
+        for authority in ("ca", "other"):
+            openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "9", "-subj", f"/CN={authority}", "-keyout",
+                    f"{authority}-key.pem", "-out", f"{authority}-cert.pem")
+        for name, host in (("server", "localhost"), ("client", "client"), ("elsewhere", "elsewhere.example.com")):
+            openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={host}", "-keyout", f"{name}-key.pem", "-out", "request.pem")
+            openssl("x509", "-req", "-in", "request.pem", "-CA", "ca-cert.pem", "-CAkey", "ca-key.pem", "-CAcreateserial", "-days",
+                    "9", "-out", f"{name}-cert.pem")
+        folders = {}
+        for folder, authority, kind, name in (("server", "ca", "server", "server"), ("client", "ca", "client", "client"),
+                                              ("anonymous", "ca", None, None), ("misled", "other", "client", "client"),
+                                              ("elsewhere", "ca", "server", "elsewhere")):
+            folders[folder] = os.path.join(self.folder, "tls-" + folder)
+            os.mkdir(folders[folder])
+            shutil.copyfile(os.path.join(pki, f"{authority}-cert.pem"), os.path.join(folders[folder], "ca-cert.pem"))
+            for part in ("cert", "key") if kind else ():
+                shutil.copyfile(os.path.join(pki, f"{name}-{part}.pem"), os.path.join(folders[folder], f"{kind}-{part}.pem"))
+        return folders
+
+    def serve_at_port(self, *words):
+        """Starts nbdkit at a free port; its process and the port."""
+        with socket.create_server(("localhost", 0)) as free:
+            port = free.getsockname()[1]
+        server = subprocess.Popen(["nbdkit", "--foreground", "--exit-with-parent", "--ipaddr", "localhost", "--port", str(port), *words],
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(self.stop, server)
+        for _ in range(200):
+            with contextlib.suppress(OSError), socket.create_connection(("localhost", port)):
+                return server, port
+            time.sleep(0.05)
+        self.fail("nbdkit does not listen")
+
+    def test_tls(self):
+        """Both sides show certificates. Whatever is wrong with them, nothing is written."""
+        folders = self.certificates()
+        pool = Pool("equal-64k")
+        source = pool.source(1, pool.origin)
+        image = self.image(pool, "image", pool.origin)
+        serving = ["--tls=require", "--tls-verify-peer", "--tls-certificates=" + folders["server"], "file", image]
+        server, port = self.serve_at_port(*serving)
+        _, open_port = self.serve_at_port("--tls=off", "file", image)
+        _, elsewhere = self.serve_at_port("--tls=require", "--tls-certificates=" + folders["elsewhere"], "file", image)
+        for identifier, uri in (
+                ("EXM-201", f"nbds://localhost:{port}/?tls-certificates={folders['anonymous']}"),
+                ("EXM-201", f"nbds://localhost:{port}/?tls-certificates={folders['misled']}"),
+                ("EXM-201", f"nbds://localhost:{port}/?tls-certificates=/nowhere"),
+                ("EXM-201", f"nbds://localhost:{port}/"),
+                ("EXM-201", f"nbds://localhost:{open_port}/?tls-certificates={folders['client']}"),
+                ("EXM-201", f"nbds://localhost:{elsewhere}/?tls-certificates={folders['client']}"),
+                ("EXM-431", f"nbd://localhost:{port}/")):
+            with self.subTest(uri):
+                self.assert_refused(identifier, "copy", "--yes", *source, uri)
+                self.assertRegex(self.last_stderr, r"^extmerge: [^\n]*\n  [^\n]*\n$")
+                self.assertIn("TLS", self.last_stderr)
+        self.assertEqual([name for name in os.listdir(self.state_dir) if name.endswith(".journal")], [])
+        self.assert_equal_bytes(image, self.image(pool, "replica", pool.origin))
+
+        uri = f"nbds://localhost:{port}/?tls-certificates={folders['client']}"
+        self.copy(pool, 1, uri)
+        self.extmerge("verify", *source, uri)
+        self.stop(server)
+        self.assert_equal_bytes(image, pool.expected(1))
 
     def test_one_client_at_a_time(self):
         """qemu-nbd takes one client by default. extmerge needs no second connection."""

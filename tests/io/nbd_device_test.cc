@@ -631,6 +631,20 @@ TEST_F(NbdTls, ConnectsWithTheKeyOfAFile) {
   EXPECT_EQ(opening(tls_uri("&tls-psk-file=" + key), true), MessageId::kPermission);
 }
 
+TEST_F(NbdTls, NeedsAWayToKnowTheServer) {
+  const std::string key = key_file("key", "alice", '1');
+  const std::string folder = scratch_ / "";
+  serve_nbdkit({"--tls=require", "--tls-psk=" + key, "memory", "1M"});
+  EXPECT_EQ(opening(tls_uri(""), true), MessageId::kPermission);
+  EXPECT_EQ(opening(tls_uri("&tls-certificates=" + folder), true), MessageId::kPermission);
+  EXPECT_EQ(opening(tls_uri("&tls-psk-file=" + key + "&tls-certificates=/nowhere"), true),
+            MessageId::kPermission);
+  fs::create_directory(scratch_ / "a b");
+  std::ofstream(scratch_ / "a b/ca-cert.pem") << "no certificate";
+  const std::string spaced = "&tls-certificates=" + folder + "a%20b";
+  EXPECT_NO_THROW(NbdDevice::open(tls_uri("&tls-psk-file=" + key + spaced), true));
+}
+
 TEST_F(NbdTls, FailsItsRequestsIfTheServerIsKilled) {
   const std::string key = key_file("key", "alice", '1');
   NbdServer& server = serve_nbdkit(

@@ -144,7 +144,7 @@ class VolumeSource final : public NamedSource {
   Error was_activated() const;
   void refuse_activated() const;
   void refuse_written();
-  // What finish() is for a copy: SNAP stays, inactive.
+  // finish() of a copy: SNAP stays, inactive.
   std::string retire();
   std::string release_all(RestMover& mover, const std::string& name);
   void check_siblings() const;
