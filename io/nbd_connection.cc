@@ -53,8 +53,11 @@ Error cannot_connect(nbd_handle* handle, const std::string& uri) {
   const int error_number = ::nbd_get_errno();
   const std::string why = is_closed ? "the server has closed the connection" : libnbd_text(uri);
   const std::string happened = "cannot connect to " + without_user(uri) + ": " + why;
-  if (!is_closed && (why.starts_with("connect: ") || why.starts_with("getaddrinfo: ") ||
-                     why.starts_with("socket: "))) {
+  // If the kernel finds out later, libnbd 1.14 reports it for its first recv().
+  const bool is_unreachable = error_number == EHOSTUNREACH || error_number == ENETUNREACH ||
+                              error_number == ETIMEDOUT || error_number == ECONNREFUSED;
+  if (!is_closed && (is_unreachable || why.starts_with("connect: ") ||
+                     why.starts_with("getaddrinfo: ") || why.starts_with("socket: "))) {
     if (error_number != EACCES && error_number != EPERM && error_number != EMFILE &&
         error_number != ENFILE && error_number != ENOMEM) {
       return Error(MessageId::kNotFound, happened,

@@ -107,6 +107,14 @@ void transfer_fully(BlockDevice& device, AsyncQueue& queue, IoRequest request) {
   }
 }
 
+constexpr const char* kOnceConnected =
+    "once the server can be reached again, run the same command again";
+
+std::string reason(int error_number) {
+  return error_number == ENOTCONN ? "the connection to the server is lost"
+                                  : errno_text(error_number);
+}
+
 std::string advice(const IoFailure& failure) {
   switch (failure.error_number) {
     case ENODATA:
@@ -122,8 +130,7 @@ std::string advice(const IoFailure& failure) {
       return "it became read-only while in use (blockdev --getro): find out who reloaded it, "
              "then run the same command again";
     case ENOTCONN:
-      return "the connection to the server is lost: once the server answers again, run the same "
-             "command again";
+      return kOnceConnected;
     case EINVAL:
       return "it needs a larger alignment than it reports: look at the kernel log (dmesg)";
     default:
@@ -147,7 +154,8 @@ void write_fully(BlockDevice& device, AsyncQueue& queue, Bytes offset,
 void flush_fully(BlockDevice& device, const std::string& next) {
   if (const int error_number = device.flush(); error_number != 0) {
     throw Error(MessageId::kFlushFailed,
-                "cannot flush " + device.name() + ": " + errno_text(error_number), next);
+                "cannot flush " + device.name() + ": " + reason(error_number),
+                error_number == ENOTCONN ? kOnceConnected : next);
   }
 }
 
@@ -158,7 +166,7 @@ Error io_error(const BlockDevice& device, const IoFailure& failure) {
                std::string("cannot ") + (read ? "read " : "write ") + holder->name() + " at byte " +
                    std::to_string(offset.value()) + " (sector " +
                    std::to_string(offset.value() / kSectorSize) +
-                   "): " + errno_text(failure.error_number),
+                   "): " + reason(failure.error_number),
                advice(failure));
 }
 

@@ -206,6 +206,7 @@ class NbdTest(GoldenTest):
             if not interruption:
                 self.assertEqual(run.returncode, 7, said)
                 self.assertRegex(said, "EXM-70[23].*192.0.2.2")
+                self.assertIn("the connection to the server is lost", said)
                 self.assertIn("extmerge resume", said)
                 link("up")
                 subprocess.run(here + [EXTMERGE, "resume", journal], env=self.environment(), check=True, capture_output=True)
@@ -261,7 +262,7 @@ class NbdTest(GoldenTest):
         _, no_flush = self.serve("eval", f"get_size=echo {pool.thin_size}", "pread=head -c $3 /dev/zero", "pwrite=exit 0", "can_write=exit 0",
                                  "can_flush=exit 3")
         for identifier, uri in (("EXM-403", readonly), ("EXM-419", short), ("EXM-431", no_flush),
-                                ("EXM-401", "nbd+unix:///?socket=/nowhere/socket"), ("EXM-101", "nbd://[")):
+                                ("EXM-401", "nbd+unix:///?socket=/nowhere/socket"), ("EXM-401", "nbd://localhost:1"), ("EXM-101", "nbd://[")):
             self.assert_refused(identifier, "copy", "--yes", *source, uri)
             self.assert_refused(identifier, "copy", "--dry-run", *source, uri) if identifier != "EXM-101" else None
         self.assertEqual([name for name in os.listdir(self.state_dir) if name.endswith(".journal")], [])
