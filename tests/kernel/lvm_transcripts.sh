@@ -11,6 +11,7 @@ fi
 source "$(dirname "$0")/guest_lvm.sh"
 unset -f mkdir
 export EXTMERGE_STATE_DIR=/var/lib/extmerge
+export BORG_REPO=/srv/borg BORG_PASSPHRASE=x BORG_BASE_DIR=/srv/.borg BORG_USERNAME=root
 
 # mounted: makes a file system in the origin, and mounts a snapshot with a file of 12 MB of its own.
 mounted() {
@@ -135,6 +136,12 @@ other_pool() {
   new_pool 64k 96M other
   quietly lvcreate -y -s --thinpool vg/other -n moved vg/origin
   unmounted_later
+}
+# backup: an empty repository of borg 2. The origin can be read.
+backup() {
+  closed
+  quietly lvchange -ay -K vg/origin
+  quietly borg2 repo-create --encryption authenticated-sha256
 }
 # overlays: /srv/origin.img is a copy of the origin.
 overlays() {

@@ -4,6 +4,7 @@
 A block of commands is indented by four. In front of it the page has a comment:
 
     <!-- scene: NAME -->        first `SCENES scene NAME` is run
+    <!-- scene: NAME needs: PROGRAM -->  the same, left out with all that goes on from it where there is no such program
     <!-- goes on -->            the block continues in the scene before
     <!-- each: NAME NAME - -->  a scene for each line; `-` continues in the scene before
     <!-- images: NAME -->       not for this script: tests/cli/pages_test.py runs it among that pool's images
@@ -18,6 +19,7 @@ question is answered with y.
 import os
 import pty
 import re
+import shutil
 import subprocess
 import sys
 
@@ -121,9 +123,14 @@ def is_what_was_said(shown, said):
 
 def main():
     scenes, page = sys.argv[1:]
-    ran = 0
+    ran, lacks = 0, None
     for kind, names, block, at in blocks(page):
         if kind in ("images", "fresh clone"):
+            continue
+        if kind != "goes on":
+            lacks = names[2] if names[1:2] == ["needs:"] and not shutil.which(names[2]) else None
+        if lacks:
+            print(f"-- skipped, there is no {lacks}: the block at line {at}", flush=True)
             continue
         if kind == "scene":
             set_up(scenes, names[0])
