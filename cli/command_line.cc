@@ -186,11 +186,10 @@ void check_combinations(const Options& o) {
   if (o.log_level && !o.log_file)
     refuse("--log-level without --log-file", "add --log-file FILE; on the terminal use -v and -q");
   if (o.ends_use() && o.has("verify") && o.merge.verify < VerifyChoice::kChanged)
-    refuse(
-        std::string(o.finish ? "--finish removes the snapshot"
-                             : "--when-closed takes the snapshot out of use") +
-            ", so it verifies in full",
-        "leave out --verify, or use --verify=changed where an earlier merge was verified in full");
+    refuse(std::string(o.finish ? "--finish removes the snapshot"
+                                : "--when-closed takes the snapshot out of use") +
+               ", so it verifies in full",
+           "leave out --verify, or use --verify=changed where everything was verified earlier");
   if (o.when_closed && !o.ends_use())
     refuse("--when-closed without --finish: there is nothing to wait for", "add --finish");
   for (const char* name : {"until", "timeout"}) {

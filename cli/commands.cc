@@ -31,7 +31,7 @@ std::vector<Error> plan(const Options& options, Signals& signals, TerminalLine& 
   {
     const ProgressDisplay display = show_progress(progress, options, names, signals, terminal);
     MergeOptions wishes = options.merge;
-    wishes.last_round = options.finish;
+    wishes.last_round = options.ends_use();
     if (!wishes.restart) wishes.restart = source->must_restart();
     Merger merger(std::move(job), wishes, progress, signals.stop_token());
     RunListener each_run;

@@ -17,7 +17,7 @@ namespace {
 
 std::string base_name(const Options& options, const Journal* journal) {
   if (!journal) return options.since.empty() ? "" : "the origin";
-  return "the merge in " + printable(journal->path());
+  return "the " + journal->record().deed() + " in " + printable(journal->path());
 }
 
 }  // namespace

@@ -99,7 +99,7 @@ MergeReport merge_while_shown(const Options& options, std::unique_ptr<Source>& s
     if (!source->is_named()) shown.notes.clear();  // the merger has said them
     return confirm(options, shown, names, display, signals, terminal);
   };
-  if (options.ends_use() && source->is_unfinished()) {
+  if (options.ends_use() && source->is_unfinished() && !options.merge.restart) {
     Options first = options;  // what was begun, and then a round of its own for the rest
     first.finish = first.when_closed = false;
     Round round(first, *source, progress, signals);
@@ -124,9 +124,12 @@ MergeReport merge_while_shown(const Options& options, std::unique_ptr<Source>& s
 
 }  // namespace
 
-std::vector<Error> merge(const Options& options, Signals& signals, TerminalLine& terminal) {
-  if (options.finish && report_completed_removal(options)) return {};
+std::vector<Error> merge(const Options& asked, Signals& signals, TerminalLine& terminal) {
+  if (asked.finish && report_completed_removal(asked)) return {};
+  Options options = asked;  // outlives the source, which refers to it
   std::unique_ptr<Source> source = open_source(options);
+  // The same command once more, after a stop or a kill: the target has a state of its own by now.
+  if (options.when_closed && read_journal(source->place())) options.since.clear();
   if (options.ends_use()) source->check_finish(options.when_closed);
   const Source::Earlier earlier = source->clear_leftovers();
   if (earlier == Source::Earlier::kDoneAndGone) {

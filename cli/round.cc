@@ -118,7 +118,7 @@ void refuse_end_after_stop(const Options& options, const Source& source, const S
   throw Error(
       MessageId::kStopped,
       "stopped as requested: " + source.thin_name() +
-          (options.copies() ? " is copied, and is used as before" : " is merged and not removed"),
+          (options.copies() ? " is copied, and stays as it was" : " is merged and not removed"),
       options.copies() ? "run the same command again to take it out of use"
                        : "run the same command again to remove it");
 }

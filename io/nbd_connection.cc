@@ -29,6 +29,7 @@ namespace extmerge {
 namespace {
 
 constexpr std::chrono::seconds kSilence{30};
+constexpr std::chrono::seconds kLook{5};                   // at the silence
 constexpr uint64_t kLargestTransfer = uint64_t{32} << 20;  // if the server states no maximum
 
 // The text of libnbd's last error, without the name of its function and without the user.
@@ -91,9 +92,8 @@ Error cannot_use_export(const std::string& uri, int error_number) {
                "look at the log of the server: perhaps it serves only clients with TLS (nbds:)");
 }
 
-// TCP does not notice that a line is down. It would repeat what it sends for a quarter of an hour,
-// and wait for an answer without an end. libnbd sets no limit. Another kind of socket has none of
-// these options, and its server is on this machine.
+// TCP does not notice that a line is down: it waits for an answer without an end. libnbd sets no
+// limit. Another kind of socket has none of these options, and its server is on this machine.
 void limit_silence(int socket) {
   constexpr int kBegin = 10, kInterval = 5;  // of the probes, in seconds
   const auto set = [&](int level, int option, int value) {
@@ -103,7 +103,16 @@ void limit_silence(int socket) {
   set(IPPROTO_TCP, TCP_KEEPIDLE, kBegin);
   set(IPPROTO_TCP, TCP_KEEPINTVL, kInterval);
   set(IPPROTO_TCP, TCP_KEEPCNT, (static_cast<int>(kSilence.count()) - kBegin) / kInterval);
-  set(IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(std::chrono::milliseconds(kSilence).count()));
+}
+
+// Data in flight is not the keepalive's: TCP repeats it for a quarter of an hour. TCP_USER_TIMEOUT
+// would also end a connection to a server that answers and only takes no more data for a while.
+bool is_silent(int socket) {
+  tcp_info info{};
+  socklen_t length = sizeof info;
+  if (::getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return false;
+  return info.tcpi_retransmits > 0 &&
+         std::chrono::milliseconds(info.tcpi_last_ack_recv) >= kSilence;
 }
 
 // A connection attempt with a limit on its time. It has two steps, so that a failure tells which of
@@ -299,7 +308,10 @@ void NbdConnection::progress() {
     if ((direction & LIBNBD_AIO_DIRECTION_READ) != 0) files[1].events |= POLLIN;
     if ((direction & LIBNBD_AIO_DIRECTION_WRITE) != 0) files[1].events |= POLLOUT;
   }
-  if (::poll(files.data(), files.size(), -1) <= 0) return;
+  const int patience = static_cast<int>(std::chrono::milliseconds(kLook).count());
+  const int ready = ::poll(files.data(), files.size(), handle_ ? patience : -1);
+  if (ready == 0 && is_silent(files[1].fd)) close();
+  if (ready <= 0) return;
   eventfd_t count = 0;
   if (files[0].revents != 0) ::eventfd_read(wake_.get(), &count);
   const int seen = files[1].revents;

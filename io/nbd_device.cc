@@ -48,23 +48,30 @@ std::string unescape_percent(std::string_view text) {
 // by a shared key.
 void check_credentials(const std::string& uri) {
   constexpr std::string_view kKey = "tls-psk-file=", kCertificates = "tls-certificates=";
-  if (!uri.starts_with("nbds")) return;
+  const bool has_tls = uri.starts_with("nbds");
   bool is_named = false;
   for (size_t at = uri.find('?'); at != std::string::npos; at = uri.find_first_of("&;", at + 1)) {
     const std::string_view parameter = std::string_view(uri).substr(at + 1);
-    is_named |= parameter.starts_with(kKey);
-    if (!parameter.starts_with(kCertificates)) continue;
+    const bool is_key = parameter.starts_with(kKey);
+    if (!is_key && !parameter.starts_with(kCertificates)) continue;
     is_named = true;
-    const std::string_view folder = parameter.substr(kCertificates.size());
-    const std::string authority =
-        unescape_percent(folder.substr(0, folder.find_first_of("&;#"))) + "/ca-cert.pem";
-    if (::access(authority.c_str(), R_OK) == 0) continue;
+    const std::string_view value = parameter.substr((is_key ? kKey : kCertificates).size());
+    const std::string path = unescape_percent(value.substr(0, value.find_first_of("&;#"))) +
+                             (is_key ? "" : "/ca-cert.pem");
+    if (!has_tls || ::access(path.c_str(), R_OK) == 0) continue;
     throw Error(MessageId::kPermission,
-                "cannot connect to " + without_user(uri) + " with TLS: there is no " + authority +
-                    " to check the certificate of the server with",
-                "put the certificate of its authority there, or correct tls-certificates=");
+                "cannot connect to " + without_user(uri) + " with TLS: cannot read " + path + ": " +
+                    errno_text(errno),
+                is_key ? "put the key of the server there, or correct tls-psk-file="
+                       : "put the certificate of the server's authority there, or correct "
+                         "tls-certificates=");
   }
-  if (is_named) return;
+  if (is_named && !has_tls) {
+    throw Error(MessageId::kUsage,
+                without_user(uri) + " has a key or certificates, and asks for no TLS",
+                "write nbds: or nbds+unix: instead of nbd");
+  }
+  if (is_named || !has_tls) return;
   throw Error(MessageId::kPermission,
               "cannot connect to " + without_user(uri) +
                   " with TLS: the URI does not state how the server proves who it is",

@@ -93,13 +93,15 @@ void Merger::refuse_other_contents(State& state, BlockDevice& target, const Merg
               "the target " + job_.origin.path + " does not hold at byte " +
                   std::to_string(difference->value()) +
                   " what the copy leaves out because it should be there already",
-              "copy everything that the thin shows: the same command with --whole; or make the "
-              "target a copy of the external origin first, without a journal of its own");
+              job_.copy->whole
+                  ? "copy everything once more: the same command with --again"
+                  : "copy everything that the thin shows: the same command with --whole; or make "
+                    "the target a copy of the external origin first, without a journal of its own");
 }
 
 void Merger::refuse_changed_origin(const Journal& journal) const {
-  if (!job_.copy || !job_.copy->state) return;
-  if (journal.record().copy->origin_state == job_.copy->state()) return;
+  if (!job_.copy || !job_.origin_state) return;
+  if (journal.record().copy->origin_state == job_.origin_state()) return;
   throw Error(MessageId::kStale,
               "the external origin " + job_.copy->origin_path +
                   " was merged into, or written to, during the copy",

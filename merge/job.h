@@ -123,9 +123,6 @@ struct Job {
     std::string identity{};  // of the origin, where `origin` is another device
     // The target is a thin over this origin: it reads the origin, and never writes to it.
     bool is_below_target = false;
-    // A number that changes when the origin is merged into by extmerge, or, for an image, is
-    // written to. Null: not known.
-    std::function<uint64_t()> state{};
     // The target is an export: programs on this machine that have a device of the source open for
     // writing. One of them may serve it.
     std::vector<std::string> writers{};
@@ -133,6 +130,9 @@ struct Job {
     bool is_readable() const { return !origin.is_block || origin.device_number != 0; }
   };
   std::optional<Copy> copy;
+  // A number that changes when the external origin is merged into by extmerge, or, for an image, is
+  // written to. Null: not known.
+  std::function<uint64_t()> origin_state;
   // A copy: the journal of another copy, whose state the target has already. Outlives the job.
   Journal* since = nullptr;
   // For messages.

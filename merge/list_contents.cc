@@ -28,11 +28,24 @@ ContentLimits Merger::content_limits(State& state, const ContentsBase& base,
 
   Journal& journal = *base.journal;
   if (journal.state() == JournalState::kCopying) {
-    throw no_base_for_map("the merge in " + journal.path() + " is unfinished");
+    throw no_base_for_map("the " + journal.record().deed() + " in " + journal.path() +
+                          " is unfinished");
   }
-  const BaseDecision decision = choose_base(&journal, record_of(state, begin_report(state)),
-                                            &state.device(), {RoundChoice::kSince});
+  MergeRecord wanted = record_of(state, begin_report(state));
+  if (journal.record().is_copy()) {
+    wanted.plan_end = limits.mapped.end;
+    wanted.copy = {journal.record().copy->whole,
+                   {job_.origin_path, job_.origin.identity},
+                   job_.origin.size,
+                   job_.origin_state ? job_.origin_state() : 0};
+  }
+  const BaseDecision decision =
+      choose_base(&journal, wanted, &state.device(),
+                  {.choice = RoundChoice::kSince, .of_other_target = wanted.is_copy()});
   if (!decision.base) throw no_base_for_map(decision.full_reason);
+  limits.mapped.since = decision.base->time;
+  limits.mapped.held_end = decision.base->end;
+  if (wanted.is_copy()) return limits;
   // The earlier merge has copied its blocks to the origin. So a block without a mapping shows the
   // same bytes as then, whether it was mapped then or not.
   const auto origin = open_readable_origin();
@@ -43,8 +56,7 @@ ContentLimits Merger::content_limits(State& state, const ContentsBase& base,
   } else if (!is_as_merged(journal, *origin)) {
     throw no_base_for_map("the origin " + job_.origin_path + " was written to since that merge");
   }
-  limits.mapped.since = decision.base->time;
-  limits.mapped.held_end = limits.unmapped_held_end = decision.base->end;
+  limits.unmapped_held_end = decision.base->end;
   return limits;
 }
 
@@ -71,10 +83,16 @@ ContentsReport Merger::list_contents(
   std::optional<HeldMappings> held;
   if (base.journal) held.emplace(*base.journal);
   const auto walk = [&](const ContentListener& listener, bool first) {
-    walk_contents(state.reader(), state.device(), state.end_of_data(), report.limits, listener,
-                  stop_,
-                  held && first ? [&](const Mapping& mapping) { held->check(mapping); }
-                                : std::function<void(const Mapping&)>());
+    const auto left_out = held && first ? [&](const Mapping& mapping) { held->check(mapping); }
+                                        : std::function<void(const Mapping&)>();
+    if (!base.journal || !base.journal->record().is_copy()) {
+      return walk_contents(state.reader(), state.device(), state.end_of_data(), report.limits,
+                           listener, stop_, left_out);
+    }
+    CopyRuns runs(state.reader(), state.device(), state.end_of_data(),
+                  {report.limits.mapped, report.limits.origin_end, true}, base.journal->all_runs(),
+                  CopyRuns::Base::kState, stop_, left_out);
+    walk_contents(runs, report.limits, listener);
   };
   walk(
       [&](const ContentRange& range) {

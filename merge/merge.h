@@ -119,7 +119,7 @@ struct VerifyReport {
 };
 
 // The base of a map: what its reader has already. Neither: nothing. `is_origin`: the origin.
-// `journal`: the state whose merge it records.
+// `journal`: the state whose merge or copy it records.
 struct ContentsBase {
   bool is_origin = false;
   Journal* journal = nullptr;

@@ -370,7 +370,7 @@ MergeRecord Merger::record_of(const State& state, const PlanReport& plan) const 
                    {job_.copy->origin_path,
                     job_.copy->identity.empty() ? job_.copy->origin.identity : job_.copy->identity},
                    job_.copy->origin.size,
-                   job_.copy->state ? job_.copy->state() : 0};
+                   job_.origin_state ? job_.origin_state() : 0};
   }
   record.created_at = static_cast<uint64_t>(std::time(nullptr));
   if (job_.undo_log) record.undo_log = job_.undo_log->path;

@@ -2,7 +2,14 @@
 
 #include "cli/source/named_source.h"
 
+#include <spdlog/spdlog.h>
+
+#include <chrono>
+#include <thread>
+
 #include "cli/source/places.h"
+#include "cli/source/recorded.h"
+#include "io/text.h"
 
 namespace extmerge {
 
@@ -28,7 +35,31 @@ Job NamedSource::pool_job(ThinId id, Bytes size, const Look& destination,
 void NamedSource::reserve_mappings() {
   hold_.reset();
   if (uses_held_snapshot()) return;
+  wait_for_other_plans();
   hold_ = std::make_unique<MetadataHold>(pool_, recorded_, changes_);
+}
+
+// A pool has one metadata snapshot. Another extmerge that works on another thin of the pool holds
+// it while it plans.
+void NamedSource::wait_for_other_plans() const {
+  constexpr std::chrono::seconds kPatience{60};
+  constexpr std::chrono::milliseconds kPause{100};
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  for (bool is_first = true; is_held_by_running(); is_first = false) {
+    if (request_.stop.stop_requested())
+      throw Error(MessageId::kStopped, "stopped as requested", "run the same command again");
+    if (std::chrono::steady_clock::now() >= deadline) return;
+    if (is_first)
+      spdlog::info("waiting for another extmerge, which plans from {}", printable(pool_.name));
+    std::this_thread::sleep_for(kPause);
+  }
+}
+
+bool NamedSource::is_held_by_running() const {
+  if (!pool_status(pool_.device_number).held_root) return false;
+  return runs_elsewhere(request_, place_, [this](const SystemChanges& changes) {
+    return changes.holding && changes.pool == pool_.name && changes.pool_uuid == pool_.uuid;
+  });
 }
 
 }  // namespace extmerge

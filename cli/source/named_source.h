@@ -40,6 +40,11 @@ class NamedSource : public Source {
   StateTraces traces_;
   ThinPool pool_;
   std::unique_ptr<MetadataHold> hold_;
+
+ private:
+  void wait_for_other_plans() const;
+  // Whether a running extmerge holds the pool's metadata snapshot, for another thin.
+  bool is_held_by_running() const;
 };
 
 }  // namespace extmerge

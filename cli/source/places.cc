@@ -169,7 +169,8 @@ void lock_place(JournalPlace& place) {
 }
 
 bool lock_place_patiently(JournalPlace& place, const Request& request) {
-  const bool is_patient = request.command == Command::kMerge || request.command == Command::kResume;
+  const bool is_patient = request.command == Command::kMerge || request.command == Command::kCopy ||
+                          request.command == Command::kResume;
   for (int i = 0; is_patient && i < kMoreLockAttempts && !request.stop.stop_requested(); ++i) {
     place.lock = place.directory->try_lock(lock_name(place.name));
     if (place.lock) return i > 0;

@@ -28,14 +28,12 @@ void PlainSource::look_at(Job& job, const std::string& metadata, const std::stri
                           const std::string& destination) {
   job.metadata = inspect(metadata);
   job.data = inspect(data);
-  if (job.copy) {
-    const std::string path = job.copy->origin_path;
-    job.copy->origin = inspect(path);
-    job.copy->state = [this, path] {
-      const DeviceFacts facts = inspect(path);
-      return origin_state(request_, facts.identity, facts.modified);
-    };
-  }
+  const std::string origin = job.copy ? job.copy->origin_path : destination;
+  if (job.copy) job.copy->origin = inspect(origin);
+  job.origin_state = [this, origin] {
+    const DeviceFacts facts = inspect(origin);
+    return origin_state(request_, facts.identity, facts.modified);
+  };
   look_at_devices(
       job, job.copy ? target_look(destination) : [destination] { return inspect(destination); });
 }

@@ -136,6 +136,15 @@ std::vector<RecordedChanges> all_recorded(const Request& request) {
   return found;
 }
 
+bool runs_elsewhere(const Request& request, const JournalPlace& own,
+                    const std::function<bool(const SystemChanges&)>& fits) {
+  return std::ranges::any_of(all_recorded(request), [&](const RecordedChanges& recorded) {
+    const JournalPlace& place = recorded.place;
+    return place.name != own.name && fits(recorded.changes) &&
+           place.directory->is_locked(lock_name(place.name));
+  });
+}
+
 std::string unfinished_copies(const Request& request, const std::string& thin_uuid) {
   std::string text;
   for (const RecordedChanges& recorded : all_recorded(request)) {

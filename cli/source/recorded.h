@@ -4,6 +4,7 @@
 
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -24,6 +25,9 @@ const LogicalVolume* find_freeze(const Group& group, const SystemChanges& change
 void lock_recorded(RecordedChanges& recorded);
 // All readable records of the state directory.
 std::vector<RecordedChanges> all_recorded(const Request& request);
+// Whether another extmerge than that of `own` runs, with a record that fits.
+bool runs_elsewhere(const Request& request, const JournalPlace& own,
+                    const std::function<bool(const SystemChanges&)>& fits);
 // The end of a cure, for a command that names a volume: how to resume its unfinished copies, which
 // are named by their journals. May be empty.
 std::string unfinished_copies(const Request& request, const std::string& thin_uuid);

@@ -97,8 +97,7 @@ bool Source::is_claimed(const DeviceFacts& facts) {
 
 void Source::check_claim() {
   if (!claimed_) return;
-  constexpr size_t kLength = 4096;
-  Buffer buffer(kLength);
+  Buffer buffer(claimed_->logical_block_size().value());
   read_fully(*claimed_, *claimed_->make_short_queue(), Bytes(0), buffer.span());
 }
 

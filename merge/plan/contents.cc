@@ -27,6 +27,7 @@ class Ranges {
     add(std::min(end, limits_.origin_end), Content::kOrigin);
     add(end, Content::kZeros);
   }
+  void add_same(Bytes end) { add(std::min(end, limits_.mapped.end), Content::kSame); }
   void finish() {
     if (range_.length > Bytes(0)) listener_(range_);
   }
@@ -49,6 +50,24 @@ class Ranges {
 };
 
 }  // namespace
+
+void walk_contents(CopyRuns& runs, const ContentLimits& limits, const ContentListener& listener) {
+  const DataBlockSize size = limits.mapped.block_size;
+  Ranges ranges(limits, listener);
+  for (Run run; runs.next(run);) {
+    const Bytes start = size.offset(run.thin), end = size.offset(run.thin + run.blocks);
+    ranges.add_same(start);
+    if (run.content == RunContent::kHeld) {
+      ranges.add_same(end);
+    } else if (run.content == RunContent::kPoolData) {
+      ranges.add_mapped(start, end, Content::kPoolData);
+    } else {
+      ranges.add_unmapped(end);
+    }
+  }
+  ranges.add_same(limits.mapped.end);
+  ranges.finish();
+}
 
 void walk_contents(MetadataReader& reader, const ThinDevice& device, DataBlock end_of_data,
                    const ContentLimits& limits, const ContentListener& listener,

@@ -13,6 +13,7 @@
 #include <stop_token>
 
 #include "io/units.h"
+#include "merge/plan/copy_runs.h"
 #include "merge/plan/run.h"
 #include "persistent-data/devices.h"
 #include "persistent-data/mapping_walk.h"
@@ -55,5 +56,9 @@ void walk_contents(MetadataReader& reader, const ThinDevice& device, DataBlock e
                    const ContentLimits& limits, const ContentListener& listener,
                    const std::stop_token& stop = {},
                    const std::function<void(const Mapping&)>& left_out = {});
+
+// The same beside the state that a copy recorded: `runs` brings it to the thin's state, and all
+// that they leave out is the base's. Throws what they throw.
+void walk_contents(CopyRuns& runs, const ContentLimits& limits, const ContentListener& listener);
 
 }  // namespace extmerge

@@ -87,6 +87,51 @@ class ExportTest(GoldenTest):
         self.assertEqual(report["data_bytes"], changed)
         self.assertEqual(report["same_bytes"], pool.thin_size - changed)
 
+    def test_a_map_of_what_changed_since_a_copy(self):
+        """The reader has the state that a copy recorded. A block that was discarded since shows the origin again."""
+        kinds = set()
+        for name in NAMES:
+            pool = Pool(name)
+            if not os.path.exists(pool.expected(2)) or name == "two-snaps-64k":
+                continue
+            origin = self.copy_of_origin(pool)
+            for whole in ((), ("--whole",)):
+                target = os.path.join(self.folder, "target")
+                shutil.copyfile(origin, target)
+                os.truncate(target, pool.thin_size)
+                journal = self.extmerge_json("copy", "--yes", *pool.source(1, origin), *whole, "--restart", target)["journal"]
+                path = os.path.join(self.folder, "map")
+                for form in ("borg", "json", "ddrescue"):
+                    self.extmerge("plan", *pool.source(2, origin), "--export", form, path + "." + form, "--since", journal)
+                with open(path + ".borg", encoding="utf-8") as file:
+                    self.assert_trusted(pool, 2, borg_ranges(file.read()), pool.expected(1))
+                with open(path + ".json", encoding="utf-8") as file:
+                    ranges = json.load(file)["ranges"]
+                before, now = pool.mappings(1), pool.mappings(2)
+                for one in ranges:
+                    kinds.add(one["content"])
+                    first = one["offset"] // pool.block_size
+                    last = (one["offset"] + one["length"] - 1) // pool.block_size
+                    for block in range(first, last + 1):
+                        expected = ("same" if now.get(block) == before.get(block) else "data" if block in now else "unmapped")
+                        found = "unmapped" if one["content"] in ("origin", "zero") else one["content"]
+                        self.assertEqual(found, expected, (name, block))
+                if shutil.which("ddrescue"):
+                    subprocess.run(["ddrescue", "--quiet", "--domain-mapfile", path + ".ddrescue", pool.expected(2), target],
+                                   check=True, stdin=subprocess.DEVNULL)
+                    self.assert_equal_bytes(target, pool.expected(2))
+                os.remove(journal)
+        self.assertLessEqual({"same", "data"}, kinds)
+
+        # The external origin is written to: what was not mapped may be something else now.
+        journal = self.extmerge_json("copy", "--yes", *pool.source(1, origin), "--whole", target)["journal"]
+        with open(origin, "r+b") as file:
+            file.write(b"changed")
+        os.utime(origin, (1, 1))
+        self.extmerge("plan", *pool.source(2, origin), "--export=borg", path, "--since", journal, status=6)
+        self.assertIn("EXM-618", self.last_stderr)
+        self.assertIn("written to", self.last_stderr)
+
     def test_ddrescue_copies_what_the_origin_lacks(self):
         if not shutil.which("ddrescue"):
             self.skipTest("there is no ddrescue")

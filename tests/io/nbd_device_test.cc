@@ -636,6 +636,7 @@ TEST_F(NbdTls, NeedsAWayToKnowTheServer) {
   const std::string folder = scratch_ / "";
   serve_nbdkit({"--tls=require", "--tls-psk=" + key, "memory", "1M"});
   EXPECT_EQ(opening(tls_uri(""), true), MessageId::kPermission);
+  EXPECT_EQ(opening(uri() + "&tls-psk-file=" + key, true), MessageId::kUsage);
   EXPECT_EQ(opening(tls_uri("&tls-certificates=" + folder), true), MessageId::kPermission);
   EXPECT_EQ(opening(tls_uri("&tls-psk-file=" + key + "&tls-certificates=/nowhere"), true),
             MessageId::kPermission);

@@ -77,7 +77,7 @@ before=$(state)
 in_background "${copying[@]}" $vg/$snap_lv $target
 until_copy_waits
 kill -TERM $finish
-ends 143 'EXM-704.*used as before'
+ends 143 'EXM-704.*stays as it was'
 nothing_left
 diff <(echo "$before") <(state) || fail "the stop did not put everything back"
 

@@ -343,7 +343,7 @@ TEST_P(Copies, OfAnOriginThatHasChangedAreWholeOrRefused) {
   uint64_t state = 1;
   const auto with_state = [&](uint32_t id) {
     Job of = job(id);
-    of.copy->state = [&] { return state; };
+    of.origin_state = [&] { return state; };
     return of;
   };
   pool.write(kSnap, 3);
@@ -366,7 +366,7 @@ TEST_P(Copies, OfAnOriginThatChangesMeanwhileAreNotDone) {
   pool.write(kSnap, 3);
   const uint32_t id = freeze();
   Job of = job(id);
-  of.copy->state = [&] { return state; };
+  of.origin_state = [&] { return state; };
   world.on_operation([&](const Operation& operation) {
     if (operation.kind == OperationKind::kFlush) state = 2;
   });

@@ -213,8 +213,8 @@ BUGS = [
     ("a map's base may be unfinished", "merge/list_contents.cc",
      "  if (journal.state() == JournalState::kCopying) {", "  if (false) {"),
     ("a map's base may be of another thin", "merge/list_contents.cc",
-     "        held && first ? [&](const Mapping& mapping) { held->check(mapping); }",
-     "        held && false ? [&](const Mapping& mapping) { held->check(mapping); }"),
+     "    const auto left_out = held && first ? [&](const Mapping& mapping) { held->check(mapping); }",
+     "    const auto left_out = held && false ? [&](const Mapping& mapping) { held->check(mapping); }"),
     ("blocks of another pool's size are not cut at the plan's end", "merge/plan/runs.cc",
      "    const Extent extent = to_extent(planned, limits_);\n    const uint64_t end = size_.blocks_holding(extent.origin_offset + extent.length);",
      "    const Extent extent = to_extent(planned, limits_);\n"

@@ -96,14 +96,13 @@ Job DmSource::job() {
   reserve_mappings();
 
   std::optional<Job::Copy> copy;
-  if (request_.copies()) {
-    copy = {facts_of_device(origin_number_), origin_, request_.whole};
-    copy->state = [this, identity = copy->origin.identity] {
-      return origin_state(request_, identity, 0);
-    };
-  }
+  const DeviceFacts origin = facts_of_device(origin_number_);
+  if (request_.copies()) copy = {origin, origin_, request_.whole};
   Job job = pool_job(id_, Bytes(thin_.targets[0].length * kSectorSize), destination_look(), copy);
   job.origin_path = copy ? target_path(request_.target) : origin_;
+  job.origin_state = [this, identity = origin.identity] {
+    return origin_state(request_, identity, 0);
+  };
   job.can_be_resumed = false;
   return job;
 }

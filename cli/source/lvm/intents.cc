@@ -271,7 +271,7 @@ void Intents::undo(Intent intent) {
       record_.origin_activated = false;
       return;
     case Intent::kPool:
-      if (record_.boot == boot_id()) deactivate(volume_.group.find_pool(record_.pool_uuid));
+      if (record_.boot == boot_id()) release_pool();
       record_.pool_was_active = true;
       return;
     case Intent::kSiblingPools:

@@ -128,6 +128,7 @@ class Intents {
   void undo(Intent intent);
   enum class Origin { kStaysReadOnly, kBecomesWritable };
   void unmark_origin(Origin then = Origin::kStaysReadOnly);
+  void release_pool() const;
   void release_thin();
   void release_members();
   void remove_member(const LogicalVolume& member);

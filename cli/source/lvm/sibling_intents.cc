@@ -45,4 +45,13 @@ void Intents::deactivate_siblings() const {
   }
 }
 
+void Intents::release_pool() const {
+  const LogicalVolume* const pool = volume_.group.find_pool(record_.pool_uuid);
+  const bool is_used = runs_elsewhere(
+      request_, recorded_.place,
+      [this](const SystemChanges& changes) { return changes.pool_uuid == record_.pool_uuid; });
+  if (!pool || !is_used) return deactivate(pool);
+  spdlog::warn("{} stays active: another extmerge works on it", printable(pool->full_name()));
+}
+
 }  // namespace extmerge

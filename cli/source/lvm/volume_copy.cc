@@ -81,10 +81,10 @@ Job VolumeSource::base_job(ThinId id, const Look& origin) {
   std::optional<Job::Copy> copy;
   if (copies()) {
     copy = {copied_origin(), "/dev/" + origin_name(), whole_, volume_.origin.identity()};
-    copy->state = [this] { return origin_state(request_, volume_.origin.identity(), 0); };
   }
   Job job = pool_job(id, size, copy ? target_look(target_) : origin, copy);
   job.origin_path = copy ? target_path(target_) : job.origin.path;
+  job.origin_state = [this] { return origin_state(request_, volume_.origin.identity(), 0); };
   if (!copy) {
     origin_pool_ = OriginPool(volume_.group, volume_.origin);
     job.origin_users = volume_.origin_users;

@@ -97,7 +97,7 @@ void VolumeSource::begin_finish() {
 
 std::vector<std::optional<VolumeSource::Mappings>> VolumeSource::mappings_of(
     const std::vector<uint64_t>& thin_ids) {
-  hold_ = std::make_unique<MetadataHold>(pool_, recorded_, changes_);
+  reserve_mappings();
   const auto device = open_metadata(pool_);
   MetadataReader reader(*device);
   const Superblock held = reader.held_superblock(reader.live_superblock().held_root);
@@ -144,10 +144,11 @@ void VolumeSource::refuse_written() {
 std::string VolumeSource::retire() {
   refuse_activated();
   refuse_written();
-  finishing_ = is_to_be_removed_ = keeps_claim_ = false;
+  intents_.put_back({Intent::kFreeze});
+  // Until here a failure, a stop or a kill brings SNAP back.
   changes_.thin_kept_inactive = changes_.thin_was_active = false;
   recorded_.write();
-  intents_.put_back({Intent::kFreeze});
+  finishing_ = is_to_be_removed_ = keeps_claim_ = false;
   return thin_name() + " stays inactive (to use it again: lvchange -kn -ay " + thin_name() +
          "), and " + target_ + " has its last state";
 }

@@ -71,6 +71,14 @@ bool is_node_gone(const LogicalVolume& origin, const UdevStep& udev) {
   return !node || remove_dm_device(*node, udev);
 }
 
+// A node that somebody has open is another extmerge's.
+void refuse_node(const LogicalVolume& origin) {
+  if (is_node_gone(origin, UdevStep(origin.dm_uuid()))) return;
+  throw Error(MessageId::kInUse, "another extmerge works on " + origin.full_name(),
+              "wait for it (extmerge status), or stop it; if none runs, another program has a node "
+              "of it open (fuser -v /dev/mapper/*-extmerge)");
+}
+
 Error taken_back(const LogicalVolume& origin, const std::string& how) {
   return Error(MessageId::kOriginTakenBack,
                "LVM has changed the origin " + origin.full_name() + " during the merge: " + how,
@@ -82,8 +90,12 @@ Error taken_back(const LogicalVolume& origin, const std::string& how) {
 OriginNode::OriginNode(const LogicalVolume& origin, Use use,
                        const std::function<void()>& make_layer)
     : origin_(origin), use_(use), udev_(origin.dm_uuid()) {
-  if (use_ == Use::kRead && join_readers()) return;
-  refuse_other_merge(origin_);
+  const FileDescriptor alone = lock_nodes(origin_.uuid);
+  if (use_ == Use::kRead) {
+    readers_.take(origin_.uuid);
+    if (join_readers()) return;
+  }
+  refuse_node(origin_);
   if (use_ == Use::kWrite) claim_origin();
   try {
     find_layer(make_layer);
@@ -94,7 +106,15 @@ OriginNode::OriginNode(const LogicalVolume& origin, Use use,
   }
 }
 
-OriginNode::~OriginNode() { put_back(); }
+OriginNode::~OriginNode() {
+  FileDescriptor alone;
+  try {
+    alone = lock_nodes(origin_.uuid);
+  } catch (const Error& error) {
+    spdlog::warn("{}", printable(error.what()));
+  }
+  put_back();
+}
 
 // Several copies read one origin at the same time. The last of them removes the node. One that a
 // killed copy has left is as good, as long as LVM has not replaced the layer below it.
@@ -190,12 +210,13 @@ std::shared_ptr<FileDevice> OriginNode::open(OpenMode mode, Bytes ends_multiple_
 void OriginNode::put_back() {
   try {
     claim_ = FileDescriptor();
-    if (use_ == Use::kRead && !is_node_gone(origin_, udev_)) return;  // another copy reads it
+    readers_.drop();
+    if (use_ == Use::kRead && !ReaderLock::is_free(origin_.uuid)) return;
     clear_origin_nodes(origin_);
     origin_claim_ = FileDescriptor();
   } catch (const std::exception& error) {
-    spdlog::error("{} could not be made read-only again: {}", printable(origin_.full_name()),
-                  printable(error.what()));
+    spdlog::error("the device nodes of {} could not be put back: {}",
+                  printable(origin_.full_name()), printable(error.what()));
   }
 }
 
@@ -232,18 +253,17 @@ void OriginNode::check(Changer changer) const {
 }
 
 void clear_reading_node(const LogicalVolume& origin) {
+  const FileDescriptor alone = lock_nodes(origin.uuid);
   const auto table = table_of(find_dm_device(origin.dm_uuid(kNode)));
-  if (!table || !table->read_only || !is_node_gone(origin, UdevStep(origin.dm_uuid()))) return;
+  if ((table && !table->read_only) || !ReaderLock::is_free(origin.uuid)) return;
   clear_origin_nodes(origin);
 }
 
 void refuse_other_merge(const LogicalVolume& origin, OriginNode::Use use) {
+  const FileDescriptor alone = lock_nodes(origin.uuid);
   const auto table = table_of(find_dm_device(origin.dm_uuid(kNode)));
   if (use == OriginNode::Use::kRead && table && table->read_only) return;
-  if (is_node_gone(origin, UdevStep(origin.dm_uuid()))) return;
-  throw Error(MessageId::kInUse, "another extmerge works on " + origin.full_name(),
-              "wait for it (extmerge status), or stop it; if none runs, another program has a node "
-              "of it open (fuser -v /dev/mapper/*-extmerge)");
+  refuse_node(origin);
 }
 
 void clear_origin_nodes(const LogicalVolume& origin) {

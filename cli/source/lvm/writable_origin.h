@@ -31,6 +31,7 @@
 
 #include "cli/source/dm/device_mapper.h"
 #include "cli/source/lvm/lvm.h"
+#include "cli/source/lvm/origin_lock.h"
 #include "io/file_device.h"
 
 namespace extmerge {
@@ -77,12 +78,13 @@ class OriginNode {
   uint64_t node_ = 0;
   DmTable layer_table_;  // as it was found
   FileDescriptor origin_claim_, claim_;
+  ReaderLock readers_;
 };
 
 // Clears what a killed run has left: removes its node, makes the other nodes read-only, removes an
 // unused layer.
 void clear_origin_nodes(const LogicalVolume& origin);
-// The same for a node that only copies read, unless one of them runs.
+// The same for a node that only copies read, and for the layer below it, unless one of them runs.
 void clear_reading_node(const LogicalVolume& origin);
 // Throws kInUse if an extmerge with another state directory has the origin open. To read it,
 // another reader is no reason.
