@@ -59,7 +59,7 @@ std::unique_ptr<CopyRuns> Merger::copy_runs_of(State& state, const PlanLimits& l
 void Merger::refuse_other_contents(State& state, BlockDevice& target, const MergeRecord& wanted,
                                    const Journal* last) const {
   constexpr uint64_t kPlaces = 64;
-  constexpr Bytes kLength(4096);
+  const Bytes length_of_place = std::max(Bytes(4096), target.logical_block_size());
   const PlanLimits limits = wanted.limits();
   const uint64_t end = limits.block_size.blocks_holding(limits.end);
   const uint64_t left_out = end - limits.block_size.blocks_holding(wanted.copy_bytes);
@@ -70,7 +70,7 @@ void Merger::refuse_other_contents(State& state, BlockDevice& target, const Merg
     while (places.size() < count && places.size() * left_out / count < passed + run.blocks) {
       const uint64_t into = places.size() * left_out / count - passed;
       Extent place = to_extent({run.thin + into, run.data + into, 1, run.content}, limits);
-      place.length = std::min(place.length, kLength);
+      place.length = std::min(place.length, length_of_place);
       places.push_back(place);
     }
     passed += run.blocks;

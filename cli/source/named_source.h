@@ -43,8 +43,9 @@ class NamedSource : public Source {
 
  private:
   void wait_for_other_plans() const;
-  // Whether a running extmerge holds the pool's metadata snapshot, for another thin.
-  bool is_held_by_running() const;
+  // Whether another extmerge runs that works on the pool; with `holds`, one that has recorded that
+  // it holds the pool's metadata snapshot.
+  bool works_elsewhere(bool holds) const;
 };
 
 }  // namespace extmerge

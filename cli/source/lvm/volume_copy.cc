@@ -67,11 +67,18 @@ void VolumeSource::find_target() {
   if (!changes_.has_lasting() && changes_.origin_uuid != volume_.origin.uuid) changes_ = {};
 }
 
-// The node that this command has made, or the layer below the origin while a thin over it is
-// active.
+// The layer below the origin while a thin over it is active. Otherwise it may belong to another
+// copy, and go at any moment.
+std::optional<uint64_t> VolumeSource::lasting_layer() const {
+  const auto layer = find_dm_device(volume_.origin.dm_uuid("-real"));
+  if (!layer || is_in_use()) return layer;
+  return copies() || has_node(volume_.origin) ? std::nullopt : layer;
+}
+
+// The node that this command has made, or that layer.
 DeviceFacts VolumeSource::copied_origin() const {
   if (node_) return node_->facts();
-  const auto layer = find_dm_device(volume_.origin.dm_uuid("-real"));
+  const auto layer = lasting_layer();
   return layer ? facts_of_device(*layer) : origin_facts();
 }
 

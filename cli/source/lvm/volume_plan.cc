@@ -63,7 +63,7 @@ Job VolumeSource::plan_job() {
   Job job = base_job(id, [this] { return origin_facts(); });
   if (job.origin_is_inactive()) {
     job.origin_thins.clear();
-    if (const auto layer = find_dm_device(volume_.origin.dm_uuid("-real"))) {
+    if (const auto layer = lasting_layer()) {
       job.origin_below = facts_of_device(*layer);
     }
   }

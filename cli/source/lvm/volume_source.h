@@ -118,6 +118,7 @@ class VolumeSource final : public NamedSource {
   Refusal judge_half_merged() const;
   // The origin as something to read for a copy.
   DeviceFacts copied_origin() const;
+  std::optional<uint64_t> lasting_layer() const;
   void check_pool_room();
   Error activated() const;
   Job base_job(ThinId id, const Look& origin);

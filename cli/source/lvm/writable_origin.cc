@@ -252,6 +252,10 @@ void OriginNode::check(Changer changer) const {
   reload_dm_table(layer_, false, udev_, UdevRules::kHidden);
 }
 
+bool has_node(const LogicalVolume& origin) {
+  return find_dm_device(origin.dm_uuid(kNode)).has_value();
+}
+
 void clear_reading_node(const LogicalVolume& origin) {
   const FileDescriptor alone = lock_nodes(origin.uuid);
   const auto table = table_of(find_dm_device(origin.dm_uuid(kNode)));

@@ -89,6 +89,8 @@ void clear_reading_node(const LogicalVolume& origin);
 // Throws kInUse if an extmerge with another state directory has the origin open. To read it,
 // another reader is no reason.
 void refuse_other_merge(const LogicalVolume& origin, OriginNode::Use use = OriginNode::Use::kWrite);
+// Whether an extmerge has a node of the origin, or has left one.
+bool has_node(const LogicalVolume& origin);
 // Makes a hidden origin readable again if it `was_active`, otherwise inactive. Throws if it stays
 // hidden, or if LVM was stopped.
 void show_origin(const Lvm& lvm, const LogicalVolume& origin, bool was_active);
