@@ -13,10 +13,6 @@
 
 namespace extmerge {
 
-namespace {
-constexpr std::chrono::milliseconds kPause{100};
-}
-
 Job NamedSource::pool_job(ThinId id, Bytes size, const Look& destination,
                           const std::optional<Job::Copy>& copy) {
   Job job;
@@ -39,41 +35,31 @@ Job NamedSource::pool_job(ThinId id, Bytes size, const Look& destination,
 void NamedSource::reserve_mappings() {
   hold_.reset();
   if (uses_held_snapshot()) return;
-  // Another extmerge may be faster after the wait.
-  constexpr int kAttempts = 20;
-  for (int attempt = 1; !hold_; ++attempt) {
-    wait_for_other_plans();
+  constexpr std::chrono::seconds kPatience{60};
+  constexpr std::chrono::milliseconds kPause{100};
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  for (bool is_first = true;; is_first = false) {
     try {
       hold_ = std::make_unique<MetadataHold>(pool_, recorded_, changes_);
+      return;
     } catch (const Error& error) {
       const bool is_passing =
-          error.id() == MessageId::kMetadataSnapshotHeld && works_elsewhere(false);
-      if (!is_passing || attempt == kAttempts) throw;
-      std::this_thread::sleep_for(kPause);
+          error.id() == MessageId::kMetadataSnapshotHeld && is_pool_used_elsewhere();
+      if (!is_passing || std::chrono::steady_clock::now() >= deadline) throw;
     }
-  }
-}
-
-// A pool has one metadata snapshot. Another extmerge that works on another thin of the pool holds
-// it while it plans.
-void NamedSource::wait_for_other_plans() const {
-  constexpr std::chrono::seconds kPatience{60};
-  const auto deadline = std::chrono::steady_clock::now() + kPatience;
-  for (bool is_first = true; pool_status(pool_.device_number).held_root && works_elsewhere(true);
-       is_first = false) {
     if (request_.stop.stop_requested())
       throw Error(MessageId::kStopped, "stopped as requested", "run the same command again");
-    if (std::chrono::steady_clock::now() >= deadline) return;
     if (is_first)
-      spdlog::info("waiting for another extmerge, which plans from {}", printable(pool_.name));
+      spdlog::info("waiting for another extmerge, which works on {}", printable(pool_.name));
     std::this_thread::sleep_for(kPause);
   }
 }
 
-bool NamedSource::works_elsewhere(bool holds) const {
-  return runs_elsewhere(request_, place_, [&](const SystemChanges& changes) {
-    return (changes.holding || !holds) && changes.pool_uuid == pool_.uuid &&
-           (changes.pool == pool_.name || !pool_.uuid.empty());
+// A pool has one metadata snapshot. An extmerge that works on another thin of the pool holds it
+// while it plans.
+bool NamedSource::is_pool_used_elsewhere() const {
+  return runs_elsewhere(request_, place_, [this](const SystemChanges& changes) {
+    return changes.pool_uuid == pool_.uuid && (!pool_.uuid.empty() || changes.pool == pool_.name);
   });
 }
 

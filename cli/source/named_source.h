@@ -42,10 +42,7 @@ class NamedSource : public Source {
   std::unique_ptr<MetadataHold> hold_;
 
  private:
-  void wait_for_other_plans() const;
-  // Whether another extmerge runs that works on the pool; with `holds`, one that has recorded that
-  // it holds the pool's metadata snapshot.
-  bool works_elsewhere(bool holds) const;
+  bool is_pool_used_elsewhere() const;
 };
 
 }  // namespace extmerge

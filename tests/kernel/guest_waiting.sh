@@ -29,3 +29,12 @@ ends() {
     fail "it ended with $status, not $1, or did not say '$2'"
   fi
 }
+# opened_again: opens SNAP as soon as extmerge has deactivated it. Fails if extmerge is faster.
+opened_again() {
+  local i
+  for ((i = 0; i < 300; ++i)); do
+    is_active $snap_lv || break
+    pause 0.02
+  done
+  lvchange -ay -K $vg/$snap_lv 2> /dev/null && open_snap 2> /dev/null
+}

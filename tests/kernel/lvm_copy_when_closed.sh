@@ -118,11 +118,7 @@ until_copy_waits
 stamp scatter /dev/$vg/$snap_lv 6 3 40
 kernel_view $snap_lv /run/view
 close_snap
-for ((i = 0; i < 300; ++i)); do
-  is_active $snap_lv || break
-  pause 0.02
-done
-if lvchange -ay -K $vg/$snap_lv 2> /dev/null && open_snap 2> /dev/null; then
+if opened_again; then
   until_copy_waits
   stamp scatter /dev/$vg/$snap_lv 7 5 60
   kernel_view $snap_lv /run/view

@@ -117,11 +117,7 @@ finish_in_background --rate-limit 2M
 until_it_waits $vg/$snap_lv
 stamp scatter /dev/$vg/$snap_lv 6 3 40
 close_snap
-for ((i = 0; i < 300; ++i)); do
-  is_active $snap_lv || break
-  pause 0.02
-done
-if lvchange -ay -K $vg/$snap_lv 2> /dev/null && open_snap 2> /dev/null; then
+if opened_again; then
   until_it_waits $vg/$snap_lv
   stamp scatter /dev/$vg/$snap_lv 7 5 60
   kernel_view $snap_lv /run/view

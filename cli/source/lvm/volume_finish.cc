@@ -168,7 +168,7 @@ std::string VolumeSource::finish() {
   refuse_activated();
   refuse_written();
   drop_node();
-  if (mover.has_rest()) hold_ = std::make_unique<MetadataHold>(pool_, recorded_, changes_);
+  if (mover.has_rest()) reserve_mappings();
   const LogicalVolume* const freeze = frozen();
   intents_.check_pool_can_be_cleared(freeze);
   // Only volumes that this command names are removed.
