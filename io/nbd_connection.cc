@@ -29,7 +29,7 @@ namespace extmerge {
 namespace {
 
 constexpr std::chrono::seconds kSilence{30};
-constexpr std::chrono::seconds kLook{5};                   // at the silence
+constexpr std::chrono::seconds kLook{1};                   // at the silence
 constexpr uint64_t kLargestTransfer = uint64_t{32} << 20;  // if the server states no maximum
 
 // The text of libnbd's last error, without the name of its function and without the user.
@@ -103,16 +103,6 @@ void limit_silence(int socket) {
   set(IPPROTO_TCP, TCP_KEEPIDLE, kBegin);
   set(IPPROTO_TCP, TCP_KEEPINTVL, kInterval);
   set(IPPROTO_TCP, TCP_KEEPCNT, (static_cast<int>(kSilence.count()) - kBegin) / kInterval);
-}
-
-// Data in flight is not the keepalive's: TCP repeats it for a quarter of an hour. TCP_USER_TIMEOUT
-// would also end a connection to a server that answers and only takes no more data for a while.
-bool is_silent(int socket) {
-  tcp_info info{};
-  socklen_t length = sizeof info;
-  if (::getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return false;
-  return info.tcpi_retransmits > 0 &&
-         std::chrono::milliseconds(info.tcpi_last_ack_recv) >= kSilence;
 }
 
 // A connection attempt with a limit on its time. It has two steps, so that a failure tells which of
@@ -321,6 +311,24 @@ void NbdConnection::progress() {
   const int result =
       reads ? ::nbd_aio_notify_read(handle_.get()) : ::nbd_aio_notify_write(handle_.get());
   if (result < 0) close();
+}
+
+// The keepalive waits while TCP repeats data, or asks a server without room whether it has room
+// again: TCP gives up after a quarter of an hour. TCP_USER_TIMEOUT would also end a connection to a
+// server that answers and only takes no more data for a while. Between two such questions nothing
+// is to be answered, however old the last answer is.
+bool NbdConnection::is_silent(int socket) {
+  tcp_info info{};
+  socklen_t length = sizeof info;
+  if (::getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return false;
+  if (info.tcpi_retransmits == 0 && info.tcpi_probes == 0) {
+    unanswered_since_.reset();
+    return false;
+  }
+  const auto now = std::chrono::steady_clock::now();
+  const auto last_answer = now - std::chrono::milliseconds(info.tcpi_last_ack_recv);
+  unanswered_since_ = std::max(unanswered_since_.value_or(now), last_answer);
+  return now - *unanswered_since_ >= kSilence;
 }
 
 // Fails the commands for which libnbd has not called back. No callback runs after nbd_close().

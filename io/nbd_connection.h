@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -109,12 +110,15 @@ class NbdConnection {
   void start(NbdCommand* command);
   void finish(NbdCommand* command, int error);
   void progress();
+  // Whether the server has not answered TCP for half a minute.
+  bool is_silent(int socket);
   void close();
 
   NbdHandle handle_;  // null if the connection is lost
   const NbdExport facts_;
   const FileDescriptor wake_;
   std::set<NbdCommand*> in_flight_;
+  std::optional<std::chrono::steady_clock::time_point> unanswered_since_;  // as seen by is_silent()
   std::mutex lock_;
   std::vector<NbdCommand*> posted_;  // guarded by lock_
   std::thread thread_;

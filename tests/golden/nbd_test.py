@@ -12,54 +12,11 @@ import subprocess
 import time
 import unittest
 
-from pools import EXTMERGE, GoldenTest, Pool
+from nbd_servers import NbdServersTest
+from pools import EXTMERGE, Pool
 
 
-class NbdTest(GoldenTest):
-    def setUp(self):
-        super().setUp()
-        for tool in ("nbdkit", "qemu-nbd", "qemu-img"):
-            if not shutil.which(tool):
-                self.skipTest(f"there is no {tool}")
-        # A path of a socket has at most 107 bytes.
-        self.sockets = os.path.join("/tmp", f"extmerge-nbd-{os.getpid()}")
-        os.makedirs(self.sockets, exist_ok=True)
-        self.addCleanup(shutil.rmtree, self.sockets, ignore_errors=True)
-        self.servers = 0
-
-    def serve(self, *words, qemu=False):
-        """Starts a server on a new socket; its process and its URI."""
-        self.servers += 1
-        path = os.path.join(self.sockets, str(self.servers))
-        command = (["qemu-nbd", "--persistent", "--socket", path, *words] if qemu else
-                   ["nbdkit", "--foreground", "--exit-with-parent", "--unix", path, *words])
-        server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self.addCleanup(self.stop, server)
-        for _ in range(200):
-            if os.path.exists(path):
-                return server, f"nbd+unix:///?socket={path}"
-            self.assertIsNone(server.poll(), f"{command} ended")
-            time.sleep(0.05)
-        self.fail(f"{command} does not listen")
-
-    def stop(self, server, how=signal.SIGTERM):
-        if server.poll() is None:
-            server.send_signal(how)
-        server.wait(timeout=30)
-
-    def image(self, pool, name, contents=None):
-        path = os.path.join(self.folder, name)
-        if contents:
-            shutil.copyfile(contents, path)
-        else:
-            with open(path, "wb") as file:
-                file.write(b"\xee" * pool.thin_size)
-        os.truncate(path, pool.thin_size)
-        return path
-
-    def copy(self, pool, thin_id, target, *more):
-        return self.extmerge_json("copy", "--yes", *pool.source(thin_id, pool.origin), *more, target)
-
+class NbdTest(NbdServersTest):
     def test_whole_and_mapped(self):
         for name in ("equal-64k", "thin-larger-64k", "tail-64k", "block-192k"):
             pool = Pool(name)
@@ -153,67 +110,6 @@ class NbdTest(GoldenTest):
         self.extmerge("resume", journal)
         self.stop(server)
         self.assert_equal_bytes(image, pool.expected(1))
-
-    def namespace(self):
-        """Makes a network namespace; the words before a command that runs there."""
-        holder = subprocess.Popen(["unshare", "--net", "sleep", "600"])
-        self.addCleanup(holder.wait)
-        self.addCleanup(holder.terminate)
-        here = os.readlink("/proc/self/ns/net")
-        for _ in range(100):
-            if os.readlink(f"/proc/{holder.pid}/ns/net") != here:
-                return holder, ["nsenter", "--net", "--target", str(holder.pid)]
-            time.sleep(0.05)
-        self.fail("there is no namespace")
-
-    def test_a_link_that_goes_down(self):
-        """A short interruption does no harm. After half a minute the copy ends, and goes on when the link is back."""
-        if os.geteuid() != 0 or not shutil.which("ip"):
-            self.skipTest("a network namespace needs root and iproute2")
-        (_, here), (there_process, there) = self.namespace(), self.namespace()
-        for words in (here + ["ip", "link", "add", "copy0", "type", "veth", "peer", "name", "replica0", "netns",
-                              str(there_process.pid)],
-                      here + ["ip", "addr", "add", "192.0.2.1/24", "dev", "copy0"], here + ["ip", "link", "set", "copy0", "up"],
-                      there + ["ip", "addr", "add", "192.0.2.2/24", "dev", "replica0"]):
-            subprocess.run(words, check=True)
-
-        def link(state):
-            subprocess.run(there + ["ip", "link", "set", "replica0", state], check=True)
-
-        link("up")
-        pool = Pool("deep-64k")
-        for interruption in (2, None):
-            image = self.image(pool, "image", pool.origin)
-            server = subprocess.Popen(there + ["nbdkit", "--foreground", "--exit-with-parent", "--ipaddr", "192.0.2.2", "--port",
-                                               "10809", "--filter=delay", "file", image, "delay-write=20ms"],
-                                      stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            self.addCleanup(self.stop, server)
-            while not subprocess.run(there + ["ss", "-Hlnt", "sport", "=", "10809"], capture_output=True, check=True).stdout:
-                time.sleep(0.05)
-            journal = os.path.join(self.folder, f"{interruption}.journal")
-            run = subprocess.Popen(here + [EXTMERGE, "copy", "--yes", "--checkpoint-interval=64K", "--journal", journal,
-                                           *pool.source(1, pool.origin), "nbd://192.0.2.2"], env=self.environment(),
-                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-            self.addCleanup(run.kill)
-            while not os.path.exists(journal) or self.extmerge_json("status", journal)["durable_bytes"] == 0:
-                self.assertIsNone(run.poll())
-            link("down")
-            if interruption:
-                time.sleep(interruption)
-                self.assertIsNone(run.poll())
-                link("up")
-            said = run.communicate(timeout=90)[1]
-            if not interruption:
-                self.assertEqual(run.returncode, 7, said)
-                self.assertRegex(said, "EXM-70[23].*192.0.2.2")
-                self.assertIn("the connection to the server is lost", said)
-                self.assertIn("extmerge resume", said)
-                link("up")
-                subprocess.run(here + [EXTMERGE, "resume", journal], env=self.environment(), check=True, capture_output=True)
-            else:
-                self.assertEqual(run.returncode, 0, said)
-            self.stop(server)
-            self.assert_equal_bytes(image, pool.expected(1))
 
     def test_a_server_that_forgets(self):
         """nbdkit's cow filter loses what was written when it ends. The next copy notices, and so does verify."""

@@ -185,6 +185,18 @@ TEST_F(MergerTest, UsersThatComeLateAreNoticed) {
   }
 }
 
+TEST_F(MergerTest, OnlyACommandThatReservedTheMappingsPutsThemBack) {
+  for (const bool is_own : {false, true}) {
+    set_up(plain_shape());
+    job = scene->job(directory);
+    if (is_own) custody_of(*job).on_reserve = [] {};
+    Phase last = Phase::kPlanning;
+    custody_of(*job).on_look_again = [&](Job&) { last = progress.phase; };
+    merge();
+    EXPECT_EQ(last == Phase::kPuttingBack, is_own);
+  }
+}
+
 TEST_F(MergerTest, AnImageModifiedSinceTheLastMergeIsNoticedWhateverTheSampleSees) {
   job = scene->job(directory);
   job->origin.modified = 1000;
