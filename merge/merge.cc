@@ -132,10 +132,7 @@ MergeReport Merger::merge(const Confirm& confirm, const Notice& notice) {
     // current, and that nobody else uses the origin.
     const Verified verified = verify_merged(*journal, state, *origin, everything.get(),
                                             report.plan.resumable_from.has_value());
-    // The questions take LVM seconds. Of files there is nothing to put back.
-    if (job_.custody->owns_mappings()) progress_.phase = Phase::kPuttingBack;
-    refuse_new_users(report.plan);
-    refuse_changed_pools(state, *journal, wanted, report.plan);
+    refuse_changes_meanwhile(state, *journal, wanted, report.plan);
     journal->record_done(fingerprint(*journal, *origin), verified);
   } catch (const Error& error) {
     throw with_way_back(error, job_, journal->path());

@@ -244,9 +244,10 @@ class Merger {
   std::shared_ptr<BlockDevice> claim_origin(const PlanReport& plan);
   // The origin may have new users since the plan was made.
   void refuse_new_users(const PlanReport& plan);
-  // The thin, or the mappings of its siblings, may have changed since the plan was made.
-  void refuse_changed_pools(State& state, Journal& journal, const MergeRecord& merged,
-                            const PlanReport& plan);
+  // The origin's users, the thin, or the mappings of its siblings may have changed since the plan
+  // was made.
+  void refuse_changes_meanwhile(State& state, Journal& journal, const MergeRecord& merged,
+                                const PlanReport& plan);
   void refuse_changed_pool(State& state, Journal& journal, const MergeRecord& merged,
                            const PlanReport& plan);
   std::unique_ptr<State> state_again(const MergeRecord& record) const;

@@ -174,8 +174,11 @@ void Merger::refuse_new_users(const PlanReport& plan) {
   }
 }
 
-void Merger::refuse_changed_pools(State& state, Journal& journal, const MergeRecord& merged,
-                                  const PlanReport& plan) {
+void Merger::refuse_changes_meanwhile(State& state, Journal& journal, const MergeRecord& merged,
+                                      const PlanReport& plan) {
+  // The questions take LVM seconds. A command over files has nothing to put back.
+  if (job_.custody->owns_mappings()) progress_.phase = Phase::kPuttingBack;
+  refuse_new_users(plan);
   refuse_changed_pool(state, journal, merged, plan);
   refuse_harmed_elsewhere(journal, plan);
   refuse_changed_origin(journal);

@@ -58,7 +58,7 @@ class NbdLinkTest(NbdServersTest):
         server = subprocess.Popen(line.there + ["nbdkit", "--foreground", "--exit-with-parent", "--ipaddr", "192.0.2.2", "--port",
                                                 "10809", "--filter=delay", "file", image, "delay-write=20ms"],
                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        # It does not heed SIGTERM while it waits for a client whose line is down.
+        # nbdkit heeds SIGTERM only when its clients are gone.
         self.addCleanup(self.stop, server, signal.SIGKILL)
         while not subprocess.run(line.there + ["ss", "-Hlnt", "sport", "=", "10809"], capture_output=True, check=True).stdout:
             time.sleep(0.05)
@@ -130,7 +130,7 @@ class NbdLinkTest(NbdServersTest):
         self.end_and_resume(line, server, run, image, journal)
 
     def a_server_that_pauses(self):
-        """It is alive: its kernel answers."""
+        """The kernel of its host answers."""
         _, server, run, image, _ = self.begin("pauses")
         server.send_signal(signal.SIGSTOP)
         time.sleep(45)

@@ -121,7 +121,7 @@ BUGS = [
     ("siblings are not counted again", "merge/verify.cc",
      "  for (const Sibling& sibling : siblings) refuse_newly_harmed(sibling, *now, journal);\n", ""),
     ("the source is not looked at again", "merge/merge.cc",
-     "    refuse_changed_pools(state, *journal, wanted, report.plan);\n", ""),
+     "    refuse_changes_meanwhile(state, *journal, wanted, report.plan);\n", ""),
     ("a difference is not taken back", "merge/verify.cc",
      "  journal.record_progress(nothing);\n", ""),
     ("nothing is verified", "merge/merge.cc",
