@@ -63,6 +63,7 @@ struct PlanReport {
   uint64_t transaction_id = 0;  // of that superblock
   Bytes origin_bytes;
   std::optional<Base> base;  // of a round
+  std::string since;         // the journal of another target, from which `base` is
   std::string full_reason;   // the reason for a full merge, as the end of a sentence
   bool is_copy = false;      // to a target, all that the thin shows if `is_whole`
   bool is_whole = false;

@@ -132,6 +132,7 @@ void Merger::plan_base(State& state, Journal* last, PlanReport& report) const {
   }
   const BaseDecision decision = base_for(state, last, wanted);
   report.base = decision.base;
+  if (job_.since && !last) report.since = job_.since->path();
   report.full_reason = decision.full_reason;
   if (decision.base) {
     report.limits.since = decision.base->time;

@@ -117,8 +117,13 @@ std::string sibling_lines(const PlanReport& report, const SizeFormat& sizes, boo
 
 std::string deed_of(const PlanReport& report) { return report.is_copy ? "copy" : "merge"; }
 
+std::string base_text(const PlanReport& report) {
+  return report.since.empty() ? "the last " + deed_of(report)
+                              : "the copy of " + printable(report.since);
+}
+
 std::string round_text(const PlanReport& report) {
-  return report.base ? "only what changed since the last " + deed_of(report)
+  return report.base ? "only what changed since " + base_text(report)
                      : "everything: " + report.full_reason;
 }
 
@@ -148,10 +153,10 @@ std::string plan_text(const PlanReport& report, const DeviceNames& names, const 
   text += line("thin size", report.limits.thin_end ? size(*report.limits.thin_end) : "unknown");
   text += line("mapped", plural(sum.mapped_blocks, "block") + ", " +
                              size(report.limits.block_size.length(sum.mapped_blocks)));
-  text += line("to be copied",
-               plural(sum.copy_blocks, "block") + " in " + plural(sum.runs - sum.held_runs, "run") +
-                   ", " + size(sum.copy_bytes) +
-                   (report.base ? ", changed since the last " + deed_of(report) : ""));
+  text += line("to be copied", plural(sum.copy_blocks, "block") + " in " +
+                                   plural(sum.runs - sum.held_runs, "run") + ", " +
+                                   size(sum.copy_bytes) +
+                                   (report.base ? ", changed since " + base_text(report) : ""));
   text += line("round", round_text(report));
   if (!report.is_copy) text += line("beyond the origin", size(sum.beyond_origin_bytes));
   if (report.limits.thin_end) text += line("beyond the thin", size(sum.beyond_thin_bytes));

@@ -34,32 +34,38 @@ Job NamedSource::pool_job(ThinId id, Bytes size, const Look& destination,
 
 void NamedSource::reserve_mappings() {
   hold_.reset();
-  if (uses_held_snapshot()) return;
   constexpr std::chrono::seconds kPatience{60};
+  if (!uses_held_snapshot()) hold_ = hold_mappings(pool_, changes_, kPatience);
+}
+
+std::unique_ptr<MetadataHold> NamedSource::hold_mappings(const ThinPool& pool, RecordedHold& hold,
+                                                         std::chrono::seconds patience) {
   constexpr std::chrono::milliseconds kPause{100};
-  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  const auto deadline = std::chrono::steady_clock::now() + patience;
   for (bool is_first = true;; is_first = false) {
     try {
-      hold_ = std::make_unique<MetadataHold>(pool_, recorded_, changes_);
-      return;
+      return std::make_unique<MetadataHold>(pool, recorded_, hold);
     } catch (const Error& error) {
       const bool is_passing =
-          error.id() == MessageId::kMetadataSnapshotHeld && is_pool_used_elsewhere();
+          error.id() == MessageId::kMetadataSnapshotHeld && is_used_elsewhere(pool);
       if (!is_passing || std::chrono::steady_clock::now() >= deadline) throw;
     }
     if (request_.stop.stop_requested())
       throw Error(MessageId::kStopped, "stopped as requested", "run the same command again");
     if (is_first)
-      spdlog::info("waiting for another extmerge, which works on {}", printable(pool_.name));
+      spdlog::info("waiting for another extmerge, which works on {}", printable(pool.name));
     std::this_thread::sleep_for(kPause);
   }
 }
 
-// A pool has one metadata snapshot. An extmerge that works on another thin of the pool holds it
-// while it plans.
-bool NamedSource::is_pool_used_elsewhere() const {
-  return runs_elsewhere(request_, place_, [this](const SystemChanges& changes) {
-    return changes.pool_uuid == pool_.uuid && (!pool_.uuid.empty() || changes.pool == pool_.name);
+// A pool has one metadata snapshot. An extmerge that works on another thin of the pool, or over the
+// same origin on a thin of another pool, holds it while it plans.
+bool NamedSource::is_used_elsewhere(const ThinPool& pool) const {
+  const auto is_it = [&pool](const RecordedHold& hold) {
+    return hold.pool_uuid == pool.uuid && (!pool.uuid.empty() || hold.pool == pool.name);
+  };
+  return runs_elsewhere(request_, place_, [&is_it](const SystemChanges& changes) {
+    return is_it(changes) || (changes.sibling_pool.holding && is_it(changes.sibling_pool));
   });
 }
 

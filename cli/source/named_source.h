@@ -5,6 +5,7 @@
 
 #pragma once
 
+#include <chrono>
 #include <memory>
 
 #include "cli/source/change_record.h"
@@ -31,6 +32,10 @@ class NamedSource : public Source {
   // `destination`, now and later.
   Job pool_job(ThinId id, Bytes size, const Look& destination,
                const std::optional<Job::Copy>& copy = {});
+  // Reserves a metadata snapshot of the pool. While another extmerge works on it, waits for that
+  // one's.
+  std::unique_ptr<MetadataHold> hold_mappings(const ThinPool& pool, RecordedHold& hold,
+                                              std::chrono::seconds patience);
   bool uses_held_snapshot() const { return request_.has("metadata-snap"); }
 
   const Request& request_;
@@ -42,7 +47,7 @@ class NamedSource : public Source {
   std::unique_ptr<MetadataHold> hold_;
 
  private:
-  bool is_pool_used_elsewhere() const;
+  bool is_used_elsewhere(const ThinPool& pool) const;
 };
 
 }  // namespace extmerge

@@ -66,7 +66,10 @@ class CopyTest(GoldenTest):
         first = self.copy(pool, 1, base)
         second = os.path.join(self.folder, "second")
         shutil.copyfile(base, second)
+        plan = self.extmerge("copy", "--dry-run", *pool.source(2, pool.origin), "--since", first["journal"], second)
+        self.assertIn(f"only what changed since the copy of {first['journal']}\n", plan)
         report = self.copy(pool, 2, second, "--since", first["journal"])
+        self.assertIn("  ORIGIN/TARGET  ", self.extmerge("status"))
         self.assertEqual(report["round"], "since")
         subprocess.run(["qemu-img", "compare", "-f", "raw", "-F", "raw", second, pool.expected(2)], check=True,
                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)

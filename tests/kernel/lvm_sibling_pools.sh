@@ -79,6 +79,22 @@ counted() {
   refuses 4 "larger .its mappings are not known" "${keep[@]}" $vg/$snap_lv
   quietly dmsetup message "$(dm_name pool_larger)-tpool" 0 release_metadata_snap
 
+  note "the metadata snapshot of another extmerge, which works on that pool, is waited for"
+  origin_data > /run/replica
+  truncate -s "$(blockdev --getsize64 /dev/$vg/larger)" /run/replica
+  "$EXTMERGE" copy --yes --batch-mode --rate-limit 16k --checkpoint-interval 64k $vg/larger /run/replica > /run/copied 2>&1 &
+  copier=$!
+  until "$EXTMERGE" status --json 2> /dev/null | grep -q '"state": "copying"'; do
+    kill -0 $copier || fail "the copy ended: $(< /run/copied)"
+  done
+  quietly dmsetup message "$(dm_name pool_larger)-tpool" 0 reserve_metadata_snap
+  (pause 3; dmsetup message "$(dm_name pool_larger)-tpool" 0 release_metadata_snap) &
+  expect_harmed larger '(5, 1048576)'
+  kill -0 $copier || fail "the copy ended: $(< /run/copied)"
+  kill $copier
+  wait $copier || true
+  says 0 'Given up' abort "$(echo "$EXTMERGE_STATE_DIR"/*.journal)"
+
   note "killed while it holds the metadata snapshot of another pool: the next command releases it"
   for attempt in 1 2 3 4 5 6 7 8 9 10; do
     kill_when "has_noted 'sibling_pool\".*\"held\": \"[0-9].*waiting'" plan $vg/$snap_lv

@@ -65,7 +65,9 @@ PoolDevices VolumeSource::reserve_pool(const std::string& name) {
   const ThinPool found = open_sibling_pool(*pool);
   check_transaction(*pool, pool_status(found.device_number));
   const PoolDevices devices{facts_of_device(found.metadata), facts_of_device(found.data)};
-  sibling_hold_ = std::make_unique<MetadataHold>(found, recorded_, changes_.sibling_pool);
+  // Two plans may wait for each other's pool.
+  constexpr std::chrono::seconds kPatience{5};
+  sibling_hold_ = hold_mappings(found, changes_.sibling_pool, kPatience);
   return devices;
 }
 
