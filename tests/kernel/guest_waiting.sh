@@ -36,5 +36,11 @@ opened_again() {
     is_active $snap_lv || break
     pause 0.02
   done
-  lvchange -ay -K $vg/$snap_lv 2> /dev/null && open_snap 2> /dev/null
+  lvchange -ay -K $vg/$snap_lv 2> /dev/null || return 1
+  open_snap
+  [[ ! -b /dev/fd/9 ]] || return 0
+  # extmerge has deactivated it again, and the shell has made a file in its place.
+  close_snap
+  rm /dev/mapper/"$(dm_name $snap_lv)"
+  return 1
 }

@@ -111,7 +111,7 @@ shows /run/moved
 # thin_dump's word for the blocks of a volume of this pool.
 blocks() {
   dmsetup message $vg-"$2"-tpool 0 reserve_metadata_snap
-  thin_dump -m --dev-id "$(lvs_of thin_id $vg/"$1")" /dev/mapper/$vg-"$2"_tmeta > /run/dump || fail "thin_dump of $1"
+  thin_dump -m --dev-id $(($(lvs_of thin_id $vg/"$1"))) /dev/mapper/$vg-"$2"_tmeta > /run/dump || fail "thin_dump of $1"
   dmsetup message $vg-"$2"-tpool 0 release_metadata_snap
   awk -F '"' '/<single_mapping/ { print $2 } /<range_mapping/ { for (i = 0; i < $6; i++) print $2 + i }' /run/dump
 }
