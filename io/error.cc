@@ -47,7 +47,8 @@ Understanding understand(int error_number, MessageId otherwise) {
               "make it writable first (mount -o remount,rw for a file system, blockdev --setrw for "
               "a disk)"};
     default:
-      return {otherwise, "look at the kernel log (dmesg) for the device's own message"};
+      return {otherwise,
+              "look at the kernel log (dmesg), or the log of an NBD server, for its own message"};
   }
 }
 

@@ -134,9 +134,8 @@ std::string advice(const IoFailure& failure) {
     case EINVAL:
       return "it needs a larger alignment than it reports: look at the kernel log (dmesg)";
     default:
-      return "look at the kernel log (dmesg) for the device's own message, and run the same "
-             "command "
-             "again once the device works";
+      return "look at the kernel log (dmesg), or the log of an NBD server, for its own message, "
+             "and run the same command again once the device works";
   }
 }
 

@@ -93,7 +93,12 @@ void Merger::refuse_other_contents(State& state, BlockDevice& target, const Merg
               "the target " + job_.origin.path + " does not hold at byte " +
                   std::to_string(difference->value()) +
                   " what the copy leaves out because it should be there already",
-              job_.copy->whole
+              base_journal(last) && base_journal(last) == job_.since
+                  ? "make the target a copy of that state first, as the copy of " +
+                        job_.since->path() +
+                        " left it; or copy everything that the thin shows: "
+                        "--whole, without --since"
+              : job_.copy->whole
                   ? "copy everything once more: the same command with --again"
                   : "copy everything that the thin shows: the same command with --whole; or make "
                     "the target a copy of the external origin first, without a journal of its own");

@@ -124,7 +124,7 @@ void Merger::plan_base(State& state, Journal* last, PlanReport& report) const {
     throw Error(
         MessageId::kUsage,
         "the target " + job_.origin.path + " has a state of its own already (" + last->path() + ")",
-        "leave out --since: the copy takes what changed since that state");
+        "name --since-last in place of --since: the copy takes what changed since that state");
   }
   const MergeRecord wanted = record_of(state, report);
   if (const Journal* const base = base_journal(last); base && job_.copy) {

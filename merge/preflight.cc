@@ -16,7 +16,8 @@ namespace {
 Refusal check_place(const Job& job, const JournalPlace& place, const std::string& what,
                     const std::string& next) {
   const DeviceFacts& origin = job.origin;
-  for (const DeviceFacts* facts : {&job.metadata, &job.data, &origin}) {
+  for (const DeviceFacts* facts :
+       {&job.metadata, &job.data, &origin, job.copy ? &job.copy->origin : &origin}) {
     for (const DeviceFacts::File& file : place.files) {
       if (std::ranges::count(facts->underlying_files, file) == 0) continue;
       return Error(MessageId::kJournalOnOrigin,
@@ -58,7 +59,8 @@ Refusal check_device(const DeviceFacts& facts, const std::string& role) {
   if (is_known && facts.size > Bytes(0)) return {};
   if (is_known) {
     return Error(MessageId::kNotADevice, facts.path + " (the " + role + ") is empty",
-                 "name the right device; attach a loop device first (losetup)");
+                 facts.is_export ? "name the export that has the size of the thin"
+                                 : "name the right device; attach a loop device first (losetup)");
   }
   return Error(MessageId::kNotADevice,
                facts.path + " (the " + role + ") is neither a block device nor an image file",

@@ -173,7 +173,8 @@ Refusal refuse_without_whole(const Journal& last, const MergeRecord& wanted) {
     return Error(
         MessageId::kNoBase,
         "the target " + wanted.origin.path + " needs more than what the thin maps: " + *reason,
-        "copy everything that the thin shows: the same command with --whole");
+        "copy everything that the thin shows: extmerge copy --whole, without --since, and with "
+        "--restart if a copy is unfinished");
   }
   return {};
 }

@@ -50,10 +50,16 @@ bool is_same_copy(const MergeRecord& done, const MergeRecord& wanted) {
 Refusal refuse_foreign(const Journal& journal, const MergeRecord& wanted) {
   const MergeRecord& record = journal.record();
   if (!is_same_identity(record.origin.identity, wanted.origin.identity)) {
-    return Error(MessageId::kForeignJournal,
-                 journal.path() + " is the journal of another " + record.role() + " (" +
-                     record.origin.path + ")",
-                 "name another file with --journal, or the " + record.role() + " it belongs to");
+    const bool was_replaced = record.origin.path == wanted.origin.path;
+    return Error(
+        MessageId::kForeignJournal,
+        journal.path() + " is the journal of another " + record.role() + " (" + record.origin.path +
+            (was_replaced ? ", which was another file or device)" : ")"),
+        was_replaced
+            ? "bring the former one back, or name another file with --journal: "
+              "then everything is " +
+                  std::string(record.is_copy() ? "copied" : "merged")
+            : "name another file with --journal, or the " + record.role() + " it belongs to");
   }
   if (record.is_copy() != wanted.is_copy()) {
     return Error(
@@ -171,6 +177,19 @@ JournalDecision decide_unfinished(const Journal& journal, const MergeRecord& wan
   return {true, {}};
 }
 
+Error was_written_to(const MergeRecord& record, const std::string& path) {
+  return Error(
+      MessageId::kOriginChanged,
+      "the " + record.role() + " " + path + " was written to since the last " +
+          (record.is_copy() ? "copy to" : "merge into") + " it was done",
+      record.is_copy()
+          ? "find out who wrote to it, and compare the two (extmerge verify --whole); extmerge "
+            "copy --whole --again puts all that the snapshot shows over the newer data, which is "
+            "lost then"
+          : "find out who wrote to it, and compare the two (extmerge verify); --again puts the "
+            "snapshot's blocks over the newer data, which is lost then");
+}
+
 }  // namespace
 
 bool same_pool(const MergeRecord& a, const MergeRecord& b) {
@@ -217,7 +236,9 @@ JournalDecision decide(const Journal* journal, const MergeRecord& wanted,
                   "nothing is left to do; extmerge verify compares the " + record.role() +
                       " with the snapshot");
   }
-  if (wishes.again) return {};
+  // A copy of what is mapped does not mend the rest of a target that somebody has written to.
+  const bool writes_all = !wanted.is_copy() || wanted.copy->whole;
+  if (wishes.again && writes_all) return {};
   const bool is_merged = is_same_source(record, wanted, wishes.merged_as) &&
                          same_state(record, wanted) &&
                          !(wanted.is_copy() && !is_same_copy(record, wanted));
@@ -231,15 +252,9 @@ JournalDecision decide(const Journal* journal, const MergeRecord& wanted,
                       std::string(record.is_copy() ? "copies" : "merges") +
                       " once more, over whatever was written to the " + record.role() + " since");
   };
-  if (is_merged && !wishes.last_round) return already_done();
-  if (!origin_unchanged()) {
-    return refuse(
-        MessageId::kOriginChanged,
-        "the " + record.role() + " " + wanted.origin.path + " was written to since the last " +
-            (record.is_copy() ? "copy to" : "merge into") + " it was done",
-        "find out who wrote to it, and compare the two (extmerge verify); --again puts the "
-        "snapshot's blocks over the newer data, which is lost then");
-  }
+  if (is_merged && !wishes.last_round && !wishes.again) return already_done();
+  if (!origin_unchanged()) return {false, was_written_to(record, wanted.origin.path)};
+  if (wishes.again) return {};
   if (is_empty_round && !wishes.last_round) return already_done();
   return {};
 }

@@ -244,8 +244,9 @@ bool describe_the_same(const JournalHeader& a, JournalHeader b) {
 
 Error damaged_journal(const std::string& path, const std::string& why) {
   return Error(MessageId::kDamagedJournal, "the journal " + path + " is damaged: " + why,
-               "nothing in it was used; if nobody has written to the snapshot or the origin since, "
-               "the same command with --restart starts over and loses only time");
+               "nothing in it was used; if it is the journal of this merge or copy, and nobody has "
+               "written to the snapshot, the origin or the target since, the same command with "
+               "--restart starts over and loses only time; a journal for --since must be whole");
 }
 
 Error misuse(const std::string& happened) {

@@ -80,7 +80,7 @@ std::unique_ptr<DurableFile> open_undo_log(DurableDirectory& directory, const st
   auto file = directory.open(name, writable);
   if (file) return file;
   throw Error(MessageId::kNoUndoLog, "the undo log " + directory.path_of(name) + " is missing",
-              "bring it back to where it was: it alone has the old contents of the origin");
+              "bring it back to where it was: nothing else has the old contents");
 }
 
 uint64_t undo_log_owner(const std::string& origin_identity) { return hash_of(origin_identity); }

@@ -145,10 +145,11 @@ void UndoWork::check_record(const UndoRecord& record, bool is_undone) {
         is_undone ? is_old(place) : !is_whole || digest_of(place.memory) == place.range->digest;
     if (is_as_left) continue;
     throw Error(MessageId::kOriginChanged,
-                "the origin " + origin_.name() + " was written to since the merge, between bytes " +
+                "the " + journal_.record().role() + " " + origin_.name() +
+                    " was written to since the " + journal_.record().deed() + ", between bytes " +
                     std::to_string(place.range->offset.value()) + " and " +
                     std::to_string((place.range->offset + place.range->length).value()),
-                "undoing the merge would put older bytes over newer ones; to do that, add "
+                "the undo would put older bytes over newer ones; to do that, add "
                 "--allow-stale");
   }
 }

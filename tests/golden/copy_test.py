@@ -143,13 +143,25 @@ class CopyTest(GoldenTest):
         target = self.replica(pool)
         self.copy(pool, 1, target)
         with open(target, "r+b") as file:
+            file.seek(20480)
             file.write(b"x" * 4096)
         self.assert_refused("EXM-414", "copy", "--yes", *pool.source(2, pool.origin), "--since-last", target)
-        # Nothing is mapped at the start of the thin, so a copy of what is mapped cannot mend that.
-        self.assert_refused("EXM-414", "copy", "--yes", *pool.source(2, pool.origin), "--again", target)
-        self.assertIn("--whole", self.last_stderr)
+        # The thin maps nothing there, so a copy of what is mapped cannot mend that, and no sample looks there.
+        for thin_id in (1, 2):
+            self.assert_refused("EXM-414", "copy", "--yes", *pool.source(thin_id, pool.origin), "--again", target)
+            self.assertIn("copy --whole --again", self.last_stderr)
         self.copy(pool, 2, target, "--again", "--whole")
         self.assert_equal_bytes(target, pool.expected(2))
+
+    def test_an_origin_that_is_named_like_a_file_of_the_journal(self):
+        pool = Pool("equal-64k")
+        target = self.replica(pool)
+        for ending in (".lvm", ".lock"):
+            origin = os.path.join(self.folder, "job" + ending)
+            shutil.copyfile(pool.origin, origin)
+            self.assert_refused("EXM-607", "copy", "--yes", "--journal", os.path.join(self.folder, "job"), *pool.source(1, origin), target)
+            self.assert_equal_bytes(origin, pool.origin)
+        self.assert_equal_bytes(target, pool.origin)
 
     def test_nothing_new(self):
         pool = Pool("equal-64k")
