@@ -134,16 +134,16 @@ Verified Merger::verify_merged(Journal& journal, State& state, BlockDevice& orig
   JournalProgress nothing;
   nothing.undo_log_bytes = journal.progress().undo_log_bytes;
   journal.record_progress(nothing);
-  throw Error(MessageId::kDiffers,
-              "the " + job_.role() + " " + job_.origin.path +
-                  " differs from the snapshot at byte " + std::to_string(difference->value()) +
-                  " after the " + job_.deed(),
-              "something else writes to the " + job_.role() +
-                  " or to the snapshot's data, or a device loses "
-                  "writes; stop that and " +
-                  job_.deed() +
-                  (base ? " everything: the same command with --restart"
-                        : " again: the same command restarts from the beginning"));
+  throw Error(
+      MessageId::kDiffers,
+      "the " + job_.role() + " " + job_.origin.path + " differs from the snapshot at byte " +
+          std::to_string(difference->value()) + " after the " + job_.deed(),
+      "something else writes to the " + job_.role() +
+          " or to the snapshot's data, or a device loses "
+          "writes; stop that and " +
+          job_.deed() +
+          (base ? " everything: the same command with --restart and --verify=full"
+                : " again: the same command with --verify=full restarts from the beginning"));
 }
 
 void Merger::refuse_new_users(const PlanReport& plan) {
