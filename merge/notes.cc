@@ -107,8 +107,9 @@ std::vector<std::string> notes_for(const PlanFacts& facts, const Job& job,
     notes.push_back("the thin has changed since the metadata snapshot; continuing, as asked");
   }
   for (const std::string& writer : job.origin_writers) {
-    notes.push_back(writer + " has the " + job.role() +
-                    " open for writing: stop it (extmerge cannot prevent that)");
+    const bool is_ours = writer.starts_with("extmerge (");
+    notes.push_back(writer + " has the " + job.role() + " open for writing: " +
+                    (is_ours ? "wait for it" : "stop it (extmerge cannot prevent that)"));
   }
   for (const ThinHolder& thin : job.origin_thins) {
     if (thin.of_this_pool && thin.id == job.thin_id && thin.writable && !job.will_be_frozen) {

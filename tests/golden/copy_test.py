@@ -86,6 +86,10 @@ class CopyTest(GoldenTest):
                 found = [name for name in os.listdir(self.state_dir) if name.endswith(".journal")]
                 if found:
                     journal = os.path.join(self.state_dir, found[0])
+            # Somebody else's try does not disturb it, and is not told to stop it.
+            self.extmerge("resume", journal, status=5)
+            self.assertIn(f"extmerge ({run.pid}) has the target open for writing: wait for it", self.last_stderr)
+            self.assertIsNone(run.poll())
             run.kill()
         status = self.extmerge_json("status", journal)
         self.assertEqual((status["state"], status["target"]), ("copying", target))
