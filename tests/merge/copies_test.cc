@@ -242,6 +242,21 @@ TEST_P(Copies, ATargetThatWasWrittenToIsRefused) {
                "the target /images/target was written to since the last copy to it was done");
 }
 
+TEST_P(Copies, AgainMendsATargetThatWasWrittenToOnlyAsAWhole) {
+  pool.write(kSnap, 3);
+  copy();
+  target->flip(Bytes(0));
+  options.again = true;
+  const uint32_t id = freeze();
+  if (whole()) {
+    run(job(id));
+    expect_target(id);
+  } else {
+    EXPECT_STREQ(failure([&] { run(job(id)); }).what(),
+                 "the target /images/target was written to since the last copy to it was done");
+  }
+}
+
 TEST_P(Copies, SinceAnotherTargetsState) {
   for (const uint64_t block : {0u, 1u, 5u, 6u, 11u}) pool.write(kSnap, block);
   const uint32_t first = freeze();

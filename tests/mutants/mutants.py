@@ -76,6 +76,8 @@ BUGS = [
      "is_done ? CopyRuns::Base::kState : CopyRuns::Base::kWritten", "CopyRuns::Base::kState"),
     ("a position on a new export is believed", "io/identity.cc",
      "      identity.starts_with(\"nbd:\")) {", "      false) {"),
+    ("a copy of a part mends a target that was written to", "merge/journal/choice.cc",
+     "  if (wishes.again && writes_all) return {};", "  if (wishes.again || (wishes.again && writes_all)) return {};"),
     ("a journal of a merge is one of a copy", "merge/journal/choice.cc",
      "  if (record.is_copy() != wanted.is_copy()) {", "  if (false) {"),
     ("the target may be the origin", "merge/target.cc",
