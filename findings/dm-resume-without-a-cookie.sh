@@ -14,11 +14,7 @@ source "$(dirname "$0")/lab.sh"
 packages trixie bash coreutils mount util-linux kmod grep sed python3-minimal libpython3-stdlib udev=257.13-1~deb13u1 libdevmapper1.02.1=2:1.02.205-2 dmsetup=2:1.02.205-2 user-mode-linux=6.12um1+b22
 guest -d 16M << 'SCRIPT'
 module dm-mod
-unset DM_DISABLE_UDEV
-mkdir /run/udev
-/usr/lib/systemd/systemd-udevd --daemon 2> /dev/null
-udevadm trigger --action=add
-udevadm settle
+begin_udevd
 udevadm --version
 look() {
   udevadm settle

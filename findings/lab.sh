@@ -80,6 +80,15 @@ echo 'devices { filter=["a|/dev/ubd.*|","r|.*|"] use_devicesfile=0 types=["ubd",
 activation { udev_sync=0 udev_rules=0 verify_udev_operations=0 monitoring=0 }
 global { locking_dir="/run/lock/lvm" }
 backup { backup=0 archive=0 }' > /run/lvm/lvm.conf
+# begin_udevd: starts udevd. From then on libdevmapper and LVM wait for it, as on a server.
+begin_udevd() {
+  sed -i 's/udev_sync=0 udev_rules=0 verify_udev_operations=0 //' /run/lvm/lvm.conf
+  unset DM_DISABLE_UDEV
+  mkdir /run/udev
+  /usr/lib/systemd/systemd-udevd --daemon 2> /dev/null
+  udevadm trigger --action=add
+  udevadm settle
+}
 quietly() { "$@" > /run/quiet 2>&1 || { cat /run/quiet; return 1; }; }
 BEGIN
 }

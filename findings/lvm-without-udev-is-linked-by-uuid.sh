@@ -15,13 +15,7 @@ source "$(dirname "$0")/lab.sh"
 packages trixie bash coreutils mount util-linux kmod grep sed e2fsprogs udev=257.13-1~deb13u1 lvm2=2.03.31-2 dmsetup=2:1.02.205-2 user-mode-linux=6.12um1+b22
 guest -d 64M << 'SCRIPT'
 module dm-mod
-echo 'devices { filter=["a|/dev/ubd.*|","r|.*|"] use_devicesfile=0 types=["ubd",16] obtain_device_list_from_udev=0 external_device_info_source="none" }
-activation { monitoring=0 }' > /run/lvm/lvm.conf
-unset DM_DISABLE_UDEV
-mkdir /run/udev
-/usr/lib/systemd/systemd-udevd --daemon 2> /dev/null
-udevadm trigger --action=add
-udevadm settle
+begin_udevd
 uuid=11111111-2222-4333-8444-555555555555
 vgcreate vg /dev/ubda > /dev/null
 lvcreate -y -L 16M -n data vg > /dev/null

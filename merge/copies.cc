@@ -11,7 +11,7 @@ namespace extmerge {
 
 // An unfinished copy goes on from its own journal, with the base that it was begun with.
 const Journal* Merger::base_journal(const Journal* last) const {
-  return job_.since && !last ? job_.since : last;
+  return starts_from_other(last) ? job_.since : last;
 }
 
 PlanSummary Merger::sum_up_copy(State& state, const PlanLimits& limits, const Journal* last,
@@ -93,7 +93,7 @@ void Merger::refuse_other_contents(State& state, BlockDevice& target, const Merg
               "the target " + job_.origin.path + " does not hold at byte " +
                   std::to_string(difference->value()) +
                   " what the copy leaves out because it should be there already",
-              base_journal(last) && base_journal(last) == job_.since
+              starts_from_other(last)
                   ? "make the target a copy of that state first, as the copy of " +
                         job_.since->path() +
                         " left it; or copy everything that the thin shows: "

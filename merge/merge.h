@@ -237,6 +237,8 @@ class Merger {
   void refuse_changed_origin(const Journal& journal) const;
   // The journal whose state the target of a copy has; null if there is none.
   const Journal* base_journal(const Journal* last) const;
+  // Whether that is the journal of another target (Job::since).
+  bool starts_from_other(const Journal* last) const { return job_.since && !last; }
   // Gives siblings that the merge would change their own copies, if that is wanted. Returns whether
   // it did: then the pool's metadata has changed.
   bool keep_siblings(const PlanReport& plan);

@@ -132,12 +132,12 @@ void Merger::plan_base(State& state, Journal* last, PlanReport& report) const {
   }
   const BaseDecision decision = base_for(state, last, wanted);
   report.base = decision.base;
-  if (job_.since && !last) report.since = job_.since->path();
+  if (starts_from_other(last)) report.since = job_.since->path();
   report.full_reason = decision.full_reason;
   if (decision.base) {
     report.limits.since = decision.base->time;
     report.limits.held_end = decision.base->end;
-  } else if (options_.round == RoundChoice::kSince || (job_.since && !last)) {
+  } else if (options_.round == RoundChoice::kSince || starts_from_other(last)) {
     throw no_base(job_.since ? "--since" : "--since-last", decision.full_reason,
                   job_.since ? "copy everything that the thin shows: the same command with --whole "
                                "and without --since"

@@ -53,9 +53,8 @@ std::string status_text(const MergeStatus& status, const SizeFormat& sizes,
 std::string status_table(const std::vector<MergeStatus>& all, bool headings,
                          const SizeFormat& sizes) {
   std::vector<std::array<std::string, 6>> rows;
-  const bool has_copies = std::any_of(all.begin(), all.end(), [](const MergeStatus& status) {
-    return !status.damage && status.record.is_copy();
-  });
+  const bool has_copies = std::ranges::any_of(
+      all, [](const MergeStatus& status) { return !status.damage && status.record.is_copy(); });
   if (headings)
     rows.push_back(
         {"STATE", "DURABLE", "TOTAL", "THIN", has_copies ? "ORIGIN/TARGET" : "ORIGIN", "JOURNAL"});

@@ -9,9 +9,10 @@
 //                                            the tree's nodes
 //   unfinished round, with --full            refuse
 //   unfinished, otherwise                    refuse (half merged; stale); --restart: new
-//   done, same plan, or an empty round       refuse (done already);       --again: new
+//   done, same plan, or an empty round       refuse (done already);       --again: as below
 //   done, another plan (written since)       new, if the origin is as the merge left it;
-//                                            --again: new
+//                                            --again: new, but a copy of what is mapped only
+//                                            if the target is as that copy left it
 //   unfinished, with an undo log             --restart: refuse (undo it first)
 //   being undone                             refuse
 //   undone                                   new

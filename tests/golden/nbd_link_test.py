@@ -18,7 +18,6 @@ class Line:
     """Two network namespaces with a line between them."""
 
     def __init__(self, test):
-        self.holders = []
         self.test = test
         (here, there) = (self.namespace(), self.namespace())
         self.here = ["nsenter", "--net", "--target", str(here.pid)]
